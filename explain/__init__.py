@@ -1,0 +1,1 @@
+"""Explanations of a model's answer about one recording. Never imports Streamlit or the pages."""

@@ -1,0 +1,1 @@
+"""Recordings, corpora, encoders, models and measures. Never imports Streamlit or ``explain``."""

@@ -1,0 +1,32 @@
+"""Speaker-disjoint folds: no speaker is ever on two sides."""
+
+import numpy as np
+import pandas as pd
+
+
+def speaker_folds(
+    speakers: pd.DataFrame, folds: int, *, seed: int = 0, balance: tuple[str, ...] = ("sex",)
+) -> pd.Series:
+    """Deal speakers to folds, balanced over the given columns.
+
+    Args:
+        speakers: one row per speaker, indexed by speaker.
+        folds: number of folds.
+        seed: of the shuffle within each group.
+        balance: columns whose groups are spread evenly.
+
+    Returns:
+        The fold (0 … folds − 1) of each speaker.
+    """
+    generator = np.random.default_rng(seed)
+    dealt: list[str] = []
+    for _, group in sorted(speakers.groupby(list(balance), dropna=False), key=lambda item: str(item[0])):
+        dealt += generator.permutation(np.array(sorted(group.index), dtype=object)).tolist()
+    return pd.Series({speaker: place % folds for place, speaker in enumerate(dealt)}, name="fold").sort_index()
+
+
+def validation_speakers(fold_of: pd.Series, fold: int, count: int) -> list[str]:
+    """Return ``count`` speakers of the fold after ``fold``, for calibration and stopping; never test speakers."""
+    following = (fold + 1) % int(fold_of.max() + 1)
+    candidates = fold_of.index[fold_of == following].tolist()
+    return candidates[:: max(1, len(candidates) // count)][:count]

@@ -1,0 +1,1 @@
+"""The systems: one module each, named after what it is."""

@@ -1,0 +1,251 @@
+"""One training loop for every neural system: seeded, checkpointed each epoch, resumable after a kill."""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ser_core.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a training run.
+
+    ``rate`` is the peak learning rate of the head, ``encoder_rate`` that of the topmost encoder layer;
+    each layer below learns ``layer_decay`` times slower. ``average`` is the decay per step of the moving
+    average of the weights, which is what the run returns.
+    """
+
+    epochs: int = 6
+    batch: int = 16
+    rate: float = 1e-3
+    encoder_rate: float = 1e-4
+    layer_decay: float = 0.8
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    average: float = 0.995
+    label_smoothing: float = 0.1
+    mixup: float = 0.0
+    votes: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Log-mel clips of a corpus: one (bands, frames) float16 array each, and targets (clips, classes)."""
+
+    log_mels: list[np.ndarray]
+    targets: np.ndarray
+
+
+def length_batches(lengths: np.ndarray, size: int, generator: np.random.Generator | None) -> Iterator[np.ndarray]:
+    """Yield index batches of clips of similar length; shuffled if a generator is given."""
+    jitter = generator.uniform(0.85, 1.15, len(lengths)) if generator is not None else 1.0
+    order = np.argsort(lengths * jitter, kind="stable")
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    if generator is not None:
+        generator.shuffle(batches)
+    yield from batches
+
+
+def collate(log_mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Pad clips with their own floor; return (batch, bands, frames) float32 and the real frame counts."""
+    frames = torch.tensor([mel.shape[1] for mel in log_mels])
+    longest = int(frames.max())
+    out = torch.empty(len(log_mels), log_mels[0].shape[0], longest)
+    for row, mel in enumerate(log_mels):
+        clip = torch.from_numpy(mel.astype(np.float32))
+        out[row, :, : mel.shape[1]] = clip
+        out[row, :, mel.shape[1] :] = clip.min()
+    return out, frames
+
+
+def spec_augment(log_mel: Tensor, frames: Tensor, generator: np.random.Generator) -> Tensor:
+    """Mask two bands of up to 12 mel bands and two stretches of up to 15 % of each clip (Park et al. 2019)."""
+    out = log_mel.clone()
+    for row, length in enumerate(frames.tolist()):
+        floor = out[row].min()
+        for _ in range(2):
+            width = int(generator.integers(0, 13))
+            low = int(generator.integers(0, out.shape[1] - width + 1))
+            out[row, low : low + width] = floor
+            span = int(generator.integers(0, max(1, int(0.15 * length)) + 1))
+            start = int(generator.integers(0, max(1, length - span + 1)))
+            out[row, :, start : start + span] = floor
+    return out
+
+
+def stretch(mel: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Resample a clip's frames by up to ±12 % (tempo) and move its bands by up to one and a half (vocal tract)."""
+    bands, frames = mel.shape
+    rate = generator.uniform(0.88, 1.12)
+    shift = generator.uniform(-1.5, 1.5)
+    at = np.clip(np.arange(int(frames / rate)) * rate, 0, frames - 1)
+    left = at.astype(int)
+    right = np.minimum(left + 1, frames - 1)
+    part = (at - left).astype(np.float32)
+    out = mel[:, left] * (1 - part) + mel[:, right] * part
+    rows = np.clip(np.arange(bands) + shift, 0, bands - 1)
+    low = rows.astype(int)
+    high = np.minimum(low + 1, bands - 1)
+    share = (rows - low).astype(np.float32)[:, None]
+    return out[low] * (1 - share) + out[high] * share
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """Group parameters by learning rate: the head, then each encoder layer from the top down."""
+    layers = getattr(model, "encoder_layer_of", lambda name: None)
+    depth = getattr(model, "encoder_depth", 0)
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        layer = layers(name)
+        rate = recipe.rate if layer is None else recipe.encoder_rate * recipe.layer_decay ** (depth - layer)
+        groups.setdefault(rate, []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def train(
+    model: nn.Module,
+    clips: Clips,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    after_epoch: Callable[[nn.Module, int], dict[str, float]] | None = None,
+    device: str = "cpu",
+) -> nn.Module:
+    """Train and return the model whose weights are the moving average over the steps.
+
+    Args:
+        model: maps (batch, bands, frames), frame counts to logits (batch, classes).
+        clips: training clips; targets may be soft.
+        recipe: the run's numbers.
+        folder: where the checkpoint is kept; an existing one is resumed.
+        after_epoch: measures the averaged model; its figures go to ``folder/progress.jsonl``.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ModelError: the folder holds a checkpoint of another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    model.to(device).train()
+    averaged = copy.deepcopy(model)
+    optimiser = torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    steps_per_epoch = -(-len(clips.log_mels) // recipe.batch)
+    total = recipe.epochs * steps_per_epoch
+    first_epoch = _resume(folder, recipe, model, averaged, optimiser)
+    lengths = np.array([mel.shape[1] for mel in clips.log_mels])
+    targets = torch.from_numpy(clips.targets.astype(np.float32))
+    step = first_epoch * steps_per_epoch
+    for epoch in range(first_epoch, recipe.epochs):
+        generator = np.random.default_rng((recipe.seed, epoch))
+        torch.manual_seed(recipe.seed * 1000 + epoch)
+        started, running = time.monotonic(), 0.0
+        for batch in length_batches(lengths, recipe.batch, generator):
+            scale = _schedule(step / total, recipe.warmup)
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * scale
+            log_mel, frames = collate([stretch(clips.log_mels[i], generator) for i in batch])
+            log_mel = spec_augment(log_mel, frames, generator)
+            target = targets[torch.from_numpy(batch)]
+            if recipe.mixup:
+                share = float(generator.beta(recipe.mixup, recipe.mixup))
+                other = torch.from_numpy(generator.permutation(len(batch)))
+                log_mel = share * log_mel + (1 - share) * log_mel[other]
+                frames = torch.maximum(frames, frames[other])
+                target = share * target + (1 - share) * target[other]
+            with torch.autocast(device, torch.bfloat16):
+                logits = model(log_mel.to(device), frames.to(device))
+            loss = nn.functional.cross_entropy(
+                logits.float(), target.to(device), label_smoothing=recipe.label_smoothing
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            step += 1
+            running += loss.item()
+            with torch.no_grad():
+                decay = min(recipe.average, step / (step + 10))
+                for slow, fast in zip(averaged.parameters(), model.parameters(), strict=True):
+                    slow.lerp_(fast, 1 - decay)
+                for slow, fast in zip(averaged.buffers(), model.buffers(), strict=True):
+                    slow.copy_(fast)
+        figures = {"epoch": epoch + 1, "loss": running / steps_per_epoch, "seconds": time.monotonic() - started}
+        if after_epoch is not None:
+            figures |= after_epoch(averaged.eval(), epoch)
+        _checkpoint(folder, recipe, model, averaged, optimiser, epoch + 1)
+        with (folder / "progress.jsonl").open("a") as log:
+            log.write(json.dumps(figures) + "\n")
+        print(folder.name, json.dumps({key: round(value, 4) for key, value in figures.items()}), flush=True)
+    return averaged.eval()
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, log_mels: list[np.ndarray], *, batch: int = 32, device: str = "cpu") -> np.ndarray:
+    """Return logits (clips, classes) in the order of the clips."""
+    rows: dict[int, np.ndarray] = {}
+    lengths = np.array([mel.shape[1] for mel in log_mels])
+    for indices in length_batches(lengths, batch, None):
+        log_mel, frames = collate([log_mels[i] for i in indices])
+        with torch.autocast(device, torch.bfloat16):
+            logits = model(log_mel.to(device), frames.to(device)).float().cpu().numpy()
+        rows.update(zip(indices.tolist(), logits, strict=True))
+    return np.stack([rows[i] for i in range(len(log_mels))])
+
+
+def _schedule(progress: float, warmup: float) -> float:
+    """Linear warm-up, then cosine to zero."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + float(np.cos(np.pi * (progress - warmup) / (1 - warmup))))
+
+
+def _checkpoint(
+    folder: Path, recipe: Recipe, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer, epoch: int
+) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    partial = folder / "checkpoint.partial"
+    note = {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe))}
+    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial, metadata=note)
+    partial.replace(folder / "checkpoint.safetensors")
+
+
+def _resume(
+    folder: Path, recipe: Recipe, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
+) -> int:
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return 0
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as stored:
+        note = stored.metadata()
+    if json.loads(note["recipe"]) != asdict(recipe):
+        raise ModelError(
+            f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete this one."
+        )
+    tensors = load_file(path)
+    for prefix, module in (("model.", model), ("averaged.", averaged)):
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    layout = optimiser.state_dict()
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            layout["state"].setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict(layout)
+    return int(note["epoch"])

