@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.audio import Recording
+from ser_core.familiarity import Familiarity, Neighbourhood
+from ser_core.features import LogMel, mel_centres_hz
 
 
 @dataclass(frozen=True)
@@ -60,18 +62,6 @@ class InputAxes:
     first_s: float = 0.0
     bands_hz: tuple[float, ...] | None = None
     names: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Familiarity:
-    """How far a clip lies from what the model was trained on.
-
-    percentile: share (0 … 100) of held-out clips of the training corpus that lie nearer than this one.
-    """
-
-    distance: float
-    percentile: float
-    sentence: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +118,8 @@ class SpeechModel(ABC):
     Attributes:
         gradcam_layers: dotted names of convolutions in ``network`` whose output keeps time (and bands); last is used.
         relevance_rules: whether every module of ``network`` has a rule in Captum's LRP and DeepLIFT.
+        baseline_name: what ``baseline`` holds, in words.
+        neighbourhood: where the training data lie, if the model folder says.
     """
 
     card: Card
@@ -135,6 +127,8 @@ class SpeechModel(ABC):
     network: nn.Module
     gradcam_layers: tuple[str, ...] = ()
     relevance_rules: bool = False
+    baseline_name: str = "silence floor"
+    neighbourhood: Neighbourhood | None = None
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -157,14 +151,12 @@ class SpeechModel(ABC):
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return the reference of the same shape as ``inputs`` that holds no evidence."""
 
-    baseline_name: str = "silence floor"
+    def embed(self, inputs: Tensor) -> Tensor | None:
+        """Return what the classifier sees (batch, features), if the network has such a layer."""
+        return None
 
     def pooling(self, inputs: Tensor) -> PoolingWeights | None:
         """Return the model's own weights over time for one clip, if it has any."""
-        return None
-
-    def familiarity(self, recording: Recording) -> Familiarity | None:
-        """Return how far the clip is from the training data, if the model folder holds a reference."""
         return None
 
     def logits(self, samples: Tensor) -> Tensor:
@@ -172,12 +164,34 @@ class SpeechModel(ABC):
         return self.network(self.inputs(samples))
 
     def predict(self, recording: Recording) -> Prediction:
-        """Return calibrated probabilities for one recording."""
+        """Return calibrated probabilities for one recording, and how familiar it is."""
+        familiarity = None
         with torch.inference_mode():
-            logits = self.logits(torch.from_numpy(np.array(recording.samples))[None])[0]
-        return Prediction(
-            self.name, self.emotions, logits.double().softmax(0).numpy(), familiarity=self.familiarity(recording)
-        )
+            inputs = self.inputs(torch.from_numpy(np.array(recording.samples))[None])
+            probabilities = self.network(inputs)[0].double().softmax(0).numpy()
+            embedding = self.embed(inputs) if self.neighbourhood is not None else None
+        if self.neighbourhood is not None and embedding is not None:
+            familiarity = self.neighbourhood.familiarity(embedding[0].double().numpy(), self.card.corpora[0])
+        return Prediction(self.name, self.emotions, probabilities, familiarity)
+
+
+class LogMelModel(SpeechModel):
+    """A model whose input is Whisper's log-mel spectrogram of the clip, without padding."""
+
+    baseline_name = "silence floor of the clip's log-mel spectrogram"
+
+    def __init__(self, bands: int = 80) -> None:
+        super().__init__()
+        self.log_mel = LogMel(bands)
+        self.axes = InputAxes("log_mel", step_s=LogMel.step_s, bands_hz=tuple(mel_centres_hz(bands).tolist()))
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return (batch, bands, frames) of (batch, samples)."""
+        return self.log_mel(samples)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return frames that all lie at the lowest level of the clip."""
+        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
 
 
 def model_names() -> tuple[str, ...]:

@@ -180,8 +180,8 @@ def train(
                 decay = min(recipe.average, step / (step + 10))
                 for slow, fast in zip(averaged.parameters(), model.parameters(), strict=True):
                     slow.lerp_(fast, 1 - decay)
-                for slow, fast in zip(averaged.buffers(), model.buffers(), strict=True):
-                    slow.copy_(fast)
+                for kept, latest in zip(averaged.buffers(), model.buffers(), strict=True):
+                    kept.copy_(latest)
         figures = {"epoch": epoch + 1, "loss": running / steps_per_epoch, "seconds": time.monotonic() - started}
         if after_epoch is not None:
             figures |= after_epoch(averaged.eval(), epoch)

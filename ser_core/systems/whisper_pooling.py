@@ -4,11 +4,16 @@ Layer mix: Peters et al. 2018 (ELMo), as used for speech by SUPERB (Yang et al. 
 Pooling: Okabe, Koshinaka & Shinoda 2018, "Attentive statistics pooling", with several heads.
 """
 
+from pathlib import Path
+
+import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.encoders import WhisperFrames
-from ser_core.features import LogMel
+from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.models import Card, LogMelModel, PoolingWeights
 
 
 class LayerMix(nn.Module):
@@ -56,7 +61,6 @@ class WhisperPooling(nn.Module):
 
     def __init__(self, encoder: str, classes: int, *, pretrained: bool = True, dropout: float = 0.2) -> None:
         super().__init__()
-        self.log_mel = LogMel()
         self.encoder = WhisperFrames(encoder, pretrained=pretrained)
         self.encoder_depth = self.encoder.states - 1
         self.mix = LayerMix(self.encoder.states)
@@ -80,7 +84,58 @@ class WhisperPooling(nn.Module):
         states, real = self.encoder(log_mel, frames)
         return self.mix(states), real
 
+    def embed(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Return the pooled embedding (batch, 2 × hidden)."""
+        return self.pooling(*self.steps(log_mel, frames))
+
     def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return logits (batch, classes) of (batch, 80, frames)."""
-        mixed, real = self.steps(log_mel, frames)
-        return self.classifier(self.dropout(self.pooling(mixed, real)))
+        return self.classifier(self.dropout(self.embed(log_mel, frames)))
+
+
+class WhisperPoolingModel(LogMelModel):
+    """The trained network behind the interface of the app."""
+
+    gradcam_layers = ("encoder.encoder.conv2",)
+    network: WhisperPooling
+
+    def __init__(self, card: Card, network: WhisperPooling, neighbourhood: Neighbourhood | None = None) -> None:
+        super().__init__()
+        self.card = card
+        self.network = network.eval()
+        self.neighbourhood = neighbourhood
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Return the pooled embedding (batch, features)."""
+        return self.network.embed(inputs)
+
+    def pooling(self, inputs: Tensor) -> PoolingWeights:
+        """Return the pooling attention (mean over heads) at every 20 ms step."""
+        with torch.inference_mode():
+            share = self.network.pooling.weights(self.network.steps(inputs)[0], None)[0].mean(-1)
+        times = np.arange(len(share)) * self.network.encoder.step_s
+        return PoolingWeights(times, share.numpy(), "attention of the pooling layer, mean over its heads")
+
+
+def load(folder: Path, card: Card) -> WhisperPoolingModel:
+    """Return the model of a folder; its card names the encoder."""
+    network = WhisperPooling(card.encoder, len(card.emotions), pretrained=False)
+    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
+    state["encoder.encoder.embed_positions.weight"] = sinusoids(1500, network.encoder.hidden_size)
+    network.load_state_dict(state)
+    return WhisperPoolingModel(card, network, load_neighbourhood(folder))
+
+
+def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
+    """Write the weights in half precision with the calibration temperature folded into the classifier."""
+    state = {name: value.clone() for name, value in network.state_dict().items() if "embed_positions" not in name}
+    for name in ("classifier.weight", "classifier.bias"):
+        state[name] = state[name] / temperature
+    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+
+
+def sinusoids(length: int, channels: int) -> Tensor:
+    """Return Whisper's fixed position table (length, channels) (Radford et al. 2022; Vaswani et al. 2017)."""
+    step = np.log(10_000) / (channels // 2 - 1)
+    angle = torch.arange(length)[:, None] * torch.exp(-step * torch.arange(channels // 2))[None]
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

@@ -1,0 +1,45 @@
+"""Model cards on disk: ``card.json`` beside ``weights.safetensors``."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from ser_core.errors import ModelError
+from ser_core.models import Card, Figure
+
+
+def read_card(folder: Path) -> Card:
+    """Return the card of a model folder.
+
+    Raises:
+        ModelError: there is no card, or it lacks a field.
+    """
+    path = folder / "card.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder.name} is not a model folder: it has no card.json.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as fault:
+        raise ModelError(f"The card of model {folder.name} cannot be read ({fault}); mend card.json.") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"The card of model {folder.name} must be a JSON object.")
+    required = {field.name for field in dataclasses.fields(Card)} - {"extra"}
+    missing = sorted(required - raw.keys() - {"name", "size_mb"})
+    if missing:
+        raise ModelError(f"The card of model {folder.name} lacks {', '.join(missing)}; add it to card.json.")
+    try:
+        figures = tuple(Figure(**figure) for figure in raw["figures"])
+        tuples: dict[str, Any] = {key: tuple(raw[key]) for key in ("emotions", "corpora", "licences", "limits")}
+    except TypeError as fault:
+        raise ModelError(f"The card of model {folder.name} is malformed ({fault}); mend card.json.") from None
+    size_mb = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
+    kept = {key: raw[key] for key in required - {"name", "figures", "size_mb"} - tuples.keys()}
+    return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=raw.get("extra", {}), **tuples, **kept)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write a card; name and size are those of the folder, so they are left out."""
+    fields = dataclasses.asdict(card)
+    del fields["name"], fields["size_mb"]
+    (folder / "card.json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,118 @@
+"""A small residual network on the log-mel spectrogram, in the manner of the published cue study.
+
+Every module has a rule in Captum's LRP and DeepLIFT: rectifiers are modules used once, sums are
+``Addition_Module``, and batch normalisation is folded into the convolutions when the weights are saved.
+"""
+
+import copy
+from pathlib import Path
+from typing import cast
+
+import torch
+from captum.attr._utils.custom_modules import Addition_Module
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.models import Card, LogMelModel
+
+WIDTHS = (24, 32, 64, 96)
+
+
+def convolution(channels_in: int, channels: int, size: int, stride: int, *, normalise: bool) -> nn.Sequential:
+    """Return a padded convolution, with batch normalisation while training."""
+    inner = nn.Conv2d(channels_in, channels, size, stride, size // 2)
+    return nn.Sequential(inner, nn.BatchNorm2d(channels)) if normalise else nn.Sequential(inner)
+
+
+class Block(nn.Module):
+    """Two 3 × 3 convolutions and a shortcut (He et al. 2016)."""
+
+    conv1: nn.Sequential
+    conv2: nn.Sequential
+
+    def __init__(self, channels_in: int, channels: int, stride: int, *, normalise: bool) -> None:
+        super().__init__()
+        self.conv1 = convolution(channels_in, channels, 3, stride, normalise=normalise)
+        self.relu1 = nn.ReLU()
+        self.conv2 = convolution(channels, channels, 3, 1, normalise=normalise)
+        self.shortcut = nn.Conv2d(channels_in, channels, 1, stride)
+        self.add = Addition_Module()
+        self.relu2 = nn.ReLU()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (batch, channels, bands / stride, columns / stride)."""
+        inner = self.conv2(self.relu1(self.conv1(maps)))
+        return self.relu2(self.add(inner, self.shortcut(maps)))
+
+
+class LogMelResNet(nn.Module):
+    """Log-mel frames (batch, 80, frames) to logits; ``normalise`` is off in the saved network."""
+
+    stem: nn.Sequential
+
+    def __init__(self, classes: int, *, normalise: bool = True) -> None:
+        super().__init__()
+        self.stem = convolution(1, WIDTHS[0], 5, 2, normalise=normalise)
+        self.stem_relu = nn.ReLU()
+        pairs = list(zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True))
+        self.blocks = nn.Sequential(
+            *(Block(a, b, 1 if place == 0 else 2, normalise=normalise) for place, (a, b) in enumerate(pairs))
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(0.3)
+        self.classifier = nn.Linear(WIDTHS[-1], classes)
+
+    def embed(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Return the pooled maps (batch, channels); padded columns are left out of the mean."""
+        maps = self.blocks(self.stem_relu(self.stem(log_mel[:, None])))
+        if frames is None:
+            return self.pool(maps).flatten(1)
+        real = torch.arange(maps.shape[-1], device=maps.device) < (-(-frames // 16))[:, None]
+        return (maps.mean(2) * real[:, None]).sum(-1) / real.sum(-1, keepdim=True)
+
+    def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Return logits (batch, classes)."""
+        return self.classifier(self.dropout(self.embed(log_mel, frames)))
+
+
+class LogMelResNetModel(LogMelModel):
+    """The trained network behind the interface of the app."""
+
+    gradcam_layers = ("blocks.3.add", "blocks.2.add")
+    relevance_rules = True
+    network: LogMelResNet
+
+    def __init__(self, card: Card, network: LogMelResNet, neighbourhood: Neighbourhood | None = None) -> None:
+        super().__init__()
+        self.card = card
+        self.network = network.eval()
+        self.neighbourhood = neighbourhood
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Return the pooled embedding (batch, features)."""
+        return self.network.embed(inputs)
+
+
+def load(folder: Path, card: Card) -> LogMelResNetModel:
+    """Return the model of a folder."""
+    network = LogMelResNet(len(card.emotions), normalise=False)
+    network.load_state_dict({k: v.float() for k, v in load_file(folder / "weights.safetensors").items()})
+    return LogMelResNetModel(card, network, load_neighbourhood(folder))
+
+
+def save(network: LogMelResNet, temperature: float, folder: Path) -> None:
+    """Write the weights with batch normalisation folded in and the temperature in the classifier."""
+    folded = copy.deepcopy(network).eval()
+    folded.stem = _folded(folded.stem)
+    for block in cast(list[Block], list(folded.blocks)):
+        block.conv1, block.conv2 = _folded(block.conv1), _folded(block.conv2)
+    state = folded.state_dict()
+    for name in ("classifier.weight", "classifier.bias"):
+        state[name] = state[name] / temperature
+    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+
+
+def _folded(pair: nn.Sequential) -> nn.Sequential:
+    return nn.Sequential(fuse_conv_bn_eval(cast(nn.Conv2d, pair[0]), cast(nn.BatchNorm2d, pair[1])))

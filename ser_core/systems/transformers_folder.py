@@ -1,0 +1,133 @@
+"""Any ``transformers`` audio-classification model, from a local folder or the hub."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ser_core.audio import SAMPLE_RATE
+from ser_core.errors import ModelError
+from ser_core.features import LogMel
+from ser_core.models import Card, InputAxes, LogMelModel, SpeechModel
+from ser_core.settings import settings
+
+
+class _Logits(nn.Module):
+    """The classifier without its output container."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.inner(inputs).logits
+
+
+class WaveformClassifier(SpeechModel):
+    """A model that takes samples: wav2vec 2.0, HuBERT, DistilHuBERT, WavLM and their kin."""
+
+    baseline_name = "digital silence"
+
+    def __init__(self, card: Card, classifier: nn.Module, *, normalise: bool) -> None:
+        super().__init__()
+        self.card = card
+        self.network = _Logits(classifier)
+        self.axes = InputAxes("waveform", step_s=1 / SAMPLE_RATE)
+        self.normalise = normalise
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return (batch, samples), brought to zero mean and unit variance where the model was trained so."""
+        if not self.normalise:
+            return samples
+        deviation = (samples.var(-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
+        return (samples - samples.mean(-1, keepdim=True)) / deviation
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return silence."""
+        return torch.zeros_like(inputs)
+
+
+class WhisperClassifier(LogMelModel):
+    """``WhisperForAudioClassification``, which insists on 30 s: the clip is padded with its own floor."""
+
+    _frames = 3000
+
+    def __init__(self, card: Card, classifier: nn.Module, bands: int) -> None:
+        super().__init__(bands)
+        self.card = card
+        self.network = nn.Sequential(_PadFrames(self._frames), _Logits(classifier))
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return (batch, bands, frames) of (batch, samples).
+
+        Raises:
+            ModelError: the clip is longer than 30 s.
+        """
+        if samples.shape[-1] > self._frames * LogMel.hop_samples:
+            raise ModelError(f"{self.name} takes at most 30 s of audio; cut the clip or choose another model.")
+        return super().inputs(samples)
+
+
+class _PadFrames(nn.Module):
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        floor = log_mel.detach().amin(dim=(1, 2), keepdim=True)
+        missing = floor.expand(-1, log_mel.shape[1], self.frames - log_mel.shape[2])
+        return torch.cat([log_mel, missing], dim=-1)
+
+
+def load_pretrained(name: str) -> SpeechModel:
+    """Return the model of a local folder or, where allowed, of a hub name.
+
+    Only safetensors are read and no code of the folder is run.
+
+    Raises:
+        ModelError: the folder or name holds no audio classifier that can be used.
+    """
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+
+    offline = not settings().hub_allowed
+    try:
+        config = AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)
+        extractor = AutoFeatureExtractor.from_pretrained(name, local_files_only=offline, trust_remote_code=False)
+        classifier = AutoModelForAudioClassification.from_pretrained(
+            name, local_files_only=offline, trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError) as fault:
+        raise ModelError(
+            f"'{Path(name).name}' is not an audio-classification model that can be loaded "
+            f"({str(fault).splitlines()[0]}). It needs config.json, preprocessor_config.json and model.safetensors."
+        ) from fault
+    if getattr(extractor, "sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
+        raise ModelError(f"'{Path(name).name}' expects {extractor.sampling_rate} Hz; only 16 kHz models are supported.")
+    card = _card(name, config, sum(parameter.numel() for parameter in classifier.parameters()))
+    if config.model_type == "whisper":
+        return WhisperClassifier(card, classifier, config.num_mel_bins)
+    if extractor.model_input_names[0] != "input_values" or extractor.feature_size != 1:
+        raise ModelError(
+            f"'{Path(name).name}' is a {config.model_type} model, whose input is neither samples nor Whisper's log-mel "
+            "and is not supported."
+        )
+    return WaveformClassifier(card, classifier, normalise=bool(extractor.do_normalize))
+
+
+def _card(name: str, config: object, parameters: int) -> Card:
+    labels = [str(label).lower() for _, label in sorted(config.id2label.items())]  # type: ignore[attr-defined]
+    return Card(
+        name=Path(name).name,
+        title=Path(name).name,
+        system="transformers_folder",
+        summary=f"A model you brought ({type(config).__name__.removesuffix('Config')}).",
+        emotions=tuple(labels),
+        encoder=str(getattr(config, "model_type", "unknown")),
+        corpora=(),
+        licences=(),
+        split="unknown",
+        figures=(),
+        intended_use="Unknown: the folder brings no SERscope card.",
+        limits=("Nothing was measured here: how well this model does is not known to SERscope.",),
+        size_mb=4 * parameters / 1e6,
+    )
