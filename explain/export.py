@@ -1,0 +1,379 @@
+"""An explanation as files for other programs: CSV, Praat's text files, JSON, and all of them in one archive.
+
+Every function returns text (or bytes for the archive) and writes nothing. Times are seconds from the clip's first
+sample, frequencies Hz, levels dB. Praat's formats follow the manual pages "TextGrid file formats", "PitchTier",
+"IntensityTier" and "FormantGrid"; Praat skips what stands after an exclamation mark, so the settings go there.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from explain.explanation import Explanation
+from explain.expert import Agreement
+from ser_core.errors import ExplanationError
+
+SCHEMA = "serscope explanation"
+SCHEMA_VERSION = 1
+
+# Spreadsheets take a cell that starts so for a formula (OWASP, "CSV Injection"); they fold full-width signs, too.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+Interval = tuple[float, float, str]
+
+
+def cue_csv(explanation: Explanation) -> str:
+    r"""Return the cue table as CSV text, one row per cue and scope, lines ending in ``\n``.
+
+    A row holds the magnitude, its contrast with the rest of the speech and its agreement with the experts for each
+    emotion that was compared (``emotion_1_…`` is the predicted class, ``emotion_2_…`` the runner-up). Numbers are
+    written so that they read back to the same float; a figure that could not be measured is an empty cell with its
+    reason in ``note``. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    summary = explanation.cues
+    values = {(v.cue, v.scope): v for v in summary.values}
+    contrasts = {(c.cue, c.scope): c for c in summary.contrasts}
+    agreements = {(a.cue, a.scope, a.emotion): a for a in explanation.agreements}
+    regions = {str(r.rank): r for r in explanation.regions}
+    keys = dict.fromkeys([*values, *contrasts, *((cue, scope) for cue, scope, _ in agreements)])
+    emotions = compared_emotions(explanation)
+    constant = {
+        "file": explanation.recording.name,
+        "sha256": explanation.recording.sha256,
+        "model": explanation.prediction.model,
+        "method": explanation.attribution.method,
+        "explained": explanation.target.name,
+        "predicted": explanation.prediction.top,
+        "probability": explanation.prediction.probability(explanation.prediction.top),
+        **{f"setting_{k}": v for k, v in dataclasses.asdict(explanation.tracks.settings).items()},
+    }
+    rows = []
+    for cue, scope in keys:
+        row: dict[str, Any] = {"cue": cue, "scope": scope}
+        row |= _fields(regions.get(scope), ("start_s", "end_s", "low_hz", "high_hz", "share"))
+        row |= _fields(values.get((cue, scope)), ("value", "unit", "count", "counted", "note", "reliability"))
+        row |= _fields(
+            contrasts.get((cue, scope)),
+            (
+                "inside",
+                "outside",
+                "difference",
+                "effect",
+                "chance_low",
+                "chance_high",
+                "p",
+                "p_corrected",
+                "count",
+                "note",
+            ),
+            "contrast_",
+        )
+        for i, emotion in enumerate(emotions, start=1):
+            row |= _fields(
+                agreements.get((cue, scope, emotion)),
+                (
+                    "emotion",
+                    "value",
+                    "unit",
+                    "percentile",
+                    "observed",
+                    "expected",
+                    "status",
+                    "source",
+                    "conflict",
+                    "reference",
+                ),
+                f"emotion_{i}_",
+            )
+            row[f"emotion_{i}_emotion"] = emotion
+        rows.append(row | constant)
+    columns = list(rows[0]) if rows else ["cue", "scope", *constant]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[c]) for c in columns] for row in rows)
+    return out.getvalue()
+
+
+def compared_emotions(explanation: Explanation) -> tuple[str, ...]:
+    """Return the emotions that the cues were set against: the predicted one, the runner-up, then any other."""
+    found = dict.fromkeys(a.emotion for a in explanation.agreements)
+    first = [e for e in explanation.prediction.order[:2] if e in found]
+    return tuple(dict.fromkeys([*first, *found]))
+
+
+def agreements_for(explanation: Explanation, emotion: str) -> tuple[Agreement, ...]:
+    """Return the agreements of one emotion in the order in which they were made."""
+    return tuple(a for a in explanation.agreements if a.emotion == emotion)
+
+
+def text_grid(explanation: Explanation) -> str:
+    """Return a Praat TextGrid: the salient regions, the speech, the glottal pulses and a tier about the analysis.
+
+    Interval tiers cannot hold overlapping intervals, so regions that overlap in time (in other bands) go to further
+    tiers "salient regions 2", …
+    """
+    end = explanation.recording.duration_s
+    target = explanation.target.name
+    regions = [
+        (
+            r.start_s,
+            r.end_s,
+            f"{r.rank}: {target}, {r.share:.1%} of positive relevance"
+            + ("" if r.low_hz is None or r.high_hz is None else f", {r.low_hz:.0f} to {r.high_hz:.0f} Hz"),
+        )
+        for r in explanation.regions
+    ]
+    tiers = [
+        _interval_tier("salient regions" if i == 1 else f"salient regions {i}", layer, end)
+        for i, layer in enumerate(_layers(regions, end), start=1)
+    ]
+    tiers.append(
+        _interval_tier("speech", _inside([(s.start_s, s.end_s, "speech") for s in explanation.speech], end), end)
+    )
+    pulses = [float(t) for t in explanation.tracks.pulses_s if 0 <= t <= end]
+    tiers.append(
+        f'class = "TextTier"\nname = "pulses"\nxmin = 0\nxmax = {end!r}\npoints: size = {len(pulses)}\n'
+        + "".join(f'points [{i}]:\nnumber = {t!r}\nmark = ""\n' for i, t in enumerate(pulses, start=1))
+    )
+    tiers.append(_interval_tier("about", [(0.0, end, "; ".join(about(explanation)))], end))
+    return (
+        _praat_head(explanation, "TextGrid")
+        + f"tiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
+        + "".join(f"item [{i}]:\n{tier}" for i, tier in enumerate(tiers, start=1))
+    )
+
+
+textgrid = text_grid
+
+
+def pitch_tier(explanation: Explanation) -> str:
+    """Return a Praat PitchTier with the F0 in Hz of every voiced frame."""
+    return _praat_head(explanation, "PitchTier") + _points(explanation, "f0_hz")
+
+
+def intensity_tier(explanation: Explanation) -> str:
+    """Return a Praat IntensityTier with the level in dB of every frame; uncalibrated, so only differences count."""
+    return _praat_head(explanation, "IntensityTier") + _points(explanation, "intensity_db")
+
+
+def formant_grid(explanation: Explanation) -> str:
+    """Return a Praat FormantGrid with frequency and bandwidth in Hz of each formant in the voiced frames."""
+    end = explanation.recording.duration_s
+    numbers = sorted(int(m[1]) for n in explanation.tracks.tracks if (m := re.fullmatch(r"f([1-9])_hz", n)))
+    text = _praat_head(explanation, "FormantGrid")
+    for kind, track in (("formants", "f{}_hz"), ("bandwidths", "f{}_bandwidth_hz")):
+        text += f"{kind}: size = {len(numbers)}\n"
+        for i, k in enumerate(numbers, start=1):
+            text += f"{kind} [{i}]:\nxmin = 0\nxmax = {end!r}\n" + _points(explanation, track.format(k))
+    return text
+
+
+def to_json(explanation: Explanation, *, spectrogram: bool = False) -> str:
+    """Return the whole explanation as JSON text, settings, versions and hash included, without the voice.
+
+    An array becomes ``{"dtype", "shape", "values"}`` with its values flat in row order; NaN is null, infinities are
+    "inf" and "-inf". Floats read back bit for bit.
+
+    Args:
+        explanation: what is written.
+        spectrogram: whether the spectrogram goes in as well. Speech can be rebuilt from it, so it is left out like
+            the samples unless asked for.
+    """
+    left_out = ["recording.samples"] + ([] if spectrogram else ["spectrogram_db"])
+    parts = {f.name: getattr(explanation, f.name) for f in dataclasses.fields(explanation) if f.name not in left_out}
+    recording, prediction = explanation.recording, explanation.prediction
+    parts["recording"] = {
+        "name": recording.name,
+        "sha256": recording.sha256,
+        "source": recording.source,
+        "sample_rate": recording.sample_rate,
+        "duration_s": recording.duration_s,
+    }
+    parts["prediction"] = _by_field(prediction) | {
+        "top": prediction.top,
+        "runner_up": prediction.runner_up,
+        "entropy_bits": prediction.entropy_bits,
+    }
+    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "left_out": left_out}
+    return json.dumps(head | {k: _plain(v) for k, v in parts.items()}, allow_nan=False, ensure_ascii=False)
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """Return the parts of an explanation that ``to_json`` wrote, with its arrays as arrays again.
+
+    Raises:
+        ExplanationError: the text is not such a file, or comes from a newer version.
+    """
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        parts = None
+    if not isinstance(parts, dict) or parts.get("schema") != SCHEMA:
+        raise ExplanationError("This is not an explanation written by SERscope; choose a JSON file exported by it.")
+    if parts["schema_version"] != SCHEMA_VERSION:
+        raise ExplanationError(
+            f"This explanation has schema version {parts['schema_version']}, and this SERscope reads {SCHEMA_VERSION}; "
+            "open it with the version that wrote it."
+        )
+    return {k: _arrays(v) for k, v in parts.items()}
+
+
+def bundle(explanation: Explanation, when: datetime | None = None) -> bytes:
+    """Return a ZIP archive with the PDF report and every export.
+
+    Args:
+        explanation: what is written.
+        when: date of the report; now by default.
+    """
+    from explain.report import pdf
+
+    files = {
+        "report.pdf": pdf(explanation, when),
+        # With a byte order mark, or Excel takes UTF-8 for the local code page.
+        "cues.csv": cue_csv(explanation).encode("utf-8-sig"),
+        "regions.TextGrid": text_grid(explanation),
+        "pitch.PitchTier": pitch_tier(explanation),
+        "intensity.IntensityTier": intensity_tier(explanation),
+        "formants.FormantGrid": formant_grid(explanation),
+        "explanation.json": to_json(explanation),
+    }
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def about(explanation: Explanation) -> tuple[str, ...]:
+    """Return one line each on the file, the model, the method and the cue settings in force."""
+    settings = dataclasses.asdict(explanation.tracks.settings)
+    return (
+        f"file {explanation.recording.name}",
+        f"sha256 {explanation.recording.sha256}",
+        f"model {explanation.prediction.model}",
+        f"method {explanation.attribution.method}",
+        f"explained class {explanation.target.name}",
+        "cue settings " + ", ".join(f"{k} {v}" for k, v in settings.items()),
+        "research tool, not a diagnosis",
+    )
+
+
+def _fields(thing: Any, names: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    return {prefix + name: getattr(thing, name, None) for name in names}
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    if not isinstance(value, str):
+        return str(value)
+    text = _utf8(value)
+    # A space in front does not stop a spreadsheet from seeing the formula.
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
+def _utf8(text: str) -> str:
+    # A file name that is not UTF-8 reaches Python with lone surrogates, which no encoder takes.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in _utf8(text))
+
+
+def _praat_head(explanation: Explanation, kind: str) -> str:
+    comments = "".join(f"! {_line(line)}\n" for line in about(explanation))
+    return (
+        f'File type = "ooTextFile"\nObject class = "{kind}"\n\n{comments}'
+        f"xmin = 0\nxmax = {explanation.recording.duration_s!r}\n"
+    )
+
+
+def _points(explanation: Explanation, track: str) -> str:
+    tracks = explanation.tracks
+    values = tracks.tracks.get(track, np.full(len(tracks.times_s), np.nan))
+    kept = [(float(t), float(v)) for t, v in zip(tracks.times_s, values, strict=True) if np.isfinite(v)]
+    return f"points: size = {len(kept)}\n" + "".join(
+        f"points [{i}]:\nnumber = {t!r}\nvalue = {v!r}\n" for i, (t, v) in enumerate(kept, start=1)
+    )
+
+
+def _inside(items: Iterable[Interval], end: float) -> list[Interval]:
+    clipped = ((max(0.0, float(a)), min(float(end), float(b)), label) for a, b, label in items)
+    return sorted(item for item in clipped if item[1] > item[0])
+
+
+def _layers(items: Iterable[Interval], end: float) -> list[list[Interval]]:
+    layers: list[list[Interval]] = [[]]
+    for item in _inside(items, end):
+        free = next((layer for layer in layers if not layer or layer[-1][1] <= item[0]), None)
+        if free is None:
+            layers.append([item])
+        else:
+            free.append(item)
+    return layers
+
+
+def _interval_tier(name: str, items: Sequence[Interval], end: float) -> str:
+    filled: list[Interval] = []
+    at = 0.0
+    for start, stop, label in items:
+        if start > at:
+            filled.append((at, start, ""))
+        filled.append((start, stop, label))
+        at = stop
+    if at < end:
+        filled.append((at, end, ""))
+    text = f'class = "IntervalTier"\nname = "{name}"\nxmin = 0\nxmax = {end!r}\nintervals: size = {len(filled)}\n'
+    for i, (start, stop, label) in enumerate(filled, start=1):
+        quoted = _line(label).replace('"', '""')
+        text += f'intervals [{i}]:\nxmin = {start!r}\nxmax = {stop!r}\ntext = "{quoted}"\n'
+    return text
+
+
+def _by_field(thing: Any) -> dict[str, Any]:
+    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        flat = value.ravel()
+        values = flat.tolist()
+        if value.dtype.kind == "f" and not np.isfinite(flat).all():
+            values = [_plain(v) for v in values]
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "values": values}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {k: _plain(v) for k, v in _by_field(value).items()}
+    if isinstance(value, dict):
+        return {_utf8(str(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else ("inf" if value > 0 else "-inf")
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _utf8(str(value))
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"dtype", "shape", "values"}:
+            flat = [np.nan if v is None else v for v in value["values"]]
+            return np.array(flat, dtype=value["dtype"]).reshape(value["shape"])
+        return {k: _arrays(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_arrays(v) for v in value]
+    return value
