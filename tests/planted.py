@@ -1,0 +1,195 @@
+"""Models whose evidence is known, for the tests of explanations."""
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ser_core.audio import SAMPLE_RATE, Recording, Source
+from ser_core.features import LogMel, mel_centres_hz
+from ser_core.models import Card, InputAxes, SpeechModel
+
+BURSTS_HZ = {"low": (500.0, 1000.0), "high": (2000.0, 3500.0)}
+BURST_S = 0.3
+CLIP_S = 1.5
+
+
+def card(name: str, emotions: tuple[str, ...]) -> Card:
+    return Card(
+        name=name,
+        title=name,
+        system="planted",
+        summary="A model made in a test.",
+        emotions=emotions,
+        encoder="none",
+        corpora=("synthetic",),
+        licences=("none",),
+        split="none",
+        figures=(),
+        intended_use="tests",
+        limits=(),
+        size_mb=0.0,
+    )
+
+
+def recording(samples: np.ndarray) -> Recording:
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    samples.flags.writeable = False
+    return Recording(
+        samples, "synthetic", hashlib.sha256(samples.tobytes()).hexdigest(), Source("wav", "pcm", 16000, 1)
+    )
+
+
+class LogMelModel(SpeechModel):
+    """Any network on the log-mel; the baseline is the clip's own silence floor, 80 dB below its maximum."""
+
+    baseline_name = "silence floor of the log-mel"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        emotions: tuple[str, ...],
+        *,
+        gradcam_layers: tuple[str, ...] = (),
+        relevance_rules: bool = False,
+        name: str = "planted",
+    ) -> None:
+        super().__init__()
+        self.card = card(name, emotions)
+        self.axes = InputAxes("log_mel", step_s=LogMel.step_s, bands_hz=tuple(mel_centres_hz()))
+        self.network = network.eval().requires_grad_(False)
+        self.gradcam_layers = gradcam_layers
+        self.relevance_rules = relevance_rules
+        self.log_mel = LogMel()
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        return self.log_mel(samples)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        return (inputs.amax(dim=(1, 2), keepdim=True) - 2.0).expand_as(inputs).clone()
+
+
+class WaveformModel(SpeechModel):
+    """Any network on samples; the baseline is silence."""
+
+    baseline_name = "silence"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        emotions: tuple[str, ...],
+        *,
+        gradcam_layers: tuple[str, ...] = (),
+        relevance_rules: bool = False,
+    ) -> None:
+        super().__init__()
+        self.card = card("waveform", emotions)
+        self.axes = InputAxes("waveform", step_s=1 / SAMPLE_RATE)
+        self.network = network.eval().requires_grad_(False)
+        self.gradcam_layers = gradcam_layers
+        self.relevance_rules = relevance_rules
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        return samples
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        return torch.zeros_like(inputs)
+
+
+class FunctionalsModel(SpeechModel):
+    """A linear model on two functionals: the mean level in dB and the share of zero crossings."""
+
+    baseline_name = "training mean"
+
+    def __init__(self, weights: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.card = card("functionals", ("a", "b"))
+        self.axes = InputAxes("functionals", names=("level_db", "crossings"))
+        linear = nn.Linear(2, 2)
+        linear.weight.data, linear.bias.data = weights, bias
+        self.network = linear.eval().requires_grad_(False)
+        self.relevance_rules = True
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        frames = samples[:, : samples.shape[1] // 400 * 400].reshape(len(samples), -1, 400)
+        level = 10 * (frames.square().mean(-1) + 1e-8).log10().mean(-1)
+        crossings = (samples[:, 1:].sign() != samples[:, :-1].sign()).float().mean(-1)
+        return torch.stack([level, crossings], dim=1)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        return torch.tensor([[-60.0, 0.5]]).expand_as(inputs).clone()
+
+
+class BurstNet(nn.Module):
+    """Three convolutions over bands and time, mean over time, linear: shift-invariant in time, not in frequency."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 5, stride=(2, 2), padding=2)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(8, 16, 3, stride=(2, 1), padding=1)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d((20, 1))
+        self.linear = nn.Linear(16 * 20, classes)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        hidden = self.relu1(self.conv1(log_mel[:, None]))
+        hidden = self.relu2(self.conv2(hidden))
+        return self.linear(self.pool(hidden).flatten(1))
+
+
+def bed(rng: np.random.Generator, seconds: float = CLIP_S) -> np.ndarray:
+    """A speech-like bed: noise with a falling spectrum, its level moving at syllable rate, 10 to 30 dB below full."""
+    count = round(seconds * SAMPLE_RATE)
+    hz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE)
+    spectrum = np.fft.rfft(rng.standard_normal(count)) / np.sqrt(1 + (hz / 500.0) ** 2)
+    noise = np.fft.irfft(spectrum, count)
+    times = np.arange(count) / SAMPLE_RATE
+    syllables = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(3, 5) * times + rng.uniform(0, 2 * np.pi))
+    return noise / noise.std() * syllables * 10 ** (rng.uniform(-40, -30) / 20)
+
+
+def burst(rng: np.random.Generator, kind: str, seconds: float = BURST_S) -> np.ndarray:
+    """A noise burst in one band with 5 ms ramps."""
+    count = round(seconds * SAMPLE_RATE)
+    low, high = BURSTS_HZ[kind]
+    hz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE)
+    spectrum = np.fft.rfft(rng.standard_normal(count)) * ((hz >= low) & (hz < high))
+    noise = np.fft.irfft(spectrum, count)
+    ramp = np.minimum(1.0, np.minimum(np.arange(count), np.arange(count)[::-1]) / 80)
+    return noise / noise.std() * ramp * 10 ** (rng.uniform(-24, -20) / 20)
+
+
+def clip(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, float]:
+    """A bed with a burst of that kind ("absent": none) at a random time; returns samples and the burst's start in s."""
+    samples = bed(rng)
+    start = int(rng.integers(round(0.1 * SAMPLE_RATE), round((CLIP_S - BURST_S - 0.1) * SAMPLE_RATE)))
+    if kind != "absent":
+        sound = burst(rng, kind)
+        samples[start : start + len(sound)] += sound
+    return samples.astype(np.float32), start / SAMPLE_RATE
+
+
+@lru_cache
+def burst_model() -> LogMelModel:
+    """A small CNN trained in a few seconds to tell a low burst, a high burst and none apart."""
+    emotions = ("low", "high", "absent")
+    rng = np.random.default_rng(1)
+    log_mel = LogMel()
+    labels = torch.from_numpy(rng.integers(0, 3, 384))
+    sounds = torch.from_numpy(np.stack([clip(rng, emotions[label])[0] for label in labels]))
+    with torch.no_grad():
+        inputs = torch.cat([log_mel(part) for part in sounds.split(64)])
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = BurstNet(3)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-2)
+        for _ in range(12):
+            for rows in torch.randperm(len(labels)).split(32):
+                loss = nn.functional.cross_entropy(network(inputs[rows]), labels[rows])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+    return LogMelModel(network, emotions, gradcam_layers=("conv2",), relevance_rules=True, name="burst")
