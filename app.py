@@ -1,0 +1,31 @@
+"""SERscope in the browser: ``streamlit run app.py``.
+
+Streamlit reads this file twice over: once as a module, for the server around the pages, and once for every view of a
+page, as a script.
+"""
+
+import streamlit as st
+
+from ser_core.settings import ASSETS, ROOT
+
+if __name__ == "__main__":
+    from pages.parts.faults import in_plain_words
+
+    st.set_page_config(page_title="SERscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+    st.logo(str(ASSETS / "icon.svg"), size="medium")
+    st.html(ASSETS / "theme" / "app.css")
+    page = st.navigation(
+        [
+            st.Page(ROOT / "pages" / "explain.py", title="Explain a clip", default=True),
+            st.Page(ROOT / "pages" / "models.py", title="Models"),
+            st.Page(ROOT / "pages" / "about.py", title="About"),
+        ],
+        position="top",
+    )
+    with in_plain_words():
+        page.run()
+else:
+    from pages.parts import server
+
+    server.keep_uploads_in_memory(megabytes=50)
+    app = st.App(__file__, lifespan=server.warm_up, middleware=server.middleware())

@@ -1,0 +1,1 @@
+"""What the pages share: asking the core, drawing, and keeping a session."""

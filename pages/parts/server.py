@@ -1,0 +1,68 @@
+"""The server around the pages: headers, uploads that stay in memory, and a warm start."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.formparsers import MultiPartParser
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "media-src 'self' blob:; font-src 'self' data:; connect-src 'self' ws: wss: blob:; worker-src 'self' blob:; "
+        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class SecurityHeaders:
+    """Adds HEADERS to every response: a page can load nothing from, and send nothing to, another host."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def middleware() -> list[Middleware]:
+    """Return what stands between the network and Streamlit."""
+    return [Middleware(SecurityHeaders)]
+
+
+def keep_uploads_in_memory(*, megabytes: int) -> None:
+    """Let uploads up to that size stay in memory; Starlette would write those above 1 MB to the temporary folder."""
+    MultiPartParser.spool_max_size = (megabytes + 1) * 2**20
+
+
+@asynccontextmanager
+async def warm_up(_app: st.App) -> AsyncIterator[None]:
+    """Load the heavy libraries and the first model beside the server, which answers meanwhile."""
+    threading.Thread(target=_load_first_model, name="warm-up", daemon=True).start()
+    yield
+
+
+def _load_first_model() -> None:
+    from ser_core.errors import SerscopeError
+    from ser_core.models import load_model, model_names
+
+    try:
+        for name in model_names()[:1]:
+            load_model(name)
+    except SerscopeError:
+        # Whoever opens the model meets the same message on the page.
+        return

@@ -1,0 +1,65 @@
+"""Figures and names as the pages write them, escaped for HTML."""
+
+import math
+from html import escape
+
+AGREEMENT_MARKS = {
+    "agrees": "✓",
+    "disagrees": "✗",
+    "contested": "~",
+    "no expectation": "–",
+    "not measurable": "·",
+}
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Return a value with three significant figures and its unit; "–" where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    decimals = 0 if value == 0 else max(0, min(3, 2 - math.floor(math.log10(abs(value)))))
+    text = f"{value:,.{decimals}f}".replace("-", "−").replace(",", "\u202f")
+    return f"{text} {unit}".rstrip()
+
+
+def percent(share: float) -> str:
+    """Return a share (0 … 1) in per cent; never a false 0 or 100."""
+    if not math.isfinite(share):
+        return "–"
+    if 0 < share < 0.005:
+        return "< 1 %"
+    if 0.995 <= share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def band(low_hz: float | None, high_hz: float | None) -> str:
+    """Return a frequency band in words, or "" where there is none."""
+    if low_hz is None or high_hz is None:
+        return ""
+    if high_hz < 1000:
+        return f"{low_hz:.0f}–{high_hz:.0f} Hz"
+    return f"{low_hz / 1000:.1f}–{high_hz / 1000:.1f} kHz"
+
+
+def certainty(entropy_bits: float, classes: int) -> str:
+    """Return how spread the probabilities are, in words; from the share of the largest possible entropy."""
+    share = entropy_bits / math.log2(classes) if classes > 1 else 0.0
+    if share < 0.25:
+        return "the model commits itself to one class"
+    if share < 0.6:
+        return "the model leans to one class and keeps others open"
+    if share < 0.85:
+        return "the model is undecided between several classes"
+    return "the model can hardly tell the classes apart"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p value as papers write it."""
+    if p is None or not math.isfinite(p):
+        return "–"
+    return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
+
+
+def hint(text: str, shown: str) -> str:
+    """Return HTML that shows one text and explains it on hover; both are escaped."""
+    return f'<abbr title="{escape(text)}">{escape(shown)}</abbr>' if text else escape(shown)
