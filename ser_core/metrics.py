@@ -1,0 +1,391 @@
+"""How well a model does, with intervals that know that clips come from speakers.
+
+Conventions: ``truth`` and ``predicted`` are sequences of class names, one a clip; ``speakers`` names each clip's
+speaker; a confusion matrix has shape (…, classes, classes), rows are the truth. Every measure of a confusion matrix
+takes any number of leading axes, so ten thousand resampled matrices cost as little as one.
+
+Speakers, not clips, are resampled: clips of one speaker are alike, and resampling clips makes intervals far too narrow.
+A replicate is a weighted sum of per-speaker tensors, so nothing is recomputed from rows.
+
+Sources: balanced accuracy (UAR) and macro-F1 as in scikit-learn; expected calibration error, Guo et al. 2017,
+arXiv:1706.04599; concordance correlation, Lin 1989, doi:10.2307/2532051; bootstrap over clusters, Davison and Hinkley
+1997, section 3.8; permutation p-values, Phipson and Smyth 2010, doi:10.2202/1544-6115.1585.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser_core.errors import SettingError
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From (…, classes, classes) confusion matrices to (…) values."""
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval over speakers.
+
+    baseline: of always answering the most frequent class. chance: expected when the same answers are dealt to the clips
+    at random. Both are NaN where they have no meaning.
+    """
+
+    value: float
+    low: float
+    high: float
+    baseline: float = float("nan")
+    chance: float = float("nan")
+
+
+@dataclass(frozen=True)
+class GroupGap:
+    """A measure in two groups of speakers and their difference.
+
+    gap is ``first`` minus ``second``; p is two-sided, from dealing the groups to the speakers at random. Percentile
+    intervals raise false alarms with few speakers, so p decides.
+    """
+
+    first: float
+    second: float
+    gap: Interval
+    p: float
+    speakers_first: int
+    speakers_second: int
+
+
+def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Return the counts (classes, classes) of each true class (row) answered as each class (column)."""
+    return speaker_confusions(truth, predicted, [""] * len(truth), classes)[0]
+
+
+def speaker_confusions(
+    truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], classes: Sequence[str]
+) -> np.ndarray:
+    """Return one confusion matrix per speaker (speakers, classes, classes), speakers in sorted order.
+
+    Raises:
+        SettingError: lengths differ, nothing was given, a speaker is missing, or a label is not among ``classes``.
+    """
+    clips = _same_length(truth=truth, predicted=predicted, speakers=speakers)
+    place = _places(classes)
+    strange = sorted({str(label) for label in (*truth, *predicted) if label not in place})
+    if strange:
+        raise SettingError(
+            f"Labels outside the classes: {', '.join(strange)}; give every label in 'classes' or leave such clips out."
+        )
+    _, which = _speaker_places(speakers)
+    counts = np.zeros((which.max() + 1, len(place), len(place)), dtype=np.int64)
+    rows = np.fromiter((place[label] for label in truth), dtype=np.intp, count=clips)
+    columns = np.fromiter((place[label] for label in predicted), dtype=np.intp, count=clips)
+    np.add.at(counts, (which, rows, columns), 1)
+    return counts
+
+
+def recalls(matrix: np.ndarray) -> np.ndarray:
+    """Return the recall (…, classes) of each class; NaN for a class without clips."""
+    return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
+
+
+def uar(matrix: np.ndarray) -> np.ndarray:
+    """Return the unweighted average recall (…) over the classes that have clips."""
+    return _mean_of_known(recalls(matrix))
+
+
+def weighted_accuracy(matrix: np.ndarray) -> np.ndarray:
+    """Return the share (…) of clips answered correctly."""
+    return _ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)))
+
+
+def macro_f1(matrix: np.ndarray) -> np.ndarray:
+    """Return the mean F1 (…) over the classes that occur in the truth or in the answers."""
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    return _mean_of_known(_ratio(2 * hits, matrix.sum(axis=-1) + matrix.sum(axis=-2)))
+
+
+def constant_baseline(matrix: np.ndarray) -> np.ndarray:
+    """Return the confusion matrix (classes, classes) of always answering the most frequent true class."""
+    constant = np.zeros_like(matrix)
+    constant[:, int(matrix.sum(axis=1).argmax())] = matrix.sum(axis=1)
+    return constant
+
+
+def chance_level(matrix: np.ndarray) -> np.ndarray:
+    """Return the expected confusion matrix when the same answers are dealt to the clips at random.
+
+    UAR, accuracy, recalls and macro-F1 of it are their exact expectations, as rows and columns keep their sums.
+    """
+    return np.outer(matrix.sum(axis=1), matrix.sum(axis=0)) / matrix.sum()
+
+
+def speaker_bootstrap(
+    tensors: np.ndarray, statistic: Statistic, *, replicates: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of a statistic when speakers are drawn with replacement.
+
+    Args:
+        tensors: (speakers, …): what each speaker adds to a sum from which the statistic follows.
+        statistic: from (replicates, …) sums to (replicates,) values.
+        replicates: how often speakers are drawn.
+        seed: of the draws.
+
+    Returns:
+        low, high; NaN for fewer than two speakers, from whom no spread follows.
+    """
+    if len(tensors) < 2:
+        return float("nan"), float("nan")
+    return _limits(statistic(_resampled(tensors, _weights(len(tensors), replicates, seed))))
+
+
+def evaluate(
+    truth: Sequence[str],
+    predicted: Sequence[str],
+    speakers: Sequence[str],
+    classes: Sequence[str],
+    *,
+    replicates: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return UAR, WA, macro-F1 and the recall of each class, each with interval, baseline and chance.
+
+    Args:
+        truth: true class of each clip.
+        predicted: the model's answer for each clip.
+        speakers: speaker of each clip; they are what is resampled.
+        classes: all class names; those without clips are left out of the averages, and have no recall.
+        replicates: how often speakers are drawn with replacement.
+        seed: of the draws.
+
+    Returns:
+        "UAR", "WA", "macro-F1" and "recall of <class>" → Interval.
+
+    Raises:
+        SettingError: lengths differ, nothing was given, a speaker is missing, or a label is not among ``classes``.
+    """
+    tensors = speaker_confusions(truth, predicted, speakers, classes)
+    whole = tensors.sum(axis=0)
+    measures: dict[str, Statistic] = {"UAR": uar, "WA": weighted_accuracy, "macro-F1": macro_f1}
+    measures |= {f"recall of {name}": _recall_of(place) for place, name in enumerate(classes) if whole[place].sum() > 0}
+    constant, dealt = constant_baseline(whole), chance_level(whole)
+    sums = _resampled(tensors, _weights(len(tensors), replicates, seed)) if len(tensors) > 1 else None
+    found: dict[str, Interval] = {}
+    for name, measure in measures.items():
+        low, high = (float("nan"), float("nan")) if sums is None else _limits(measure(sums))
+        found[name] = Interval(
+            float(measure(whole)), low, high, baseline=float(measure(constant)), chance=float(measure(dealt))
+        )
+    return found
+
+
+def calibration_error(
+    truth: Sequence[str],
+    probabilities: np.ndarray,
+    speakers: Sequence[str],
+    classes: Sequence[str],
+    *,
+    bins: int = 15,
+    replicates: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return the expected calibration error of the top answer, with its interval over speakers.
+
+    The confidence of the most probable class falls into ``bins`` bins of equal width over (0, 1], closed on the right;
+    the error is the mean over clips of |accuracy − confidence| of their bin. Small samples bias it upwards.
+
+    Args:
+        truth: true class of each clip.
+        probabilities: (clips, classes), rows sum to 1.
+        speakers: speaker of each clip.
+        classes: class names in the order of the columns.
+        bins: number of bins.
+        replicates: how often speakers are drawn with replacement.
+        seed: of the draws.
+
+    Raises:
+        SettingError: shapes differ, a label is not among ``classes``, or rows are not probabilities.
+    """
+    clips = _same_length(truth=truth, probabilities=probabilities, speakers=speakers)
+    given = np.asarray(probabilities, dtype=float)
+    if given.shape != (clips, len(classes)):
+        raise SettingError(f"Probabilities have shape {given.shape}; ({clips}, {len(classes)}) is needed.")
+    if not np.allclose(given.sum(axis=1), 1, atol=1e-4) or given.min() < 0:
+        raise SettingError("Probabilities must not be negative and must sum to 1 in each row (were these logits?).")
+    place = _places(classes)
+    strange = sorted({str(label) for label in truth if label not in place})
+    if strange:
+        raise SettingError(f"Labels outside the classes: {', '.join(strange)}.")
+    _, which = _speaker_places(speakers)
+    confidence = given.max(axis=1)
+    correct = given.argmax(axis=1) == np.array([place[label] for label in truth])
+    slot = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    tensors = np.zeros((which.max() + 1, bins, 2))
+    np.add.at(tensors, (which, slot), np.stack([np.ones(clips), correct - confidence], axis=1))
+    value = float(_calibration_error(tensors.sum(axis=0)))
+    low, high = speaker_bootstrap(tensors, _calibration_error, replicates=replicates, seed=seed)
+    return Interval(value, low, high)
+
+
+def concordance(
+    truth: Sequence[float] | np.ndarray,
+    predicted: Sequence[float] | np.ndarray,
+    speakers: Sequence[str],
+    *,
+    replicates: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return the concordance correlation coefficient with its interval over speakers.
+
+    The baseline, always answering the mean, has a coefficient of 0, and so has chance. Variances divide by n.
+
+    Raises:
+        SettingError: lengths differ, fewer than two clips, or values that are not finite.
+    """
+    clips = _same_length(truth=truth, predicted=predicted, speakers=speakers)
+    x, y = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
+    if clips < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise SettingError("Concordance needs two or more clips and finite values; leave unrated clips out.")
+    # Sums of squares keep their digits only around the mean.
+    centre = x.mean()
+    x, y = x - centre, y - centre
+    _, which = _speaker_places(speakers)
+    tensors = np.zeros((which.max() + 1, 6))
+    np.add.at(tensors, which, np.stack([np.ones(clips), x, y, x * x, y * y, x * y], axis=1))
+    low, high = speaker_bootstrap(tensors, _concordance, replicates=replicates, seed=seed)
+    return Interval(float(_concordance(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
+
+
+def group_gap(
+    truth: Sequence[str],
+    predicted: Sequence[str],
+    speakers: Sequence[str],
+    groups: Sequence[str],
+    classes: Sequence[str],
+    *,
+    measure: Statistic = uar,
+    replicates: int = 10_000,
+    seed: int = 0,
+) -> GroupGap:
+    """Return a measure's difference between two groups of speakers, tested by permuting the groups over speakers.
+
+    Args:
+        truth: true class of each clip.
+        predicted: the model's answer for each clip.
+        speakers: speaker of each clip.
+        groups: group of each clip; exactly two, in sorted order first and second, and one a speaker.
+        classes: all class names.
+        measure: from confusion matrices to values, such as :func:`uar`.
+        replicates: resamples for the interval and permutations for p.
+        seed: of the draws.
+
+    Raises:
+        SettingError: not two groups, a speaker in both, fewer than two speakers in one, or as for :func:`evaluate`.
+    """
+    _same_length(truth=truth, groups=groups)
+    tensors = speaker_confusions(truth, predicted, speakers, classes)
+    names, which = _speaker_places(speakers)
+    labels = sorted({str(group) for group in groups})
+    if len(labels) != 2:
+        raise SettingError(f"A gap is between two groups; here are {len(labels)}: {', '.join(labels)}.")
+    in_first = np.zeros(len(names), dtype=bool)
+    in_second = np.zeros(len(names), dtype=bool)
+    for speaker, group in zip(which, groups, strict=True):
+        (in_first if str(group) == labels[0] else in_second)[speaker] = True
+    if (in_first & in_second).any():
+        both = names[int((in_first & in_second).argmax())]
+        raise SettingError(f"Speaker {both} is in both groups; give each speaker one.")
+    if min(in_first.sum(), in_second.sum()) < 2:
+        raise SettingError("Each group needs two or more speakers; nothing can be said about a gap otherwise.")
+    first, second = tensors[in_first], tensors[in_second]
+    values = [float(measure(part.sum(axis=0))) for part in (first, second)]
+    drawn = [
+        measure(_resampled(part, _weights(len(part), replicates, [seed, side])))
+        for side, part in enumerate((first, second))
+    ]
+    low, high = _limits(drawn[0] - drawn[1])
+    dealt = np.random.default_rng([seed, 2]).permuted(np.tile(in_first, (replicates, 1)), axis=1)
+    gap = values[0] - values[1]
+    permuted = measure(_resampled(tensors, dealt)) - measure(_resampled(tensors, ~dealt))
+    as_large = int((np.abs(permuted) >= abs(gap) - 1e-12).sum())
+    return GroupGap(
+        first=values[0],
+        second=values[1],
+        gap=Interval(gap, low, high, baseline=0.0, chance=0.0),
+        p=(1 + as_large) / (1 + replicates),
+        speakers_first=len(first),
+        speakers_second=len(second),
+    )
+
+
+def _recall_of(place: int) -> Statistic:
+    return lambda matrix: recalls(matrix)[..., place]
+
+
+def _calibration_error(sums: np.ndarray) -> np.ndarray:
+    return _ratio(np.abs(sums[..., 1]).sum(axis=-1), sums[..., 0].sum(axis=-1))
+
+
+def _concordance(sums: np.ndarray) -> np.ndarray:
+    count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    mean_x, mean_y = x / count, y / count
+    spread = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2
+    return _ratio(2 * (xy / count - mean_x * mean_y), spread)
+
+
+def _weights(speakers: int, replicates: int, seed: int | list[int]) -> np.ndarray:
+    """Return how often each speaker is drawn, (replicates, speakers); each row sums to ``speakers``."""
+    if replicates < 1:
+        raise SettingError(f"{replicates} replicates give no interval; 10000 is usual.")
+    chances = np.full(speakers, 1 / speakers)
+    return np.random.default_rng(seed).multinomial(speakers, chances, size=replicates)
+
+
+def _resampled(tensors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return weighted sums (replicates, …) of (speakers, …)."""
+    flat = tensors.reshape(len(tensors), -1).astype(float)
+    return (weights.astype(float) @ flat).reshape(len(weights), *tensors.shape[1:])
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    tail = 50 * (1 - _LEVEL)
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
+
+
+def _places(classes: Sequence[str]) -> dict[str, int]:
+    if not len(classes) or len(set(classes)) < len(classes):
+        raise SettingError("Classes must be given, each once.")
+    return {name: place for place, name in enumerate(classes)}
+
+
+def _speaker_places(speakers: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Return the sorted speakers and each clip's place among them."""
+    if any(not isinstance(speaker, str) for speaker in speakers):
+        raise SettingError("Some clips have no speaker; leave them out, since speakers are what is resampled.")
+    names, which = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
+    return names.tolist(), which
+
+
+def _same_length(**given: Sequence | np.ndarray) -> int:
+    lengths = {name: len(values) for name, values in given.items()}
+    if len(set(lengths.values())) > 1:
+        raise SettingError(
+            "One value a clip is needed; here are "
+            + ", ".join(f"{size} {name}" for name, size in lengths.items())
+            + "."
+        )
+    size = next(iter(lengths.values()))
+    if size == 0:
+        raise SettingError("There are no clips to evaluate.")
+    return size
