@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from explain.explanation import Explanation
 from explain.expert import Agreement
+from explain.explanation import Explanation
 from ser_core.errors import ExplanationError
 
 SCHEMA = "serscope explanation"
@@ -236,7 +236,7 @@ def bundle(explanation: Explanation, when: datetime | None = None) -> bytes:
     """
     from explain.report import pdf
 
-    files = {
+    files: dict[str, str | bytes] = {
         "report.pdf": pdf(explanation, when),
         # With a byte order mark, or Excel takes UTF-8 for the local code page.
         "cues.csv": cue_csv(explanation).encode("utf-8-sig"),

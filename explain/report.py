@@ -1,0 +1,487 @@
+"""The PDF report of one explanation, set by Typst: tagged, PDF/UA-1, made in memory only.
+
+The template is ``assets/report/report.typ``. All words and figures reach it as data (JSON and SVG in ``sys.inputs``),
+never as markup, so nothing in a file name or a model card can run. A letter that none of the report's fonts has
+appears as its code point, such as [U+65E5].
+"""
+
+import dataclasses
+import json
+import math
+import unicodedata
+from collections import Counter
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from explain import figures
+from explain.cues import CueValue
+from explain.expert import Agreement
+from explain.explanation import Explanation
+from explain.export import compared_emotions
+from ser_core.errors import ExplanationError
+from ser_core.settings import ASSETS
+
+DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device."
+
+_TEMPLATE = ASSETS / "report" / "report.typ"
+_REGIONS_PER_TABLE = 5
+_LONGEST_NAME = 200
+_LONGEST_TEXT = 4000
+_JOINERS = "\u200c\u200d"
+_MARKS = {"agrees": "✓", "disagrees": "✗", "contested": "±", "no expectation": "–", "not measurable": "∅"}
+
+
+def pdf(explanation: Explanation, when: datetime | None = None) -> bytes:
+    """Return the report as a tagged PDF that claims PDF/UA-1.
+
+    Args:
+        explanation: what is reported.
+        when: the date on the report, with a time zone; now by default.
+
+    Raises:
+        ExplanationError: Typst refused the document.
+    """
+    import typst
+
+    when = (when or datetime.now(UTC).astimezone()).replace(microsecond=0)
+    drawings = {"linked": figures.linked(explanation)}
+    if explanation.attribution.axes == "features":
+        drawings["features"] = figures.features(explanation)
+    data = printable(_contents(explanation, when))
+    try:
+        return typst.compile(
+            _TEMPLATE.read_bytes(),
+            root=_TEMPLATE.parent,
+            font_paths=_fonts(),
+            format="pdf",
+            pdf_standards=["ua-1"],
+            sys_inputs={"data": json.dumps(data), **drawings},
+            timestamp=when,
+        )
+    except typst.TypstError as error:
+        raise ExplanationError(
+            f"The PDF report could not be set ({error}); export JSON or CSV instead, and report this as a fault."
+        ) from error
+
+
+def printable(value: Any) -> Any:
+    """Return text, or lists and dicts of text, with every letter that the report cannot print as its code point.
+
+    Control and direction characters count as such letters, so a file name cannot hide what it is. White space becomes
+    one blank. Text over 4,000 letters is cut and says so. Numbers pass unchanged.
+    """
+    if isinstance(value, dict):
+        return {k: printable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    out: list[str] = []
+    codes: list[str] = []
+    for letter in _cut(" ".join(value.split()), _LONGEST_TEXT):
+        hidden = unicodedata.category(letter)[0] == "C" and letter not in _JOINERS
+        if hidden or ord(letter) not in _coverage():
+            codes.append(f"{ord(letter):04X}")
+            continue
+        if codes:
+            out.append(f"[U+{' '.join(codes)}]")
+            codes = []
+        out.append(letter)
+    if codes:
+        out.append(f"[U+{' '.join(codes)}]")
+    return "".join(out)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Return a figure with three significant digits, a true minus sign and its unit; "not measurable" for None."""
+    if value is None or math.isnan(value):
+        return "not measurable"
+    size = abs(value)
+    digits = 0 if size >= 100 else 4 if size < 0.001 else min(4, 2 - math.floor(math.log10(size)))
+    text = f"{value:.{digits}f}".replace("-", "−")
+    return f"{text} {unit}".strip()
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share 0 … 1 as a percentage; "not measurable" for None or NaN."""
+    return "not measurable" if share is None or math.isnan(share) else f"{share:.{digits}%}".replace("%", " %")
+
+
+@cache
+def _fonts() -> Any:
+    import typst
+
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(figures.FONTS_DIR)])
+
+
+@cache
+def _coverage() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    names = ("IBMPlexSans-Regular.ttf", "DejaVuSans.ttf")
+    return frozenset().union(*(FT2Font(str(figures.FONTS_DIR / name)).get_charmap() for name in names))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} letters)"
+
+
+def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
+    e = explanation
+    name = _cut(e.recording.name or "(no name)", _LONGEST_NAME)
+    short = _cut(e.recording.name or "(no name)", 60)
+    target = e.target.name
+    method = _words(e.attribution.method)
+    return {
+        "title": f"SERscope report: {target}, {short}",
+        "heading": f"Why the model hears {e.target.emotion}"
+        + ("" if e.target.against is None else f" rather than {e.target.against}"),
+        "header_left": f"SERscope · {short}",
+        "header_right": f"explained: {_cut(target, 60)}",
+        "footer": f"{DISCLAIMER} Audio SHA-256 {e.recording.sha256[:12]}…",
+        "disclaimer": DISCLAIMER,
+        "question": [
+            ["class explained", target],
+            ["file", name],
+            ["model", f"{e.card.title} ({e.prediction.model})"],
+            ["method", method],
+            ["date of the report", when.isoformat(" ", "minutes")],
+        ],
+        "classes": _classes(e),
+        "answer": [
+            ["most probable", f"{e.prediction.top}, {percent(e.prediction.probability(e.prediction.top))}"],
+            ["runner-up", f"{e.prediction.runner_up}, {percent(e.prediction.probability(e.prediction.runner_up))}"],
+            [
+                "entropy",
+                f"{number(e.prediction.entropy_bits)} bits; 0 would be certain, "
+                f"{number(math.log2(len(e.prediction.emotions)))} a guess among all classes",
+            ],
+            [
+                "distance from training",
+                e.prediction.familiarity.sentence
+                if e.prediction.familiarity
+                else "not known: the model comes without a reference of its training data",
+            ],
+        ],
+        "paragraph": e.paragraph,
+        "quality": _quality(e),
+        "warnings": list(e.quality.warnings),
+        **_where(e, method),
+        **_cues(e),
+        **_contrasts(e),
+        **_expert(e),
+        **_method(e, when),
+        **_card(e),
+    }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _classes(e: Explanation) -> list[dict[str, Any]]:
+    rows = []
+    for i, emotion in enumerate(e.prediction.order):
+        remarks = ["explained"] if emotion == e.target.emotion else []
+        remarks += ["set against"] if emotion == e.target.against else []
+        remarks += ["runner-up"] if i == 1 else []
+        share = e.prediction.probability(emotion)
+        rows.append(
+            {
+                "name": emotion,
+                "share": min(max(share, 0.0), 1.0),
+                "percent": percent(share),
+                "explained": emotion == e.target.emotion,
+                "remark": ", ".join(remarks),
+            }
+        )
+    return rows
+
+
+def _quality(e: Explanation) -> list[list[str]]:
+    q, source = e.quality, e.recording.source
+    narrow = "; narrow, as over a telephone" if q.narrowband else ""
+    return [
+        [
+            "file format",
+            f"{source.container}, {source.codec}, {source.sample_rate} Hz, channels: {source.channels}; "
+            f"analysed as one channel at {e.recording.sample_rate} Hz",
+        ],
+        ["duration", f"{q.duration_s:.2f} s"],
+        ["peak", number(q.peak_dbfs, "dBFS")],
+        ["clipped samples", percent(q.clipped_share, 2)],
+        ["signal-to-noise ratio", number(q.snr_db, "dB (estimated)") if math.isfinite(q.snr_db) else number(None)],
+        ["bandwidth", number(q.bandwidth_hz, "Hz") + narrow],
+        ["speech, voiced", f"{percent(q.speech_share, 0)} of the clip, {percent(q.voiced_share, 0)}"],
+        ["SHA-256 of the audio", e.recording.sha256],
+    ]
+
+
+def _where(e: Explanation, method: str) -> dict[str, Any]:
+    a = e.attribution
+    axes = {
+        "time_frequency": "seconds and hertz",
+        "time": "seconds only; nothing is said about frequency",
+        "features": "named features of the whole clip; nothing is said about time",
+    }.get(a.axes, a.axes)
+    sign = (
+        "Above zero, relevance speaks for the class; below zero (hatched), against it. The map shows relevance for it."
+        if a.signed
+        else "The method has no sign: relevance says that a place matters, not in which direction."
+    )
+    drawn = [
+        {
+            "key": "linked",
+            "alt": figures.describe(e),
+            "caption": f"Relevance for {e.target.name} by {method}, on {axes}. {sign if a.axes != 'features' else ''} "
+            "Numbered boxes and bands are the salient regions; the black bar under the waveform marks speech. "
+            "Spectrogram in dB of the recording, uncalibrated.",
+        }
+    ]
+    if a.axes == "features":
+        drawn.insert(
+            0,
+            {
+                "key": "features",
+                "alt": f"Bars of the features with the largest relevance for {e.target.name}, in order: "
+                + ", ".join(
+                    f"{(a.feature_names or ())[i]} {number(float(a.relevance[i]))}"
+                    for i in sorted(range(len(a.relevance)), key=lambda i: -abs(a.relevance[i]))[:20]
+                ),
+                "caption": f"The features with the largest relevance for {e.target.name} by {method}, on {axes}.",
+            },
+        )
+    return {
+        "figures": drawn,
+        "region_head": ["region", "from", "to", "band", "share of positive relevance"],
+        "regions": [
+            [
+                str(r.rank),
+                f"{r.start_s:.2f} s",
+                f"{r.end_s:.2f} s",
+                "all" if r.low_hz is None or r.high_hz is None else f"{r.low_hz:.0f} to {r.high_hz:.0f} Hz",
+                percent(r.share),
+            ]
+            for r in e.regions
+        ],
+        "no_regions": "There is no salient region: "
+        + (
+            "this attribution has no time axis."
+            if a.axes == "features"
+            else "no part of the clip stands out by this method."
+        ),
+    }
+
+
+def _scope(scope: str) -> str:
+    return f"region {scope}" if scope.isdigit() else _words(scope)
+
+
+class _Notes:
+    """Numbers each distinct note once, in the order in which they come up."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, int] = {}
+
+    def mark(self, *texts: str) -> str:
+        marks = [str(self.items.setdefault(text, len(self.items) + 1)) for text in texts if text]
+        return f" [{', '.join(marks)}]" if marks else ""
+
+    def lines(self) -> list[str]:
+        return [f"[{k}] {text}" for text, k in self.items.items()]
+
+
+def _cues(e: Explanation) -> dict[str, Any]:
+    values = {(v.cue, v.scope): v for v in e.cues.values}
+    cues = list(dict.fromkeys(cue for cue, _ in values))
+    scopes = list(dict.fromkeys(scope for _, scope in values))
+    units = {v.cue: v.unit for v in e.cues.values}
+    notes = _Notes()
+    parts = []
+    for first in range(0, len(scopes), _REGIONS_PER_TABLE + 1):
+        shown = scopes[first : first + _REGIONS_PER_TABLE + 1]
+        rows = [[_words(cue), units[cue], *(_magnitude(values.get((cue, s)), notes) for s in shown)] for cue in cues]
+        parts.append({"head": ["cue", "unit", *map(_scope, shown)], "rows": rows})
+    counted = sorted({v.counted for v in e.cues.values if v.counted})
+    return {
+        "cues": parts,
+        "cue_words": "Measured once on the whole clip and cut by region. In round brackets: of how many items a value "
+        f"is made ({', '.join(counted) or 'none'}, as fits the cue). In square brackets: notes below. "
+        "“Not measurable” means too little to measure, never zero.",
+        "cue_notes": notes.lines(),
+    }
+
+
+def _magnitude(value: CueValue | None, notes: _Notes) -> str:
+    if value is None:
+        return "–"
+    count = f" ({value.count})" if value.value is not None else ""
+    return number(value.value) + count + notes.mark(value.note, value.reliability and f"Doubtful: {value.reliability}")
+
+
+def _contrasts(e: Explanation) -> dict[str, Any]:
+    notes = _Notes()
+    rows = []
+    for c in e.cues.contrasts:
+        measured = c.effect is not None
+        beyond = (
+            c.effect is not None
+            and c.chance_low is not None
+            and c.chance_high is not None
+            and not c.chance_low <= c.effect <= c.chance_high
+            and c.p_corrected is not None
+            and c.p_corrected < 0.05
+        )
+        rows.append(
+            [
+                _scope(c.scope),
+                _words(c.cue),
+                number(c.inside) if measured else "–",
+                number(c.outside) if measured else "–",
+                number(c.difference, c.unit) if measured else "–",
+                _two(c.effect),
+                f"{_two(c.chance_low)} to {_two(c.chance_high)}" if measured else "–",
+                _probability(c.p_corrected),
+                str(c.count),
+                (("yes" if beyond else "no") if measured else "not measurable") + notes.mark(c.note),
+            ]
+        )
+    return {
+        "contrast_head": [
+            "region",
+            "cue",
+            "inside",
+            "rest",
+            "difference",
+            "effect δ",
+            "by chance",
+            "p corrected",
+            "count",
+            "beyond chance",
+        ],
+        "contrasts": rows,
+        "contrast_words": "What is special about the place, not which emotion it is. Effect: Cliff’s δ from −1 to 1; "
+        "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is Holm’s over "
+        "the cues of a region. Beyond chance: outside that range with corrected p below 0.05."
+        + ("" if rows else " No contrast was measured."),
+        "contrast_notes": notes.lines(),
+    }
+
+
+def _two(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.2f}".replace("-", "−")
+
+
+def _probability(p: float | None) -> str:
+    if p is None or math.isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _expert(e: Explanation) -> dict[str, Any]:
+    parts = []
+    for emotion in compared_emotions(e):
+        of_emotion = [a for a in e.agreements if a.emotion == emotion]
+        role = {e.prediction.top: "predicted", e.prediction.runner_up: "runner-up"}.get(emotion, "not predicted")
+        counts = Counter(a.status for a in of_emotion)
+        notes = _Notes()
+        parts.append(
+            {
+                "heading": f"{emotion} ({role}, {percent(e.prediction.probability(emotion))})"
+                if emotion in e.prediction.emotions
+                else emotion,
+                "counts": ", ".join(f"{status}: {n}" for status, n in counts.most_common()),
+                "rows": [_agreement(a, notes) for a in of_emotion],
+                "notes": notes.lines(),
+            }
+        )
+    return {
+        "agreement_head": ["cue", "where", "value", "percentile", "observed", "expected", "verdict", "source"],
+        "agreements": parts,
+        "agreement_words": "Experts speak of a whole delivery against a neutral voice, so the cues are set beside "
+        "neutral speech of a reference group, never beside the rest of the clip. No cue is needed or enough for an "
+        "emotion; contested cues count neither way." + ("" if parts else " No cue was compared."),
+    }
+
+
+def _agreement(a: Agreement, notes: _Notes) -> list[str]:
+    return [
+        _words(a.cue),
+        _words(a.scope),
+        number(a.value, a.unit) if a.value is not None else "–",
+        "–" if a.percentile is None else f"{a.percentile:.0f}",
+        a.observed or "–",
+        _words(a.expected or "–"),
+        f"{_MARKS.get(a.status, '')} {a.status}".strip(),
+        (a.source or "–")
+        + notes.mark(a.conflict and f"Conflict: {a.conflict}", a.reference and f"Reference: {a.reference}"),
+    ]
+
+
+def _pairs(settings: dict[str, Any]) -> list[list[str]]:
+    rows = [[_words(str(k)), "none" if v is None else str(v)] for k, v in settings.items()]
+    return rows or [["none", "the method has no further settings"]]
+
+
+def _method(e: Explanation, when: datetime) -> dict[str, Any]:
+    a = e.attribution
+    completeness = (
+        "not defined for this method"
+        if a.completeness_error is None
+        else f"{percent(a.completeness_error)} of the difference that was to be explained"
+    )
+    return {
+        "method": [
+            ["model", a.model],
+            ["attribution method", _words(a.method)],
+            ["class explained", a.target.name],
+            ["axes", _words(a.axes)],
+            ["sign", "signed" if a.signed else "unsigned"],
+            ["baseline", a.baseline or "none"],
+            ["steps", "none" if a.steps is None else str(a.steps)],
+            ["completeness error", completeness],
+            ["model’s own weights", e.pooling.what if e.pooling else "none"],
+            ["computing time", ", ".join(f"{_words(k)} {v:.2f} s" for k, v in e.seconds.items()) or "not measured"],
+            ["audio SHA-256", e.recording.sha256],
+            ["report made", when.isoformat(" ", "seconds")],
+        ],
+        "attribution_settings": _pairs(a.settings),
+        "cue_settings": [
+            *_pairs(dataclasses.asdict(e.tracks.settings)),
+            ["sex guessed from the clip", e.tracks.sex_guess or "none"],
+        ],
+        "versions": _pairs(e.versions),
+    }
+
+
+def _card(e: Explanation) -> dict[str, Any]:
+    c = e.card
+    return {
+        "card": [
+            ["name", f"{c.title} ({c.name})"],
+            ["what it is", c.summary],
+            ["system", c.system],
+            ["encoder", c.encoder],
+            ["classes", ", ".join(c.emotions)],
+            ["training corpora", "; ".join(c.corpora) or "not stated"],
+            ["licences", "; ".join(c.licences) or "not stated"],
+            ["split", c.split or "not stated"],
+            ["intended use", c.intended_use or "not stated"],
+            ["whole size on disk", number(c.size_mb, "MB")],
+        ],
+        "card_figure_head": ["measure", "value", "95 % interval", "majority baseline", "chance", "on", "repeat with"],
+        "card_figures": [
+            [
+                f.measure,
+                f"{f.value:.3f}",
+                f"{f.low:.3f} to {f.high:.3f}",
+                f"{f.baseline:.3f}",
+                f"{f.chance:.3f}",
+                f.split,
+                f.command,
+            ]
+            for f in c.figures
+        ],
+        "limits": list(c.limits) or ["The card states none."],
+    }
