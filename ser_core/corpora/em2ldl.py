@@ -85,11 +85,15 @@ def _read(tree: Tree) -> Corpus:
     if not audio:
         corpus = with_note(corpus, "The folder holds labels only, no audio.")
     leaks = speakers_in_several_splits(corpus.table)
+    if not leaks:
+        return corpus
     told = (
-        f"{speaker.split('/')[1]} is in {', '.join(f'{split} ({count} clips)' for split, count in where.items())}"
+        f"{speaker.removeprefix(f'{_ABOUT.name}/')} is in {', '.join(f'{split} ({n})' for split, n in where.items())}"
         for speaker, where in leaks.items()
     )
-    return with_note(corpus, f"The owners' split is not speaker-independent: {'; '.join(told)}.") if leaks else corpus
+    return with_note(
+        corpus, f"The owners' split is not speaker-independent; speakers in several parts (clips): {'; '.join(told)}."
+    )
 
 
 def _audio(folder: Path, audio: dict[int, Path], clip: int) -> Path | None:

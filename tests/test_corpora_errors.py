@@ -1,0 +1,123 @@
+"""What is wrong with a corpus folder is said in one sentence that names it."""
+
+import pytest
+
+from ser_core.corpora import READERS, read_corpus
+from ser_core.corpora.vocabulary import emotion_words
+from ser_core.errors import CorpusError
+
+
+def _csv(folder, *lines, files=("a.wav", "b.wav")):
+    for name in files:
+        (folder / name).touch()
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_absent_folder(tmp_path):
+    with pytest.raises(CorpusError, match=r"There is no folder .*nowhere"):
+        read_corpus(tmp_path / "nowhere")
+
+
+def test_unknown_layout_lists_all_that_was_looked_for(tmp_path):
+    (tmp_path / "clip.wav").touch()
+    with pytest.raises(CorpusError) as caught:
+        read_corpus(tmp_path)
+    assert all(reader.title in str(caught.value) and reader.layout in str(caught.value) for reader in READERS)
+
+
+def test_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(CorpusError, match=r"'cremad' is not a corpus .* crema_d, ravdess"):
+        read_corpus(tmp_path, "cremad")
+
+
+def test_asking_for_a_corpus_that_is_not_there(tmp_path):
+    (tmp_path / "03a01Fa.wav").touch()
+    with pytest.raises(CorpusError, match=r"not laid out as CREMA-D.*1001_DFA_ANG_XX"):
+        read_corpus(tmp_path, "crema_d")
+
+
+def test_two_layouts_at_once_ask_which(tmp_path):
+    (tmp_path / "03a01Fa.wav").touch()
+    (tmp_path / "db.yaml").touch()
+    with pytest.raises(CorpusError, match=r"EMO-DB and like audformat.*\(emodb, audformat\)"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [("file,speaker", "emotion"), ("file,emotion", "speaker"), ("speaker,emotion", "file")],
+)
+def test_missing_column_is_named(tmp_path, header, named):
+    with pytest.raises(CorpusError, match=f"lacks the column {named};"):
+        read_corpus(_csv(tmp_path, header, "a.wav,b"))
+
+
+def test_all_missing_columns_are_named_when_the_csv_itself_is_given(tmp_path):
+    _csv(tmp_path, "clip,who", "a.wav,b")
+    with pytest.raises(CorpusError, match="lacks the columns file, speaker, emotion"):
+        read_corpus(tmp_path / "labels.csv")
+
+
+def test_labels_outside_the_vocabulary_are_all_named(tmp_path):
+    with pytest.raises(CorpusError, match="'hangry', 'meh'"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion", "a.wav,x,meh", "b.wav,x,hangry"))
+
+
+def test_absent_files_are_counted_and_the_first_named(tmp_path):
+    lines = ("file,speaker,emotion", "a.wav,x,fear", "gone.wav,x,fear", "lost.wav,x,fear")
+    with pytest.raises(CorpusError, match=r"lists 2 of 3 files that are not there, the first being .*gone\.wav"):
+        read_corpus(_csv(tmp_path, *lines))
+
+
+def test_duplicate_rows_are_refused(tmp_path):
+    with pytest.raises(CorpusError, match="a more than once"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion", "a.wav,x,fear", "a.wav,x,joy"))
+
+
+def test_second_copy_of_a_corpus_inside_itself_is_refused(tmp_path):
+    for folder in ("Actor_01", "copy/Actor_01"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "03-01-01-01-01-01-01.wav").touch()
+    with pytest.raises(CorpusError, match="03-01-01-01-01-01-01 more than once"):
+        read_corpus(tmp_path)
+
+
+def test_row_without_a_file_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match="1 rows without a file"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion", ",x,fear"))
+
+
+def test_table_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00\x01file")
+    with pytest.raises(CorpusError, match="cannot be read as a CSV table"):
+        read_corpus(tmp_path / "labels.csv")
+
+
+def test_table_without_rows_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match="no clips that can be used"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion"))
+
+
+def test_broken_audformat_database_is_refused(tmp_path):
+    (tmp_path / "db.yaml").write_text("name: [", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"audformat database in .* cannot be loaded"):
+        read_corpus(tmp_path)
+
+
+def test_crema_d_table_without_a_column_is_refused(tmp_path):
+    (tmp_path / "1001_IEO_ANG_HI.wav").touch()
+    (tmp_path / "VideoDemographics.csv").write_text("ActorID,Age\n1001,5\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"VideoDemographics\.csv lacks the columns Sex, Race, Ethnicity"):
+        read_corpus(tmp_path)
+
+
+def test_no_agreement_is_missing_not_an_emotion():
+    assert emotion_words(["xxx", "X", "", None, "Joy", "No Agreement"], "T") == [
+        None,
+        None,
+        None,
+        None,
+        "happiness",
+        None,
+    ]
