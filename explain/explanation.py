@@ -1,21 +1,36 @@
-"""One explanation of one clip, and the words made from its figures."""
+"""One explanation of one clip: every room asked once, in order, on one timeline."""
 
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from explain.attribution import Attribution, Target
-from explain.cues import CueSummary, CueTracks
-from explain.expert import Agreement
-from explain.regions import Region
-from ser_core.audio import Quality, Recording
-from ser_core.models import Card, PoolingWeights, Prediction
-from ser_core.speech import Segment
+from explain.attribution import Attribution, Target, attribute
+from explain.cues import CueSettings, CueSummary, CueTracks, measure, summarise
+from explain.expert import Agreement, agreements
+from explain.regions import Region, salient_regions, windowed_regions
+from explain.words import paragraph
+from ser_core.audio import SAMPLE_RATE, Quality, Recording, quality
+from ser_core.errors import ExplanationError
+from ser_core.models import Card, PoolingWeights, Prediction, SpeechModel
+from ser_core.speech import Segment, speech_segments
+
+PACKAGES = ("torch", "captum", "praat-parselmouth", "opensmile", "transformers", "numpy", "scipy")
+REGION_RULES = ("connected", "windows")
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Everything the page shows and the exports hold; ``seconds`` is the computing time of each step."""
+    """Everything the page shows and the exports hold; ``seconds`` is the computing time of each step.
+
+    ``spectrogram_db`` has the shape (bins, columns), in dB below the clip's maximum, at ``spectrogram_hz`` and
+    ``spectrogram_times_s``. ``region_rule`` is "connected", "windows" (the published way) or "yours".
+    """
 
     recording: Recording
     quality: Quality
@@ -35,3 +50,143 @@ class Explanation:
     spectrogram_hz: np.ndarray
     versions: dict[str, str]
     seconds: dict[str, float]
+    region_rule: str = "connected"
+
+
+def explain(
+    recording: Recording,
+    model: SpeechModel,
+    method: str,
+    target: Target | None = None,
+    settings: CueSettings | None = None,
+    *,
+    region_rule: str = "connected",
+    progress: Callable[[float, str], None] | None = None,
+) -> Explanation:
+    """Return the whole explanation of one clip.
+
+    Args:
+        recording: the clip.
+        model: the model that answers.
+        method: name of an attribution method that ``explain.attribution.methods_for(model)`` offers.
+        target: the class to explain; None for the predicted one.
+        settings: of the acoustic measurement.
+        region_rule: "connected" regions, or the published "windows" of 150 ms.
+        progress: told the share done (0 … 1) and what is being done.
+
+    Raises:
+        ExplanationError: the target or the rule is unknown, or the method does not fit the model.
+    """
+    if region_rule not in REGION_RULES:
+        raise ExplanationError(f"There is no region rule '{region_rule}'; choose one of {', '.join(REGION_RULES)}.")
+    for emotion in (target.emotion, target.against) if target else ():
+        if emotion is not None and emotion not in model.emotions:
+            raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
+    tell = progress or (lambda share, words: None)
+    seconds: dict[str, float] = {}
+    tell(0.02, "Finding speech")
+    with _timed(seconds, "speech"):
+        speech = speech_segments(recording)
+    tell(0.08, f"Asking {model.card.title}")
+    with _timed(seconds, "prediction"):
+        prediction = model.predict(recording)
+        pooling = _pooling(model, recording)
+    target = target or Target(prediction.top)
+    tell(0.15, f"Finding what speaks for {target.name}")
+    with _timed(seconds, "attribution"):
+        attribution = attribute(
+            model, recording, target, method, progress=lambda share: tell(0.15 + 0.5 * share, "Attribution")
+        )
+        regions = (salient_regions if region_rule == "connected" else windowed_regions)(attribution)
+    tell(0.65, "Measuring the voice")
+    with _timed(seconds, "cues"):
+        tracks = measure(recording, settings or CueSettings(), speech)
+    levels, times, hz = spectrogram(recording)
+    blank = Explanation(
+        recording=recording,
+        quality=quality(recording, speech, _voiced_share(tracks)),
+        speech=speech,
+        card=model.card,
+        prediction=prediction,
+        target=target,
+        attribution=attribution,
+        pooling=pooling,
+        regions=regions,
+        tracks=tracks,
+        cues=CueSummary((), (), ()),
+        agreements=(),
+        paragraph="",
+        spectrogram_db=levels,
+        spectrogram_times_s=times,
+        spectrogram_hz=hz,
+        versions=versions(),
+        seconds=seconds,
+        region_rule=region_rule,
+    )
+    tell(0.8, "Comparing cues")
+    explained = _with_cues(blank)
+    tell(1.0, "Done")
+    return explained
+
+
+def remeasure(
+    explanation: Explanation, settings: CueSettings | None = None, regions: tuple[Region, ...] | None = None
+) -> Explanation:
+    """Return the explanation with new measuring settings or regions; the model is not asked again."""
+    regions = explanation.regions if regions is None else regions
+    rule = explanation.region_rule if regions == explanation.regions else "yours"
+    tracks, seconds = explanation.tracks, dict(explanation.seconds)
+    if settings is not None:
+        with _timed(seconds, "cues"):
+            tracks = measure(explanation.recording, settings, explanation.speech)
+    return _with_cues(
+        dataclasses.replace(explanation, tracks=tracks, regions=regions, seconds=seconds, region_rule=rule)
+    )
+
+
+def spectrogram(recording: Recording) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return levels (bins, columns) in dB below the maximum (floor −80), times in s and frequencies in Hz.
+
+    25 ms Hann windows every 10 ms, zero-padded to 512; column k is centred at k × 10 ms.
+    """
+    hop, window = SAMPLE_RATE // 100, SAMPLE_RATE // 40
+    padded = np.pad(recording.samples, window // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    power = np.abs(np.fft.rfft(frames * np.hanning(window), 512, axis=1)).T ** 2
+    levels = 10 * np.log10(np.maximum(power, 1e-20))
+    levels = np.maximum(levels - levels.max(), -80.0).astype(np.float32)
+    return levels, np.arange(levels.shape[1]) * hop / SAMPLE_RATE, np.fft.rfftfreq(512, 1 / SAMPLE_RATE)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that figures depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def _with_cues(explanation: Explanation) -> Explanation:
+    seconds = dict(explanation.seconds)
+    with _timed(seconds, "contrast and agreement"):
+        cues = summarise(explanation.tracks, explanation.recording, explanation.regions, explanation.speech)
+        agreed = agreements(
+            cues,
+            (explanation.prediction.top, explanation.prediction.runner_up),
+            explanation.tracks.settings.sex,
+        )
+    done = dataclasses.replace(explanation, cues=cues, agreements=agreed, seconds=seconds)
+    return dataclasses.replace(done, paragraph=paragraph(done))
+
+
+def _pooling(model: SpeechModel, recording: Recording) -> PoolingWeights | None:
+    with torch.inference_mode():
+        return model.pooling(model.inputs(torch.from_numpy(np.array(recording.samples))[None]))
+
+
+def _voiced_share(tracks: CueTracks) -> float:
+    return float(tracks.voiced[tracks.speech].mean()) if tracks.speech.any() else 0.0
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - started

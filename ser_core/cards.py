@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def read_card(folder: Path) -> Card:
     if missing:
         raise ModelError(f"The card of model {folder.name} lacks {', '.join(missing)}; add it to card.json.")
     try:
-        figures = tuple(Figure(**figure) for figure in raw["figures"])
+        figures = tuple(Figure(**{k: float("nan") if v is None else v for k, v in f.items()}) for f in raw["figures"])
         tuples: dict[str, Any] = {key: tuple(raw[key]) for key in ("emotions", "corpora", "licences", "limits")}
     except TypeError as fault:
         raise ModelError(f"The card of model {folder.name} is malformed ({fault}); mend card.json.") from None
@@ -42,4 +43,8 @@ def write_card(folder: Path, card: Card) -> None:
     """Write a card; name and size are those of the folder, so they are left out."""
     fields = dataclasses.asdict(card)
     del fields["name"], fields["size_mb"]
+    fields["figures"] = [
+        {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in figure.items()}
+        for figure in fields["figures"]
+    ]
     (folder / "card.json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

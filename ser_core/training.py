@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ser_core.audio import read
 from ser_core.errors import ModelError
+from ser_core.features import LogMel
+
+Network = TypeVar("Network", bound=nn.Module)
+AfterEpoch = Callable[[nn.Module, int], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class Recipe:
 
     ``rate`` is the peak learning rate of the head, ``encoder_rate`` that of the topmost encoder layer;
     each layer below learns ``layer_decay`` times slower. ``average`` is the decay per step of the moving
-    average of the weights, which is what the run returns.
+    average of the weights, which is what the run returns. ``frozen_layers`` encoder layers from below stay as they
+    came; ``stretched`` is the share of clips whose tempo and vocal tract are changed.
     """
 
     epochs: int = 6
@@ -34,7 +41,8 @@ class Recipe:
     average: float = 0.995
     label_smoothing: float = 0.1
     mixup: float = 0.0
-    votes: float = 0.0
+    frozen_layers: int = 0
+    stretched: float = 0.5
     seed: int = 0
 
 
@@ -59,7 +67,7 @@ def length_batches(lengths: np.ndarray, size: int, generator: np.random.Generato
 def collate(log_mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Pad clips with their own floor; return (batch, bands, frames) float32 and the real frame counts."""
     frames = torch.tensor([mel.shape[1] for mel in log_mels])
-    longest = int(frames.max())
+    longest = -(-int(frames.max()) // 64) * 64  # few distinct shapes: kernels are compiled once per shape
     out = torch.empty(len(log_mels), log_mels[0].shape[0], longest)
     for row, mel in enumerate(log_mels):
         clip = torch.from_numpy(mel.astype(np.float32))
@@ -115,14 +123,14 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
 
 
 def train(
-    model: nn.Module,
+    model: Network,
     clips: Clips,
     recipe: Recipe,
     folder: Path,
     *,
-    after_epoch: Callable[[nn.Module, int], dict[str, float]] | None = None,
+    after_epoch: AfterEpoch | None = None,
     device: str = "cpu",
-) -> nn.Module:
+) -> Network:
     """Train and return the model whose weights are the moving average over the steps.
 
     Args:
@@ -156,7 +164,7 @@ def train(
             scale = _schedule(step / total, recipe.warmup)
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * scale
-            log_mel, frames = collate([stretch(clips.log_mels[i], generator) for i in batch])
+            log_mel, frames = collate([_perturbed(clips.log_mels[i], recipe, generator) for i in batch])
             log_mel = spec_augment(log_mel, frames, generator)
             target = targets[torch.from_numpy(batch)]
             if recipe.mixup:
@@ -179,7 +187,8 @@ def train(
             with torch.no_grad():
                 decay = min(recipe.average, step / (step + 10))
                 for slow, fast in zip(averaged.parameters(), model.parameters(), strict=True):
-                    slow.lerp_(fast, 1 - decay)
+                    if fast.requires_grad:
+                        slow.lerp_(fast, 1 - decay)
                 for kept, latest in zip(averaged.buffers(), model.buffers(), strict=True):
                     kept.copy_(latest)
         figures = {"epoch": epoch + 1, "loss": running / steps_per_epoch, "seconds": time.monotonic() - started}
@@ -193,16 +202,36 @@ def train(
 
 
 @torch.inference_mode()
-def predict_logits(model: nn.Module, log_mels: list[np.ndarray], *, batch: int = 32, device: str = "cpu") -> np.ndarray:
-    """Return logits (clips, classes) in the order of the clips."""
+def over_clips(
+    network: Callable[[Tensor, Tensor], Tensor], log_mels: list[np.ndarray], *, batch: int = 32, device: str = "cpu"
+) -> np.ndarray:
+    """Return what a network gives for each clip (clips, …), in the order of the clips.
+
+    Args:
+        network: maps padded clips (batch, bands, frames) and frame counts to (batch, …), in evaluation mode.
+        log_mels: (bands, frames) each.
+        batch: clips at once.
+        device: "cpu" or "cuda".
+    """
     rows: dict[int, np.ndarray] = {}
     lengths = np.array([mel.shape[1] for mel in log_mels])
     for indices in length_batches(lengths, batch, None):
         log_mel, frames = collate([log_mels[i] for i in indices])
         with torch.autocast(device, torch.bfloat16):
-            logits = model(log_mel.to(device), frames.to(device)).float().cpu().numpy()
-        rows.update(zip(indices.tolist(), logits, strict=True))
+            values = network(log_mel.to(device), frames.to(device)).float().cpu().numpy()
+        rows.update(zip(indices.tolist(), values, strict=True))
     return np.stack([rows[i] for i in range(len(log_mels))])
+
+
+def prepare_log_mel(file: str) -> np.ndarray:
+    """Return the log-mel spectrogram (80, frames) of an audio file in half precision."""
+    samples = torch.from_numpy(np.array(read(file).samples))
+    with torch.inference_mode():
+        return LogMel()(samples[None])[0].half().numpy()
+
+
+def _perturbed(mel: np.ndarray, recipe: Recipe, generator: np.random.Generator) -> np.ndarray:
+    return stretch(mel, generator) if generator.random() < recipe.stretched else mel
 
 
 def _schedule(progress: float, warmup: float) -> float:

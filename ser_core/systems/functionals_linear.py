@@ -8,9 +8,13 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from ser_core.audio import read
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.functionals import feature_names, functionals
 from ser_core.models import Card, InputAxes, SpeechModel
+from ser_core.training import AfterEpoch, Recipe
+
+STRENGTH = 0.02  # inverse regularisation (scikit-learn's C)
 
 
 class StandardisedLinear(nn.Module):
@@ -57,26 +61,37 @@ class FunctionalsModel(SpeechModel):
         return self.network.mean.expand_as(inputs)
 
 
-def fit(values: np.ndarray, classes: np.ndarray, *, strength: float = 0.02, seed: int = 0) -> StandardisedLinear:
-    """Return the network fitted on functionals (clips, features) and class indices (clips,).
+def prepare(file: str, encoder: str) -> np.ndarray:
+    """Return the functionals of an audio file as one column (features, 1)."""
+    return functionals(np.array(read(file).samples), encoder)[:, None]
 
-    Args:
-        values: functionals of the training clips.
-        classes: class of each clip.
-        strength: inverse regularisation of the logistic regression (scikit-learn's C).
-        seed: of the solver.
-    """
-    network = StandardisedLinear(values.shape[1], int(classes.max()) + 1)
-    deviation = values.std(0)
-    network.mean.data = torch.from_numpy(values.mean(0).astype(np.float32))
+
+def fit(
+    values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
+) -> StandardisedLinear:
+    """Return the network fitted on functionals and targets (clips, classes); seconds, so nothing is resumed."""
+    table = _table(values)
+    deviation = table.std(0)
+    network = StandardisedLinear(table.shape[1], targets.shape[1])
+    network.mean.data = torch.from_numpy(table.mean(0))
     network.deviation.data = torch.from_numpy(np.where(deviation > 0, deviation, 1.0).astype(np.float32))
-    with torch.inference_mode():
-        scores = network.standardise(torch.from_numpy(values.astype(np.float32))).numpy()
-    regression = LogisticRegression(C=strength, max_iter=2000, class_weight="balanced", random_state=seed)
-    regression.fit(scores, classes)
+    regression = LogisticRegression(C=STRENGTH, max_iter=2000, class_weight="balanced", random_state=recipe.seed)
+    regression.fit(embeddings(network, values), targets.argmax(1))
     network.classifier.weight.data = torch.from_numpy(regression.coef_.astype(np.float32))
     network.classifier.bias.data = torch.from_numpy(regression.intercept_.astype(np.float32))
     return network.eval()
+
+
+def logits(network: StandardisedLinear, values: list[np.ndarray]) -> np.ndarray:
+    """Return logits (clips, classes)."""
+    with torch.inference_mode():
+        return network(torch.from_numpy(_table(values))).numpy()
+
+
+def embeddings(network: StandardisedLinear, values: list[np.ndarray]) -> np.ndarray:
+    """Return z-scores of the training speech (clips, features)."""
+    with torch.inference_mode():
+        return network.standardise(torch.from_numpy(_table(values))).numpy()
 
 
 def load(folder: Path, card: Card) -> FunctionalsModel:
@@ -91,4 +106,8 @@ def save(network: StandardisedLinear, temperature: float, folder: Path) -> None:
     state = {name: value.clone() for name, value in network.state_dict().items()}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
-    save_file(state, folder / "weights.safetensors")
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+
+
+def _table(values: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(values, axis=1).T.astype(np.float32)

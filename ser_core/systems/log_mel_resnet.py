@@ -8,6 +8,7 @@ import copy
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from captum.attr._utils.custom_modules import Addition_Module
 from safetensors.torch import load_file, save_file
@@ -16,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.models import Card, LogMelModel
+from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
 
 WIDTHS = (24, 32, 64, 96)
 
@@ -93,6 +95,29 @@ class LogMelResNetModel(LogMelModel):
     def embed(self, inputs: Tensor) -> Tensor:
         """Return the pooled embedding (batch, features)."""
         return self.network.embed(inputs)
+
+
+def prepare(file: str, encoder: str) -> np.ndarray:
+    """Return a clip's log-mel spectrogram (80, frames)."""
+    return prepare_log_mel(file)
+
+
+def fit(
+    values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
+) -> LogMelResNet:
+    """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
+    network = LogMelResNet(targets.shape[1])
+    return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
+
+
+def logits(network: LogMelResNet, values: list[np.ndarray]) -> np.ndarray:
+    """Return logits (clips, classes)."""
+    return over_clips(network, values)
+
+
+def embeddings(network: LogMelResNet, values: list[np.ndarray]) -> np.ndarray:
+    """Return pooled embeddings (clips, features)."""
+    return over_clips(network.embed, values)
 
 
 def load(folder: Path, card: Card) -> LogMelResNetModel:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
+from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
 
 
 class LayerMix(nn.Module):
@@ -59,7 +60,9 @@ class AttentivePooling(nn.Module):
 class WhisperPooling(nn.Module):
     """Log-mel frames to emotion logits."""
 
-    def __init__(self, encoder: str, classes: int, *, pretrained: bool = True, dropout: float = 0.2) -> None:
+    def __init__(
+        self, encoder: str, classes: int, *, frozen_layers: int = 0, pretrained: bool = True, dropout: float = 0.2
+    ) -> None:
         super().__init__()
         self.encoder = WhisperFrames(encoder, pretrained=pretrained)
         self.encoder_depth = self.encoder.states - 1
@@ -67,8 +70,11 @@ class WhisperPooling(nn.Module):
         self.pooling = AttentivePooling(self.encoder.hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(2 * self.encoder.hidden_size, classes)
-        # The position table is a fixed sinusoid; the last norm and Whisper's other weights are tuned.
-        self.encoder.encoder.embed_positions.weight.requires_grad_(False)
+        self.encoder.encoder.embed_positions.weight.requires_grad_(False)  # a fixed sinusoid
+        for name, parameter in self.named_parameters():
+            depth = self.encoder_layer_of(name)
+            if frozen_layers and depth is not None and depth <= frozen_layers:
+                parameter.requires_grad_(False)
 
     def encoder_layer_of(self, name: str) -> int | None:
         """Return the depth of an encoder parameter (0 for the convolutions), None for the head's."""
@@ -115,6 +121,29 @@ class WhisperPoolingModel(LogMelModel):
             share = self.network.pooling.weights(self.network.steps(inputs)[0], None)[0].mean(-1)
         times = np.arange(len(share)) * self.network.encoder.step_s
         return PoolingWeights(times, share.numpy(), "attention of the pooling layer, mean over its heads")
+
+
+def prepare(file: str, encoder: str) -> np.ndarray:
+    """Return a clip's log-mel spectrogram (80, frames)."""
+    return prepare_log_mel(file)
+
+
+def fit(
+    values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
+) -> WhisperPooling:
+    """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
+    network = WhisperPooling(encoder, targets.shape[1], frozen_layers=recipe.frozen_layers)
+    return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
+
+
+def logits(network: WhisperPooling, values: list[np.ndarray]) -> np.ndarray:
+    """Return logits (clips, classes)."""
+    return over_clips(network, values)
+
+
+def embeddings(network: WhisperPooling, values: list[np.ndarray]) -> np.ndarray:
+    """Return pooled embeddings (clips, features)."""
+    return over_clips(network.embed, values)
 
 
 def load(folder: Path, card: Card) -> WhisperPoolingModel:

@@ -1,0 +1,108 @@
+"""Command line: ``python -m explain CLIP --model … --method … [--pdf …] [--json …] [--csv …] [--textgrid …]``.
+
+Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ser_core.errors import SerscopeError, SettingError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Explain one clip and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _explain(options)
+    except SerscopeError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from explain import export
+    from explain.attribution import Target, methods_for
+    from explain.cues import CueSettings
+    from explain.explanation import explain
+    from explain.report import pdf
+    from ser_core.audio import read
+    from ser_core.models import load_model, model_names
+
+    recording = read(options.clip)
+    model = load_model(options.model or model_names()[0])
+    method = options.method or methods_for(model)[0].name
+    settings = CueSettings(
+        sex=options.sex,
+        pitch_floor_hz=options.pitch_floor,
+        pitch_ceiling_hz=options.pitch_ceiling,
+        formant_ceiling_hz=options.formant_ceiling,
+    )
+    if options.against and not options.target:
+        raise SettingError("--against needs --target: name the emotion that is explained rather than the other.")
+    target = Target(options.target, options.against) if options.target else None
+    explanation = explain(
+        recording,
+        model,
+        method,
+        target,
+        settings,
+        region_rule=options.regions,
+        progress=None if options.quiet else _tell,
+    )
+    top = explanation.prediction.top
+    print(f"{model.card.title}: {top} ({explanation.prediction.probability(top):.1%})")
+    print(f"Explained: {explanation.target.name}, by {explanation.attribution.method}")
+    print(explanation.paragraph)
+    writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
+        (options.json, lambda: export.to_json(explanation).encode()),
+        (options.csv, lambda: export.cue_csv(explanation).encode()),
+        (options.textgrid, lambda: export.text_grid(explanation).encode()),
+        (options.bundle, lambda: export.bundle(explanation)),
+        (options.pdf, lambda: pdf(explanation)),
+    )
+    for path, content in writers:
+        if path is not None:
+            _write(path, content())
+            print(f"written: {path}")
+    return 0
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as fault:
+        raise SettingError(f"{path} cannot be written ({fault.strerror}); choose another place.") from fault
+
+
+def _tell(share: float, words: str) -> None:
+    print(f"{share:4.0%} {words}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m explain", description="Explain a model's answer about one clip.")
+    parser.add_argument("clip", metavar="CLIP", help="WAV, FLAC, MP3, OGG, M4A/AAC or WebM")
+    parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
+    parser.add_argument("--method", help="attribution method (default: the first that fits the model)")
+    parser.add_argument("--target", help="emotion to explain (default: the predicted one)")
+    parser.add_argument("--against", help="explain the target rather than this emotion")
+    parser.add_argument("--regions", choices=("connected", "windows"), default="connected")
+    parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
+    parser.add_argument("--pitch-floor", type=float, metavar="HZ")
+    parser.add_argument("--pitch-ceiling", type=float, metavar="HZ")
+    parser.add_argument("--formant-ceiling", type=float, metavar="HZ")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    for name, what in (
+        ("pdf", "the report"),
+        ("json", "everything but the audio"),
+        ("csv", "the cue table"),
+        ("textgrid", "the regions for Praat"),
+        ("bundle", "all of them in a zip"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

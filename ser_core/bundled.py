@@ -1,0 +1,80 @@
+"""The plans of the bundled models: what is trained, on which encoder, and what the card says in words."""
+
+from dataclasses import dataclass, field
+
+from ser_core.training import Recipe
+
+CREMA_D_LIMITS = (
+    "Trained on acted English: 91 North American actors who spoke twelve fixed sentences. It has heard no spontaneous "
+    "speech, no other language, no children and no patients.",
+    "The label is the emotion the actor was asked to play. Listeners who only heard the voice agreed with it on "
+    "45.5 % of the clips by majority, so this is not what people hear, and not what the speaker felt.",
+    "Not a medical device. It must not be used to diagnose, to triage, to hire or to judge a person.",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One bundled model: its system, encoder, recipe and the words on its card."""
+
+    name: str
+    title: str
+    system: str
+    encoder: str
+    summary: str
+    place: int
+    licences: tuple[str, ...]
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        Plan(
+            name="whisper-base-tuned",
+            title="Whisper base, fine-tuned",
+            system="whisper_pooling",
+            encoder="whisper-base",
+            summary="The whole encoder of Whisper base, fine-tuned; learned layer mix and attentive pooling on top.",
+            place=1,
+            licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=Recipe(epochs=5),
+        ),
+        Plan(
+            name="whisper-tiny-tuned",
+            title="Whisper tiny.en, fine-tuned",
+            system="whisper_pooling",
+            encoder="whisper-tiny.en",
+            summary="The encoder of Whisper tiny.en, fine-tuned; learned layer mix and attentive pooling on top.",
+            place=2,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=Recipe(epochs=5),
+        ),
+        Plan(
+            name="log-mel-resnet",
+            title="Log-mel ResNet",
+            system="log_mel_resnet",
+            encoder="none (trained from scratch)",
+            summary="A small residual network on the log-mel spectrogram, as in the published study of cues in salient "
+            "regions; explained in a blink, also by DeepLIFT and LRP.",
+            place=3,
+            licences=(CREMA_D_LICENCE,),
+            recipe=Recipe(epochs=14, batch=32, rate=2e-3, average=0.99),
+        ),
+        Plan(
+            name="egemaps-logistic",
+            title="eGeMAPS, logistic regression",
+            system="functionals_linear",
+            encoder="eGeMAPSv02",
+            summary="88 named acoustic functionals of the whole clip (openSMILE) and logistic regression: fully "
+            "transparent, with no time axis of its own.",
+            place=4,
+            licences=(
+                "openSMILE: audEERING research licence (free for research, not for commercial products)",
+                CREMA_D_LICENCE,
+            ),
+        ),
+    )
+}
