@@ -31,7 +31,7 @@ Interval = tuple[float, float, str]
 
 
 def cue_csv(explanation: Explanation) -> str:
-    r"""Return the cue table as CSV text, one row per cue and scope, lines ending in ``\n``.
+    r"""Return the cue table as CSV text, one row per cue and scope, lines ending in ``\r\n`` (RFC 4180).
 
     A row holds the magnitude, its contrast with the rest of the speech and its agreement with the experts for each
     emotion that was compared (``emotion_1_…`` is the predicted class, ``emotion_2_…`` the runner-up). Numbers are
@@ -97,7 +97,7 @@ def cue_csv(explanation: Explanation) -> str:
         rows.append(row | constant)
     columns = list(rows[0]) if rows else ["cue", "scope", *constant]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)
     writer.writerow(columns)
     writer.writerows([_cell(row[c]) for c in columns] for row in rows)
     return out.getvalue()

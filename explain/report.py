@@ -28,6 +28,7 @@ _TEMPLATE = ASSETS / "report" / "report.typ"
 _REGIONS_PER_TABLE = 5
 _LONGEST_NAME = 200
 _LONGEST_TEXT = 4000
+_UNITS = {"s": "s", "hz": "Hz", "db": "dB", "ms": "ms"}
 _JOINERS = "\u200c\u200d"
 _MARKS = {"agrees": "✓", "disagrees": "✗", "contested": "±", "no expectation": "–", "not measurable": "∅"}
 
@@ -135,16 +136,18 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
     method = _words(e.attribution.method)
     return {
         "title": f"SERscope report: {target}, {short}",
-        "heading": f"Why the model hears {e.target.emotion}"
-        + ("" if e.target.against is None else f" rather than {e.target.against}"),
+        "heading": f"What speaks for {target} in this clip, to this model",
         "header_left": f"SERscope · {short}",
         "header_right": f"explained: {_cut(target, 60)}",
         "footer": f"{DISCLAIMER} Audio SHA-256 {e.recording.sha256[:12]}…",
         "disclaimer": DISCLAIMER,
         "question": [
-            ["class explained", target],
+            [
+                "class explained",
+                target + ("" if e.target.emotion == e.prediction.top else " (not the predicted class)"),
+            ],
             ["file", name],
-            ["model", f"{e.card.title} ({e.prediction.model})"],
+            ["model", f"{_cut(e.card.title, _LONGEST_NAME)} ({_cut(e.prediction.model, _LONGEST_NAME)})"],
             ["method", method],
             ["date of the report", when.isoformat(" ", "minutes")],
         ],
@@ -285,8 +288,8 @@ class _Notes:
         self.items: dict[str, int] = {}
 
     def mark(self, *texts: str) -> str:
-        marks = [str(self.items.setdefault(text, len(self.items) + 1)) for text in texts if text]
-        return f" [{', '.join(marks)}]" if marks else ""
+        marks = sorted(self.items.setdefault(text, len(self.items) + 1) for text in texts if text)
+        return f" [{', '.join(map(str, marks))}]" if marks else ""
 
     def lines(self) -> list[str]:
         return [f"[{k}] {text}" for text, k in self.items.items()]
@@ -420,7 +423,12 @@ def _agreement(a: Agreement, notes: _Notes) -> list[str]:
 
 
 def _pairs(settings: dict[str, Any]) -> list[list[str]]:
-    rows = [[_words(str(k)), "none" if v is None else str(v)] for k, v in settings.items()]
+    rows = []
+    for name, value in settings.items():
+        stem, _, unit = str(name).rpartition("_")
+        known = _UNITS.get(unit) if stem and isinstance(value, int | float) else None
+        shown = "none" if value is None else str(value)
+        rows.append([_words(stem), f"{shown} {known}"] if known else [_words(str(name)), shown])
     return rows or [["none", "the method has no further settings"]]
 
 
