@@ -29,6 +29,7 @@ SMALLEST_DIFFERENCE = 0.1
 SHAPLEY_MAX_FEATURES = 512
 GRADIENT_BATCH = 4
 OCCLUSION_BATCH = 16
+LARGE_NETWORK = 2_000_000
 SPECTRUM_BANDS = 40
 
 
@@ -183,7 +184,8 @@ def methods_for(model: SpeechModel) -> tuple[Method, ...]:
     offered = [_METHODS[name] for name in names]
     if model.gradcam_layers:
         layer = model.network.get_submodule(model.gradcam_layers[-1])
-        axes = "time_frequency" if isinstance(layer, nn.Conv2d) else "time"
+        flat = isinstance(layer, nn.Conv1d) or not any(isinstance(part, nn.Conv2d) for part in model.network.modules())
+        axes = "time" if flat else "time_frequency"
         offered.append(replace(_METHODS["grad_cam"], axes=axes))
     return tuple(offered)
 
@@ -217,7 +219,8 @@ def attribute(
         noise: GradientSHAP's spread of baselines, as a share of the mean distance of the input from the baseline.
         window_s: length of an occluded patch in seconds; 0.1, or 0.3 for a model on functionals.
         window_bands: height of an occluded patch in bands; a tenth of them.
-        max_windows: most patches of one occlusion, 1,500, or 60 for a model on functionals; patches grow to keep it.
+        max_windows: most patches of one occlusion; patches grow to keep it. 1,500, or 400 for a network of over two
+            million parameters, or 60 for a model on functionals.
         permutations: orders of features in Shapley sampling.
         progress: called with the share done, 0 … 1.
 
@@ -237,41 +240,24 @@ def attribute(
             f"The clip lasts {recording.duration_s * 1000:.0f} ms; choose one of at least 100 ms to explain it."
         )
     warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks", module="captum")
-    settings: dict = {
+    settings = {
         "explains": "calibrated logit" if target.against is None else "difference of two calibrated logits",
         "duration_s": recording.duration_s,
     }
-    found = _Found()
     with torch.inference_mode(False), torch.enable_grad():
         samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
+        cells = None
         if method == "occlusion":
             view, cells = _occlusion_view(model, samples, seed, window_s)
         else:
-            view, cells = _view(model, samples), None
+            view = _view(model, samples)
         network = model.network
         if method in ("deeplift", "lrp", "grad_cam"):
             network = _private_copy(model, own_weights=method == "lrp")
+        options = _Options(seed, tolerance, max_steps, noise, window_bands, max_windows, permutations, cells)
         logit = _Logit(network, view.decode, index, against, progress)
-        if method == "saliency":
-            found = _saliency(logit, view)
-        elif method == "input_x_gradient":
-            found = _input_x_gradient(logit, view)
-        elif method == "integrated_gradients":
-            found = _integrated_gradients(logit, view, tolerance, max_steps)
-        elif method == "gradient_shap":
-            found = _gradient_shap(logit, view, tolerance, max_steps, noise, seed)
-        elif method == "deeplift":
-            found = _deeplift(logit, view, tolerance)
-        elif method == "lrp":
-            found = _lrp(logit, view)
-        elif method == "grad_cam":
-            found, view = _grad_cam(model, logit, view)
-        elif method == "feature_ablation":
-            found = _feature_ablation(logit, view)
-        elif method == "shapley_sampling":
-            found = _shapley_sampling(logit, view, permutations, seed)
-        else:
-            found = _occlusion(logit, view, cells, window_bands, max_windows)
+        found = _COMPUTE[method](_Task(model, logit, view, options))
+    view = found.view or view
     relevance = view.land(found.relevance.detach())
     if not np.isfinite(relevance).all():
         raise ExplanationError(
@@ -339,14 +325,6 @@ def _nearest(centres: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    relevance: Tensor = field(default_factory=lambda: torch.empty(0))
-    completeness_error: float | None = None
-    steps: int | None = None
-    settings: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
 class _View:
     """A clip as Captum sees it: a point, its baseline, the way to the network's inputs, and the axes it lands on."""
 
@@ -395,11 +373,55 @@ class _Logit(nn.Module):
         return self.pick(self.network(self.decode(points)))
 
 
+@dataclass(frozen=True)
+class _Cells:
+    """Cells of an occlusion: seconds a column, the asked length of a patch, patches at most, and points at once."""
+
+    step_s: float
+    window_s: float
+    max_windows: int
+    batch: int
+    settings: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The settings of ``attribute`` that a method may read."""
+
+    seed: int
+    tolerance: float
+    max_steps: int
+    noise: float
+    window_bands: int | None
+    max_windows: int | None
+    permutations: int
+    cells: _Cells | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    model: SpeechModel
+    logit: _Logit
+    view: _View
+    options: _Options
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Relevance of a view's point; ``view`` replaces the view where relevance lands elsewhere."""
+
+    relevance: Tensor
+    completeness_error: float | None = None
+    steps: int | None = None
+    settings: dict = field(default_factory=dict)
+    view: _View | None = None
+
+
 def _chosen(model: SpeechModel, method: str) -> Method:
     offered = {item.name: item for item in methods_for(model)}
     if method not in offered:
         raise ExplanationError(
-            f"'{method}' is not a method that is valid for the model '{model.name}'; choose one of {', '.join(offered)}."
+            f"The method '{method}' is not valid for the model '{model.name}'; choose one of {', '.join(offered)}."
         )
     return offered[method]
 
@@ -552,27 +574,29 @@ def _completeness(
     return difference, error
 
 
-def _saliency(logit: _Logit, view: _View) -> _Found:
+def _saliency(task: _Task) -> _Found:
     from captum.attr import Saliency
 
-    slope = Saliency(logit).attribute(view.point.clone().requires_grad_())
+    slope = Saliency(task.logit).attribute(task.view.point.clone().requires_grad_())
     return _Found(slope if slope.ndim < 4 else slope.square().sum(-1).sqrt())
 
 
-def _input_x_gradient(logit: _Logit, view: _View) -> _Found:
+def _input_x_gradient(task: _Task) -> _Found:
     from captum.attr import InputXGradient
 
+    logit, view = task.logit, task.view
     # Seen from the baseline, the baseline is zero: Captum then multiplies by the distance from it.
     distance = (view.point - view.baseline).requires_grad_()
     return _Found(InputXGradient(lambda moved: logit(view.baseline + moved)).attribute(distance))
 
 
-def _integrated_gradients(logit: _Logit, view: _View, tolerance: float, max_steps: int) -> _Found:
+def _integrated_gradients(task: _Task) -> _Found:
     from captum.attr import IntegratedGradients
 
+    logit, view, tolerance = task.logit, task.view, task.options.tolerance
     difference, error = _completeness(logit, view)
     point = view.point.clone().requires_grad_()
-    for done, steps in _rounds(FIRST_STEPS, max_steps):
+    for done, steps in _rounds(FIRST_STEPS, task.options.max_steps):
         logit.plan(1 - 0.5**done, 1 - 0.5 ** (done + 1), steps)
         relevance = IntegratedGradients(logit).attribute(
             point,
@@ -596,17 +620,16 @@ def _rounds(first: int, last: int) -> Iterator[tuple[int, int]]:
         yield done, steps
 
 
-def _gradient_shap(
-    logit: _Logit, view: _View, tolerance: float, max_steps: int, noise: float, seed: int, draws: int = 8
-) -> _Found:
+def _gradient_shap(task: _Task, draws: int = 8) -> _Found:
     # Captum's GradientShap draws from the process-wide generators, so threads change each other's results; it cannot
     # limit its batch either. Here every draw has its own generator, and places on the path are stratified.
-    generator = torch.Generator().manual_seed(seed)
-    spread = noise * float((view.point - view.baseline).abs().mean())
+    logit, view, tolerance = task.logit, task.view, task.options.tolerance
+    generator = torch.Generator().manual_seed(task.options.seed)
+    spread = task.options.noise * float((view.point - view.baseline).abs().mean())
     shape = (draws, *view.baseline.shape[1:])
     baselines = view.baseline + spread * torch.randn(shape, generator=generator)
     difference, error = _completeness(logit, view, baselines)
-    for done, steps in _rounds(2 * draws, max(2 * draws, max_steps)):
+    for done, steps in _rounds(2 * draws, max(2 * draws, task.options.max_steps)):
         logit.plan(1 - 0.5**done, 1 - 0.5 ** (done + 1), steps)
         strata = steps // draws
         places = (torch.arange(strata).repeat_interleave(draws) + torch.rand(steps, generator=generator)) / strata
@@ -621,7 +644,7 @@ def _gradient_shap(
         if error(relevance) <= tolerance:
             break
     settings = {
-        "seed": seed,
+        "seed": task.options.seed,
         "baseline_draws": draws,
         "noise": spread,
         "difference": difference,
@@ -630,9 +653,10 @@ def _gradient_shap(
     return _Found(relevance, error(relevance), steps, settings)
 
 
-def _deeplift(logit: _Logit, view: _View, tolerance: float) -> _Found:
+def _deeplift(task: _Task) -> _Found:
     from captum.attr import DeepLift
 
+    logit, view, tolerance = task.logit, task.view, task.options.tolerance
     difference, error = _completeness(logit, view)
     relevance = DeepLift(logit).attribute(view.point.clone().requires_grad_(), baselines=view.baseline)
     if error(relevance) > tolerance:
@@ -643,10 +667,11 @@ def _deeplift(logit: _Logit, view: _View, tolerance: float) -> _Found:
     return _Found(relevance, error(relevance), None, {"difference": difference, "tolerance": tolerance})
 
 
-def _lrp(logit: _Logit, view: _View, gamma: float = 0.25) -> _Found:
+def _lrp(task: _Task, gamma: float = 0.25) -> _Found:
     from captum.attr import LRP
     from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 
+    logit, view = task.logit, task.view
     convolutions = [module for module in logit.network.modules() if isinstance(module, nn.Conv2d)]
     relevance = torch.zeros_like(view.point)
     # Relevance is linear in what is handed back, so a pair of classes is one pass each.
@@ -660,15 +685,16 @@ def _lrp(logit: _Logit, view: _View, gamma: float = 0.25) -> _Found:
     return _Found(relevance, settings={"rules": rules})
 
 
-def _grad_cam(model: SpeechModel, logit: _Logit, view: _View) -> tuple[_Found, _View]:
+def _grad_cam(task: _Task) -> _Found:
     from captum.attr import LayerGradCam
 
+    model, logit, view = task.model, task.logit, task.view
     name = model.gradcam_layers[-1]
     layer = logit.network.get_submodule(name)
     with torch.no_grad():
         inputs = view.decode(view.point)
-    spots = logit.pick
-    relevance = LayerGradCam(_Sequence(logit.network, spots), layer).attribute(inputs.clone().requires_grad_())
+    on_inputs = _Logit(logit.network, _same, logit.index, logit.against, None)
+    relevance = LayerGradCam(on_inputs, layer).attribute(inputs.clone().requires_grad_())
     columns, rows = _layer_places(logit.network, layer, inputs)
     times_s = _column_times(model, columns)
     settings = {"layer": name, "cells_s": float(np.diff(times_s[:2])[0]) if len(times_s) > 1 else None}
@@ -682,17 +708,7 @@ def _grad_cam(model: SpeechModel, logit: _Logit, view: _View) -> tuple[_Found, _
         times_s=times_s,
         bands_hz=bands_hz,
     )
-    return _Found(relevance, settings=settings), placed
-
-
-class _Sequence(nn.Module):
-    def __init__(self, network: nn.Module, pick: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.network = network
-        self.pick = pick
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.pick(self.network(inputs))
+    return _Found(relevance, settings=settings, view=placed)
 
 
 def _layer_places(network: nn.Module, layer: nn.Module, inputs: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
@@ -726,17 +742,20 @@ def _axis_places(output: Tensor, probe: Tensor, axis: int) -> np.ndarray:
     return np.arange(cells) * stride + offset
 
 
-def _feature_ablation(logit: _Logit, view: _View) -> _Found:
+def _feature_ablation(task: _Task) -> _Found:
     from captum.attr import FeatureAblation
 
+    logit, view = task.logit, task.view
     logit.plan(0.0, 1.0, view.point.shape[-1])
     with torch.no_grad():
         return _Found(FeatureAblation(logit).attribute(view.point, baselines=view.baseline, perturbations_per_eval=64))
 
 
-def _shapley_sampling(logit: _Logit, view: _View, permutations: int, seed: int) -> _Found:
+def _shapley_sampling(task: _Task) -> _Found:
     from captum.attr import ShapleyValueSampling
 
+    logit, view = task.logit, task.view
+    permutations, seed = task.options.permutations, task.options.seed
     difference, error = _completeness(logit, view)
     generator = torch.Generator().manual_seed(seed)
 
@@ -759,24 +778,15 @@ def _shapley_sampling(logit: _Logit, view: _View, permutations: int, seed: int) 
 # Occlusion
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Cells of an occlusion: seconds a column, the asked length of a patch, patches at most, and points at once."""
-
-    step_s: float
-    window_s: float
-    max_windows: int
-    batch: int
-    settings: dict = field(default_factory=dict)
-
-
 def _occlusion_view(model: SpeechModel, samples: Tensor, seed: int, window_s: float | None) -> tuple[_View, _Cells]:
     if model.axes.kind == "functionals":
         return _time_gain_view(model, samples, seed, window_s or 0.3)
     view = _view(model, samples)
+    large = sum(parameter.numel() for parameter in model.network.parameters()) > LARGE_NETWORK
+    most = 400 if large else 1500
     if model.axes.kind == "log_mel":
         step_s = 1 / SAMPLE_RATE if model.axes.step_s is None else model.axes.step_s
-        return view, _Cells(step_s, window_s or 0.1, 1500, OCCLUSION_BATCH)
+        return view, _Cells(step_s, window_s or 0.1, most, OCCLUSION_BATCH)
     groups = _mel_groups(view.point.shape[1]).T
 
     def decode(gains: Tensor) -> Tensor:
@@ -790,7 +800,7 @@ def _occlusion_view(model: SpeechModel, samples: Tensor, seed: int, window_s: fl
         decode=decode,
         land=lambda relevance: relevance[0].double().numpy(),
     )
-    return masked, _Cells(_Spectrum.hop_samples / SAMPLE_RATE, window_s or 0.1, 1500, OCCLUSION_BATCH)
+    return masked, _Cells(_Spectrum.hop_samples / SAMPLE_RATE, window_s or 0.1, most, OCCLUSION_BATCH)
 
 
 def _time_gain_view(model: SpeechModel, samples: Tensor, seed: int, window_s: float) -> tuple[_View, _Cells]:
@@ -833,20 +843,20 @@ def _quiet_level(samples: np.ndarray) -> float:
     return max(1e-4, float(np.quantile(np.sqrt(np.mean(frames**2, axis=1)), 0.05)))
 
 
-def _occlusion(
-    logit: _Logit, view: _View, cells: _Cells | None, window_bands: int | None, max_windows: int | None
-) -> _Found:
+def _occlusion(task: _Task) -> _Found:
     from captum.attr import Occlusion
 
+    logit, view, cells = task.logit, task.view, task.options.cells
     assert cells is not None
     rows = view.point.shape[1] if view.point.ndim == 3 else 1
     columns = view.point.shape[-1]
-    high = min(rows, window_bands or max(1, round(rows / 10)))
+    high = min(rows, task.options.window_bands or max(1, round(rows / 10)))
     wide = min(columns, max(1, round(cells.window_s / cells.step_s)))
-    most = max_windows or cells.max_windows
+    most = task.options.max_windows or cells.max_windows
     while (count := _count(rows, high) * _count(columns, wide)) > most:
         high, wide = min(rows, math.ceil(high * 1.25)), min(columns, math.ceil(wide * 1.25))
-    size, stride = (high, wide), (max(1, high // 2), max(1, wide // 2))
+    size: tuple[int, ...] = (high, wide)
+    stride: tuple[int, ...] = (max(1, high // 2), max(1, wide // 2))
     if view.point.ndim == 2:
         size, stride = size[1:], stride[1:]
     logit.plan(0.0, 1.0, count)
@@ -866,3 +876,17 @@ def _occlusion(
 
 def _count(size: int, window: int) -> int:
     return math.ceil((size - window) / max(1, window // 2)) + 1
+
+
+_COMPUTE: dict[str, Callable[[_Task], _Found]] = {
+    "saliency": _saliency,
+    "input_x_gradient": _input_x_gradient,
+    "integrated_gradients": _integrated_gradients,
+    "gradient_shap": _gradient_shap,
+    "deeplift": _deeplift,
+    "lrp": _lrp,
+    "occlusion": _occlusion,
+    "grad_cam": _grad_cam,
+    "feature_ablation": _feature_ablation,
+    "shapley_sampling": _shapley_sampling,
+}

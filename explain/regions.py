@@ -18,6 +18,9 @@ SMOOTHING_BARK = 0.5
 MERGE_GAP_S = 0.03
 
 
+Box = tuple[float, float, float | None, float | None, float]
+
+
 @dataclass(frozen=True)
 class Region:
     """A salient box in seconds and Hz; ``share`` is its part of the clip's positive relevance (0 … 1).
@@ -63,7 +66,7 @@ def salient_regions(
     salient = _joined(smooth >= threshold * smooth.max(), attribution.times_s)
     labels, count = ndimage.label(salient, structure=np.ones((3, 3)))
     shares = ndimage.sum_labels(positive, labels, np.arange(1, count + 1)) / positive.sum()
-    boxes = []
+    boxes: list[Box] = []
     for share, where in zip(shares, ndimage.find_objects(labels), strict=True):
         start_s, end_s, low_hz, high_hz = _box(attribution, *where)
         if end_s - start_s >= min_duration_s - 1e-9:
@@ -97,7 +100,7 @@ def windowed_regions(
     start, end, _, _ = _box(attribution, slice(0, 1), slice(0, len(attribution.times_s)))
     first_s = max(start, min((part.start_s for part in speech), default=start))
     last_s = min(end, max((part.end_s for part in speech), default=end))
-    boxes = []
+    boxes: list[Box] = []
     for number in range(int((last_s - first_s) / window_s + 1e-9)):
         low, high = first_s + number * window_s, first_s + (number + 1) * window_s
         share = float(kept[(attribution.times_s >= low) & (attribution.times_s < high)].sum() / total)
@@ -145,7 +148,7 @@ def _step(places: np.ndarray) -> float:
 
 def _joined(salient: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     # A gap of n cells is closed by n + 1 in a row; the map's border must not count as salient or as empty.
-    cells = int(np.ceil(MERGE_GAP_S / _step(times_s) - 1e-9)) if len(times_s) > 1 else 0
+    cells = int(np.ceil(round(MERGE_GAP_S / _step(times_s), 6))) if len(times_s) > 1 else 0
     if cells < 2:
         return salient
     padded = np.pad(salient, ((0, 0), (cells, cells)))
@@ -164,7 +167,7 @@ def _box(attribution: Attribution, rows: slice, columns: slice) -> tuple[float, 
     return start_s, end_s, float(bands[rows.start]), float(bands[rows.stop])
 
 
-def _ranked(boxes: list[tuple[float, float, float | None, float | None, float]], most: int) -> tuple[Region, ...]:
+def _ranked(boxes: list[Box], most: int) -> tuple[Region, ...]:
     order = sorted(boxes, key=lambda box: (-box[-1], box[0], box[2] or 0.0))[:most]
     return tuple(Region(rank, *box) for rank, box in enumerate(order, start=1))
 
