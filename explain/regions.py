@@ -14,7 +14,8 @@ from explain.attribution import Attribution, cell_edges
 from ser_core.speech import Segment
 
 SMOOTHING_S = 0.025
-SMOOTHING_BARK = 0.5
+SMOOTHING_BARK = 1.0
+HALF_WIDTHS_PER_SIGMA = 2.3548
 MERGE_GAP_S = 0.03
 
 
@@ -45,8 +46,8 @@ def salient_regions(
 ) -> tuple[Region, ...]:
     """Return the connected regions that stand out, largest share first.
 
-    Relevance for the class (positive only) is smoothed by a Gaussian of 25 ms and half a Bark, one analysis window
-    and half a critical band, so that a region is larger than a single cell of noise. Cells above ``threshold`` × the
+    Relevance for the class (positive only) is smoothed by a Gaussian that is 25 ms and one Bark wide at half its
+    height, an analysis window and a critical band: the map holds no finer detail than these. Cells above ``threshold`` × the
     map's peak are salient. The default of one half is the usual half-maximum: blurring an even patch leaves its
     half-maximum line on the patch's own edges, so the smoothing does not widen what it finds. Salient cells less than
     30 ms apart in the same band are joined; cells that touch, also at corners, make a region.
@@ -137,8 +138,10 @@ def coverage(regions: Sequence[Region], duration_s: float) -> float:
 
 def _smoothed(attribution: Attribution, positive: np.ndarray) -> np.ndarray:
     assert attribution.times_s is not None
-    sigma_columns = SMOOTHING_S / _step(attribution.times_s)
-    sigma_rows = 0.0 if attribution.bands_hz is None else SMOOTHING_BARK / _step(_bark(attribution.bands_hz))
+    sigma_columns = SMOOTHING_S / HALF_WIDTHS_PER_SIGMA / _step(attribution.times_s)
+    sigma_rows = 0.0
+    if attribution.bands_hz is not None:
+        sigma_rows = SMOOTHING_BARK / HALF_WIDTHS_PER_SIGMA / _step(_bark(attribution.bands_hz))
     return ndimage.gaussian_filter(positive, (sigma_rows, sigma_columns), mode="constant")
 
 
