@@ -1,0 +1,82 @@
+"""A small pool of processes for Praat, which would otherwise hold Python's global lock and stop every page.
+
+Loky (the executor inside joblib) starts a worker without importing the main program, so that it holds numpy and
+Parselmouth only, and lets idle workers go.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as Late
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
+
+from ser_core.errors import ExplanationError
+
+WORKERS = max(1, min(4, (os.cpu_count() or 2) // 2))
+IDLE_S = 600
+LIMIT_S = 300
+
+_lock = threading.Lock()
+_pool: ProcessPoolExecutor | None = None
+
+
+def in_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return ``function(*args, **kwargs)`` as computed in a worker process; a broken pool is replaced once.
+
+    Raises:
+        ExplanationError: the worker died twice, or took longer than five minutes.
+    """
+    for attempt in (1, 2):
+        pool = _running_pool()
+        try:
+            return pool.submit(function, *args, **kwargs).result(timeout=LIMIT_S)
+        except BrokenProcessPool as fault:
+            _forget(pool)
+            if attempt == 2:
+                raise ExplanationError(
+                    "The measuring process ended twice before it answered; close other programs or use a shorter clip."
+                ) from fault
+        except Late as fault:
+            _forget(pool)
+            raise ExplanationError(
+                f"Measuring the cues took longer than {LIMIT_S} s and was stopped; use a shorter clip."
+            ) from fault
+    raise AssertionError("unreachable")
+
+
+def warm_up() -> None:
+    """Start the workers ahead of the first clip."""
+    in_worker(_import_praat)
+
+
+def shut_down() -> None:
+    """End the workers; the next call starts new ones."""
+    with _lock:
+        pool = _pool
+    if pool is not None:
+        _forget(pool)
+
+
+def _import_praat() -> str:
+    import parselmouth
+
+    return str(parselmouth.PRAAT_VERSION)
+
+
+def _running_pool() -> ProcessPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ProcessPoolExecutor(max_workers=WORKERS, timeout=IDLE_S, env={"OMP_NUM_THREADS": "1"})
+        return _pool
+
+
+def _forget(pool: ProcessPoolExecutor) -> None:
+    global _pool
+    with _lock:
+        if _pool is pool:
+            _pool = None
+    pool.shutdown(wait=False, kill_workers=True)
