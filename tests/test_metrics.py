@@ -117,6 +117,23 @@ def test_interval_equals_brute_force_speaker_bootstrap():
     assert found.high == pytest.approx(np.percentile(brute, 97.5), abs=tolerance)
 
 
+def test_every_speaker_is_drawn_equally_often():
+    # The mean over replicates of the sum of one-hot tensors is how often each speaker is drawn: once.
+    speakers = 8
+    drawn = []
+    for place in range(speakers):
+        alone = np.zeros((speakers, 1))
+        alone[place] = 1
+
+        def keep(sums):
+            drawn.append(sums[:, 0])
+            return sums[:, 0]
+
+        metrics.speaker_bootstrap(alone, keep, replicates=20_000)
+    assert np.mean(drawn, axis=1) == pytest.approx(np.ones(speakers), abs=0.04)
+    assert (np.sum(drawn, axis=0) == speakers).all()
+
+
 def test_resampling_clips_instead_of_speakers_would_be_much_too_narrow():
     truth, predicted, who = _simulated()
     by_speaker = metrics.evaluate(truth, predicted, who, CLASSES)["UAR"]
@@ -218,6 +235,12 @@ def test_calibration_error_by_hand():
     probabilities = np.array([[0.7, 0.3], [0.7, 0.3], [0.0, 1.0]])
     found = metrics.calibration_error(["a", "b", "b"], probabilities, ["x", "y", "z"], ("a", "b"), bins=10)
     assert found.value == pytest.approx((2 * 0.2 + 0) / 3)
+
+
+def test_calibration_bins_are_closed_on_the_right():
+    # Two bins: 0.5 falls into (0, 0.5], 0.9 into (0.5, 1]; in one bin the two errors would cancel to 0.2.
+    found = metrics.calibration_error(["a", "b"], np.array([[0.5, 0.5], [0.9, 0.1]]), ["x", "y"], ("a", "b"), bins=2)
+    assert found.value == pytest.approx((0.5 + 0.9) / 2)
 
 
 def test_calibration_error_of_a_calibrated_model_is_small_and_of_a_boaster_large():
