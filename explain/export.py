@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from explain.expert import Agreement
 from explain.explanation import Explanation
 from ser_core.errors import ExplanationError
 
@@ -51,6 +50,7 @@ def cue_csv(explanation: Explanation) -> str:
         "model": explanation.prediction.model,
         "method": explanation.attribution.method,
         "explained": explanation.target.name,
+        "region_rule": explanation.region_rule,
         "predicted": explanation.prediction.top,
         "probability": explanation.prediction.probability(explanation.prediction.top),
         **{f"setting_{k}": v for k, v in dataclasses.asdict(explanation.tracks.settings).items()},
@@ -110,11 +110,6 @@ def compared_emotions(explanation: Explanation) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*first, *found]))
 
 
-def agreements_for(explanation: Explanation, emotion: str) -> tuple[Agreement, ...]:
-    """Return the agreements of one emotion in the order in which they were made."""
-    return tuple(a for a in explanation.agreements if a.emotion == emotion)
-
-
 def text_grid(explanation: Explanation) -> str:
     """Return a Praat TextGrid: the salient regions, the speech, the glottal pulses and a tier about the analysis.
 
@@ -150,9 +145,6 @@ def text_grid(explanation: Explanation) -> str:
         + f"tiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
         + "".join(f"item [{i}]:\n{tier}" for i, tier in enumerate(tiers, start=1))
     )
-
-
-textgrid = text_grid
 
 
 def pitch_tier(explanation: Explanation) -> str:
@@ -262,6 +254,7 @@ def about(explanation: Explanation) -> tuple[str, ...]:
         f"model {explanation.prediction.model}",
         f"method {explanation.attribution.method}",
         f"explained class {explanation.target.name}",
+        f"region rule {explanation.region_rule}",
         "cue settings " + ", ".join(f"{k} {v}" for k, v in settings.items()),
         "research tool, not a diagnosis",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from explain.attribution import relevance_on_grid
 from explain.explanation import Explanation
 from ser_core.settings import ASSETS
 
@@ -164,19 +165,15 @@ def _spectrogram(axes: "Axes", explanation: Explanation, figure: "Figure", side:
 
 
 def _relevance_map(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
-    attribution = explanation.attribution
-    assert attribution.times_s is not None and attribution.bands_hz is not None
-    positive = np.maximum(np.asarray(attribution.relevance, dtype=float), 0)
-    bands, times = np.asarray(attribution.bands_hz), np.asarray(attribution.times_s)
-    if len(times) > _MAX_COLUMNS:
-        per = -(-len(times) // _MAX_COLUMNS)
-        kept = len(times) // per * per
-        positive = positive[:, :kept].reshape(len(bands), -1, per).max(2)
-        times = times[:kept].reshape(-1, per).mean(1)
-    hz = np.linspace(bands[0], bands[-1], 256)
-    # Each row of the picture takes the band that is nearest in Hz, so nothing is smeared between bands.
-    rows = positive[np.abs(hz[:, None] - bands[None]).argmin(1)]
-    high = float(positive.max(initial=0)) or 1.0
+    end_s, top_hz = explanation.recording.duration_s, float(explanation.spectrogram_hz[-1])
+    # The grid is as fine as the map and then pooled, so a long clip loses no peak.
+    per = -(-explanation.attribution.relevance.shape[1] // _MAX_COLUMNS)
+    columns = -(-explanation.attribution.relevance.shape[1] // per)
+    times = (np.arange(columns * per) + 0.5) * end_s / (columns * per)
+    hz = (np.arange(256) + 0.5) * top_hz / 256
+    positive = np.maximum(relevance_on_grid(explanation.attribution, times, hz), 0)
+    rows = positive.reshape(len(hz), columns, per).max(2)
+    high = float(np.nanmax(rows, initial=0)) or 1.0
     image = axes.imshow(
         rows / high,
         origin="lower",
@@ -184,10 +181,10 @@ def _relevance_map(axes: "Axes", explanation: Explanation, figure: "Figure", sid
         cmap="magma_r",
         vmin=0,
         vmax=1,
-        extent=_extent(times, hz),
+        extent=(0, end_s, 0, top_hz),
         interpolation="none",
     )
-    axes.set_ylim(0, float(explanation.spectrogram_hz[-1]))
+    axes.set_ylim(0, top_hz)
     _kilohertz(axes)
     _colour_bar(figure, image, side, "relevance")
 

@@ -8,6 +8,7 @@ appears as its code point, such as [U+65E5].
 import dataclasses
 import json
 import math
+import re
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
@@ -28,6 +29,12 @@ _TEMPLATE = ASSETS / "report" / "report.typ"
 _REGIONS_PER_TABLE = 5
 _LONGEST_NAME = 200
 _LONGEST_TEXT = 4000
+_REGION_RULES = {
+    "connected": "connected parts above a threshold, ranked by their share",
+    "windows": "the published way: the top five windows of 150 ms",
+    "yours": "chosen by hand",
+}
+_SMALLEST = 0.001
 _UNITS = {"s": "s", "hz": "Hz", "db": "dB", "ms": "ms"}
 _JOINERS = "\u200c\u200d"
 _MARKS = {"agrees": "✓", "disagrees": "✗", "contested": "±", "no expectation": "–", "not measurable": "∅"}
@@ -99,8 +106,12 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None or math.isnan(value):
         return "not measurable"
     size = abs(value)
-    digits = 0 if size >= 100 else 4 if size < 0.001 else min(4, 2 - math.floor(math.log10(size)))
-    text = f"{value:.{digits}f}".replace("-", "−")
+    if size == 0:
+        text = "0"
+    elif size < _SMALLEST:
+        text = f"below {_SMALLEST}" if value > 0 else f"above −{_SMALLEST}"
+    else:
+        text = f"{value:.{0 if size >= 100 else 2 - math.floor(math.log10(size))}f}".replace("-", "−")
     return f"{text} {unit}".strip()
 
 
@@ -180,7 +191,8 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    words = name.replace("_", " ")
+    return re.sub(r"\b(f[0-5]|hnr|cpps|lrp|hf)\b", lambda m: m[0].upper(), words)
 
 
 def _classes(e: Explanation) -> list[dict[str, Any]]:
@@ -229,17 +241,19 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
         "features": "named features of the whole clip; nothing is said about time",
     }.get(a.axes, a.axes)
     sign = (
-        "Above zero, relevance speaks for the class; below zero (hatched), against it. The map shows relevance for it."
+        "Above zero, relevance speaks for the class; below zero (hatched), against it. "
         if a.signed
-        else "The method has no sign: relevance says that a place matters, not in which direction."
+        else "The method has no sign: relevance says that a place matters, not in which direction. "
     )
+    on_map = "The map shows relevance for the class only. " if a.axes == "time_frequency" and a.signed else ""
     drawn = [
         {
             "key": "linked",
             "alt": figures.describe(e),
-            "caption": f"Relevance for {e.target.name} by {method}, on {axes}. {sign if a.axes != 'features' else ''} "
-            "Numbered boxes and bands are the salient regions; the black bar under the waveform marks speech. "
-            "Spectrogram in dB of the recording, uncalibrated.",
+            "caption": f"Relevance for {e.target.name} by {method}, on {axes}. "
+            + (sign + on_map if a.axes != "features" else "")
+            + "Numbered boxes and bands are the salient regions; the black bar under the waveform marks speech. "
+            "The spectrogram’s level is uncalibrated.",
         }
     ]
     if a.axes == "features":
@@ -289,7 +303,7 @@ class _Notes:
 
     def mark(self, *texts: str) -> str:
         marks = sorted(self.items.setdefault(text, len(self.items) + 1) for text in texts if text)
-        return f" [{', '.join(map(str, marks))}]" if marks else ""
+        return f" [{','.join(map(str, marks))}]" if marks else ""
 
     def lines(self) -> list[str]:
         return [f"[{k}] {text}" for text, k in self.items.items()]
@@ -446,6 +460,7 @@ def _method(e: Explanation, when: datetime) -> dict[str, Any]:
             ["class explained", a.target.name],
             ["axes", _words(a.axes)],
             ["sign", "signed" if a.signed else "unsigned"],
+            ["salient regions", _REGION_RULES.get(e.region_rule, e.region_rule)],
             ["baseline", a.baseline or "none"],
             ["steps", "none" if a.steps is None else str(a.steps)],
             ["completeness error", completeness],

@@ -1,0 +1,352 @@
+"""The PDF report says what the explanation says, can be read by everyone, and takes any text from outside."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+from xml.etree import ElementTree
+
+import numpy as np
+import pypdf
+import pytest
+from explanations import EMOTIONS, HOSTILE_NAMES, example_explanation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from explain import figures, report
+
+WHEN = datetime(2026, 3, 4, 15, 16, 17, tzinfo=UTC)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _text(data):
+    return " ".join("\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages).split())
+
+
+def _joined(data):
+    return _text(data).replace(" ", "")
+
+
+@cache
+def _example(**options):
+    return report.pdf(example_explanation(**options), WHEN)
+
+
+def _elements(data):
+    found = []
+
+    def walk(node):
+        node = node.get_object()
+        if isinstance(node, pypdf.generic.ArrayObject):
+            for child in node:
+                walk(child)
+        elif isinstance(node, pypdf.generic.DictionaryObject):
+            if "/S" in node:
+                found.append(node)
+            if "/K" in node:
+                walk(node["/K"])
+
+    walk(pypdf.PdfReader(io.BytesIO(data)).trailer["/Root"]["/StructTreeRoot"])
+    return found
+
+
+# What it says
+
+
+def test_page_one_names_the_class_all_probabilities_and_the_limits_of_use():
+    reader = pypdf.PdfReader(io.BytesIO(_example()))
+    first = " ".join(reader.pages[0].extract_text().split())
+    explanation = example_explanation()
+    assert "class explained anger" in first
+    for emotion in EMOTIONS:
+        assert f"{emotion} {report.percent(explanation.prediction.probability(emotion))}" in first
+    assert "runner-up disgust" in first
+    assert f"{report.number(explanation.prediction.entropy_bits)} bits" in first
+    assert explanation.prediction.familiarity.sentence in first
+    assert explanation.paragraph in first
+    assert "≥ the upper fifth" in first
+    assert "not a diagnosis" in first
+    assert "0.02 % of the samples are clipped" in first
+    assert explanation.recording.sha256 in first
+
+
+def test_method_parameters_versions_and_card_are_in_the_report():
+    text, explanation = _text(_example()), example_explanation()
+    assert "integrated gradients" in text
+    assert "steps 16" in text
+    assert "completeness error 3.1 %" in text
+    assert "baseline silence floor" in text
+    assert "internal batch size 2" in text
+    assert "pitch floor 120.0 Hz" in text
+    assert "formant ceiling 5500.0 Hz" in text
+    for name, version in explanation.versions.items():
+        assert f"{name} {version}" in text
+    figure = explanation.card.figures[0]
+    assert f"{figure.measure} {figure.value:.3f} {figure.low:.3f} to {figure.high:.3f} {figure.baseline:.3f}" in text
+    assert "CREMA-D (intended emotion, 91 actors)" in text
+    assert "ODbL 1.0" in text
+    assert "Twelve fixed sentences." in text
+    assert "2026-03-04 15:16:17+00:00" in text
+
+
+def test_every_cue_stands_with_value_count_and_reason():
+    text = _text(_example())
+    for cue in ("F0 mean", "jitter", "shimmer", "HNR", "CPPS", "F1 bandwidth", "speech rate", "HF energy"):
+        assert cue in text
+    assert "F0 mean st 14.2 (182) 15.2 (22)" in text
+    assert "HF energy dB −12.3 (182)" in text
+    assert "jitter % 1.27 (182) not measurable [1] not measurable [1]" in text
+    assert "[1] too few periods (4 of at least 10)" in text
+    assert "Doubtful: F0 above 250 Hz" in text
+
+
+def test_contrast_beyond_chance_needs_effect_and_corrected_p():
+    explanation = example_explanation(region_count=1)
+    first = explanation.cues.contrasts[0]
+    cases = (replace(first, effect=0.3), replace(first, p_corrected=0.06), first)
+    cues = replace(explanation.cues, contrasts=cases)
+    rows = report._contrasts(replace(explanation, cues=cues))["contrasts"]
+    assert [row[-1] for row in rows] == ["no", "no", "yes"]
+
+
+def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
+    text = _text(_example())
+    assert "anger (predicted, 67.1 %)" in text
+    assert "disgust (runner-up, 22.1 %)" in text
+    assert "agrees: 4, disagrees: 2, contested: 2, no expectation: 2, not measurable: 2" in text
+    assert "✓ agrees Juslin&Laukka2003 T7/T11" in text
+    assert "Conflict: J&L T11: little; T7: high; Scherer2003: up" in text
+    assert "Reference: neutral speech, CREMA-D, female" in text
+
+
+def test_a_contrastive_target_is_named_in_full():
+    text = _text(_example(against="fear"))
+    assert "What speaks for anger rather than fear in this clip" in text
+    assert "set against" in text
+
+
+def test_a_target_that_was_not_predicted_is_called_so():
+    explanation = example_explanation()
+    target = replace(explanation.target, emotion="fear")
+    assert "fear (not the predicted class)" in _text(report.pdf(replace(explanation, target=target), WHEN))
+
+
+def test_without_a_training_reference_the_distance_is_not_guessed():
+    assert "not known: the model comes without a reference" in _text(_example(familiarity=False))
+
+
+def test_a_map_over_time_claims_nothing_about_frequency():
+    text = _text(_example(axes="time"))
+    assert "seconds only; nothing is said about frequency" in text
+    assert "The map shows" not in text
+    assert "1 1.00 s 1.22 s all 34.0 %" in text
+
+
+def test_relevance_over_features_claims_nothing_about_time():
+    text = _text(_example(axes="features"))
+    assert "nothing is said about time" in text
+    assert "There is no salient region: this attribution has no time axis." in text
+
+
+def test_a_clip_without_speech_gets_a_report_without_invented_figures():
+    text = _text(_example(speechless=True, region_count=0))
+    assert "signal-to-noise ratio not measurable" in text
+    assert "No contrast was measured." in text
+
+
+# Who can read it
+
+
+def test_the_pdf_claims_ua_1_and_is_tagged_with_language_and_title():
+    root = pypdf.PdfReader(io.BytesIO(_example())).trailer["/Root"]
+    xmp = root["/Metadata"].get_data().decode()
+    assert "<pdfuaid:part>1</pdfuaid:part>" in xmp
+    assert '<rdf:li xml:lang="x-default">SERscope report: anger, clip_0042.wav</rdf:li>' in xmp
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en-GB"
+    assert root["/ViewerPreferences"]["/DisplayDocTitle"]
+
+
+def test_each_figure_has_words_in_its_place_and_tables_have_heads():
+    elements = _elements(_example(axes="features"))
+    figures_ = [e for e in elements if e["/S"] == "/Figure"]
+    words = [str(e.get("/Alt", "")) for e in figures_]
+    assert any(w.startswith("4 panels above one time axis from 0 to 3.00 s") for w in words)
+    assert any(w.startswith("Bars of the features") for w in words)
+    assert all(words)
+    kinds = [e["/S"] for e in elements]
+    assert kinds.count("/H1") == 1
+    assert kinds.count("/Table") >= 4
+    assert kinds.count("/TH") >= 20
+
+
+def test_words_for_the_figure_name_every_region():
+    words = figures.describe(example_explanation(region_count=9))
+    assert words.startswith("6 panels")
+    for rank in range(1, 10):
+        assert f"Salient region {rank}:" in words
+
+
+def test_pages_are_numbered_and_a_long_table_repeats_its_head():
+    reader = pypdf.PdfReader(io.BytesIO(_example(region_count=9)))
+    pages = [" ".join(page.extract_text().split()) for page in reader.pages]
+    for number, page in enumerate(pages, start=1):
+        assert f"page {number} of {len(pages)}" in page
+        assert "clip_0042.wav" in page
+    with_rows = [page for page in pages if "−0.41 to 0.38" in page]
+    assert len(with_rows) >= 2
+    assert all("region cue inside rest difference" in page for page in with_rows)
+
+
+def test_all_fonts_are_embedded():
+    reader = pypdf.PdfReader(io.BytesIO(_example()))
+    for page in reader.pages:
+        for font in page["/Resources"]["/Font"].values():
+            inner = font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"]
+            assert "/FontFile2" in inner or "/FontFile3" in inner
+
+
+# What it takes from outside
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_hostile_text_is_printed_and_never_run(name):
+    text = _joined(report.pdf(example_explanation(hostile=name), WHEN))
+    assert "root:x:0" not in text
+    printed = report.printable(name + "clip_0042.wav")
+    letters = [c for c in printed if c.isascii() and not c.isspace()]
+    assert "clip_0042.wav" in text or len(name) > 200
+    assert all(c in text for c in letters)
+
+
+def test_typst_markup_in_a_name_comes_out_letter_by_letter():
+    assert '#read("/etc/passwd")$x$*bold*_it_`raw`<label>@ref' in _joined(_example(hostile=HOSTILE_NAMES[0]))
+
+
+def test_letters_the_fonts_have_survive():
+    text = _text(_example(hostile="Müller ≥ 0.5 − ½ µ ş ę Ж λ "))
+    assert "Müller ≥ 0.5 − ½ µ ş ę Ж λ clip_0042.wav" in text
+
+
+def test_a_letter_without_glyph_is_shown_as_its_code_point():
+    assert report.printable("日本語.wav") == "[U+65E5 672C 8A9E].wav"
+    assert "[U+65E5672C8A9E]" in _joined(_example(hostile="日本語"))
+
+
+def test_letters_that_hide_are_shown_as_code_points():
+    assert report.printable("invoice\u202egpj.exe\x00") == "invoice[U+202E]gpj.exe[U+0000]"
+    assert report.printable("\udcff") == "[U+DCFF]"
+
+
+def test_urdu_names_keep_their_letters_and_joiners():
+    assert report.printable("اردو\u200cآواز") == "اردو\u200cآواز"
+
+
+def test_white_space_becomes_one_blank_and_endless_text_says_how_long_it_was():
+    assert report.printable("a\n\t b") == "a b"
+    cut = report.printable("x" * 10_000)
+    assert len(cut) < 4100
+    assert cut.endswith("… (10000 letters)")
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(st.characters(), max_size=200))
+def test_every_text_can_be_set(text):
+    import typst
+
+    source = (
+        b'#set document(title: "t")\n#set text(lang: "en", font: ("IBM Plex Sans", "DejaVu Sans"))\n= H\n#sys.inputs.s'
+    )
+    done = typst.compile(
+        source,
+        font_paths=report._fonts(),
+        pdf_standards=["ua-1"],
+        sys_inputs={"s": report.printable(text)},
+        format="pdf",
+    )
+    assert done.startswith(b"%PDF-")
+
+
+def test_nothing_is_written_to_disk(tmp_path, monkeypatch):
+    import builtins
+    from pathlib import Path
+
+    written = []
+    real = builtins.open
+
+    def watched(file, mode="r", *args, **kwargs):
+        if set(mode) & set("wax+"):
+            written.append(file)
+        return real(file, mode, *args, **kwargs)
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(builtins, "open", watched)
+    monkeypatch.setattr(Path, "write_bytes", lambda self, data: written.append(self))
+    report.pdf(example_explanation(), WHEN)
+    assert written == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_same_explanation_and_date_give_the_same_pdf():
+    assert report.pdf(example_explanation(), WHEN) == _example()
+
+
+def test_the_date_given_is_the_date_of_the_document():
+    when = datetime(2024, 2, 29, 1, 2, 3, 456, tzinfo=timezone(timedelta(hours=5)))
+    data = report.pdf(example_explanation(), when)
+    assert "2024-02-29 01:02+05:00" in _text(data)
+    assert pypdf.PdfReader(io.BytesIO(data)).metadata.creation_date == when.replace(microsecond=0)
+
+
+# Figures and numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (None, "Hz", "not measurable"),
+        (float("nan"), "", "not measurable"),
+        (0.0, "dB", "0 dB"),
+        (-12.34, "dB", "−12.3 dB"),
+        (1449.4, "Hz", "1449 Hz"),
+        (99.96, "", "100.0"),
+        (0.0423, "", "0.0423"),
+        (0.00001, "", "below 0.001"),
+        (-0.00001, "dB", "above −0.001 dB"),
+    ],
+)
+def test_numbers_have_three_digits_and_a_true_minus(value, unit, words):
+    assert report.number(value, unit) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "images"), [({}, 2), ({"axes": "time"}, 1), ({"axes": "features"}, 1), ({"duration_s": 20.0}, 2)]
+)
+def test_the_map_is_drawn_only_where_both_axes_exist(options, images):
+    svg = ElementTree.fromstring(figures.linked(example_explanation(**options)))
+    pictures = [i for i in svg.iter(f"{SVG}image") if float(i.get("width")) > 100]
+    assert len(pictures) == images
+
+
+def test_figures_use_vectors_for_lines_and_need_no_font():
+    svg = ElementTree.fromstring(figures.linked(example_explanation()))
+    assert not list(svg.iter(f"{SVG}text"))
+    assert len(list(svg.iter(f"{SVG}path"))) > 50
+
+
+def test_drawing_leaves_matplotlibs_global_state_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.linked(example_explanation())
+    figures.features(example_explanation(axes="features"))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_silent_clip_and_a_map_of_zeros_can_be_drawn():
+    explanation = example_explanation(speechless=True, region_count=0)
+    silent = replace(explanation.recording, samples=np.zeros(48_000, dtype=np.float32))
+    flat = replace(explanation.attribution, relevance=np.zeros_like(explanation.attribution.relevance))
+    level = np.full_like(explanation.spectrogram_db, -80.0)
+    drawn = figures.linked(replace(explanation, recording=silent, attribution=flat, spectrogram_db=level))
+    assert "nan" not in drawn.lower().split("base64")[0]
