@@ -93,8 +93,8 @@ class View {
       this.images = {};
       this.load(data);
       this.words();
+      this.selection = data.selection;
     }
-    this.selection = data.selection;
     this.mark();
     this.draw();
   }
@@ -344,7 +344,7 @@ class View {
     };
     lane("wave", narrow ? 48 : 60);
     if (this.map?.axes === "time") lane("strip", 28);
-    if (this.pooling) lane("pool", 14);
+    if (this.pooling) lane("pool", 24);
     if (this.options.pitch) lane("pitch", narrow ? 70 : 84);
     lane("spec", narrow ? 190 : 250);
     this.plot = { ...lanes, left, width: width - left - 10, bottom: lanes.spec.bottom };
@@ -421,8 +421,14 @@ class View {
   drawPooling(pen) {
     const { pool: lane } = this.plot;
     this.name(pen, lane, this.data.words.pooling);
-    this.images.pool ??= this.image(this.pooling, (v) => [...this.ink.loudness(v / 255), 255]);
-    this.picture(pen, this.images.pool, this.pooling, lane);
+    const { start_s, end_s, columns, values } = this.pooling;
+    const step = (end_s - start_s) / columns;
+    pen.fillStyle = this.ink.soft;
+    values.forEach((weight, i) => {
+      const [x, next] = [i, i + 1].map((k) => Math.round(this.x(start_s + k * step)));
+      const high = (weight / 255) * (lane.bottom - lane.top - 2);
+      pen.fillRect(x, lane.bottom - high, Math.max(next - x, 1), high);
+    });
     this.frameLane(pen, lane);
   }
 
@@ -483,11 +489,12 @@ class View {
   }
 
   drawFormants(pen) {
-    const radius = clamp((this.plot.width / this.data.duration_s) * 0.004, 1.1, 2);
+    const radius = 1.6;
+    const every = Math.max(1, Math.round(5 / ((this.plot.width / this.data.duration_s) * this.data.formants.step_s)));
     this.data.formants.values.forEach((track, k) => {
       let named = false;
       track.forEach((hz, i) => {
-        if (!hz || hz > this.data.max_hz) return;
+        if (!hz || hz > this.data.max_hz || i % every) return;
         const [x, y] = [this.x(this.data.formants.first_s + i * this.data.formants.step_s), this.hz(hz)];
         pen.beginPath();
         pen.arc(x, y, radius + 1, 0, 7);
@@ -571,7 +578,7 @@ class View {
   // -------------------------------------------------------------- images
 
   mapImage() {
-    this.images.map ??= this.image(this.map, (v) => [...this.ink.relevance(v / 127), 255 * Math.sqrt(Math.abs(v) / 127)]);
+    this.images.map ??= this.image(this.map, (v) => [...this.ink.relevance(v / 127), 255 * (Math.abs(v) / 127) ** 0.75]);
     return this.images.map;
   }
 

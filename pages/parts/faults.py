@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
 _LOG = logging.getLogger("serscope.pages")
@@ -18,9 +19,9 @@ def in_plain_words() -> Iterator[None]:
     try:
         yield
     except SerscopeError as fault:
-        st.error(str(fault))
+        st.error(plain(str(fault)))
         st.stop()
-    except Exception as fault:  # noqa: BLE001
+    except Exception as fault:
         # The message may quote a file name or samples, so the log gets the type and the places only.
         places = "".join(traceback.format_tb(fault.__traceback__))
         _LOG.error("Unexpected %s\n%s", type(fault).__name__, places)

@@ -1,8 +1,12 @@
 """The server around the pages: headers, uploads that stay in memory, and a warm start."""
 
+import base64
+import hashlib
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
@@ -10,9 +14,19 @@ from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+
+def _own_scripts() -> str:
+    """Return the hashes of the scripts inside Streamlit's own page, as the policy wants them."""
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    inside = re.findall(r"<script(?:\s[^>]*)?>(.+?)</script>", page, flags=re.DOTALL)
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inside)
+    return " ".join(f"'sha256-{digest}'" for digest in hashes)
+
+
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        f"default-src 'self'; script-src 'self' blob: {_own_scripts()}; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
         "media-src 'self' blob:; font-src 'self' data:; connect-src 'self' ws: wss: blob:; worker-src 'self' blob:; "
         "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
     ),

@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -17,20 +19,20 @@ COLUMNS = 1500
 RANGE_DB = 65.0
 
 
-def show(explanation: Explanation, clip_id: str, view_id: str, selection: dict | None) -> dict | None:
-    """Draw the linked view and return what the reader selected.
+def show(explanation: Explanation, identity: str) -> dict | None:
+    """Draw the linked view and return what the reader selected: {"rank": …} or {"start_s": …, "end_s": …} or None.
 
     Args:
         explanation: what is drawn.
-        clip_id: changes with the recording; the browser then loads the sound anew.
-        view_id: changes with anything that is drawn.
-        selection: {"rank": …} or {"start_s": …, "end_s": …} or None.
+        identity: changes with anything that is drawn; the selection lasts as long.
     """
-    data = view_data(explanation) | {"id": view_id, "clip": clip_id, "selection": selection}
-    return _component()(key="view", data=data, on_selection_change=lambda: None).selection
+    key = f"view-{identity}"
+    selection = st.session_state.get(key, {}).get("selection")
+    data = view_data(explanation) | {"id": identity, "clip": explanation.recording.sha256, "selection": selection}
+    return _component()(key=key, data=data, on_selection_change=lambda: None).selection
 
 
-def _component():
+def _component() -> Callable[..., Any]:
     """Return the registered component; registering it again in a later run replaces it by the same."""
     folder = ASSETS / "viewer"
     html, css, js = ((folder / f"viewer.{kind}").read_text() for kind in ("html", "css", "js"))
@@ -53,7 +55,7 @@ def view_data(explanation: Explanation) -> dict:
         "pitch": _pitch(tracks.times_s, tracks.tracks.get("f0_hz")),
         "formants": _formants(tracks.times_s, tracks.tracks),
         "regions": [_region(r, target) for r in explanation.regions],
-        "label": f"Playback position in the clip {recording.name}; space plays, arrows move, escape clears the selection",
+        "label": f"Position in {recording.name}; space plays, arrows move, escape clears the selection",
         "words": _words(explanation, target),
     }
 

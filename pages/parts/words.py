@@ -60,6 +60,11 @@ def p_value(p: float | None) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
 
 
+def plain(text: str) -> str:
+    """Return text from outside for Markdown, with its signs made harmless."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|~$<>:^&" else c for c in text)
+
+
 def hint(text: str, shown: str) -> str:
     """Return HTML that shows one text and explains it on hover; both are escaped."""
     return f'<abbr title="{escape(text)}">{escape(shown)}</abbr>' if text else escape(shown)

@@ -1,0 +1,1 @@
+"""The pages of the app, one file each, in the order of the menu."""

@@ -1,0 +1,260 @@
+"""Choosing: the clip, the model, the method, the class, and how the voice is measured."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import session
+from pages.parts.words import percent, plain
+
+if TYPE_CHECKING:
+    from explain.attribution import Method, Target
+    from explain.cues import CueSettings
+    from ser_core.audio import Recording
+    from ser_core.corpora import Corpus
+    from ser_core.models import Card, SpeechModel
+
+FORMATS = "WAV, FLAC, MP3, OGG, Opus, M4A, AAC or WebM with speech"
+SOURCES = ("Sample", "Upload", "Record")
+CORPUS = "Corpus"
+
+
+def welcome() -> None:
+    """Say what SERscope does."""
+    from base64 import b64encode
+
+    from ser_core.settings import ASSETS
+
+    picture = b64encode((ASSETS / "welcome.svg").read_bytes()).decode()
+    st.html(
+        '<div class="ss"><div class="welcome"><div><h1 class="hero">See why a model hears an emotion</h1>'
+        '<p class="lead">SERscope shows which moments and frequencies of a recording a speech emotion model relied '
+        "on, measures the voice there, and sets it beside what voice experts expect. "
+        "Start with a synthetic sample, or bring your own speech.</p></div>"
+        f'<img alt="" src="data:image/svg+xml;base64,{picture}"></div></div>'
+    )
+
+
+def new_clip() -> None:
+    """Offer every way to a clip; ends the run as soon as one is taken."""
+    from ser_core.settings import settings
+
+    sources = (*SOURCES, CORPUS) if settings().corpora_dirs else SOURCES
+    source = st.segmented_control("Choose speech", sources, default="Sample", required=True, key="source")
+    {"Upload": _upload, "Record": _record, CORPUS: _corpus}.get(source, _sample)()
+    st.caption(
+        f"At most {settings().max_seconds:g} s. Your clip is worked on by this SERscope server alone, is kept in the "
+        "memory of this session, and is gone when you forget it or close the page."
+    )
+
+
+def current_clip(recording: "Recording") -> None:
+    """Show which clip is at work, and let the reader drop it."""
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    left.markdown(f"**{plain(recording.name)}** · {recording.duration_s:.2f} s · {plain(session.origin())}")
+    right.button("Forget this clip", on_click=session.forget, width="stretch")
+
+
+def _take(data: bytes, name: str, origin: str) -> None:
+    from ser_core.audio import decode
+
+    with st.spinner("Reading the clip"):
+        session.use(decode(data, name), origin)
+    st.rerun()
+
+
+def _upload() -> None:
+    file = st.file_uploader(FORMATS, key=session.input_key("upload"))
+    if file is not None:
+        _take(file.getvalue(), file.name, "your file")
+
+
+def _record() -> None:
+    file = st.audio_input("Record a sentence or two", sample_rate=48000, key=session.input_key("record"))
+    if file is not None:
+        _take(file.getvalue(), "recording.wav", "recorded here")
+
+
+def _sample() -> None:
+    from explain.samples import samples
+
+    from ser_core.audio import read
+
+    offered = samples()
+    for row in range(0, len(offered), 3):
+        for sample, column in zip(offered[row : row + 3], st.columns(3), strict=False):
+            with column.container(border=True, height="stretch", vertical_alignment="distribute"):
+                st.markdown(f"**{sample.title}**")
+                st.caption(f"Synthetic voice. {sample.note}")
+                if st.button("Explain this clip", key=f"sample-{sample.name}", width="stretch"):
+                    session.use(read(sample.path), "synthetic voice")
+                    st.rerun()
+
+
+@st.cache_resource(show_spinner="Reading the corpus")
+def _table(folder: str) -> "Corpus":
+    """Return a corpus's table; it lists public recordings, so that sessions may share it."""
+    from ser_core.corpora import read_corpus
+
+    return read_corpus(folder)
+
+
+def _corpus() -> None:
+    from ser_core.audio import read
+    from ser_core.corpora import find_corpora
+    from ser_core.settings import settings
+
+    found = find_corpora(settings().corpora_dirs)
+    if not found:
+        st.info("No corpus was found in the folders named by SERSCOPE_CORPORA.")
+        return
+    first, second, third = st.columns(3)
+    name = first.selectbox("Corpus", list(found), format_func=lambda n: n.replace("_", " "))
+    corpus = _table(str(found[name]))
+    table = corpus.table
+    emotions = sorted(table["emotion"].dropna().unique())
+    emotion = second.selectbox("Its label", ["any", *emotions])
+    rows = table if emotion == "any" else table[table["emotion"] == emotion]
+    files = dict(zip(rows["name"], rows["file"], strict=True))
+    chosen = third.selectbox("Clip", list(files))
+    if corpus.note:
+        st.caption(f"{corpus.title}. {corpus.note}")
+    if chosen and st.button("Explain this clip", key="corpus-clip"):
+        label = rows.loc[rows["name"] == chosen, "emotion"].iloc[0]
+        session.use(read(files[chosen]), f"{corpus.title}, labelled {label}")
+        st.rerun()
+
+
+# ----------------------------------------------------------------------------------------------------------- the model
+
+
+def model() -> "SpeechModel":
+    """Return the chosen model, loaded.
+
+    Raises:
+        ModelError: there is none at hand, or it cannot be loaded.
+    """
+    from ser_core.errors import ModelError
+    from ser_core.models import load_model, model_names
+
+    offered = model_names()
+    if not offered:
+        raise ModelError("No model is at hand; put one into assets/models or name its folder in SERSCOPE_MODELS.")
+    cards = _cards()
+    name = st.selectbox(
+        "Model", offered, format_func=lambda n: cards[n].title if n in cards else n, key="model", help=_MODEL_HELP
+    )
+    if name in cards:
+        st.caption(f"{plain(cards[name].summary)} {plain(headline(cards[name]))}")
+    with st.spinner("Loading the model"):
+        return load_model(name)
+
+
+_MODEL_HELP = "Figures, training data and limits of each model are on the page Models."
+
+
+def _cards() -> "dict[str, Card]":
+    from ser_core.registry import cards
+
+    return {card.name: card for card in cards()}
+
+
+def headline(card: "Card") -> str:
+    """Return a model's UAR with its interval and chance level, as its card has them."""
+    for figure in card.figures:
+        if figure.measure.upper().startswith("UAR"):
+            return (
+                f"UAR {percent(figure.value)} [{percent(figure.low)}, {percent(figure.high)}] on {figure.split}; "
+                f"chance {percent(figure.chance)}."
+            )
+    return "No UAR was measured for this model."
+
+
+def method(model: "SpeechModel") -> "Method":
+    """Return the chosen attribution method out of those that are valid for the model."""
+    from explain.attribution import methods_for
+
+    offered = {m.name: m for m in methods_for(model)}
+    name = st.selectbox(
+        "Method", list(offered), format_func=lambda n: offered[n].label, key=f"method-{model.axes.kind}"
+    )
+    st.caption(f"{plain(offered[name].hint)} {_AXES[offered[name].axes]}")
+    return offered[name]
+
+
+_AXES = {
+    "time_frequency": "Shows time and frequency.",
+    "time": "Shows time only.",
+    "features": "Shows named features; it has no time axis, so there is no map and there are no regions.",
+}
+
+
+def target(model: "SpeechModel", predicted: str) -> "Target":
+    """Return the class to explain, alone or against another."""
+    from explain.attribution import Target
+
+    left, right = st.columns(2)
+    emotion = left.selectbox(
+        "Explain the class",
+        [None, *model.emotions],
+        format_func=lambda e: f"{predicted} (the answer)" if e is None else e,
+        key=f"emotion-{'-'.join(model.emotions)}",
+    )
+    emotion = emotion or predicted
+    others = [e for e in model.emotions if e != emotion]
+    against = right.selectbox(
+        "rather than", [None, *others], format_func=lambda e: "–" if e is None else e, key=f"against-{emotion}"
+    )
+    return Target(emotion, against)
+
+
+# ------------------------------------------------------------------------------------------------------ the measurement
+
+REGION_RULES = {"connected": "connected, as found", "windows": "windows of 150 ms (as published)"}
+SEXES = ("unknown", "female", "male", "child")
+
+
+def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
+    """Let the reader correct how the voice is measured; the settings come back through ``settings()``."""
+    st.caption(
+        "The model and its map stay as they are; the cues, the contrasts and the agreement are made anew. "
+        f"In force: pitch {shown_settings.pitch_floor_hz:.0f}–{shown_settings.pitch_ceiling_hz:.0f} Hz, "
+        f"formants up to {shown_settings.formant_ceiling_hz:.0f} Hz, octave-jump cost "
+        f"{shown_settings.octave_jump_cost:g}; the voice was taken for: {sex_guess}."
+    )
+    with st.form("measurement", border=False):
+        first, second, third = st.columns(3)
+        sex = first.selectbox("Speaker", SEXES, help="Chooses the formant ceiling and the neutral reference.")
+        rule = first.selectbox(
+            "Regions",
+            list(REGION_RULES),
+            format_func=lambda name: REGION_RULES[name],
+        )
+        floor = second.number_input("Pitch floor (Hz)", 30.0, 500.0, None, 5.0, placeholder="found from the clip")
+        ceiling = second.number_input(
+            "Pitch ceiling (Hz)", 100.0, 1500.0, None, 10.0, placeholder="found from the clip"
+        )
+        formants = third.number_input(
+            "Formant ceiling (Hz)", 3000.0, 8000.0, None, 100.0, placeholder="from the speaker"
+        )
+        jumps = third.number_input(
+            "Octave-jump cost", 0.0, 2.0, 0.35, 0.05, help="Praat's; higher keeps the pitch track from jumping octaves."
+        )
+        if st.form_submit_button("Measure again"):
+            from explain.cues import CueSettings
+
+            st.session_state["settings"] = CueSettings(sex, floor, ceiling, formants, jumps)
+            st.session_state["region_rule"] = rule
+            st.rerun()
+
+
+def settings() -> "CueSettings":
+    """Return the measuring settings of this session."""
+    from explain.cues import CueSettings
+
+    return st.session_state.get("settings", CueSettings())
+
+
+def region_rule() -> str:
+    """Return how regions are cut in this session."""
+    return st.session_state.get("region_rule", "connected")

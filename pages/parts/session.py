@@ -1,0 +1,101 @@
+"""What one reader's session holds: the clip, and explanations of it. Nothing here is shared or written to disk."""
+
+import hashlib
+
+import streamlit as st
+
+from explain.attribution import Target
+from explain.cues import CueSettings, CueSummary, summarise
+from explain.explanation import Explanation, explain, remeasure
+from explain.regions import Region
+from ser_core.audio import Recording
+from ser_core.models import Prediction, SpeechModel
+
+KEPT = 6
+
+
+def clip() -> Recording | None:
+    """Return the clip that the session works on."""
+    return st.session_state.get("clip")
+
+
+def use(recording: Recording, origin: str) -> None:
+    """Take a clip into the session; ``origin`` says in words where it comes from."""
+    forget()
+    st.session_state["clip"], st.session_state["origin"] = recording, origin
+
+
+def origin() -> str:
+    """Return where the clip comes from, in words."""
+    return st.session_state.get("origin", "")
+
+
+def forget() -> None:
+    """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
+    for key in ("clip", "origin", "predictions", "explanations"):
+        st.session_state.pop(key, None)
+    st.session_state["round"] = st.session_state.get("round", 0) + 1
+
+
+def input_key(name: str) -> str:
+    """Return a widget key that changes whenever a clip is taken or forgotten, so that Streamlit drops its bytes."""
+    return f"{name}-{st.session_state.get('round', 0)}"
+
+
+def explanation(
+    recording: Recording,
+    model: SpeechModel,
+    method: str,
+    target: Target | None,
+    region_rule: str,
+    settings: CueSettings,
+) -> Explanation:
+    """Return the explanation, from the session where it was made before; shows progress otherwise.
+
+    With new measuring settings only the cues are measured again; the model and the method are not.
+    """
+    kept: dict[tuple, Explanation] = st.session_state.setdefault("explanations", {})
+    asked = (recording.sha256, model.name, method, target, region_rule)
+    wanted = (*asked, settings)
+    if wanted not in kept:
+        bar = st.progress(0.0, "Explaining")
+        similar = next((kept[key] for key in kept if key[:-1] == asked), None)
+        if similar is None:
+            kept[wanted] = explain(
+                recording,
+                model,
+                method,
+                target,
+                settings,
+                region_rule=region_rule,
+                progress=lambda share, words: bar.progress(share, words),
+            )
+        else:
+            bar.progress(0.5, "Measuring the voice again")
+            kept[wanted] = remeasure(similar, settings)
+        bar.empty()
+        while len(kept) > KEPT:
+            del kept[next(iter(kept))]
+    return kept[wanted]
+
+
+def prediction(recording: Recording, model: SpeechModel) -> Prediction:
+    """Return the model's answer, from the session where it was asked before."""
+    kept: dict[tuple[str, str], Prediction] = st.session_state.setdefault("predictions", {})
+    asked = (recording.sha256, model.name)
+    if asked not in kept:
+        kept[asked] = model.predict(recording)
+    return kept[asked]
+
+
+def own_stretch(shown: Explanation, start_s: float, end_s: float) -> CueSummary:
+    """Return the cues of the reader's own stretch, as region 1."""
+    region = Region(1, start_s, end_s, None, None, 0.0)
+    return summarise(shown.tracks, shown.recording, (region,), shown.quality)
+
+
+def identity(shown: Explanation) -> str:
+    """Return a short key of everything that the linked view draws."""
+    parts = (shown.recording.sha256, shown.prediction.model, shown.attribution.method, shown.target.name)
+    more = (shown.region_rule, repr(shown.tracks.settings), repr(shown.regions))
+    return hashlib.sha256("\n".join((*parts, *more)).encode()).hexdigest()[:16]
