@@ -97,7 +97,10 @@ def explain(
         attribution = attribute(
             model, recording, target, method, progress=lambda share: tell(0.15 + 0.5 * share, "Attribution")
         )
-        regions = (salient_regions if region_rule == "connected" else windowed_regions)(attribution)
+        if region_rule == "connected":
+            regions = salient_regions(attribution)
+        else:
+            regions = windowed_regions(attribution, speech=speech)
     tell(0.65, "Measuring the voice")
     with _timed(seconds, "cues"):
         tracks = measure(recording, settings or CueSettings(), speech)
@@ -166,7 +169,7 @@ def versions() -> dict[str, str]:
 def _with_cues(explanation: Explanation) -> Explanation:
     seconds = dict(explanation.seconds)
     with _timed(seconds, "contrast and agreement"):
-        cues = summarise(explanation.tracks, explanation.recording, explanation.regions, explanation.speech)
+        cues = summarise(explanation.tracks, explanation.recording, explanation.regions, explanation.quality)
         agreed = agreements(
             cues,
             (explanation.prediction.top, explanation.prediction.runner_up),

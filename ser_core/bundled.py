@@ -7,8 +7,8 @@ from ser_core.training import Recipe
 CREMA_D_LIMITS = (
     "Trained on acted English: 91 North American actors who spoke twelve fixed sentences. It has heard no spontaneous "
     "speech, no other language, no children and no patients.",
-    "The label is the emotion the actor was asked to play. Listeners who only heard the voice agreed with it on "
-    "45.5 % of the clips by majority, so this is not what people hear, and not what the speaker felt.",
+    "The label is the emotion the actor was asked to play. It was the most frequent answer of listeners who only heard "
+    "the voice on fewer than half of the clips, so this is not what people hear, and not what the speaker felt.",
     "Not a medical device. It must not be used to diagnose, to triage, to hire or to judge a person.",
 )
 
@@ -61,7 +61,7 @@ PLANS = {
             "regions; explained in a blink, also by DeepLIFT and LRP.",
             place=3,
             licences=(CREMA_D_LICENCE,),
-            recipe=Recipe(epochs=14, batch=32, rate=2e-3, average=0.99),
+            recipe=Recipe(epochs=12, batch=32, rate=3e-3, average=0.99),
         ),
         Plan(
             name="egemaps-logistic",

@@ -30,9 +30,9 @@ def read_card(folder: Path) -> Card:
     if missing:
         raise ModelError(f"The card of model {folder.name} lacks {', '.join(missing)}; add it to card.json.")
     try:
-        figures = tuple(Figure(**{k: float("nan") if v is None else v for k, v in f.items()}) for f in raw["figures"])
+        figures = tuple(_figure(figure) for figure in raw["figures"])
         tuples: dict[str, Any] = {key: tuple(raw[key]) for key in ("emotions", "corpora", "licences", "limits")}
-    except TypeError as fault:
+    except (TypeError, AttributeError) as fault:
         raise ModelError(f"The card of model {folder.name} is malformed ({fault}); mend card.json.") from None
     size_mb = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
     kept = {key: raw[key] for key in required - {"name", "figures", "size_mb"} - tuples.keys()}
@@ -48,3 +48,8 @@ def write_card(folder: Path, card: Card) -> None:
         for figure in fields["figures"]
     ]
     (folder / "card.json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _figure(raw: dict[str, Any]) -> Figure:
+    values: dict[str, Any] = {key: math.nan if value is None else value for key, value in raw.items()}
+    return Figure(**values)

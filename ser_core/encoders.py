@@ -50,11 +50,15 @@ class WhisperFrames(nn.Module):
             mask (batch, steps), or None.
         """
         encoder = self.encoder
+        if frames is not None:
+            log_mel = log_mel * _real(frames, log_mel.shape[2])[:, None]
         hidden = nn.functional.gelu(encoder.conv1(log_mel))
+        if frames is not None:  # the convolutions of a padded clip must see what they see at the end of a lone one
+            hidden = hidden * _real(frames, log_mel.shape[2])[:, None]
         hidden = nn.functional.gelu(encoder.conv2(hidden)).permute(0, 2, 1)
         steps = hidden.shape[1]
         hidden = hidden + encoder.embed_positions.weight[:steps]
-        real = None if frames is None else torch.arange(steps, device=hidden.device) < ((frames + 1) // 2)[:, None]
+        real = None if frames is None else _real((frames + 1) // 2, steps)
         attention = None if real is None else real[:, None, None, :]
         states = [hidden]
         for layer in encoder.layers:
@@ -62,3 +66,8 @@ class WhisperFrames(nn.Module):
             states.append(hidden)
         states[-1] = encoder.layer_norm(hidden)
         return states, real
+
+
+def _real(counts: Tensor, length: int) -> Tensor:
+    """Return a mask (batch, length) that is True on the first ``counts`` places."""
+    return torch.arange(length, device=counts.device) < counts[:, None]

@@ -77,12 +77,12 @@ def collate(log_mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def spec_augment(log_mel: Tensor, frames: Tensor, generator: np.random.Generator) -> Tensor:
-    """Mask two bands of up to 12 mel bands and two stretches of up to 15 % of each clip (Park et al. 2019)."""
+    """Mask two bands and two stretches of up to 15 % of each clip (Park et al. 2019)."""
     out = log_mel.clone()
     for row, length in enumerate(frames.tolist()):
         floor = out[row].min()
         for _ in range(2):
-            width = int(generator.integers(0, 13))
+            width = int(generator.integers(0, int(0.15 * out.shape[1]) + 1))
             low = int(generator.integers(0, out.shape[1] - width + 1))
             out[row, low : low + width] = floor
             span = int(generator.integers(0, max(1, int(0.15 * length)) + 1))

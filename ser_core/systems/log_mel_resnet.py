@@ -20,6 +20,7 @@ from ser_core.models import Card, LogMelModel
 from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
 
 WIDTHS = (24, 32, 64, 96)
+STRIDES = (2, 2, 2, 1)
 
 
 def convolution(channels_in: int, channels: int, size: int, stride: int, *, normalise: bool) -> nn.Sequential:
@@ -60,7 +61,7 @@ class LogMelResNet(nn.Module):
         self.stem_relu = nn.ReLU()
         pairs = list(zip((WIDTHS[0], *WIDTHS[:-1]), WIDTHS, strict=True))
         self.blocks = nn.Sequential(
-            *(Block(a, b, 1 if place == 0 else 2, normalise=normalise) for place, (a, b) in enumerate(pairs))
+            *(Block(a, b, STRIDES[place], normalise=normalise) for place, (a, b) in enumerate(pairs))
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.3)

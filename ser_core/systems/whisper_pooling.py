@@ -1,7 +1,11 @@
-"""Whisper encoder, learned layer mix, attentive statistics pooling, one linear layer.
+"""Whisper encoder, attentive statistics pooling of every layer, one linear layer: probed first, then fine-tuned.
 
-Layer mix: Peters et al. 2018 (ELMo), as used for speech by SUPERB (Yang et al. 2021).
-Pooling: Okabe, Koshinaka & Shinoda 2018, "Attentive statistics pooling", with several heads.
+Each layer of the encoder has its own attention over time (the scores come from a learned mix of all layers); weighted
+means and standard deviations of all layers, standardised, go to one linear classifier. The classifier starts from a
+logistic regression on the frozen encoder, so that fine-tuning does not tear the features apart at its start.
+
+Layer mix: Peters et al. 2018 (ELMo), as used for speech by SUPERB (Yang et al. 2021). Pooling: Okabe, Koshinaka &
+Shinoda 2018, "Attentive statistics pooling". Probe, then fine-tune: Kumar et al. 2022 (LP-FT).
 """
 
 from pathlib import Path
@@ -9,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
 from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
+
+PROBE_STRENGTH = 3e-4
 
 
 class LayerMix(nn.Module):
@@ -34,27 +41,33 @@ class LayerMix(nn.Module):
 
 
 class AttentivePooling(nn.Module):
-    """Weighted mean and standard deviation over time; each head weighs its own slice of the channels."""
+    """Weighted mean and standard deviation over time of every layer, each with its own attention."""
 
-    def __init__(self, hidden: int, heads: int = 4) -> None:
+    def __init__(self, hidden: int, states: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.score = nn.Sequential(nn.Linear(hidden, 128), nn.Tanh(), nn.Linear(128, heads))
+        self.mix = LayerMix(states)
+        last = nn.Linear(128, states)
+        nn.init.zeros_(last.weight)  # attention starts uniform: plain mean and deviation
+        nn.init.zeros_(last.bias)
+        self.score = nn.Sequential(nn.Linear(hidden, 128), nn.Tanh(), last)
 
-    def weights(self, frames: Tensor, real: Tensor | None) -> Tensor:
-        """Return the share of attention (batch, steps, heads); it sums to 1 over the real steps."""
-        scores = self.score(frames).float()
+    def weights(self, states: list[Tensor], real: Tensor | None) -> Tensor:
+        """Return the share of attention (batch, steps, states); it sums to 1 over the real steps."""
+        scores = self.score(self.mix(states)).float()
         if real is not None:
             scores = scores.masked_fill(~real[..., None], float("-inf"))
         return scores.softmax(dim=1)
 
-    def forward(self, frames: Tensor, real: Tensor | None) -> Tensor:
-        """Return (batch, 2 × hidden) of (batch, steps, hidden)."""
-        share = self.weights(frames, real).repeat_interleave(frames.shape[-1] // self.heads, dim=-1)
-        wide = frames.float()
-        mean = (share * wide).sum(1)
-        variance = (share * (wide - mean[:, None]) ** 2).sum(1)
-        return torch.cat([mean, (variance + 1e-6).sqrt()], dim=-1)
+    def forward(self, states: list[Tensor], real: Tensor | None) -> Tensor:
+        """Return (batch, states × 2 × hidden) of ``states`` tensors (batch, steps, hidden)."""
+        share = self.weights(states, real)
+        pooled = []
+        for place, state in enumerate(states):
+            weight, wide = share[..., place : place + 1], state.float()
+            mean = (weight * wide).sum(1)
+            variance = (weight * (wide - mean[:, None]) ** 2).sum(1)
+            pooled += [mean, (variance + 1e-6).sqrt()]
+        return torch.cat(pooled, dim=-1)
 
 
 class WhisperPooling(nn.Module):
@@ -66,10 +79,14 @@ class WhisperPooling(nn.Module):
         super().__init__()
         self.encoder = WhisperFrames(encoder, pretrained=pretrained)
         self.encoder_depth = self.encoder.states - 1
-        self.mix = LayerMix(self.encoder.states)
-        self.pooling = AttentivePooling(self.encoder.hidden_size)
+        self.pooling = AttentivePooling(self.encoder.hidden_size, self.encoder.states)
+        features = 2 * self.encoder.states * self.encoder.hidden_size
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2 * self.encoder.hidden_size, classes)
+        self.classifier = nn.Linear(features, classes)
         self.encoder.encoder.embed_positions.weight.requires_grad_(False)  # a fixed sinusoid
         for name, parameter in self.named_parameters():
             depth = self.encoder_layer_of(name)
@@ -85,18 +102,30 @@ class WhisperPooling(nn.Module):
             return int(parts[parts.index("layers") + 1]) + 1
         return self.encoder_depth if "layer_norm" in parts else 0
 
-    def steps(self, log_mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return mixed encoder states (batch, steps, hidden) and the mask of real steps."""
-        states, real = self.encoder(log_mel, frames)
-        return self.mix(states), real
-
     def embed(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Return the pooled embedding (batch, 2 × hidden)."""
-        return self.pooling(*self.steps(log_mel, frames))
+        """Return the standardised pooled statistics (batch, states × 2 × hidden)."""
+        pooled = self.pooling(*self.encoder(log_mel, frames))
+        return (pooled - self.mean) / self.deviation
 
     def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return logits (batch, classes) of (batch, 80, frames)."""
         return self.classifier(self.dropout(self.embed(log_mel, frames)))
+
+    def probe(self, log_mels: list[np.ndarray], classes: np.ndarray, *, strength: float) -> None:
+        """Set standardisation and classifier by a logistic regression on the encoder as it is.
+
+        Args:
+            log_mels: (80, frames) each.
+            classes: (clips,) index of the class of each clip.
+            strength: inverse regularisation (scikit-learn's C).
+        """
+        pooled = over_clips(self.eval().embed, log_mels)
+        self.mean.copy_(torch.from_numpy(pooled.mean(0)))
+        self.deviation.copy_(torch.from_numpy(pooled.std(0) + 1e-4))
+        scores = (pooled - pooled.mean(0)) / (pooled.std(0) + 1e-4)
+        regression = LogisticRegression(C=strength, max_iter=300).fit(scores, classes)
+        self.classifier.weight.data.copy_(torch.from_numpy(regression.coef_))
+        self.classifier.bias.data.copy_(torch.from_numpy(regression.intercept_))
 
 
 class WhisperPoolingModel(LogMelModel):
@@ -118,9 +147,10 @@ class WhisperPoolingModel(LogMelModel):
     def pooling(self, inputs: Tensor) -> PoolingWeights:
         """Return the pooling attention (mean over heads) at every 20 ms step."""
         with torch.inference_mode():
-            share = self.network.pooling.weights(self.network.steps(inputs)[0], None)[0].mean(-1)
+            states, real = self.network.encoder(inputs)
+            share = self.network.pooling.weights(states, real)[0].mean(-1)
         times = np.arange(len(share)) * self.network.encoder.step_s
-        return PoolingWeights(times, share.numpy(), "attention of the pooling layer, mean over its heads")
+        return PoolingWeights(times, share.numpy(), "attention of the pooling, mean over the encoder's layers")
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:
@@ -133,6 +163,8 @@ def fit(
 ) -> WhisperPooling:
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
     network = WhisperPooling(encoder, targets.shape[1], frozen_layers=recipe.frozen_layers)
+    if not (folder / "checkpoint.safetensors").exists():
+        network.probe(values, targets.argmax(1), strength=PROBE_STRENGTH)
     return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
 
 
@@ -160,7 +192,10 @@ def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
     state = {name: value.clone() for name, value in network.state_dict().items() if "embed_positions" not in name}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
-    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+    half = {
+        name: (value if name in ("mean", "deviation") else value.half()).contiguous() for name, value in state.items()
+    }
+    save_file(half, folder / "weights.safetensors")
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
