@@ -496,12 +496,22 @@ def summarise(
                 f"Region {region.rank} ({region.start_s:.2f}–{region.end_s:.2f} s) does not lie in the clip "
                 f"of {recording.duration_s:.2f} s; give start and end in seconds."
             )
+    contrasts = [row for place in _places(tracks, regions) for row in _contrasts(tracks, place)]
+    return CueSummary(tuple(regions), magnitudes(tracks, regions, quality), tuple(contrasts))
+
+
+def magnitudes(
+    tracks: CueTracks, regions: Sequence[Region] = (), quality: Quality | None = None
+) -> tuple[CueValue, ...]:
+    """Return every cue in the clip, in each region and in all regions together."""
+    return tuple(
+        _value(tracks, what, place, quality) for place in (_clip(tracks), *_places(tracks, regions)) for what in CUES
+    )
+
+
+def _places(tracks: CueTracks, regions: Sequence[Region]) -> list[_Place]:
     places = [_place(tracks, str(r.rank), [r]) for r in regions]
-    if regions:
-        places.append(_place(tracks, ALL_REGIONS, regions))
-    values = [_value(tracks, c, place, quality) for place in (_clip(tracks), *places) for c in CUES]
-    contrasts = [row for place in places for row in _contrasts(tracks, place)]
-    return CueSummary(tuple(regions), tuple(values), tuple(contrasts))
+    return [*places, _place(tracks, ALL_REGIONS, regions)] if regions else []
 
 
 def _value(tracks: CueTracks, what: Cue, place: _Place, quality: Quality | None) -> CueValue:
