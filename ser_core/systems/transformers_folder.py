@@ -1,9 +1,12 @@
 """Any ``transformers`` audio-classification model, from a local folder or the hub."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
 from ser_core.audio import SAMPLE_RATE
 from ser_core.errors import ModelError
@@ -68,6 +71,43 @@ class WhisperClassifier(LogMelModel):
         return super().inputs(samples)
 
 
+class FilterBankClassifier(SpeechModel):
+    """A model over the filter bank of its own feature extractor: the Audio Spectrogram Transformer."""
+
+    baseline_name = "lowest level of the clip's filter bank"
+
+    def __init__(self, card: Card, classifier: nn.Module, extractor: Any) -> None:
+        super().__init__()
+        self.card = card
+        self.network = nn.Sequential(_Swap(), _Logits(classifier))
+        self.extractor = extractor
+        edges = np.linspace(hertz_to_mel(20.0, "kaldi"), hertz_to_mel(8000.0, "kaldi"), extractor.num_mel_bins + 2)
+        centres = np.asarray(mel_to_hertz(edges, "kaldi"))[1:-1]
+        self.axes = InputAxes("log_mel", step_s=0.01, first_s=0.0125, bands_hz=tuple(centres.tolist()))
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return (batch, bands, frames) of (batch, samples), padded to the model's fixed length.
+
+        Raises:
+            ModelError: the clip is longer than the model takes.
+        """
+        longest_s = self.extractor.max_length * 0.01
+        if samples.shape[-1] / SAMPLE_RATE > longest_s:
+            raise ModelError(f"{self.name} takes at most {longest_s:.1f} s; cut the clip or choose another model.")
+        rows = [row.detach().numpy() for row in samples]
+        features = self.extractor(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+        return features.transpose(1, 2)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return frames that all lie at the lowest level of the clip."""
+        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
+
+
+class _Swap(nn.Module):
+    def forward(self, bands_first: Tensor) -> Tensor:
+        return bands_first.transpose(1, 2)
+
+
 class _PadFrames(nn.Module):
     def __init__(self, frames: int) -> None:
         super().__init__()
@@ -106,6 +146,8 @@ def load_pretrained(name: str) -> SpeechModel:
     card = _card(name, config, sum(parameter.numel() for parameter in classifier.parameters()))
     if config.model_type == "whisper":
         return WhisperClassifier(card, classifier, config.num_mel_bins)
+    if config.model_type == "audio-spectrogram-transformer":
+        return FilterBankClassifier(card, classifier, extractor)
     if extractor.model_input_names[0] != "input_values" or extractor.feature_size != 1:
         raise ModelError(
             f"'{Path(name).name}' is a {config.model_type} model, whose input is neither samples nor Whisper's log-mel "
@@ -114,8 +156,8 @@ def load_pretrained(name: str) -> SpeechModel:
     return WaveformClassifier(card, classifier, normalise=bool(extractor.do_normalize))
 
 
-def _card(name: str, config: object, parameters: int) -> Card:
-    labels = [str(label).lower() for _, label in sorted(config.id2label.items())]  # type: ignore[attr-defined]
+def _card(name: str, config: Any, parameters: int) -> Card:
+    labels = [str(label).lower() for _, label in sorted(config.id2label.items())]
     return Card(
         name=Path(name).name,
         title=Path(name).name,

@@ -21,7 +21,7 @@ from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
 from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
 
-PROBE_STRENGTH = 3e-4
+PROBE_STRENGTH = 3e-3
 
 
 class LayerMix(nn.Module):
@@ -119,6 +119,8 @@ class WhisperPooling(nn.Module):
             classes: (clips,) index of the class of each clip.
             strength: inverse regularisation (scikit-learn's C).
         """
+        self.mean.zero_()
+        self.deviation.fill_(1.0)
         pooled = over_clips(self.eval().embed, log_mels)
         self.mean.copy_(torch.from_numpy(pooled.mean(0)))
         self.deviation.copy_(torch.from_numpy(pooled.std(0) + 1e-4))
