@@ -42,7 +42,10 @@ def linked(explanation: Explanation) -> str:
         rows.append((1.1, _relevance_curve))
     rows += [(1.4, _pitch), (1.9, _formants)]
     heights = [h for h, _ in rows]
-    figure = _figure(6.85, sum(heights) * 0.8)
+    width_in, height_in = 6.85, sum(heights) * 0.8
+    figure = _figure(width_in, height_in)
+    # Fixed margins, as a tight box has matplotlib lay everything out twice.
+    figure.subplots_adjust(0.5 / width_in, 0.4 / height_in, 1 - 0.52 / width_in, 1 - 0.05 / height_in)
     grid = figure.add_gridspec(len(rows), 2, height_ratios=heights, width_ratios=(1, 0.016), hspace=0.12, wspace=0.025)
     shared = None
     for i, (_, draw) in enumerate(rows):
@@ -89,7 +92,7 @@ def features(explanation: Explanation, count: int = 20) -> str:
     )
     axes.tick_params(labelsize=7, width=0.5, length=2.5, labelfontfamily=list(FONT_FAMILIES))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    return _svg(figure)
+    return _svg(figure, bbox_inches="tight", pad_inches=0.02)
 
 
 def describe(explanation: Explanation) -> str:
@@ -332,7 +335,7 @@ def _figure(width_in: float, height_in: float) -> "Figure":
     return Figure(figsize=(width_in, height_in))
 
 
-def _svg(figure: "Figure") -> str:
+def _svg(figure: "Figure", **options: Any) -> str:
     out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", pad_inches=0.02, metadata={"Date": None, "Creator": None})
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, **options)
     return out.getvalue()

@@ -28,6 +28,7 @@ DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device.
 _TEMPLATE = ASSETS / "report" / "report.typ"
 _REGIONS_PER_TABLE = 5
 _LONGEST_NAME = 200
+_LONGEST_LABEL = 60
 _LONGEST_TEXT = 4000
 _REGION_RULES = {
     "connected": "connected parts above a threshold, ranked by their share",
@@ -142,14 +143,14 @@ def _cut(text: str, longest: int) -> str:
 def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
     e = explanation
     name = _cut(e.recording.name or "(no name)", _LONGEST_NAME)
-    short = _cut(e.recording.name or "(no name)", 60)
-    target = e.target.name
+    short = _cut(e.recording.name or "(no name)", _LONGEST_LABEL)
+    target = _cut(e.target.name, 2 * _LONGEST_LABEL)
     method = _words(e.attribution.method)
     return {
         "title": f"SERscope report: {target}, {short}",
         "heading": f"What speaks for {target} in this clip, to this model",
         "header_left": f"SERscope · {short}",
-        "header_right": f"explained: {_cut(target, 60)}",
+        "header_right": f"explained: {_cut(target, _LONGEST_LABEL)}",
         "footer": f"{DISCLAIMER} Audio SHA-256 {e.recording.sha256[:12]}…",
         "disclaimer": DISCLAIMER,
         "question": [
@@ -204,7 +205,7 @@ def _classes(e: Explanation) -> list[dict[str, Any]]:
         share = e.prediction.probability(emotion)
         rows.append(
             {
-                "name": emotion,
+                "name": _cut(emotion, _LONGEST_LABEL),
                 "share": min(max(share, 0.0), 1.0),
                 "percent": percent(share),
                 "explained": emotion == e.target.emotion,
@@ -405,9 +406,7 @@ def _expert(e: Explanation) -> dict[str, Any]:
         notes = _Notes()
         parts.append(
             {
-                "heading": f"{emotion} ({role}, {percent(e.prediction.probability(emotion))})"
-                if emotion in e.prediction.emotions
-                else emotion,
+                "heading": f"{_cut(emotion, _LONGEST_LABEL)} ({role}, {percent(e.prediction.probability(emotion))})",
                 "counts": ", ".join(f"{status}: {n}" for status, n in counts.most_common()),
                 "rows": [_agreement(a, notes) for a in of_emotion],
                 "notes": notes.lines(),

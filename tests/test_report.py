@@ -211,7 +211,8 @@ def test_all_fonts_are_embedded():
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_text_is_printed_and_never_run(name):
-    text = _joined(report.pdf(example_explanation(hostile=name), WHEN))
+    emotions = (f"{name}A", f"{name}B", "calm")
+    text = _joined(report.pdf(example_explanation(hostile=name, emotions=emotions, region_count=1), WHEN))
     assert "root:x:0" not in text
     printed = report.printable(name + "clip_0042.wav")
     letters = [c for c in printed if c.isascii() and not c.isspace()]
