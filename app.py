@@ -27,5 +27,6 @@ if __name__ == "__main__":
 else:
     from pages.parts import server
 
+    server.run_the_menu_from_the_first_visit_on()
     server.keep_uploads_in_memory(megabytes=50)
     app = st.App(__file__, lifespan=server.warm_up, middleware=server.middleware())

@@ -13,6 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.runtime.pages_manager import PagesManager
 
 
 def _own_scripts() -> str:
@@ -51,6 +52,11 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def run_the_menu_from_the_first_visit_on() -> None:
+    """Keep Streamlit from taking the folder ``pages`` for its older kind of menu, which would pass app.py by."""
+    PagesManager.uses_pages_directory = False
 
 
 def middleware() -> list[Middleware]:

@@ -1,6 +1,8 @@
 """What one reader's session holds: the clip, and explanations of it. Nothing here is shared or written to disk."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -58,25 +60,32 @@ def explanation(
     asked = (recording.sha256, model.name, method, target, region_rule)
     wanted = (*asked, settings)
     if wanted not in kept:
-        bar = st.progress(0.0, "Explaining")
         similar = next((kept[key] for key in kept if key[:-1] == asked), None)
-        if similar is None:
-            kept[wanted] = explain(
-                recording,
-                model,
-                method,
-                target,
-                settings,
-                region_rule=region_rule,
-                progress=lambda share, words: bar.progress(share, words),
-            )
-        else:
-            bar.progress(0.5, "Measuring the voice again")
-            kept[wanted] = remeasure(similar, settings)
-        bar.empty()
+        with _progress() as tell:
+            if similar is None:
+                kept[wanted] = explain(
+                    recording, model, method, target, settings, region_rule=region_rule, progress=tell
+                )
+            else:
+                tell(0.5, "Measuring the voice again")
+                kept[wanted] = remeasure(similar, settings)
         while len(kept) > KEPT:
             del kept[next(iter(kept))]
     return kept[wanted]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    """Show a bar while the block runs, and give it the function that moves the bar."""
+    bar = st.progress(0.0, "Explaining")
+
+    def tell(share: float, words: str) -> None:
+        bar.progress(min(1.0, max(0.0, share)), words)
+
+    try:
+        yield tell
+    finally:
+        bar.empty()
 
 
 def prediction(recording: Recording, model: SpeechModel) -> Prediction:
