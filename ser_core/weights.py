@@ -71,14 +71,22 @@ WHISPER = {
 
 
 def whisper_state(name: str) -> dict[str, torch.Tensor]:
-    """Return the float32 state of a packaged Whisper under ``transformers`` parameter names.
+    """Return the float32 state of a Whisper model under ``transformers`` parameter names (``encoder.…``, ``decoder.…``).
+
+    It comes from ``SERSCOPE_WEIGHTS/<name>/model.safetensors`` if that is there, else from the installed package, else,
+    where downloads are allowed, from the hub.
 
     Raises:
-        WeightsError: the package is missing or its file is not the pinned one.
+        WeightsError: none of them has it, or the package's file is not the pinned one.
     """
-    spec = WHISPER[name]
-    cached = settings().cache_dir / "encoders" / f"{name}-{spec.sha256[:12]}.safetensors"
+    spec, where = WHISPER[name], settings()
+    local = where.weights_dir / name if where.weights_dir else None
+    if local is not None and (local / "model.safetensors").is_file():
+        return _published(local / "model.safetensors")
+    cached = where.cache_dir / "encoders" / f"{name}-{spec.sha256[:12]}.safetensors"
     if not cached.exists():
+        if where.hub_allowed and not _installed(spec):
+            return _published(_downloaded(spec))
         converted = dict(_rename(_read_ctranslate2(_packaged_bytes(spec))))
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as partial:
@@ -86,6 +94,26 @@ def whisper_state(name: str) -> dict[str, torch.Tensor]:
         save_file(converted, partial_path)
         partial_path.replace(cached)
     return {key: value.float() for key, value in load_file(cached).items()}
+
+
+def _published(path: Path) -> dict[str, torch.Tensor]:
+    return {key.removeprefix("model."): value.float() for key, value in load_file(path).items()}
+
+
+def _installed(spec: PackagedWhisper) -> bool:
+    return all(importlib.util.find_spec(package) is not None for package, _ in spec.parts)
+
+
+def _downloaded(spec: PackagedWhisper) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(spec.hub_name, "model.safetensors"))
+    except OSError as fault:
+        raise WeightsError(
+            f"The weights of {spec.name} could not be downloaded from the hub ({spec.hub_name}): check the connection, "
+            f"or put the downloaded folder into SERSCOPE_WEIGHTS as {spec.name}/."
+        ) from fault
 
 
 def _packaged_bytes(spec: PackagedWhisper) -> bytes:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -77,3 +78,12 @@ def test_frozen_layers_get_no_gradient_and_the_others_do() -> None:
             assert parameter.grad is None, name
         elif "mix" not in name:
             assert parameter.grad is not None, name
+
+
+def test_a_local_folder_in_the_published_layout_is_used_first(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    published = {f"model.{key}": value.contiguous() for key, value in weights.whisper_state("whisper-tiny.en").items()}
+    published["model.encoder.conv1.bias"] = torch.full_like(published["model.encoder.conv1.bias"], 7.0)
+    (tmp_path / "whisper-tiny.en").mkdir()
+    save_file(published, tmp_path / "whisper-tiny.en" / "model.safetensors")
+    monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path))
+    assert (WhisperFrames("whisper-tiny.en").encoder.conv1.bias == 7).all()
