@@ -71,7 +71,7 @@ WHISPER = {
 
 
 def whisper_state(name: str) -> dict[str, torch.Tensor]:
-    """Return the float32 state of a Whisper model under ``transformers`` parameter names (``encoder.…``, ``decoder.…``).
+    """Return the float32 state of a Whisper model under the parameter names of ``transformers``.
 
     It comes from ``SERSCOPE_WEIGHTS/<name>/model.safetensors`` if that is there, else from the installed package, else,
     where downloads are allowed, from the hub.
