@@ -66,7 +66,7 @@ def core(monkeypatch, tmp_path) -> Core:
     core = Core()
     clip = tmp_path / "neutral.wav"
     soundfile.write(clip, voice(), 16_000)
-    sample = SimpleNamespace(name="neutral", title="Neutral", path=clip, note="As it is.", planted=())
+    sample = SimpleNamespace(name="neutral", title="Synthetic voice: neutral", path=clip, note="As it is.", planted=())
     monkeypatch.setattr(explain.samples, "samples", lambda: (sample,))
     monkeypatch.setattr(ser_core.registry, "names", lambda: (EXAMPLE.card.name,))
     monkeypatch.setattr(ser_core.registry, "cards", lambda: (EXAMPLE.card,))
@@ -171,6 +171,15 @@ def test_new_measuring_settings_leave_model_and_map_alone(core, app):
     next(b for b in app.button if b.label == "Measure again").click().run()
     assert len(core.explained) == 1
     assert [settings.pitch_floor_hz for settings, _ in core.remeasured] == [120.0]
+
+
+def test_settings_that_contradict_each_other_are_refused_beside_the_form(core, app):
+    with_sample(app)
+    app.number_input[0].set_value(200.0)
+    app.number_input[1].set_value(210.0)
+    next(b for b in app.button if b.label == "Measure again").click().run()
+    assert "1.5 times the floor" in sentences(app)[0]
+    assert not core.remeasured and len(app.get("download_button")) == 4
 
 
 # --------------------------------------------------------------------------------------------------------------- faults

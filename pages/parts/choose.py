@@ -6,8 +6,11 @@ import streamlit as st
 
 from pages.parts import session
 from pages.parts.words import percent, plain
+from ser_core.errors import ModelError, SettingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from explain.attribution import Method, Target
     from explain.cues import CueSettings
     from ser_core.audio import Recording
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 FORMATS = "WAV, FLAC, MP3, OGG, Opus, M4A, AAC or WebM with speech"
 SOURCES = ("Sample", "Upload", "Record")
 CORPUS = "Corpus"
+PER_ROW = 4
 
 
 def welcome() -> None:
@@ -77,18 +81,25 @@ def _record() -> None:
 
 def _sample() -> None:
     from explain.samples import samples
-
     from ser_core.audio import read
 
     offered = samples()
-    for row in range(0, len(offered), 3):
-        for sample, column in zip(offered[row : row + 3], st.columns(3), strict=False):
+    for row in range(0, len(offered), PER_ROW):
+        for sample, column in zip(offered[row : row + PER_ROW], st.columns(PER_ROW), strict=False):
             with column.container(border=True, height="stretch", vertical_alignment="distribute"):
                 st.markdown(f"**{sample.title}**")
-                st.caption(f"Synthetic voice. {sample.note}")
+                st.caption(sample.note)
                 if st.button("Explain this clip", key=f"sample-{sample.name}", width="stretch"):
                     session.use(read(sample.path), "synthetic voice")
                     st.rerun()
+
+
+@st.cache_resource(show_spinner="Looking for corpora")
+def _folders(dirs: "tuple[Path, ...]") -> "dict[str, Path]":
+    """Return the corpora in these folders by name."""
+    from ser_core.corpora import find_corpora
+
+    return find_corpora(dirs)
 
 
 @st.cache_resource(show_spinner="Reading the corpus")
@@ -101,10 +112,9 @@ def _table(folder: str) -> "Corpus":
 
 def _corpus() -> None:
     from ser_core.audio import read
-    from ser_core.corpora import find_corpora
     from ser_core.settings import settings
 
-    found = find_corpora(settings().corpora_dirs)
+    found = _folders(settings().corpora_dirs)
     if not found:
         st.info("No corpus was found in the folders named by SERSCOPE_CORPORA.")
         return
@@ -134,7 +144,6 @@ def model() -> "SpeechModel":
     Raises:
         ModelError: there is none at hand, or it cannot be loaded.
     """
-    from ser_core.errors import ModelError
     from ser_core.models import load_model, model_names
 
     offered = model_names()
@@ -222,30 +231,37 @@ def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
         f"formants up to {shown_settings.formant_ceiling_hz:.0f} Hz, octave-jump cost "
         f"{shown_settings.octave_jump_cost:g}; the voice was taken for: {sex_guess}."
     )
+    key, empty = session.input_key, "found from the clip"
     with st.form("measurement", border=False):
         first, second, third = st.columns(3)
-        sex = first.selectbox("Speaker", SEXES, help="Chooses the formant ceiling and the neutral reference.")
-        rule = first.selectbox(
-            "Regions",
-            list(REGION_RULES),
-            format_func=lambda name: REGION_RULES[name],
+        sex = first.selectbox(
+            "Speaker", SEXES, key=key("sex"), help="Chooses the formant ceiling and the neutral reference."
         )
-        floor = second.number_input("Pitch floor (Hz)", 30.0, 500.0, None, 5.0, placeholder="found from the clip")
+        rule = first.selectbox(
+            "Regions", list(REGION_RULES), key=key("rule"), format_func=lambda name: REGION_RULES[name]
+        )
+        floor = second.number_input("Pitch floor (Hz)", 40.0, 500.0, None, 5.0, key=key("floor"), placeholder=empty)
         ceiling = second.number_input(
-            "Pitch ceiling (Hz)", 100.0, 1500.0, None, 10.0, placeholder="found from the clip"
+            "Pitch ceiling (Hz)", 80.0, 2000.0, None, 10.0, key=key("ceiling"), placeholder=empty
         )
         formants = third.number_input(
-            "Formant ceiling (Hz)", 3000.0, 8000.0, None, 100.0, placeholder="from the speaker"
+            "Formant ceiling (Hz)", 3000.0, 8000.0, None, 100.0, key=key("formants"), placeholder=empty
         )
         jumps = third.number_input(
-            "Octave-jump cost", 0.0, 2.0, 0.35, 0.05, help="Praat's; higher keeps the pitch track from jumping octaves."
+            "Octave-jump cost", 0.0, 10.0, 0.35, 0.05, key=key("jumps"), help="Praat's; higher means fewer jumps."
         )
-        if st.form_submit_button("Measure again"):
-            from explain.cues import CueSettings
+        pressed = st.form_submit_button("Measure again")
+    if pressed:
+        from explain.cues import CueSettings, check
 
-            st.session_state["settings"] = CueSettings(sex, floor, ceiling, formants, jumps)
-            st.session_state["region_rule"] = rule
-            st.rerun()
+        wanted = CueSettings(sex, floor, ceiling, formants, jumps)
+        try:
+            check(wanted)
+        except SettingError as fault:
+            st.error(plain(str(fault)))
+            return
+        st.session_state["settings"], st.session_state["region_rule"] = wanted, rule
+        st.rerun()
 
 
 def settings() -> "CueSettings":

@@ -34,7 +34,7 @@ def origin() -> str:
 
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
-    for key in ("clip", "origin", "predictions", "explanations"):
+    for key in ("clip", "origin", "predictions", "explanations", "settings", "region_rule"):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 
@@ -68,7 +68,10 @@ def explanation(
                 )
             else:
                 tell(0.5, "Measuring the voice again")
+                # Settings that this clip cannot be measured with must not keep the page from coming up again.
+                st.session_state.pop("settings", None)
                 kept[wanted] = remeasure(similar, settings)
+                st.session_state["settings"] = settings
         while len(kept) > KEPT:
             del kept[next(iter(kept))]
     return kept[wanted]
@@ -93,7 +96,8 @@ def prediction(recording: Recording, model: SpeechModel) -> Prediction:
     kept: dict[tuple[str, str], Prediction] = st.session_state.setdefault("predictions", {})
     asked = (recording.sha256, model.name)
     if asked not in kept:
-        kept[asked] = model.predict(recording)
+        with st.spinner("Asking the model"):
+            kept[asked] = model.predict(recording)
     return kept[asked]
 
 

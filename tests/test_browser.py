@@ -1,0 +1,214 @@
+"""The app in a real browser, as a reader uses it: upload, listen, select, take the report away.
+
+Screenshots go to the folder named by SERSCOPE_SHOTS, or to pytest's own temporary folder.
+"""
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bad_inputs import voice, wav
+
+from ser_core.models import model_names
+from ser_core.settings import ROOT
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+FREE_TO_PLAY = "--autoplay-policy=no-user-gesture-required"
+PATIENCE_MS = 120_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
+    pytest.mark.skipif(not model_names(), reason="no model in assets/models to explain"),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a server of its own, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://localhost:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
+                break
+            except OSError:
+                assert server.poll() is None, "the server ended before it answered"
+                time.sleep(0.25)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    flags = [*QUIET, FREE_TO_PLAY, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def shots(tmp_path) -> Path:
+    folder = Path(os.environ.get("SERSCOPE_SHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def clip() -> tuple[str, bytes]:
+    """A real clip where there is one beside the checkout, a synthetic voice elsewhere."""
+    real = sorted((ROOT.parent / "shared" / "corpora" / "crema_d").rglob("*_ANG_*.*"))
+    return (real[0].name, real[0].read_bytes()) if real else ("voice.wav", wav(voice(3.0)))
+
+
+class Watch:
+    """Notes what a page asks of other hosts and what goes wrong in it."""
+
+    def __init__(self, page: "playwright.Page", address: str) -> None:
+        self.foreign: list[str] = []
+        self.faults: list[str] = []
+        page.on("request", lambda r: self._request(r.url, address))
+        page.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: self.faults.append(str(e)))
+
+    def _request(self, url: str, address: str) -> None:
+        if not url.startswith((f"{address}/", address.replace("http", "ws"), "data:", "blob:")):
+            self.foreign.append(url)
+
+
+def whole_page(page: "playwright.Page", path: Path) -> None:
+    """Save the page as tall as it is; Streamlit scrolls an inner part, which a full-page screenshot would cut."""
+    size = page.viewport_size
+    tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": min(tall + 10, 9000)})
+    page.wait_for_timeout(600)
+    page.screenshot(path=path)
+    page.set_viewport_size(size)
+
+
+def clock(page: "playwright.Page") -> float:
+    return float(page.locator(".viewer .clock").inner_text().split("/")[0])
+
+
+def upload(page: "playwright.Page", clip: tuple[str, bytes]) -> None:
+    name, data = clip
+    page.get_by_role("radio", name="Upload").click()
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "audio/wav", "buffer": data})
+    page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Report (PDF)").wait_for(timeout=PATIENCE_MS)
+
+
+def overflow(page: "playwright.Page") -> float:
+    """Return by how many pixels the page is wider than the screen."""
+    return page.evaluate(
+        "(() => { const m = document.querySelector('[data-testid=stMain]'); return m.scrollWidth - m.clientWidth; })()"
+    )
+
+
+def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, address, clip, shots):
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light").new_page()
+    watch = Watch(page, address)
+    response = page.goto(address)
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+    page.get_by_role("button", name="Explain this clip").first.wait_for(timeout=PATIENCE_MS)
+    page.screenshot(path=shots / "landing-light-1280.png")
+
+    upload(page, clip)
+    page.get_by_role("combobox").nth(1).click()
+    page.get_by_role("option", name="Occlusion").click()
+    page.locator(".viewer .regions button").first.wait_for(timeout=PATIENCE_MS)
+    heading = page.get_by_role("heading", name=re.compile("^Why ")).inner_text()
+    emotion = heading.removeprefix("Why ")
+
+    before = clock(page)
+    page.get_by_role("button", name="Play the clip").click()
+    page.wait_for_timeout(700)
+    assert clock(page) > before + 0.2
+    moved = page.locator(".viewer .cursor").evaluate("e => new DOMMatrix(getComputedStyle(e).transform).m41")
+    page.get_by_role("button", name="Pause").click()
+
+    region = page.locator(".viewer .regions button").first
+    start, end = map(float, re.search(r"([\d.]+)–([\d.]+) s", region.inner_text()).groups())
+    region.click()
+    page.locator("th.picked").filter(has_text="Region 1").wait_for(timeout=PATIENCE_MS)
+    page.wait_for_timeout(int(1000 * (end - start)) + 500)
+    assert clock(page) == pytest.approx(end, abs=0.02)
+    assert region.get_attribute("aria-pressed") == "true"
+    now = page.locator(".viewer .cursor").evaluate("e => new DOMMatrix(getComputedStyle(e).transform).m41")
+    assert moved != now
+    whole_page(page, shots / "explained-light-1280.png")
+
+    with page.expect_download(timeout=PATIENCE_MS) as caught:
+        page.get_by_role("button", name="Report (PDF)").click()
+    pypdf = pytest.importorskip("pypdf")
+    pages = pypdf.PdfReader(io.BytesIO(Path(caught.value.path()).read_bytes())).pages
+    text = " ".join(part.extract_text() for part in pages)
+    for words in (emotion, "Pitch level", "Jitter", "Harmonics-to-noise"):
+        assert words in text
+
+    for title in ("Models", "About"):
+        page.get_by_role("link", name=title).click()
+        page.get_by_role("heading", name=title, exact=True).wait_for(timeout=PATIENCE_MS)
+        whole_page(page, shots / f"{title.lower()}-light-1280.png")
+    assert watch.foreign == []
+    assert watch.faults == []
+
+
+def test_on_a_dark_phone_keys_and_a_dragged_stretch_work_and_nothing_is_wider_than_the_screen(
+    browser, address, clip, shots
+):
+    page = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark").new_page()
+    watch = Watch(page, address)
+    page.goto(address)
+    page.get_by_role("button", name="Explain this clip").first.wait_for(timeout=PATIENCE_MS)
+    page.screenshot(path=shots / "landing-dark-390.png")
+    assert overflow(page) <= 0
+    upload(page, clip)
+    assert overflow(page) <= 0
+
+    figure = page.locator(".viewer .figure")
+    figure.focus()
+    page.keyboard.press("Home")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert clock(page) == pytest.approx(0.2, abs=0.01)
+    page.keyboard.press(" ")
+    page.wait_for_timeout(500)
+    page.keyboard.press(" ")
+    assert clock(page) > 0.3
+
+    box = figure.bounding_box()
+    page.mouse.move(box["x"] + 120, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 45, steps=5)
+    page.mouse.up()
+    page.locator("th.picked").filter(has_text="Your stretch").wait_for(timeout=PATIENCE_MS)
+    assert float(page.get_by_label("to", exact=True).input_value()) > float(
+        page.get_by_label("from", exact=True).input_value()
+    )
+    whole_page(page, shots / "explained-dark-390.png")
+    assert watch.foreign == []
+    assert watch.faults == []
