@@ -13,7 +13,7 @@ from scipy import ndimage
 from explain.attribution import Attribution, cell_edges
 from ser_core.speech import Segment
 
-SMOOTHING_S = 0.025
+SMOOTHING_S = 0.05
 SMOOTHING_BARK = 1.0
 HALF_WIDTHS_PER_SIGMA = 2.3548
 MERGE_GAP_S = 0.03
@@ -40,21 +40,23 @@ class Region:
 def salient_regions(
     attribution: Attribution,
     *,
-    threshold: float = 0.5,
+    threshold: float = 2.0,
     min_duration_s: float = 0.05,
     max_regions: int = 5,
 ) -> tuple[Region, ...]:
     """Return the connected regions that stand out, largest share first.
 
-    Relevance for the class (positive only) is smoothed by a Gaussian that is 25 ms and one Bark wide at half its
-    height, an analysis window and a critical band: the map holds no finer detail than these. Cells above ``threshold`` × the
-    map's peak are salient. The default of one half is the usual half-maximum: blurring an even patch leaves its
-    half-maximum line on the patch's own edges, so the smoothing does not widen what it finds. Salient cells less than
-    30 ms apart in the same band are joined; cells that touch, also at corners, make a region.
+    Relevance for the class (positive only) is smoothed by a Gaussian that is 50 ms and one Bark wide at half its
+    height: the shortest region that is reported, and a critical band. A cell is salient above the lower of two lines:
+    the mean + ``threshold`` standard deviations of the map, which finds several places in a map of many peaks, and
+    half the peak, which finds a patch that fills much of the map (blurring an even patch leaves its half-height line
+    on its own edges, so smoothing does not widen it). Columns that hold no relevance, such as digital silence, do not
+    count in mean and deviation, so silence around a clip does not change its regions. Salient cells less than 30 ms
+    apart in the same band are joined; cells that touch, also at corners, make a region.
 
     Args:
         attribution: any; one over features has no regions.
-        threshold: share of the peak, 0 … 1.
+        threshold: standard deviations above the mean.
         min_duration_s: shorter regions are left out.
         max_regions: how many to return at most.
     """
@@ -64,7 +66,7 @@ def salient_regions(
     smooth = _smoothed(attribution, positive)
     if smooth.max() <= 0:
         return ()
-    salient = _joined(smooth >= threshold * smooth.max(), attribution.times_s)
+    salient = _joined(smooth >= _line(positive, smooth, threshold), attribution.times_s)
     labels, count = ndimage.label(salient, structure=np.ones((3, 3)))
     shares = ndimage.sum_labels(positive, labels, np.arange(1, count + 1)) / positive.sum()
     boxes: list[Box] = []
@@ -143,6 +145,11 @@ def _smoothed(attribution: Attribution, positive: np.ndarray) -> np.ndarray:
     if attribution.bands_hz is not None:
         sigma_rows = SMOOTHING_BARK / HALF_WIDTHS_PER_SIGMA / _step(_bark(attribution.bands_hz))
     return ndimage.gaussian_filter(positive, (sigma_rows, sigma_columns), mode="constant")
+
+
+def _line(positive: np.ndarray, smooth: np.ndarray, deviations: float) -> float:
+    active = smooth[:, positive.max(0) > 1e-6 * positive.max()]
+    return min(float(active.mean() + deviations * active.std()), float(smooth.max()) / 2)
 
 
 def _step(places: np.ndarray) -> float:

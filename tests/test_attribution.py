@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from explain import attribution as module
-from explain.attribution import Target, attribute, methods_for, relevance_on_grid
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from explain import attribution as module
+from explain.attribution import Target, attribute, methods_for, relevance_on_grid
 from ser_core.errors import ExplanationError
 from tests.planted import FunctionalsModel, PlantedModel, WaveformModel, burst_model, clip, recording
 
@@ -75,7 +75,9 @@ def test_grad_cam_of_a_linear_model_is_its_mean_weight_times_its_layer(linear_mo
     np.testing.assert_allclose(found.bands_hz, linear_model.axes.bands_hz)
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "gradient_shap", "deeplift", "lrp", "occlusion", "grad_cam"])
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "gradient_shap", "deeplift", "lrp", "occlusion", "grad_cam"]
+)
 def test_contrastive_target_is_the_difference_of_two(linear_model, noise, method):
     both = attribute(linear_model, noise, Target("a", against="c"), method).relevance
     one, other = (attribute(linear_model, noise, Target(name), method).relevance for name in "ac")
@@ -216,9 +218,7 @@ def test_same_seed_gives_the_same_map_and_another_seed_another():
 def test_explanation_works_inside_inference_mode(linear_model, noise):
     with torch.inference_mode():
         inside = attribute(linear_model, noise, Target("a"), "integrated_gradients").relevance
-    np.testing.assert_array_equal(
-        inside, attribute(linear_model, noise, Target("a"), "integrated_gradients").relevance
-    )
+    np.testing.assert_array_equal(inside, attribute(linear_model, noise, Target("a"), "integrated_gradients").relevance)
 
 
 # Which methods are offered
@@ -316,7 +316,9 @@ def tone_model():
     return WaveformModel(ToneNet(), ("tone", "none"), gradcam_layers=("band",))
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "occlusion"])
+@pytest.mark.parametrize(
+    "method", ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "occlusion"]
+)
 def test_a_waveform_model_is_explained_in_seconds_and_hz(method):
     rng = np.random.default_rng(3)
     samples = 0.01 * rng.standard_normal(16_000 + 77)

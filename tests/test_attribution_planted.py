@@ -4,9 +4,9 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+
 from explain.attribution import Target, attribute
 from explain.regions import Region, iou, salient_regions
-
 from tests.planted import BURST_S, BURSTS_HZ, CLIP_S, burst_model, clip, recording
 
 FOUND = 95

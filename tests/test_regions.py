@@ -1,12 +1,14 @@
 """Regions and their overlap, on maps made by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
-from explain.attribution import Attribution, Target
-from explain.regions import Region, coverage, iou, salient_regions, windowed_regions
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explain.attribution import Attribution, Target
+from explain.regions import Region, coverage, iou, salient_regions, windowed_regions
 from ser_core.features import mel_centres_hz
 from ser_core.speech import Segment
 
@@ -36,7 +38,7 @@ def test_an_even_patch_is_its_own_region():
     assert region.start_s == pytest.approx(0.495) and region.end_s == pytest.approx(0.795)
     hz = mel_centres_hz()
     assert hz[19] < region.low_hz < hz[20] and hz[39] < region.high_hz < hz[40]
-    assert region.share == pytest.approx(1.0)
+    assert 0.95 < region.share <= 1.0
 
 
 def test_relevance_against_the_class_is_no_region():
@@ -55,8 +57,8 @@ def test_regions_are_ranked_by_share_and_shares_stay_within_one():
     assert [region.rank for region in regions] == [1, 2, 3]
     shares = [region.share for region in regions]
     assert shares == sorted(shares, reverse=True)
-    assert 0.97 < sum(shares) <= 1.0
-    assert 0.99 < regions[0].start_s < 1.0
+    assert 0.9 < sum(shares) <= 1.0
+    assert regions[0].start_s == pytest.approx(1.0, abs=0.0101)
 
 
 def test_at_most_five_regions_are_returned():
@@ -66,9 +68,32 @@ def test_at_most_five_regions_are_returned():
 
 
 def test_regions_shorter_than_the_minimum_are_left_out():
-    # 30 ms long but wide enough in frequency to stand out.
-    assert salient_regions(a_map((10, 60, 50, 53, 1.0)), min_duration_s=0.05) == ()
-    assert len(salient_regions(a_map((10, 60, 50, 53, 1.0)), min_duration_s=0.01)) == 1
+    short_and_long = a_map((10, 30, 20, 28, 1.0), (40, 60, 100, 130, 1.0))
+    assert [round(region.start_s, 1) for region in salient_regions(short_and_long)] == [1.0, 0.2]
+    assert [round(region.start_s, 1) for region in salient_regions(short_and_long, min_duration_s=0.2)] == [1.0]
+    assert salient_regions(short_and_long, min_duration_s=0.5) == ()
+
+
+def test_a_map_of_many_peaks_gives_several_regions():
+    # One cell-wide spike five times as high must not hide three ordinary patches.
+    patches = [(20, 35, start, start + 15, 1.0) for start in (20, 70, 120)]
+    found = salient_regions(a_map(*patches, (60, 64, 160, 165, 3.0), noise=0.05))
+    assert sum(region.start_s < 1.5 for region in found) == 3
+
+
+def test_silence_around_a_map_leaves_its_regions_alone():
+    rng = np.random.default_rng(1)
+    relevance = np.clip(rng.standard_normal((80, 120)), 0, None) ** 3
+    made = a_map(columns=120)
+    padded = a_map(columns=220)
+    here = Attribution("m", "x", Target("a"), "time_frequency", relevance, made.times_s, made.bands_hz)
+    silence = np.concatenate([np.zeros((80, 50)), relevance, np.zeros((80, 50))], axis=1)
+    there = Attribution("m", "x", Target("a"), "time_frequency", silence, padded.times_s, padded.bands_hz)
+    one, other = salient_regions(here), salient_regions(there)
+    assert len(one) > 1
+    for first, second in zip(one[:2], other[:2], strict=True):
+        assert second.start_s - max(first.start_s, 0) == pytest.approx(0.5, abs=0.0101)
+        assert second.share == pytest.approx(first.share, abs=0.01)
 
 
 @pytest.mark.parametrize(("gap_columns", "count"), [(1, 1), (2, 1), (8, 2), (12, 2)])
@@ -135,7 +160,7 @@ def test_published_windows_do_not_overlap_and_lie_in_speech():
         assert (region.start_s - 0.2) / 0.15 == pytest.approx(round((region.start_s - 0.2) / 0.15), abs=1e-6)
         assert region.low_hz is None
     ordered = sorted(found, key=lambda region: region.start_s)
-    assert all(one.end_s <= two.start_s + 1e-9 for one, two in zip(ordered, ordered[1:], strict=False))
+    assert all(one.end_s <= two.start_s + 1e-9 for one, two in itertools.pairwise(ordered))
 
 
 def test_published_windows_count_only_what_is_above_the_mean():
