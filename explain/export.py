@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from explain.cues import ALL_REGIONS
+from explain.expert import OURS, SALIENT
 from explain.explanation import Explanation
 from ser_core.errors import ExplanationError
 
@@ -33,14 +35,18 @@ def cue_csv(explanation: Explanation) -> str:
     r"""Return the cue table as CSV text, one row per cue and scope, lines ending in ``\r\n`` (RFC 4180).
 
     A row holds the magnitude, its contrast with the rest of the speech and its agreement with the experts for each
-    emotion that was compared (``emotion_1_…`` is the predicted class, ``emotion_2_…`` the runner-up). Numbers are
+    emotion that was compared (``emotion_1`` is the predicted class, ``emotion_2`` the runner-up). Numbers are
     written so that they read back to the same float; a figure that could not be measured is an empty cell with its
     reason in ``note``. Text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     summary = explanation.cues
     values = {(v.cue, v.scope): v for v in summary.values}
     contrasts = {(c.cue, c.scope): c for c in summary.contrasts}
-    agreements = {(a.cue, a.scope, a.emotion): a for a in explanation.agreements}
+    # The experts' names and places become ours, so that figure and verdict share a row.
+    agreements = {
+        (OURS.get(a.cue, a.cue), ALL_REGIONS if a.scope == SALIENT else a.scope, a.emotion): a
+        for a in explanation.agreements
+    }
     regions = {str(r.rank): r for r in explanation.regions}
     keys = dict.fromkeys([*values, *contrasts, *((cue, scope) for cue, scope, _ in agreements)])
     emotions = compared_emotions(explanation)
@@ -77,10 +83,11 @@ def cue_csv(explanation: Explanation) -> str:
             "contrast_",
         )
         for i, emotion in enumerate(emotions, start=1):
+            row[f"emotion_{i}"] = emotion
             row |= _fields(
                 agreements.get((cue, scope, emotion)),
                 (
-                    "emotion",
+                    "cue",
                     "value",
                     "unit",
                     "percentile",
@@ -90,10 +97,10 @@ def cue_csv(explanation: Explanation) -> str:
                     "source",
                     "conflict",
                     "reference",
+                    "note",
                 ),
                 f"emotion_{i}_",
             )
-            row[f"emotion_{i}_emotion"] = emotion
         rows.append(row | constant)
     columns = list(rows[0]) if rows else ["cue", "scope", *constant]
     out = io.StringIO()

@@ -16,8 +16,8 @@ from functools import cache
 from typing import Any
 
 from explain import figures
-from explain.cues import CueValue
-from explain.expert import Agreement
+from explain.cues import CUES, CueValue
+from explain.expert import OURS, Agreement
 from explain.explanation import Explanation
 from explain.export import compared_emotions
 from ser_core.errors import ExplanationError
@@ -26,7 +26,7 @@ from ser_core.settings import ASSETS
 DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device."
 
 _TEMPLATE = ASSETS / "report" / "report.typ"
-_REGIONS_PER_TABLE = 5
+_PLACES_PER_TABLE = 5
 _LONGEST_NAME = 200
 _LONGEST_LABEL = 60
 _LONGEST_TEXT = 4000
@@ -36,6 +36,7 @@ _REGION_RULES = {
     "yours": "chosen by hand",
 }
 _SMALLEST = 0.001
+_TITLES = {c.name: c.title for c in CUES}
 _UNITS = {"s": "s", "hz": "Hz", "db": "dB", "ms": "ms"}
 _JOINERS = "\u200c\u200d"
 _MARKS = {"agrees": "✓", "disagrees": "✗", "contested": "±", "no expectation": "–", "not measurable": "∅"}
@@ -292,6 +293,11 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
     }
 
 
+def _title(cue: str, *, short: bool = False) -> str:
+    title = _TITLES.get(OURS.get(cue, cue)) or _words(cue)
+    return title.split(" (")[0] if short else title
+
+
 def _scope(scope: str) -> str:
     return f"region {scope}" if scope.isdigit() else _words(scope)
 
@@ -317,9 +323,9 @@ def _cues(e: Explanation) -> dict[str, Any]:
     units = {v.cue: v.unit for v in e.cues.values}
     notes = _Notes()
     parts = []
-    for first in range(0, len(scopes), _REGIONS_PER_TABLE + 1):
-        shown = scopes[first : first + _REGIONS_PER_TABLE + 1]
-        rows = [[_words(cue), units[cue], *(_magnitude(values.get((cue, s)), notes) for s in shown)] for cue in cues]
+    for first in range(0, len(scopes), _PLACES_PER_TABLE):
+        shown = scopes[first : first + _PLACES_PER_TABLE]
+        rows = [[_title(cue), units[cue], *(_magnitude(values.get((cue, s)), notes) for s in shown)] for cue in cues]
         parts.append({"head": ["cue", "unit", *map(_scope, shown)], "rows": rows})
     counted = sorted({v.counted for v in e.cues.values if v.counted})
     return {
@@ -342,24 +348,23 @@ def _contrasts(e: Explanation) -> dict[str, Any]:
     notes = _Notes()
     rows = []
     for c in e.cues.contrasts:
-        measured = c.effect is not None
-        beyond = (
-            c.effect is not None
-            and c.chance_low is not None
-            and c.chance_high is not None
-            and not c.chance_low <= c.effect <= c.chance_high
-            and c.p_corrected is not None
-            and c.p_corrected < 0.05
+        measured = c.difference is not None
+        outside = (
+            c.effect is None
+            or c.chance_low is None
+            or c.chance_high is None
+            or not c.chance_low <= c.effect <= c.chance_high
         )
+        beyond = outside and c.p_corrected is not None and c.p_corrected < 0.05
         rows.append(
             [
                 _scope(c.scope),
-                _words(c.cue),
+                _title(c.cue, short=True),
                 number(c.inside) if measured else "–",
                 number(c.outside) if measured else "–",
                 number(c.difference, c.unit) if measured else "–",
                 _two(c.effect),
-                f"{_two(c.chance_low)} to {_two(c.chance_high)}" if measured else "–",
+                f"{_two(c.chance_low)} to {_two(c.chance_high)}" if c.chance_low is not None else "–",
                 _probability(c.p_corrected),
                 str(c.count),
                 (("yes" if beyond else "no") if measured else "not measurable") + notes.mark(c.note),
@@ -381,8 +386,8 @@ def _contrasts(e: Explanation) -> dict[str, Any]:
         "contrasts": rows,
         "contrast_words": "What is special about the place, not which emotion it is. Effect: Cliff’s δ from −1 to 1; "
         "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is Holm’s over "
-        "the cues of a region. Beyond chance: outside that range with corrected p below 0.05."
-        + ("" if rows else " No contrast was measured."),
+        "the cues of a region. Beyond chance: outside that range with corrected p below 0.05. A "
+        "range has no δ; its p comes from the shifted differences." + ("" if rows else " No contrast was measured."),
         "contrast_notes": notes.lines(),
     }
 
@@ -423,13 +428,13 @@ def _expert(e: Explanation) -> dict[str, Any]:
 
 def _agreement(a: Agreement, notes: _Notes) -> list[str]:
     return [
-        _words(a.cue),
+        _title(a.cue, short=True),
         _words(a.scope),
         number(a.value, a.unit) if a.value is not None else "–",
         "–" if a.percentile is None else f"{a.percentile:.0f}",
         a.observed or "–",
         _words(a.expected or "–"),
-        f"{_MARKS.get(a.status, '')} {a.status}".strip(),
+        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
         (a.source or "–")
         + notes.mark(a.conflict and f"Conflict: {a.conflict}", a.reference and f"Reference: {a.reference}"),
     ]

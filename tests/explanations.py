@@ -239,7 +239,7 @@ _CUES = (
 
 def _summary(regions: tuple[Region, ...], outside) -> CueSummary:
     values, contrasts = [], []
-    for place, scope in enumerate(("clip", *(str(r.rank) for r in regions))):
+    for place, scope in enumerate(("clip", *(["all regions"] if regions else []), *(str(r.rank) for r in regions))):
         for k, (cue, unit, value, counted) in enumerate(_CUES):
             too_few = scope != "clip" and cue in {"jitter", "shimmer", "speech_rate"}
             values.append(
@@ -256,6 +256,7 @@ def _summary(regions: tuple[Region, ...], outside) -> CueSummary:
             )
             if scope == "clip" or cue == "speech_rate":
                 continue
+            spread = cue == "f0_variability"
             contrasts.append(
                 Contrast(cue, scope, None, None, None, unit, None, None, None, None, None, 4, "too few periods")
                 if too_few
@@ -266,9 +267,9 @@ def _summary(regions: tuple[Region, ...], outside) -> CueSummary:
                     outside=value,
                     difference=value * 0.07 * place,
                     unit=unit,
-                    effect=0.62 - 0.08 * k,
-                    chance_low=-0.41,
-                    chance_high=0.38,
+                    effect=None if spread else 0.62 - 0.08 * k,
+                    chance_low=None if spread else -0.41,
+                    chance_high=None if spread else 0.38,
                     p=0.004 * (k + 1),
                     p_corrected=min(1.0, 0.048 * (k + 1)),
                     count=22,
@@ -297,8 +298,23 @@ def _agreements(emotions: tuple[str, ...], outside) -> tuple[Agreement, ...]:
         ("jitter", None, "%", None, None, "high", "not measurable", ""),
         ("f0_contour", 5.7, "st/s", 70.0, "rising", "rising", "agrees", ""),
     )
+    note = outside("too few periods (4 of at least 10)")
     return tuple(
-        Agreement(emotion, cue, scope, value, unit, percentile, observed, expected, status, source, conflict, reference)
+        Agreement(
+            emotion,
+            cue,
+            scope,
+            value,
+            unit,
+            percentile,
+            observed,
+            expected,
+            status,
+            source,
+            conflict,
+            reference,
+            note if value is None else "",
+        )
         for emotion in emotions[:2]
         for scope in ("salient regions", "clip")
         for cue, value, unit, percentile, observed, expected, status, conflict in rows

@@ -46,7 +46,7 @@ def test_csv_has_one_row_for_each_cue_and_scope():
     keys = [(row["cue"], row["scope"]) for row in _rows(explanation)]
     assert len(keys) == len(set(keys))
     expected = {(v.cue, v.scope) for v in explanation.cues.values}
-    expected |= {(a.cue, a.scope) for a in explanation.agreements}
+    assert {("f0_slope", "all regions"), ("f0_slope", "clip")} <= expected
     assert set(keys) == expected
 
 
@@ -64,8 +64,10 @@ def test_every_figure_in_the_csv_reads_back_to_the_same_float():
             assert (float(cell) if cell else None) == getattr(contrast, name)
     for agreement in explanation.agreements:
         i = 1 + EMOTIONS.index(agreement.emotion)
-        row = rows[agreement.cue, agreement.scope]
-        assert row[f"emotion_{i}_emotion"] == agreement.emotion
+        place = {"salient regions": "all regions"}.get(agreement.scope, agreement.scope)
+        row = rows[{"f0_contour": "f0_slope"}.get(agreement.cue, agreement.cue), place]
+        assert row[f"emotion_{i}"] == agreement.emotion
+        assert row[f"emotion_{i}_cue"] == agreement.cue
         assert row[f"emotion_{i}_status"] == agreement.status
         assert row[f"emotion_{i}_expected"] == (agreement.expected or "")
 
@@ -125,7 +127,7 @@ def test_predicted_class_comes_first_and_other_compared_classes_follow():
     other = Agreement("fear", "f0_mean", "clip", 14.2, "st", 91.0, "high", "high", "agrees", "source")
     explanation = replace(explanation, agreements=(other, *explanation.agreements[::-1]))
     assert export.compared_emotions(explanation) == ("anger", "disgust", "fear")
-    assert _rows(explanation)[0]["emotion_3_emotion"] == "fear"
+    assert _rows(explanation)[0]["emotion_3"] == "fear"
 
 
 def test_csv_without_any_cue_is_a_heading_only():

@@ -91,11 +91,19 @@ def test_method_parameters_versions_and_card_are_in_the_report():
 
 def test_every_cue_stands_with_value_count_and_reason():
     text = _text(_example())
-    for cue in ("F0 mean", "jitter", "shimmer", "HNR", "CPPS", "F1 bandwidth", "speech rate", "HF energy"):
+    for cue in (
+        "Pitch level",
+        "Jitter",
+        "Shimmer",
+        "Harmonics-to-noise",
+        "Cepstral peak",
+        "F1 bandwidth",
+        "Speech rate",
+    ):
         assert cue in text
-    assert "F0 mean st 14.2 (182) 15.2 (22)" in text
-    assert "HF energy dB −12.3 (182)" in text
-    assert "jitter % 1.27 (182) not measurable [1] not measurable [1]" in text
+    assert "Pitch level (semitones from 100 Hz) st 14.2 (182) 15.2 (22)" in text
+    assert "Harmonics-to-noise ratio dB 17.9 (182)" in text
+    assert "Jitter (local) % 1.27 (182) not measurable [1] not measurable [1]" in text
     assert "[1] too few periods (4 of at least 10)" in text
     assert "Doubtful: F0 above 250 Hz" in text
 
@@ -103,10 +111,12 @@ def test_every_cue_stands_with_value_count_and_reason():
 def test_contrast_beyond_chance_needs_effect_and_corrected_p():
     explanation = example_explanation(region_count=1)
     first = explanation.cues.contrasts[0]
-    cases = (replace(first, effect=0.3), replace(first, p_corrected=0.06), first)
+    assert first.effect is not None
+    spread = replace(first, effect=None, chance_low=None, chance_high=None)
+    cases = (replace(first, effect=0.3), replace(first, p_corrected=0.06), first, spread)
     cues = replace(explanation.cues, contrasts=cases)
     rows = report._contrasts(replace(explanation, cues=cues))["contrasts"]
-    assert [row[-1] for row in rows] == ["no", "no", "yes"]
+    assert [row[-1] for row in rows] == ["no", "no", "yes", "yes"]
 
 
 def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
@@ -115,6 +125,7 @@ def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
     assert "disgust (runner-up, 22.1 %)" in text
     assert "agrees: 4, disagrees: 2, contested: 2, no expectation: 2, not measurable: 2" in text
     assert "✓ agrees Juslin&Laukka2003 T7/T11" in text
+    assert "∅ not measurable [3] Juslin&Laukka2003" in text
     assert "Conflict: J&L T11: little; T7: high; Scherer2003: up" in text
     assert "Reference: neutral speech, CREMA-D, female" in text
 
