@@ -60,6 +60,7 @@ def cue_csv(explanation: Explanation) -> str:
         "predicted": explanation.prediction.top,
         "probability": explanation.prediction.probability(explanation.prediction.top),
         **{f"setting_{k}": v for k, v in dataclasses.asdict(explanation.tracks.settings).items()},
+        "sex_in_force": explanation.tracks.sex,
     }
     rows = []
     for cue, scope in keys:
@@ -262,7 +263,9 @@ def about(explanation: Explanation) -> tuple[str, ...]:
         f"method {explanation.attribution.method}",
         f"explained class {explanation.target.name}",
         f"region rule {explanation.region_rule}",
-        "cue settings " + ", ".join(f"{k} {v}" for k, v in settings.items()),
+        "cue settings "
+        + ", ".join(f"{k} {v}" for k, v in settings.items())
+        + f", sex in force {explanation.tracks.sex}",
         "research tool, not a diagnosis",
     )
 

@@ -445,7 +445,7 @@ def _pairs(settings: dict[str, Any]) -> list[list[str]]:
     for name, value in settings.items():
         stem, _, unit = str(name).rpartition("_")
         known = _UNITS.get(unit) if stem and isinstance(value, int | float) else None
-        shown = "none" if value is None else str(value)
+        shown = "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
         rows.append([_words(stem), f"{shown} {known}"] if known else [_words(str(name)), shown])
     return rows or [["none", "the method has no further settings"]]
 
@@ -477,6 +477,7 @@ def _method(e: Explanation, when: datetime) -> dict[str, Any]:
         "cue_settings": [
             *_pairs(dataclasses.asdict(e.tracks.settings)),
             ["sex guessed from the clip", e.tracks.sex_guess or "none"],
+            ["sex in force", e.tracks.sex],
         ],
         "versions": _pairs(e.versions),
     }

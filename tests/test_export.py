@@ -84,6 +84,7 @@ def test_settings_and_hash_stand_in_every_csv_row():
         assert row["setting_pitch_floor_hz"] == "120.0"
         assert row["setting_sex"] == "female"
         assert row["region_rule"] == "connected"
+        assert row["sex_in_force"] == "female"
         assert row["sha256"] == explanation.recording.sha256
 
 

@@ -77,8 +77,8 @@ def test_method_parameters_versions_and_card_are_in_the_report():
     assert "completeness error 3.1 %" in text
     assert "baseline silence floor" in text
     assert "internal batch size 2" in text
-    assert "pitch floor 120.0 Hz" in text
-    assert "formant ceiling 5500.0 Hz" in text
+    assert "pitch floor 120 Hz" in text
+    assert "formant ceiling 5500 Hz" in text
     for name, version in explanation.versions.items():
         assert f"{name} {version}" in text
     figure = explanation.card.figures[0]
