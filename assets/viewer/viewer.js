@@ -602,7 +602,8 @@ class View {
     pen.beginPath();
     pen.rect(this.plot.left, lane.top, this.plot.width, lane.bottom - lane.top);
     pen.clip();
-    pen.imageSmoothingEnabled = true;
+    // Wide cells keep their edges: to blur them would claim a finer map than there is.
+    pen.imageSmoothingEnabled = grid.columns > this.plot.width / 5;
     pen.drawImage(image, this.x(grid.start_s), lane.top, this.x(grid.end_s) - this.x(grid.start_s), lane.bottom - lane.top);
     pen.restore();
   }

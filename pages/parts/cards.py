@@ -5,6 +5,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ser_core.models import Card, Figure
 
 
@@ -16,22 +18,22 @@ def all_cards() -> "tuple[Card, ...]":
 
 
 def comparison(found: "tuple[Card, ...]") -> str:
-    """Return one table of all models' first figures."""
+    """Return one table of the first figure of every model."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(c.title)}</th><td>{len(c.emotions)}</td><td>{c.size_mb:.1f} MB</td>'
-        + "".join(f"<td>{_interval(f)}</td>" for f in c.figures[:1])
-        + "".join(f"<td>{_share(f.baseline)}</td><td>{_share(f.chance)}</td>" for f in c.figures[:1])
-        + "".join(f'<td class="words">{escape(f.measure)}, {escape(f.split)}</td>' for f in c.figures[:1])
+        f'<tr><th scope="row">{escape(c.title)}</th><td>{len(c.emotions)}</td><td>{size(c.size_mb)}</td>'
+        + "".join(
+            f'<td class="words">{escape(f.measure)}</td><td>{_interval(f)}</td>'
+            f"<td>{_share(f.baseline)}</td><td>{_share(f.chance)}</td>"
+            for f in c.figures[:1]
+        )
         + "</tr>"
         for c in found
     )
-    return (
-        '<div class="ss"><div class="scroll" tabindex="0" role="region" aria-label="All models"><table>'
-        "<caption>All models</caption><thead><tr>"
-        '<th scope="col">Model</th><th scope="col">Classes</th><th scope="col">Size</th><th scope="col">Figure</th>'
-        '<th scope="col">Majority</th><th scope="col">Chance</th><th scope="col" class="words">Measured as</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div></div>"
+    head = "".join(
+        f'<th scope="col"{" class=words" if name == "Measure" else ""}>{name}</th>'
+        for name in ("Model", "Classes", "Size", "Measure", "Value [95 %]", "Majority", "Chance")
     )
+    return f'<div class="ss">{_table("All models", head, rows)}</div>'
 
 
 def card(shown: "Card") -> str:
@@ -41,30 +43,44 @@ def card(shown: "Card") -> str:
         "Encoder": shown.encoder,
         "Classes": ", ".join(shown.emotions),
         "Trained on": "; ".join(shown.corpora),
-        "Split": shown.split,
-        "Licences": "; ".join(shown.licences),
     }
     items = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
-    figures = "".join(
+    rows = "".join(
         f'<tr><th scope="row">{escape(f.measure)}</th><td>{_interval(f)}</td><td>{_share(f.baseline)}</td>'
-        f'<td>{_share(f.chance)}</td><td class="words wide">{escape(f.split)}</td>'
-        f'<td class="words"><small><code>{escape(f.command)}</code></small></td></tr>'
+        f"<td>{_share(f.chance)}</td></tr>"
         for f in shown.figures
     )
-    table = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Figures of {escape(shown.title)}"><table>'
-        '<thead><tr><th scope="col">Measure</th><th scope="col">Value [95 %]</th><th scope="col">Majority</th>'
-        '<th scope="col">Chance</th><th scope="col" class="words">On</th><th scope="col" class="words">Repeat with</th>'
-        f"</tr></thead><tbody>{figures}</tbody></table></div>"
-        if figures
-        else "<p>No figures were measured for this model.</p>"
-    )
-    limits = "".join(f"<li>{escape(limit)}</li>" for limit in shown.limits)
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Measure", "Value [95 %]", "Majority", "Chance"))
+    figures = _table(f"Figures of {shown.title}", head, rows) if rows else "<p>No figures were measured.</p>"
+    words = {
+        "Measured on": _lines(f.split for f in shown.figures) or escape(shown.split),
+        "Repeat with": _lines((f.command for f in shown.figures), "code"),
+        "Meant for": escape(shown.intended_use),
+        "Licences": _lines(shown.licences),
+        "Limits": _lines(shown.limits),
+    }
+    paragraphs = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in words.items() if v)
     return (
-        f'<div class="ss"><h3>{escape(shown.title)} <span class="tag">{shown.size_mb:.1f} MB</span></h3>'
-        f'<p>{escape(shown.summary)}</p><dl class="facts wide">{items}</dl>{table}'
-        f"<p style='margin-top:0.8rem'><strong>Meant for.</strong> {escape(shown.intended_use)}</p>"
-        f"<p><strong>Limits.</strong></p><ul>{limits}</ul></div>"
+        f'<div class="ss"><h3>{escape(shown.title)} <span class="tag">{size(shown.size_mb)}</span></h3>'
+        f'<p>{escape(shown.summary)}</p><dl class="facts">{items}</dl>{figures}'
+        f'<dl class="words">{paragraphs}</dl></div>'
+    )
+
+
+def size(megabytes: float) -> str:
+    """Return the size of a model on disk in words."""
+    return f"{megabytes:.1f} MB" if megabytes >= 1 else f"{1000 * megabytes:.0f} kB"
+
+
+def _lines(texts: "Iterable[str]", tag: str = "span") -> str:
+    """Return each text once, one a line."""
+    return "<br>".join(f"<{tag}>{escape(text)}</{tag}>" for text in dict.fromkeys(texts) if text)
+
+
+def _table(caption: str, head: str, rows: str) -> str:
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

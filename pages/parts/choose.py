@@ -112,14 +112,16 @@ def _table(folder: str) -> "Corpus":
 
 def _corpus() -> None:
     from ser_core.audio import read
+    from ser_core.corpora import READERS
     from ser_core.settings import settings
 
+    titles = {reader.name: reader.title for reader in READERS}
     found = _folders(settings().corpora_dirs)
     if not found:
         st.info("No corpus was found in the folders named by SERSCOPE_CORPORA.")
         return
     first, second, third = st.columns(3)
-    name = first.selectbox("Corpus", list(found), format_func=lambda n: n.replace("_", " "))
+    name = first.selectbox("Corpus", list(found), format_func=lambda n: titles.get(n, n))
     corpus = _table(str(found[name]))
     table = corpus.table
     emotions = sorted(table["emotion"].dropna().unique())
@@ -172,10 +174,9 @@ def headline(card: "Card") -> str:
     """Return a model's UAR with its interval and chance level, as its card has them."""
     for figure in card.figures:
         if figure.measure.upper().startswith("UAR"):
-            return (
-                f"UAR {percent(figure.value)} [{percent(figure.low)}, {percent(figure.high)}] on {figure.split}; "
-                f"chance {percent(figure.chance)}."
-            )
+            interval = f"[{percent(figure.low)}, {percent(figure.high)}]"
+            where = figure.split.split(";")[0]
+            return f"UAR {percent(figure.value)} {interval} on {where}; chance {percent(figure.chance)}."
     return "No UAR was measured for this model."
 
 
@@ -205,16 +206,14 @@ def target(model: "SpeechModel", predicted: str) -> "Target":
     left, right = st.columns(2)
     emotion = left.selectbox(
         "Explain the class",
-        [None, *model.emotions],
-        format_func=lambda e: f"{predicted} (the answer)" if e is None else e,
+        ["", *model.emotions],
+        format_func=lambda e: e or f"{predicted} (the answer)",
         key=f"emotion-{'-'.join(model.emotions)}",
     )
     emotion = emotion or predicted
     others = [e for e in model.emotions if e != emotion]
-    against = right.selectbox(
-        "rather than", [None, *others], format_func=lambda e: "–" if e is None else e, key=f"against-{emotion}"
-    )
-    return Target(emotion, against)
+    against = right.selectbox("rather than", ["", *others], format_func=lambda e: e or "–", key=f"against-{emotion}")
+    return Target(emotion, against or None)
 
 
 # ------------------------------------------------------------------------------------------------------ the measurement
