@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from bad_inputs import BAD_INPUTS, voice, wav
 from explanations import HOSTILE_NAMES, example_explanation
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
@@ -147,7 +148,7 @@ def test_each_method_is_drawn_on_the_axes_that_it_has(core, app, method):
     assert not app.exception and not app.error
     assert core.explained[-1][1] == method
     if method == "feature_ablation":
-        assert "Features that speak most" in text_of(app) and "no time axis" in text_of(app)
+        assert "features that speak most" in text_of(app) and "no time axis" in text_of(app)
 
 
 def test_another_class_and_a_contrast_of_two_classes_can_be_explained(core, app):
@@ -233,6 +234,27 @@ def test_forgetting_a_clip_leaves_nothing_of_it_in_the_session(core, app):
     kept = {key: app.session_state[key] for key in app.session_state}
     assert not any("clip" in key or "explanations" in key or "predictions" in key for key in kept)
     assert "which moments and frequencies" in text_of(app)
+
+
+@pytest.mark.parametrize("data", [wav(voice()), b"not audio"], ids=["good", "bad"])
+def test_the_bytes_of_an_upload_are_dropped_as_soon_as_they_are_read(core, app, monkeypatch, data):
+    held, seen = set(), []
+    add, remove = MemoryUploadedFileManager.add_file, MemoryUploadedFileManager.remove_file
+
+    def watched_add(self, session_id, file):
+        seen.append(file.file_id)
+        held.add(file.file_id)
+        add(self, session_id, file)
+
+    def watched_remove(self, session_id, file_id):
+        held.discard(file_id)
+        remove(self, session_id, file_id)
+
+    monkeypatch.setattr(MemoryUploadedFileManager, "add_file", watched_add)
+    monkeypatch.setattr(MemoryUploadedFileManager, "remove_file", watched_remove)
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader[0].upload("mine.wav", data).run()
+    assert seen and not held
 
 
 def test_two_readers_do_not_see_each_others_clip(core, app):

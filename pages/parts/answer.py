@@ -101,10 +101,13 @@ def features(attribution: Attribution, most: int = 15) -> str:
         rows.append(
             f'<tr><th scope="row">{escape(names[k])}</th><td class="bar"><div class="track" aria-hidden="true">'
             f'<div class="fill {side}" style="left:{start:.1f}%;width:{width:.1f}%"></div><div class="zero"></div>'
-            f"</div></td><td>{number(values[k])}</td><td>speaks {side}</td></tr>"
+            f"</div></td><td>{number(values[k])}</td></tr>"
         )
-    caption = f"Features that speak most for or against {escape(attribution.target.name)}, in units of the logit"
+    caption = (
+        f"The {len(rows)} features that speak most for (+, to the right) or against (−, to the left) "
+        f"{escape(attribution.target.name)}, in units of the logit"
+    )
     return (
-        f'<div class="ss"><div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
-        f'<table class="bars"><caption>{caption}</caption><tbody>{"".join(rows)}</tbody></table></div></div>'
+        f'<div class="ss"><p class="soft" aria-hidden="true">{caption}.</p>'
+        f'<table class="bars features"><caption>{caption}</caption><tbody>{"".join(rows)}</tbody></table></div>'
     )

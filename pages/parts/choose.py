@@ -11,6 +11,8 @@ from ser_core.errors import ModelError, SettingError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
     from explain.attribution import Method, Target
     from explain.cues import CueSettings
     from ser_core.audio import Recording
@@ -48,7 +50,7 @@ def new_clip() -> None:
     {"Upload": _upload, "Record": _record, CORPUS: _corpus}.get(source, _sample)()
     st.caption(
         f"At most {settings().max_seconds:g} s. Your clip is worked on by this SERscope server alone, is kept in the "
-        "memory of this session, and is gone when you forget it or close the page."
+        "memory of this session, and is dropped when you forget it or a minute after you close the page."
     )
 
 
@@ -59,24 +61,27 @@ def current_clip(recording: "Recording") -> None:
     right.button("Forget this clip", on_click=session.forget, width="stretch")
 
 
-def _take(data: bytes, name: str, origin: str) -> None:
+def _take(file: "UploadedFile", name: str, origin: str) -> None:
     from ser_core.audio import decode
 
-    with st.spinner("Reading the clip"):
-        session.use(decode(data, name), origin)
+    try:
+        with st.spinner("Reading the clip"):
+            session.use(decode(file.getvalue(), name), origin)
+    finally:
+        session.drop_upload(file)
     st.rerun()
 
 
 def _upload() -> None:
     file = st.file_uploader(FORMATS, key=session.input_key("upload"))
     if file is not None:
-        _take(file.getvalue(), file.name, "your file")
+        _take(file, file.name, "your file")
 
 
 def _record() -> None:
     file = st.audio_input("Record a sentence or two", sample_rate=48000, key=session.input_key("record"))
     if file is not None:
-        _take(file.getvalue(), "recording.wav", "recorded here")
+        _take(file, "recording.wav", "recorded here")
 
 
 def _sample() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explain.attribution import Target
 from explain.cues import CueSettings, CueSummary, summarise
@@ -37,6 +39,13 @@ def forget() -> None:
     for key in ("clip", "origin", "predictions", "explanations", "settings", "region_rule"):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
+
+
+def drop_upload(file: UploadedFile) -> None:
+    """Drop the bytes of an upload; Streamlit itself would keep them until the session ends."""
+    context = get_script_run_ctx()
+    if context is not None:
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def input_key(name: str) -> str:
