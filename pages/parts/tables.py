@@ -118,12 +118,24 @@ def contrasts(found: tuple[Contrast, ...], place: str) -> str:
 
 
 def agreement(rows: tuple[Agreement, ...], emotion: str) -> str:
-    """Return the table of agreement for one emotion."""
-    body = "".join(_agreement(row) for row in rows)
-    names = ("Cue", "Where", "Measured", "In neutral speech", "Experts expect", "Agreement", "Source")
-    words = {"Where", "In neutral speech", "Experts expect", "Agreement", "Source"}
-    head = "".join(f'<th scope="col"{" class=words" if n in words else ""}>{n}</th>' for n in names)
-    return _table(f"Agreement with the experts for {emotion}", head, body)
+    """Return the table of agreement for one emotion: a row a cue, the whole clip beside the salient regions.
+
+    Cues without an expectation are folded away below it.
+    """
+    scopes = list(dict.fromkeys(row.scope for row in sorted(rows, key=lambda row: row.scope != CLIP)))
+    found = {(row.cue, row.scope): row for row in rows}
+    expected: list[tuple[str, list[Agreement | None]]] = []
+    silent: list[tuple[str, list[Agreement | None]]] = []
+    for cue in dict.fromkeys(row.cue for row in rows):
+        places = [found.get((cue, scope)) for scope in scopes]
+        (silent if all(r is None or r.status == "no expectation" for r in places) else expected).append((cue, places))
+    names = ("Cue", "Experts expect", *(scope.capitalize() for scope in scopes), "Source")
+    head = "".join(f'<th scope="col" class="words">{escape(name)}</th>' for name in names)
+    html = _table(f"Agreement with the experts for {emotion}", head, "".join(_agreement(*row) for row in expected))
+    if silent:
+        rest = _table(f"Cues without an expectation for {emotion}", head, "".join(_agreement(*row) for row in silent))
+        html += f"<details><summary>{len(silent)} cues without an expectation</summary>{rest}</details>"
+    return html
 
 
 def sources(explanation: Explanation) -> list[str]:
@@ -187,22 +199,29 @@ def _contrast(c: Contrast, notes: _Notes) -> str:
     )
 
 
-def _agreement(row: Agreement) -> str:
-    status = f'<span class="verdict {row.status.replace(" ", "-")}"><i aria-hidden="true">'
-    status += f"{AGREEMENT_MARKS.get(row.status, '')}</i> {escape(row.status)}</span>"
+def _agreement(cue: str, places: list[Agreement | None]) -> str:
+    row = next(place for place in places if place is not None)
+    expected = escape((row.expected or "–").replace("_", " "))
     if row.conflict:
-        status += f"<br><small>{escape(row.conflict)}</small>"
-    place = "–"
-    if row.observed is not None:
-        place = hint(row.reference, row.observed)
-        if row.percentile is not None:
-            place += f" <small>(percentile {row.percentile:.0f})</small>"
+        expected += f"<br><small>{escape(row.conflict)}</small>"
     return (
-        f'<tr><th scope="row">{escape(cue_title(row.cue))}</th><td class="words">{escape(row.scope)}</td>'
-        f'<td>{number(row.value, row.unit)}</td><td class="words">{place}</td>'
-        f'<td class="words">{escape(row.expected or "–")}</td><td class="words wide">{status}</td>'
-        f'<td class="words"><small>{hint(row.source, _short(row.source))}</small></td></tr>'
+        f'<tr><th scope="row">{escape(cue_title(cue))}</th><td class="words wide">{expected}</td>'
+        + "".join(f'<td class="words">{_verdict(place)}</td>' for place in places)
+        + f'<td class="words"><small>{hint(row.source, _short(row.source))}</small></td></tr>'
     )
+
+
+def _verdict(row: Agreement | None) -> str:
+    if row is None:
+        return "–"
+    kind, mark = row.status.replace(" ", "-"), AGREEMENT_MARKS.get(row.status, "")
+    verdict = f'<span class="verdict {kind}"><i aria-hidden="true">{mark}</i> {escape(row.status)}</span>'
+    if row.value is None:
+        return verdict
+    place = hint(row.reference, row.observed) if row.observed else ""
+    if row.observed and row.percentile is not None:
+        place += f", percentile {row.percentile:.0f}"
+    return f"{verdict}<br><small>{number(row.value, row.unit)}{' · ' if place else ''}{place}</small>"
 
 
 def _short(source: str) -> str:
