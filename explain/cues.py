@@ -15,6 +15,7 @@ from the same region shapes put elsewhere on the speech of the clip.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -594,8 +595,8 @@ def _pauses(place: _Place) -> tuple[float | None, int, str]:
         return None, 0, "pauses are counted over the whole clip"
     if place.span_s < LEAST_RATE_S:
         return None, 0, f"too short for pauses ({place.span_s:.2f} s of at least {LEAST_RATE_S:g} s)"
-    spoken_s = sum(end_s - start_s for start_s, end_s in place.stretches)
-    return 100 * (1 - spoken_s / place.span_s), len(place.stretches) - 1, ""
+    gaps_s = [after[0] - before[1] for before, after in itertools.pairwise(place.stretches)]
+    return 100 * sum(gaps_s) / place.span_s, len(gaps_s), ""
 
 
 def _doubt(tracks: CueTracks, what: Cue, place: _Place, count: int, quality: Quality | None) -> str:

@@ -20,8 +20,8 @@ medium-high                     usual or high
 contested, or marked CONFLICT   never: the sources contradict each other, it counts neither way
 ==============================  ===================================================================================
 
-Rising and falling also need a slope above and below zero. Everything else disagrees. No cue is necessary or sufficient: what counts is how many agree, and whether they agree with
-the other emotion as well.
+Rising and falling also need a slope above and below zero. Everything else disagrees. No cue is necessary or
+sufficient: what counts is how many agree, and whether they agree with the other emotion as well.
 """
 
 import csv
@@ -156,7 +156,7 @@ def load_expectations(path: Path = TABLE) -> tuple[Expectation, ...]:
     for row in rows:
         if row.direction not in known or row.cue not in {*OURS, *NOT_MEASURED}:
             raise ExplanationError(
-                f"{path.name} says '{row.direction}' for {row.cue} of {row.emotion}; correct that line, it is not known."
+                f"{path.name} says '{row.direction}' for {row.cue} of {row.emotion}; correct that line."
             )
     return rows
 
@@ -207,9 +207,7 @@ def _agreement(
     sex: str,
 ) -> Agreement:
     ours = OURS.get(cue, cue)
-    value, unit, note = _observed(summary, ours, scope)
-    if cue in NOT_MEASURED:
-        value, note = None, NOT_MEASURED[cue]
+    value, unit, note = (None, "", NOT_MEASURED[cue]) if cue in NOT_MEASURED else _observed(summary, ours, scope)
     neutral = reference.row(ours, sex, CLIP if scope == CLIP else REGION)
     if value is not None and neutral is None:
         note = "there is no neutral reference for children" if sex == "child" else "no neutral reference of this cue"

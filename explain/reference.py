@@ -55,7 +55,10 @@ class ReferenceRow:
     quantiles: tuple[float, ...]
 
     def percentile(self, value: float) -> float:
-        """Return the place of a value in neutral speech, 1 … 99, by linear interpolation."""
+        """Return the place of a value in neutral speech, 1 … 99, by linear interpolation; the middle of ties."""
+        same = [q for q, quantile in zip(PERCENTS, self.quantiles, strict=True) if quantile == value]
+        if same:
+            return (same[0] + same[-1]) / 2
         return float(np.interp(value, self.quantiles, PERCENTS))
 
 

@@ -1,0 +1,179 @@
+"""Contrast: effect sizes, their chance level by shifting, and Holm's correction."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from explain.cues import (
+    ALL_REGIONS,
+    CUES,
+    CueSettings,
+    CueTracks,
+    arrangements,
+    cliffs_delta,
+    holm,
+    shifted_deltas,
+    summarise,
+)
+from explain.regions import Region
+from ser_core.audio import SAMPLE_RATE, from_samples
+from ser_core.speech import Segment
+
+numbers = st.lists(st.integers(-5, 5), min_size=1, max_size=20)
+
+
+def smooth(rng, frames, width=9):
+    """A random track that changes slowly, as cues do, without a seam between its end and its start."""
+    noise = rng.standard_normal(frames)
+    return np.real(np.fft.ifft(np.fft.fft(noise) * np.fft.fft(np.ones(width) / width, frames)))
+
+
+def tracks_with(track, speech=None):
+    """Tracks whose pitch (st) is the given one, every frame voiced; nothing else is measurable."""
+    frames = len(track)
+    times_s = np.arange(frames) * 0.01
+    spoken = np.ones(frames, dtype=bool) if speech is None else speech
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], spoken.astype(int), [0]])))
+    segments = tuple(Segment(a * 0.01, b * 0.01) for a, b in zip(edges[::2], edges[1::2], strict=True))
+    names = {c.track for c in CUES if c.track}
+    made = {name: np.full(frames, np.nan) for name in names} | {"f0_st": track, "f0_hz": 100 * 2 ** (track / 12)}
+    limits = CueSettings("male", 75, 600, 5000)
+    return CueTracks(times_s, made, np.ones(frames, dtype=bool), spoken, np.zeros(0), limits, "male", segments=segments)
+
+
+def clip_of(frames):
+    return from_samples(0.1 * np.random.default_rng(0).standard_normal(frames * 160), SAMPLE_RATE, "made.wav")
+
+
+@given(numbers, numbers)
+def test_cliffs_delta_is_the_share_of_greater_minus_smaller_pairs(inside, outside):
+    pairs = [np.sign(a - b) for a in inside for b in outside]
+    assert cliffs_delta(np.array(inside), np.array(outside)) == pytest.approx(np.mean(pairs))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 3))
+def test_shifted_deltas_equal_cliffs_delta_of_the_shifted_frames(seed, count):
+    rng = np.random.default_rng(seed)
+    length = 60
+    frames = np.sort(rng.choice(length, 40))
+    values = rng.integers(0, 9, 40).astype(float)
+    pieces = [(20 * k + 3, int(rng.integers(4, 9))) for k in range(count)]
+    starts = arrangements(pieces, length, 25, seed)
+    deltas, inside, outside = shifted_deltas(values, frames, pieces, starts, length)
+    for row, delta, n_in, n_out in zip(starts, deltas, inside, outside, strict=True):
+        chosen = np.zeros(length, dtype=bool)
+        for start, (_, width) in zip(row, pieces, strict=True):
+            chosen[(start + np.arange(width)) % length] = True
+        mask = chosen[frames]
+        assert (n_in, n_out) == (mask.sum(), (~mask).sum())
+        if n_in and n_out:
+            assert delta == pytest.approx(cliffs_delta(values[mask], values[~mask]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 12), min_size=2, max_size=5))
+def test_rearranged_pieces_keep_their_length_and_never_overlap(seed, widths):
+    pieces = [(13 * k, width) for k, width in enumerate(widths)]
+    for row in arrangements(pieces, 65, 20, seed):
+        covered = np.zeros(65, dtype=int)
+        for start, width in zip(row, widths, strict=True):
+            covered[(start + np.arange(width)) % 65] += 1
+        assert covered.max() == 1
+        assert covered.sum() == sum(widths)
+
+
+def test_one_region_is_shifted_to_every_place_and_many_to_at_least_500():
+    assert len(np.unique(arrangements([(10, 30)], 300, 1999))) == 300
+    assert len(arrangements([(10, 30)], 12_000, 1999)) >= 500
+    assert len(arrangements([(10, 30), (80, 20)], 300, 1999)) >= 500
+
+
+def test_chance_level_is_calibrated_where_regions_mean_nothing():
+    rng = np.random.default_rng(3)
+    clip = clip_of(260)
+    p_values = {"1": [], ALL_REGIONS: []}
+    for _ in range(150):
+        tracks = tracks_with(smooth(rng, 260))
+        first, second = rng.choice([0.0, 0.6, 1.2, 1.8], 2, replace=False) + rng.uniform(0, 0.2, 2)
+        regions = [Region(1, first, first + 0.3, None, None, 0.6), Region(2, second, second + 0.3, None, None, 0.4)]
+        summary = summarise(tracks, clip, regions)
+        for scope, found in p_values.items():
+            found.append(summary.contrast("f0_mean", scope).p)
+    for scope, found in p_values.items():
+        flagged = np.mean(np.array(found) <= 0.05)
+        # 150 draws at 5 %: three standard errors above is 10 %.
+        assert flagged <= 0.10, scope
+        assert 0.4 < np.mean(found) < 0.6, scope
+        assert 0.35 < np.mean(np.array(found) <= 0.5) < 0.65, scope
+
+
+def test_a_planted_difference_is_found_beyond_chance():
+    rng = np.random.default_rng(4)
+    track = smooth(rng, 400)
+    track[100:140] += 4
+    track[250:290] += 4
+    regions = [Region(1, 1.0, 1.4, None, None, 0.5), Region(2, 2.5, 2.9, None, None, 0.5)]
+    row = summarise(tracks_with(track), clip_of(400), regions).contrast("f0_mean")
+    assert row.effect > 0.99
+    assert row.effect > row.chance_high
+    assert row.p_corrected < 0.05
+    inside = np.isin(np.arange(400), [*range(100, 140), *range(250, 290)])
+    assert row.difference == pytest.approx(track[inside].mean() - track[~inside].mean())
+
+
+def test_regions_are_shifted_over_speech_only():
+    rng = np.random.default_rng(5)
+    speech = np.zeros(600, dtype=bool)
+    speech[200:330] = True
+    track = smooth(rng, 600)
+    noisy = track.copy()
+    noisy[~speech] += 50
+    clip, region = clip_of(600), [Region(1, 2.4, 2.8, None, None, 1.0)]
+    quiet = summarise(tracks_with(track, speech), clip, region).contrast("f0_mean", "1")
+    loud = summarise(tracks_with(noisy, speech), clip, region).contrast("f0_mean", "1")
+    assert quiet == loud
+    assert quiet.p * 130 == pytest.approx(round(quiet.p * 130))
+
+
+def test_a_region_without_speech_around_it_has_no_contrast():
+    clip = clip_of(100)
+    row = summarise(tracks_with(np.zeros(100)), clip, [Region(1, 0.0, 1.0, None, None, 1.0)]).contrast("f0_mean", "1")
+    assert row.p is None
+    assert row.effect is None
+    assert "rest of the speech" in row.note
+
+
+def test_ranges_get_a_chance_level_but_no_cliffs_delta():
+    rng = np.random.default_rng(6)
+    track = 0.1 * smooth(rng, 400)
+    track[100:150] *= 60
+    row = summarise(tracks_with(track), clip_of(400), [Region(1, 1.0, 1.5, None, None, 1.0)]).contrast(
+        "f0_variability", "1"
+    )
+    assert (row.effect, row.chance_low) == (None, None)
+    assert row.difference > 0
+    assert row.p < 0.15
+
+
+def test_too_short_a_clip_says_that_no_corrected_p_can_be_low():
+    rng = np.random.default_rng(7)
+    tracks = tracks_with(smooth(rng, 50))
+    row = summarise(tracks, clip_of(50), [Region(1, 0.1, 0.25, None, None, 1.0)]).contrast("f0_mean", "1")
+    assert "too little speech" in row.note
+
+
+def test_holm_equals_a_hand_worked_example():
+    # Sorted .005, .01, .03, .04 times 4, 3, 2, 1 = .02, .03, .06, .04; made monotone: .02, .03, .06, .06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_a_p_value_and_keeps_the_order(p_values):
+    corrected = holm(p_values)
+    assert all(c >= p - 1e-12 for c, p in zip(corrected, p_values, strict=True))
+    ordered = [corrected[k] for k in np.argsort(p_values, kind="stable")]
+    assert ordered == sorted(ordered)

@@ -1,0 +1,94 @@
+"""Praat runs in worker processes: light, equal to the direct call, and replaced when they die."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from explain import workers
+from explain.cues import CueSettings, measure
+from explain.praat import praat_panel
+from explain.samples import samples
+from explain.workers import in_worker, shut_down, warm_up
+from ser_core.audio import SAMPLE_RATE, from_samples, read
+from ser_core.errors import ExplanationError
+from ser_core.speech import Segment
+
+
+def end_yourself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_end_with_the_tests():
+    yield
+    shut_down()
+
+
+def test_a_worker_imports_neither_torch_nor_streamlit():
+    warm_up()
+    # A function made here goes over by value, so that the worker does not import this test.
+    loaded = in_worker(lambda: list(__import__("sys").modules))
+    assert "parselmouth" in loaded
+    assert not {"torch", "streamlit", "transformers", "opensmile", "pytest"} & set(loaded)
+
+
+def test_a_worker_answers_as_the_function_itself():
+    recording = read(samples()[0].path)
+    here = praat_panel(recording.samples, SAMPLE_RATE)
+    there = in_worker(praat_panel, recording.samples, SAMPLE_RATE)
+    np.testing.assert_array_equal(here.pulses_s, there.pulses_s)
+    for name, track in here.tracks.items():
+        np.testing.assert_array_equal(track, there.tracks[name])
+
+
+def test_a_dead_worker_is_replaced():
+    with pytest.raises(ExplanationError, match="ended twice"):
+        in_worker(end_yourself)
+    recording = read(samples()[0].path)
+    tracks = measure(recording, CueSettings(), [Segment(0.0, 3.0)])
+    assert tracks.voiced.any()
+
+
+def test_another_thread_runs_on_while_praat_measures():
+    recording = read(samples()[0].path)
+    long = from_samples(np.tile(recording.samples, 5), SAMPLE_RATE, "long.wav")
+    in_worker(praat_panel, recording.samples, SAMPLE_RATE)
+    gaps, done = [], threading.Event()
+
+    def tick():
+        last = time.perf_counter()
+        while not done.is_set():
+            time.sleep(0.005)
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    began = time.perf_counter()
+    in_worker(praat_panel, long.samples, SAMPLE_RATE)
+    took = time.perf_counter() - began
+    done.set()
+    ticking.join()
+    # Called directly, Praat would hold the lock for nearly the whole time in a few calls.
+    assert np.median(gaps) < 0.05
+    assert sum(gap for gap in gaps if gap > 0.2) < 0.5 * took
+
+
+def test_a_function_that_raises_leaves_the_pool_alone():
+    warm_up()
+    pool = workers._pool
+    with pytest.raises(TypeError):
+        in_worker(praat_panel)
+    assert workers._pool is pool
+
+
+def test_a_clip_too_short_to_measure_is_refused_in_a_sentence():
+    short = dataclasses.replace(read(samples()[0].path), samples=np.full(1800, 0.1, dtype=np.float32))
+    with pytest.raises(ExplanationError, match="cues need at least"):
+        measure(short, CueSettings(), [])

@@ -1,0 +1,159 @@
+"""Agreement with experts: directions, contested rows, and what cannot be measured."""
+
+import dataclasses
+
+import pytest
+
+from explain.cues import CUES, CueSummary, CueValue
+from explain.expert import (
+    NOT_MEASURED,
+    OURS,
+    SALIENT,
+    STATUSES,
+    agreements,
+    expert_emotion,
+    load_expectations,
+    shared_cues,
+    tally,
+)
+from explain.reference import PERCENTS, Reference, ReferenceRow
+from explain.regions import Region
+
+# Neutral speech in which the value of a percentile is that percentile less 50.
+NEUTRAL = Reference(
+    {
+        (scope, sex, c.name): ReferenceRow(scope, sex, c.name, c.unit, 99, 99, 9, tuple(q - 50.0 for q in PERCENTS))
+        for scope in ("clip", "region")
+        for sex in ("female", "male", "any")
+        for c in CUES
+    },
+    (("Made corpus", "none", 99, 9),),
+    "",
+)
+
+
+def summary_of(values, regions=()):
+    """A summary whose clip (and regions) have these values; other cues are at the median of neutral speech."""
+    scopes = ("clip", *(str(r.rank) for r in regions))
+    rows = tuple(
+        CueValue(c.name, scope, values.get(c.name, 0.0), c.unit, 10 if scope != "2" else 30, c.counted, note="why not")
+        for scope in scopes
+        for c in CUES
+    )
+    return CueSummary(tuple(regions), rows, ())
+
+
+def row_of(rows, cue, emotion="anger", scope="clip"):
+    (found,) = [r for r in rows if (r.cue, r.emotion, r.scope) == (cue, emotion, scope)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("emotion", "cue", "value", "status"),
+    [
+        ("anger", "f0_mean", 40, "agrees"),
+        ("anger", "f0_mean", 0, "disagrees"),
+        ("anger", "f0_mean", -40, "disagrees"),
+        ("sadness", "f0_mean", -40, "agrees"),
+        ("sadness", "speech_rate", -40, "agrees"),
+        ("sadness", "pauses", 40, "agrees"),
+        ("fear", "speech_rate", 40, "agrees"),
+        ("fear", "f0_variability", 40, "contested"),
+        ("fear", "f0_variability", -40, "contested"),
+        ("fear", "hf_energy", 0, "contested"),
+        ("happiness", "hf_energy", 0, "agrees"),
+        ("happiness", "hf_energy", 40, "contested"),
+        ("happiness", "hf_energy", -40, "disagrees"),
+        ("anger", "jitter", 15, "agrees"),
+        ("anger", "jitter", 5, "disagrees"),
+        ("disgust", "f0_variability", 15, "agrees"),
+        ("anger", "hnr", 40, "no expectation"),
+        ("neutral", "f0_mean", 0, "no expectation"),
+    ],
+)
+def test_a_cue_is_held_against_the_experts_direction(emotion, cue, value, status):
+    row = row_of(
+        agreements(summary_of({OURS.get(cue, cue): value}), [emotion], "female", reference=NEUTRAL), cue, emotion
+    )
+    assert row.status == status
+    assert row.percentile == pytest.approx(value + 50)
+
+
+def test_a_contour_rises_only_where_its_slope_is_above_zero():
+    less_falling = dataclasses.replace(
+        NEUTRAL,
+        rows={
+            **NEUTRAL.rows,
+            ("clip", "male", "f0_slope"): dataclasses.replace(
+                NEUTRAL.rows["clip", "male", "f0_slope"], quantiles=tuple(q - 120.0 for q in PERCENTS)
+            ),
+        },
+    )
+    rows = agreements(summary_of({"f0_slope": -25}), ["anger"], "male", reference=less_falling)
+    row = row_of(rows, "f0_contour")
+    assert (row.percentile, row.observed, row.status) == (pytest.approx(95), "level", "disagrees")
+    rows = agreements(summary_of({"f0_slope": 40}), ["anger"], "male", reference=NEUTRAL)
+    assert (row_of(rows, "f0_contour").observed, row_of(rows, "f0_contour").status) == ("rising", "agrees")
+
+
+def test_level_is_left_out_and_says_why():
+    row = row_of(agreements(summary_of({"intensity_mean": 40}), ["anger"], "male", reference=NEUTRAL), "intensity_mean")
+    assert (row.status, row.value) == ("not measurable", None)
+    assert "uncalibrated" in row.note
+
+
+def test_what_was_not_measured_says_why():
+    row = row_of(agreements(summary_of({"jitter": None}), ["anger"], "male", reference=NEUTRAL), "jitter")
+    assert (row.status, row.note, row.percentile) == ("not measurable", "why not", None)
+
+
+def test_there_is_no_reference_for_children():
+    row = row_of(agreements(summary_of({}), ["anger"], "child", reference=NEUTRAL), "f0_mean")
+    assert row.status == "not measurable"
+    assert "children" in row.note
+
+
+def test_salient_regions_are_weighted_by_what_they_are_made_of():
+    regions = [Region(1, 0.0, 0.3, None, None, 0.5), Region(2, 0.5, 1.0, None, None, 0.5)]
+    summary = summary_of({}, regions)
+    values = tuple(
+        dataclasses.replace(v, value=40.0 if v.scope == "2" else 0.0) if v.cue == "f0_mean" else v
+        for v in summary.values
+    )
+    rows = agreements(dataclasses.replace(summary, values=values), ["anger"], "male", reference=NEUTRAL)
+    assert row_of(rows, "f0_mean", scope=SALIENT).value == pytest.approx(30)
+    assert row_of(rows, "f0_mean", scope=SALIENT).status == "disagrees"
+
+
+def test_every_row_of_the_table_is_answered_with_its_source():
+    table = load_expectations()
+    emotions = sorted({row.emotion for row in table})
+    rows = agreements(summary_of({}), emotions, "unknown", reference=NEUTRAL)
+    assert {r.status for r in rows} <= set(STATUSES)
+    for row in table:
+        found = row_of(rows, row.cue, row.emotion)
+        assert found.source.startswith(row.source)
+        assert found.conflict == row.conflict
+        if row.contested and row.cue not in NOT_MEASURED:
+            assert found.status == "contested"
+
+
+def test_cues_that_fit_both_emotions_are_named():
+    high = dict.fromkeys(("f0_mean", "f0_variability", "hf_energy", "speech_rate", "f1_mean", "f0_slope"), 40.0)
+    rows = agreements(summary_of(high), ["anger", "joy"], "female", reference=NEUTRAL)
+    shared = shared_cues(rows, "anger", "joy", "clip")
+    assert set(shared) == {"f0_mean", "f0_variability", "speech_rate", "f1_mean", "f0_contour"}
+    anger, joy = tally(rows)
+    assert (anger.emotion, joy.emotion) == ("anger", "joy")
+    assert set(anger.agrees) == {*shared, "hf_energy"}
+    assert joy.contested == ("hf_energy",)
+
+
+def test_models_words_for_emotions_are_understood():
+    assert [expert_emotion(e) for e in ("Angry", "joy", "sad", "fearful", "surprise")] == [
+        "anger",
+        "happiness",
+        "sadness",
+        "fear",
+        "surprise",
+    ]
