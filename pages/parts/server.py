@@ -71,12 +71,18 @@ def keep_uploads_in_memory(*, megabytes: int) -> None:
 
 @asynccontextmanager
 async def warm_up(_app: st.App) -> AsyncIterator[None]:
-    """Load the heavy libraries and the first model beside the server, which answers meanwhile."""
+    """Load the heavy libraries and the first model beside the server, which answers meanwhile; end the workers."""
     threading.Thread(target=_load_first_model, name="warm-up", daemon=True).start()
-    yield
+    try:
+        yield
+    finally:
+        from explain import workers
+
+        workers.shut_down()
 
 
 def _load_first_model() -> None:
+    from explain import workers
     from ser_core.errors import SerscopeError
     from ser_core.models import load_model, model_names
 
@@ -85,4 +91,5 @@ def _load_first_model() -> None:
             load_model(name)
     except SerscopeError:
         # Whoever opens the model meets the same message on the page.
-        return
+        pass
+    workers.warm_up()

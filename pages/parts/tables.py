@@ -129,7 +129,12 @@ def agreement(rows: tuple[Agreement, ...], emotion: str) -> str:
     for cue in dict.fromkeys(row.cue for row in rows):
         places = [found.get((cue, scope)) for scope in scopes]
         (silent if all(r is None or r.status == "no expectation" for r in places) else expected).append((cue, places))
-    names = ("Cue", "Experts expect", *(scope.capitalize() for scope in scopes), "Source")
+    names = (
+        "Cue",
+        "Experts expect",
+        *("Whole clip" if scope == CLIP else scope.capitalize() for scope in scopes),
+        "Source",
+    )
     head = "".join(f'<th scope="col" class="words">{escape(name)}</th>' for name in names)
     html = _table(f"Agreement with the experts for {emotion}", head, "".join(_agreement(*row) for row in expected))
     if silent:
@@ -201,7 +206,7 @@ def _contrast(c: Contrast, notes: _Notes) -> str:
 
 def _agreement(cue: str, places: list[Agreement | None]) -> str:
     row = next(place for place in places if place is not None)
-    expected = escape((row.expected or "–").replace("_", " "))
+    expected = escape((row.expected or "–").replace("_weak", " (weak)").replace("_", " "))
     if row.conflict:
         expected += f"<br><small>{escape(row.conflict)}</small>"
     return (
