@@ -117,12 +117,12 @@ class BurstNet(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 5, stride=(2, 2), padding=2)
+        self.conv1 = nn.Conv2d(1, 8, 5, stride=(2, 2), padding=2)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(6, 12, 3, stride=(2, 1), padding=1)
+        self.conv2 = nn.Conv2d(8, 16, 3, stride=(2, 1), padding=1)
         self.relu2 = nn.ReLU()
         self.pool = nn.AdaptiveAvgPool2d((20, 1))
-        self.linear = nn.Linear(12 * 20, classes)
+        self.linear = nn.Linear(16 * 20, classes)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         hidden = self.relu1(self.conv1(log_mel[:, None]))
@@ -133,7 +133,7 @@ class BurstNet(nn.Module):
 def bed(rng: np.random.Generator, seconds: float = CLIP_S) -> np.ndarray:
     """A speech-like bed: noise with a falling spectrum, its level moving at syllable rate.
 
-    Level (−60 … −36 dB) and tilt vary so much from clip to clip that a band's mean level does not give a burst away.
+    Level (−60 … −38 dB) and tilt vary so much from clip to clip that a band's mean level does not give a burst away.
     """
     count = round(seconds * SAMPLE_RATE)
     hz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE)
@@ -141,7 +141,7 @@ def bed(rng: np.random.Generator, seconds: float = CLIP_S) -> np.ndarray:
     noise = np.fft.irfft(spectrum, count)
     times = np.arange(count) / SAMPLE_RATE
     syllables = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(3, 5) * times + rng.uniform(0, 2 * np.pi))
-    return noise / noise.std() * syllables * 10 ** (rng.uniform(-60, -36) / 20)
+    return noise / noise.std() * syllables * 10 ** (rng.uniform(-60, -38) / 20)
 
 
 def burst(rng: np.random.Generator, kind: str, seconds: float = BURST_S) -> np.ndarray:
@@ -186,3 +186,14 @@ def burst_model() -> PlantedModel:
                 loss.backward()
                 optimiser.step()
     return PlantedModel(network, emotions, gradcam_layers=("conv2",), relevance_rules=True, name="burst")
+
+
+def untrained_whisper(encoder: str = "whisper-tiny.en") -> SpeechModel:
+    """The pretrained encoder under a random head: as slow or fast as the trained model."""
+    from ser_core.systems.whisper_pooling import WhisperPooling, WhisperPoolingModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = WhisperPooling(encoder, 6)
+    emotions = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
+    return WhisperPoolingModel(card(f"{encoder} (random head)", emotions), network.requires_grad_(False))

@@ -156,7 +156,7 @@ def test_gradient_shap_agrees_with_captum(noise):
     model = burst_model()
     samples, _ = clip(np.random.default_rng(4), "high")
     ours = attribute(model, recording(samples), Target("high"), "gradient_shap", tolerance=0.0).relevance
-    inputs = model.inputs(torch.from_numpy(samples)[None])
+    inputs = model.inputs(torch.from_numpy(samples.copy())[None])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         theirs = GradientShap(model.network).attribute(inputs, model.baseline(inputs), n_samples=256, target=1)
@@ -169,7 +169,7 @@ def test_integrated_gradients_agree_with_captum_at_many_steps():
     model = burst_model()
     samples, _ = clip(np.random.default_rng(4), "low")
     ours = attribute(model, recording(samples), Target("low"), "integrated_gradients", tolerance=0.0)
-    inputs = model.inputs(torch.from_numpy(samples)[None])
+    inputs = model.inputs(torch.from_numpy(samples.copy())[None])
     theirs = IntegratedGradients(model.network).attribute(inputs, model.baseline(inputs), n_steps=300, target=0)
     assert ours.steps == 256
     assert np.abs(ours.relevance - theirs[0].numpy()).max() < 0.02 * np.abs(ours.relevance).max()
