@@ -28,7 +28,8 @@ class Recipe:
     ``rate`` is the peak learning rate of the head, ``encoder_rate`` that of the topmost encoder layer;
     each layer below learns ``layer_decay`` times slower. ``average`` is the decay per step of the moving
     average of the weights, which is what the run returns. ``frozen_layers`` encoder layers from below stay as they
-    came; ``stretched`` is the share of clips whose tempo and vocal tract are changed.
+    came; ``stretched`` is the share of clips whose tempo and vocal tract are changed, ``masked`` that of
+    batches with masked bands and stretches.
     """
 
     epochs: int = 6
@@ -43,6 +44,7 @@ class Recipe:
     mixup: float = 0.0
     frozen_layers: int = 0
     stretched: float = 0.5
+    masked: float = 1.0
     seed: int = 0
 
 
@@ -165,7 +167,8 @@ def train(
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * scale
             log_mel, frames = collate([_perturbed(clips.log_mels[i], recipe, generator) for i in batch])
-            log_mel = spec_augment(log_mel, frames, generator)
+            if generator.random() < recipe.masked:
+                log_mel = spec_augment(log_mel, frames, generator)
             target = targets[torch.from_numpy(batch)]
             if recipe.mixup:
                 share = float(generator.beta(recipe.mixup, recipe.mixup))

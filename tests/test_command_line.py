@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from explain.__main__ import main as explain_main
+from explain.samples import samples
+from ser_core.__main__ import main
+from tests.bad_inputs import BAD_INPUTS
+
+
+@pytest.fixture
+def clip() -> str:
+    return str(samples()[0].path)
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS, ids=lambda case: case.name)
+def test_every_bad_input_exits_with_2_and_one_sentence(case, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "clip"  # hostile names are the upload's business: a file system refuses some of them
+    path.write_bytes(case.make())
+    assert main(["predict", str(path), "--model", "egemaps-logistic"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ") and "Traceback" not in said and len(said.splitlines()) == 1
+    assert explain_main([str(path), "--model", "egemaps-logistic", "--quiet"]) == 2
+    assert capsys.readouterr().err.strip() == said
+
+
+def test_one_bad_clip_does_not_lose_the_others(clip: str, tmp_path: Path, capsys) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"")
+    assert main(["predict", str(bad), clip, "--model", "egemaps-logistic", "--json"]) == 2
+    row = json.loads(capsys.readouterr().out)
+    assert row["file"] == clip and sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
+    names = {"pdf": "a.pdf", "json": "a.json", "csv": "a.csv", "textgrid": "a.TextGrid", "bundle": "a.zip"}
+    options = [part for kind, name in names.items() for part in (f"--{kind}", str(tmp_path / name))]
+    assert explain_main([clip, "--model", "egemaps-logistic", *options]) == 0
+    assert all((tmp_path / name).stat().st_size > 100 for name in names.values())
+    out = capsys.readouterr().out
+    assert "Explained:" in out and "not what the speaker felt" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--target", "joyful"], "does not know 'joyful'"),
+        (["--against", "fear"], "--against needs --target"),
+        (["--model", "nothing-like-this"], "There is no model"),
+        (["--method", "magic"], "magic"),
+        (["--pdf", "/no/such/folder/a.pdf"], "cannot be written"),
+        (["--pitch-floor", "-5"], "pitch"),
+    ],
+)
+def test_a_wrong_option_gets_a_sentence(options: list[str], words: str, clip: str, capsys) -> None:
+    base = [] if "--model" in options else ["--model", "egemaps-logistic"]
+    assert explain_main([clip, *base, *options, "--quiet"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_models_lists_figures_with_interval_and_chance(capsys) -> None:
+    assert main(["models"]) == 0
+    assert "egemaps-logistic" in (out := capsys.readouterr().out) and "chance 0.167" in out
