@@ -20,16 +20,16 @@ with model_side:
 with method_side:
     method = choose.method(model)
 
-from pages.parts import answer, exports, tables, viewer  # noqa: E402, after the clip: they load the heavy libraries
+from pages.parts import answer, exports, tables, viewer, work  # noqa: E402, after the clip: they load the heavy libraries
 
-prediction = session.prediction(recording, model)
+prediction = work.prediction(recording, model)
 with target_side:
     target = choose.target(model, prediction.top)
 
 # 3 The answer
 st.header("What the model answers")
 answer.show_answer(prediction, model.card.title)
-shown = session.explanation(recording, model, method.name, target, choose.region_rule(), choose.settings())
+shown = work.explanation(recording, model, method.name, target, choose.region_rule(), choose.settings())
 answer.show_quality(shown.quality)
 
 
@@ -42,8 +42,8 @@ def why_and_cues() -> None:
     st.caption(answer.method_line(shown.attribution, method.label))
     if shown.attribution.axes == "features":
         answer.show_features(shown.attribution)
-    selection = viewer.show(shown, session.identity(shown))
-    own = session.own_stretch(shown, **selection) if selection and "start_s" in selection else None
+    selection = viewer.show(shown, work.identity(shown))
+    own = work.own_stretch(shown, **selection) if selection and "start_s" in selection else None
     tables.show_magnitudes(shown, selection, own)
     tables.show_contrasts(shown, selection, own)
 

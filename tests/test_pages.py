@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import re
+import subprocess
+import sys
 import tomllib
 from types import SimpleNamespace
 
@@ -20,7 +22,7 @@ import explain.samples
 import ser_core.registry
 from explain.attribution import Method
 from explain.explanation import Explanation
-from pages.parts import answer, cards, session, tables, viewer
+from pages.parts import answer, cards, tables, viewer, work
 from ser_core.errors import ExplanationError
 from ser_core.settings import ROOT
 
@@ -73,9 +75,9 @@ def core(monkeypatch, tmp_path) -> Core:
     monkeypatch.setattr(ser_core.registry, "cards", lambda: (EXAMPLE.card,))
     monkeypatch.setattr(ser_core.registry, "load", lambda name: core.model())
     monkeypatch.setattr(explain.attribution, "methods_for", lambda model: tuple(METHODS.values()))
-    monkeypatch.setattr(session, "explain", core.explain)
-    monkeypatch.setattr(session, "remeasure", core.remeasure)
-    monkeypatch.setattr(session, "summarise", lambda tracks, recording, regions, quality: EXAMPLE.cues)
+    monkeypatch.setattr(work, "explain", core.explain)
+    monkeypatch.setattr(work, "remeasure", core.remeasure)
+    monkeypatch.setattr(work, "summarise", lambda tracks, recording, regions, quality: EXAMPLE.cues)
     return core
 
 
@@ -116,6 +118,16 @@ def test_the_first_view_says_what_it_is_for_and_has_a_sample_one_click_away(core
     with_sample(app)
     assert not app.exception and not app.error
     assert core.explained
+
+
+def test_the_first_view_needs_none_of_the_heavy_libraries():
+    """What the first view imports before a clip is chosen, in a fresh interpreter."""
+    code = (
+        "import sys, pages.parts.choose, pages.parts.session, pages.parts.faults, explain.samples, ser_core.audio;"
+        "print([name for name in ('torch', 'transformers', 'captum', 'parselmouth', 'librosa') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_an_explained_clip_shows_answer_why_cues_contrast_agreement_and_exports(core, app):
@@ -215,7 +227,7 @@ def test_an_unforeseen_fault_is_plain_on_the_page_and_quotes_nothing_in_the_log(
         with_sample(app)
     assert not app.exception
     assert len(app.error) == 1 and "Something went wrong" in app.error[0].value
-    assert "ValueError" in caplog.text and "session.py" in caplog.text
+    assert "ValueError" in caplog.text and "work.py" in caplog.text
     assert "patient_42" not in caplog.text and "patient_42" not in text_of(app)
 
 

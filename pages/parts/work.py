@@ -1,0 +1,86 @@
+"""What is computed for one reader, kept in the session so that it is computed once: answers and explanations."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from explain.attribution import Target
+from explain.cues import CueSettings, CueSummary, summarise
+from explain.explanation import Explanation, explain, remeasure
+from explain.regions import Region
+from ser_core.audio import Recording
+from ser_core.models import Prediction, SpeechModel
+
+KEPT = 6
+
+
+def explanation(
+    recording: Recording,
+    model: SpeechModel,
+    method: str,
+    target: Target | None,
+    region_rule: str,
+    settings: CueSettings,
+) -> Explanation:
+    """Return the explanation, from the session where it was made before; shows progress otherwise.
+
+    With new measuring settings only the cues are measured again; the model and the method are not.
+    """
+    kept: dict[tuple, Explanation] = st.session_state.setdefault("explanations", {})
+    asked = (recording.sha256, model.name, method, target, region_rule)
+    wanted = (*asked, settings)
+    if wanted not in kept:
+        similar = next((kept[key] for key in kept if key[:-1] == asked), None)
+        with _progress() as tell:
+            if similar is None:
+                kept[wanted] = explain(
+                    recording, model, method, target, settings, region_rule=region_rule, progress=tell
+                )
+            else:
+                tell(0.5, "Measuring the voice again")
+                # Settings that this clip cannot be measured with must not keep the page from coming up again.
+                st.session_state.pop("settings", None)
+                kept[wanted] = remeasure(similar, settings)
+                st.session_state["settings"] = settings
+        while len(kept) > KEPT:
+            del kept[next(iter(kept))]
+    return kept[wanted]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    """Show a bar while the block runs, and give it the function that moves the bar."""
+    bar = st.progress(0.0, "Explaining")
+
+    def tell(share: float, words: str) -> None:
+        bar.progress(min(1.0, max(0.0, share)), words)
+
+    try:
+        yield tell
+    finally:
+        bar.empty()
+
+
+def prediction(recording: Recording, model: SpeechModel) -> Prediction:
+    """Return the model's answer, from the session where it was asked before."""
+    kept: dict[tuple[str, str], Prediction] = st.session_state.setdefault("predictions", {})
+    asked = (recording.sha256, model.name)
+    if asked not in kept:
+        with st.spinner("Asking the model"):
+            kept[asked] = model.predict(recording)
+    return kept[asked]
+
+
+def own_stretch(shown: Explanation, start_s: float, end_s: float) -> CueSummary:
+    """Return the cues of the reader's own stretch, as region 1."""
+    region = Region(1, start_s, end_s, None, None, 0.0)
+    return summarise(shown.tracks, shown.recording, (region,), shown.quality)
+
+
+def identity(shown: Explanation) -> str:
+    """Return a short key of everything that the linked view draws."""
+    parts = (shown.recording.sha256, shown.prediction.model, shown.attribution.method, shown.target.name)
+    more = (shown.region_rule, repr(shown.tracks.settings), repr(shown.regions))
+    return hashlib.sha256("\n".join((*parts, *more)).encode()).hexdigest()[:16]
