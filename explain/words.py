@@ -21,9 +21,9 @@ def paragraph(explanation: "Explanation") -> str:
 def _answer(explanation: "Explanation") -> str:
     p = explanation.prediction
     return (
-        f"{explanation.card.title} answers {p.top} with a probability of {p.probability(p.top):.0%}; the runner-up is "
-        f"{p.runner_up} with {p.probability(p.runner_up):.0%} (each of {len(p.emotions)} classes has "
-        f"{1 / len(p.emotions):.0%} by chance)."
+        f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; the runner-up is "
+        f"{p.runner_up} with {_share(p.probability(p.runner_up))} (each of {len(p.emotions)} classes has "
+        f"{_share(1 / len(p.emotions))} by chance)."
     )
 
 
@@ -44,7 +44,7 @@ def _place(explanation: "Explanation") -> str:
         where += f", {first.low_hz:.0f} to {first.high_hz:.0f} Hz"
     return (
         f"What speaks for {target} lies mostly in {len(regions)} salient region{'s' if len(regions) > 1 else ''} with "
-        f"{sum(region.share for region in regions):.0%} of the positive relevance; the strongest is {where}."
+        f"{_share(sum(region.share for region in regions))} of the positive relevance; the strongest is {where}."
     )
 
 
@@ -89,6 +89,14 @@ def _count(rows: list[Agreement], status: str) -> int:
 def _name(name: str) -> str:
     title = cue(name).title.split(" (")[0]
     return title if title.isupper() or title[1:2].isdigit() else title[0].lower() + title[1:]
+
+
+def _share(value: float) -> str:
+    if 0 < value < 0.01:
+        return "under 1 %"
+    if 0.99 < value < 1:
+        return "over 99 %"
+    return f"{100 * value:.0f} %"
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -29,28 +29,32 @@ class Plan:
 
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
 
+HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
+
 PLANS = {
     plan.name: plan
     for plan in (
         Plan(
-            name="whisper-base-tuned",
-            title="Whisper base, fine-tuned",
-            system="whisper_pooling",
+            name="whisper-base-statistics",
+            title="Whisper base, frozen",
+            system="whisper_statistics",
             encoder="whisper-base",
-            summary="The whole encoder of Whisper base, fine-tuned; learned layer mix and attentive pooling on top.",
+            summary="The published encoder of Whisper base as it is; mean and deviation over time of every layer, and "
+            "three small heads.",
             place=1,
             licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
-            recipe=Recipe(epochs=5),
+            recipe=HEADS_RECIPE,
         ),
         Plan(
-            name="whisper-tiny-tuned",
-            title="Whisper tiny.en, fine-tuned",
-            system="whisper_pooling",
+            name="whisper-tiny-statistics",
+            title="Whisper tiny.en, frozen",
+            system="whisper_statistics",
             encoder="whisper-tiny.en",
-            summary="The encoder of Whisper tiny.en, fine-tuned; learned layer mix and attentive pooling on top.",
+            summary="The published encoder of Whisper tiny.en as it is; mean and deviation over time of every layer, "
+            "and three small heads.",
             place=2,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
-            recipe=Recipe(epochs=5),
+            recipe=HEADS_RECIPE,
         ),
         Plan(
             name="log-mel-resnet",

@@ -46,9 +46,8 @@ def with_folds(table: pd.DataFrame) -> pd.DataFrame:
 def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
     """Return every clip's input to the system, extracted once and kept in the cache folder."""
     system = importlib.import_module(f"ser_core.systems.{plan.system}")
-    key = hashlib.sha256(json.dumps([system.prepare.__qualname__, plan.system, sorted(files)]).encode()).hexdigest()
-    front_end = plan.encoder if plan.system == "functionals_linear" else "log-mel"
-    store = settings().cache_dir / "features" / f"{front_end}-{key[:12]}.npz"
+    key = hashlib.sha256(json.dumps([plan.system, plan.encoder, files]).encode()).hexdigest()
+    store = settings().cache_dir / "features" / f"{plan.system}-{key[:12]}.npz"
     if not store.exists():
         arrays = []
         for place, file in enumerate(files):

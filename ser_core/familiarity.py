@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from sklearn.decomposition import PCA
 
 FILE = "familiarity.safetensors"
 
@@ -70,8 +71,7 @@ def fit_neighbourhood(
         components: principal components kept.
     """
     centre = embeddings.mean(0)
-    _, _, axes = np.linalg.svd(embeddings - centre, full_matrices=False)
-    axes = axes[:components].T
+    axes = PCA(components, svd_solver="randomized", random_state=0).fit(embeddings).components_.T
     points = (embeddings - centre) @ axes
     means = np.stack([points[classes == c].mean(0) for c in np.unique(classes)])
     residual = points - means[np.unique(classes, return_inverse=True)[1]]
@@ -86,9 +86,10 @@ def fit_neighbourhood(
 
 def _sentence(percentile: float, corpus: str) -> str:
     if percentile >= 99:
+        share = "all" if percentile >= 99.95 else f"{percentile:.0f} % of"
         return (
-            f"This clip lies further from the training data than {percentile:.0f} % of unseen {corpus} clips: "
-            "the model has not heard speech like this, so treat its answer with great caution."
+            f"This clip lies further from the training data than {share} unseen {corpus} clips: the model has not heard "
+            "speech like this, so treat its answer with great caution."
         )
     if percentile >= 95:
         return (

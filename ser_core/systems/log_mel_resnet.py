@@ -107,7 +107,10 @@ def fit(
     values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
 ) -> LogMelResNet:
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
-    network = LogMelResNet(targets.shape[1]).to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    network = LogMelResNet(targets.shape[1])
+    for parameter in network.parameters():
+        if parameter.ndim == 4:  # twice as fast on a CPU
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
 
 

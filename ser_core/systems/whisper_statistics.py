@@ -1,0 +1,185 @@
+"""Frozen Whisper encoder, mean and standard deviation over time of every layer, a few small heads averaged.
+
+The encoder stays as published, so only the heads are stored; the encoder comes from its package. Statistics pooling:
+Snyder et al. 2017; layers together: as in SUPERB (Yang et al. 2021), but side by side instead of mixed. The heads are
+trained with mixup (Zhang et al. 2018) on standardised statistics and differ by their seed.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ser_core.audio import read
+from ser_core.encoders import WhisperFrames
+from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.features import LogMel
+from ser_core.models import Card, LogMelModel
+from ser_core.training import AfterEpoch, Recipe
+
+HEADS = 3
+HIDDEN = 256
+
+
+class Heads(nn.Module):
+    """Statistics (batch, features) to logits: standardised, clipped at ±6, through the heads, averaged."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Dropout(0.3),
+                nn.Linear(features, HIDDEN),
+                nn.LayerNorm(HIDDEN),
+                nn.GELU(),
+                nn.Dropout(0.5),
+                nn.Linear(HIDDEN, classes),
+            )
+            for _ in range(HEADS)
+        )
+
+    def standardise(self, statistics: Tensor) -> Tensor:
+        """Return z-scores of the training speech (batch, features)."""
+        return ((statistics - self.mean) / self.deviation).clamp(-6.0, 6.0)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Return logits (batch, classes)."""
+        scores = self.standardise(statistics)
+        return torch.stack([head(scores) for head in self.heads]).mean(0)
+
+
+class WhisperStatistics(nn.Module):
+    """Log-mel frames (batch, 80, frames) to logits."""
+
+    def __init__(self, encoder: nn.Module, heads: Heads) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = heads
+
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """Return standardised statistics (batch, features)."""
+        return self.heads.standardise(statistics(self.encoder(log_mel)[0]))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return logits (batch, classes)."""
+        return self.heads(statistics(self.encoder(log_mel)[0]))
+
+
+class WhisperStatisticsModel(LogMelModel):
+    """The trained network behind the interface of the app."""
+
+    gradcam_layers = ("encoder.encoder.conv2",)
+    network: WhisperStatistics
+
+    def __init__(self, card: Card, network: WhisperStatistics, neighbourhood: Neighbourhood | None = None) -> None:
+        super().__init__()
+        self.card = card
+        self.network = network.eval()
+        self.neighbourhood = neighbourhood
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Return standardised statistics (batch, features)."""
+        return self.network.embed(inputs)
+
+
+def statistics(states: list[Tensor]) -> Tensor:
+    """Return mean and standard deviation over time of every layer (batch, layers × 2 × hidden)."""
+    pooled = []
+    for state in states:
+        mean = state.mean(1)
+        pooled += [mean, ((state - mean[:, None]).square().mean(1) + 1e-6).sqrt()]
+    return torch.cat(pooled, dim=-1)
+
+
+def prepare(file: str, encoder: str) -> np.ndarray:
+    """Return the statistics of an audio file as one column (features, 1)."""
+    samples = torch.from_numpy(np.array(read(file).samples))
+    with torch.inference_mode():
+        log_mel = LogMel()(samples[None])
+        with torch.autocast("cpu", torch.bfloat16):  # several times faster; the app itself runs in single precision
+            states, _ = _frozen(encoder)(log_mel)
+        return statistics([state.float() for state in states])[0].numpy()[:, None]
+
+
+def fit(
+    values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
+) -> Heads:
+    """Return heads trained on statistics and targets (clips, classes); a minute or two, so nothing is resumed."""
+    table = torch.from_numpy(_table(values))
+    torch.manual_seed(recipe.seed)
+    heads = Heads(table.shape[1], targets.shape[1])
+    heads.mean.copy_(table.mean(0))
+    heads.deviation.copy_(table.std(0) + 1e-4)
+    scores, wanted = heads.standardise(table), torch.from_numpy(targets.astype(np.float32))
+    for place, head in enumerate(heads.heads):
+        _fit_head(head, scores, wanted, recipe, seed=recipe.seed + place)
+    return heads.eval()
+
+
+def logits(network: Heads, values: list[np.ndarray]) -> np.ndarray:
+    """Return logits (clips, classes)."""
+    with torch.inference_mode():
+        return network(torch.from_numpy(_table(values))).numpy()
+
+
+def embeddings(network: Heads, values: list[np.ndarray]) -> np.ndarray:
+    """Return standardised statistics (clips, features)."""
+    with torch.inference_mode():
+        return network.standardise(torch.from_numpy(_table(values))).numpy()
+
+
+def save(network: Heads, temperature: float, folder: Path) -> None:
+    """Write the heads in half precision with the calibration temperature folded into their last layers."""
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    for name in state:
+        if name.startswith("heads.") and name.split(".")[2] == "5":
+            state[name] /= temperature
+    half = {name: (value.half() if name.startswith("heads.") else value).contiguous() for name, value in state.items()}
+    save_file(half, folder / "weights.safetensors")
+
+
+def load(folder: Path, card: Card) -> WhisperStatisticsModel:
+    """Return the model of a folder; its card names the encoder."""
+    encoder = _frozen(card.encoder)
+    heads = Heads(2 * encoder.states * encoder.hidden_size, len(card.emotions))
+    heads.load_state_dict({k: v.float() for k, v in load_file(folder / "weights.safetensors").items()})
+    return WhisperStatisticsModel(card, WhisperStatistics(encoder, heads), load_neighbourhood(folder))
+
+
+def _fit_head(head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    random = np.random.default_rng(seed)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    steps = recipe.epochs * -(-len(scores) // recipe.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
+    head.train()
+    for _ in range(recipe.epochs):
+        for batch in torch.randperm(len(scores), generator=generator).split(recipe.batch):
+            other = batch[torch.randperm(len(batch), generator=generator)]
+            share = float(random.beta(recipe.mixup, recipe.mixup)) if recipe.mixup else 1.0
+            mixed = share * scores[batch] + (1 - share) * scores[other]
+            target = share * wanted[batch] + (1 - share) * wanted[other]
+            loss = nn.functional.cross_entropy(head(mixed), target, label_smoothing=recipe.label_smoothing)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    head.eval()
+
+
+@functools.cache
+def _frozen(encoder: str) -> WhisperFrames:
+    frames = WhisperFrames(encoder).eval()
+    frames.requires_grad_(False)
+    return frames
+
+
+def _table(values: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(values, axis=1).T.astype(np.float32)
