@@ -21,8 +21,8 @@ def paragraph(explanation: "Explanation") -> str:
 def _answer(explanation: "Explanation") -> str:
     p = explanation.prediction
     return (
-        f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; the runner-up is "
-        f"{p.runner_up} with {_share(p.probability(p.runner_up))} (each of {len(p.emotions)} classes has "
+        f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; "
+        f"the runner-up is {p.runner_up} with {_share(p.probability(p.runner_up))} (each of {len(p.emotions)} classes has "
         f"{_share(1 / len(p.emotions))} by chance)."
     )
 
