@@ -19,11 +19,10 @@ def paragraph(explanation: "Explanation") -> str:
 
 
 def _answer(explanation: "Explanation") -> str:
-    p = explanation.prediction
+    p, chance = explanation.prediction, _share(1 / len(explanation.prediction.emotions))
     return (
-        f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; "
-        f"the runner-up is {p.runner_up} with {_share(p.probability(p.runner_up))} (each of {len(p.emotions)} classes has "
-        f"{_share(1 / len(p.emotions))} by chance)."
+        f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; the runner-up "
+        f"is {p.runner_up} with {_share(p.probability(p.runner_up))} ({chance} by chance)."
     )
 
 
