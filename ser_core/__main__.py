@@ -78,9 +78,15 @@ def _train(options: argparse.Namespace) -> int:
 
 def _results(options: argparse.Namespace) -> int:
     from ser_core.crossvalidation import refresh_cards, results_table
+    from ser_core.settings import ROOT
 
     refresh_cards()
-    print(results_table())
+    table = results_table()
+    print(table)
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- results -->\n")
+    _, _, after = rest.partition("<!-- /results -->")
+    readme.write_text(f"{before}<!-- results -->\n{table}\n<!-- /results -->{after}", encoding="utf-8")
     return 0
 
 

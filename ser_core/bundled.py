@@ -1,4 +1,4 @@
-"""The plans of the bundled models: what is trained, on which encoder, and what the card says in words."""
+"""The plans of the models that are trained here: on which encoder, how, and what the card says in words."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ CREMA_D_LIMITS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """One bundled model: its system, encoder, recipe and the words on its card."""
+    """One model: its system, encoder, recipe and the words on its card."""
 
     name: str
     title: str
@@ -30,6 +30,7 @@ class Plan:
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
 
 HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
+TUNING_RECIPE = Recipe(epochs=8, rate=1e-3, encoder_rate=1e-4, layer_decay=0.8)
 
 PLANS = {
     plan.name: plan
@@ -55,6 +56,26 @@ PLANS = {
             place=2,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=HEADS_RECIPE,
+        ),
+        Plan(
+            name="whisper-base-tuned",
+            title="Whisper base, fine-tuned",
+            system="whisper_pooling",
+            encoder="whisper-base",
+            summary="The whole encoder of Whisper base, fine-tuned; attentive pooling of every layer on top.",
+            place=0,
+            licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=TUNING_RECIPE,
+        ),
+        Plan(
+            name="whisper-tiny-tuned",
+            title="Whisper tiny.en, fine-tuned",
+            system="whisper_pooling",
+            encoder="whisper-tiny.en",
+            summary="The whole encoder of Whisper tiny.en, fine-tuned; attentive pooling of every layer on top.",
+            place=0,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=TUNING_RECIPE,
         ),
         Plan(
             name="log-mel-resnet",

@@ -1,11 +1,10 @@
-"""Whisper encoder, attentive statistics pooling of every layer, one linear layer: probed first, then fine-tuned.
+"""Whisper encoder, fine-tuned, attentive statistics pooling of every layer, one linear layer.
 
 Each layer of the encoder has its own attention over time (the scores come from a learned mix of all layers); weighted
-means and standard deviations of all layers, standardised, go to one linear classifier. The classifier starts from a
-logistic regression on the frozen encoder, so that fine-tuning does not tear the features apart at its start.
+means and standard deviations of all layers, standardised, go to one linear classifier.
 
 Layer mix: Peters et al. 2018 (ELMo), as used for speech by SUPERB (Yang et al. 2021). Pooling: Okabe, Koshinaka &
-Shinoda 2018, "Attentive statistics pooling". Probe, then fine-tune: Kumar et al. 2022 (LP-FT).
+Shinoda 2018, "Attentive statistics pooling".
 """
 
 from pathlib import Path
@@ -13,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
 from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
-
-PROBE_STRENGTH = 3e-3
 
 
 class LayerMix(nn.Module):
@@ -111,23 +107,13 @@ class WhisperPooling(nn.Module):
         """Return logits (batch, classes) of (batch, 80, frames)."""
         return self.classifier(self.dropout(self.embed(log_mel, frames)))
 
-    def probe(self, log_mels: list[np.ndarray], classes: np.ndarray, *, strength: float) -> None:
-        """Set standardisation and classifier by a logistic regression on the encoder as it is.
-
-        Args:
-            log_mels: (80, frames) each.
-            classes: (clips,) index of the class of each clip.
-            strength: inverse regularisation (scikit-learn's C).
-        """
+    def standardise_on(self, log_mels: list[np.ndarray]) -> None:
+        """Set the standardisation from the encoder's statistics of some clips, (80, frames) each."""
         self.mean.zero_()
         self.deviation.fill_(1.0)
         pooled = over_clips(self.eval().embed, log_mels)
         self.mean.copy_(torch.from_numpy(pooled.mean(0)))
         self.deviation.copy_(torch.from_numpy(pooled.std(0) + 1e-4))
-        scores = (pooled - pooled.mean(0)) / (pooled.std(0) + 1e-4)
-        regression = LogisticRegression(C=strength, max_iter=300).fit(scores, classes)
-        self.classifier.weight.data.copy_(torch.from_numpy(regression.coef_))
-        self.classifier.bias.data.copy_(torch.from_numpy(regression.intercept_))
 
 
 class WhisperPoolingModel(LogMelModel):
@@ -166,7 +152,7 @@ def fit(
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
     network = WhisperPooling(encoder, targets.shape[1], frozen_layers=recipe.frozen_layers)
     if not (folder / "checkpoint.safetensors").exists():
-        network.probe(values, targets.argmax(1), strength=PROBE_STRENGTH)
+        network.standardise_on(values[:: max(1, len(values) // 500)])
     return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
 
 
