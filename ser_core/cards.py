@@ -11,7 +11,7 @@ from ser_core.models import Card, Figure
 
 
 def read_card(folder: Path) -> Card:
-    """Return the card of a model folder.
+    """Return the card of a model folder; its size is that of the whole model, an encoder kept elsewhere included.
 
     Raises:
         ModelError: there is no card, or it lacks a field.
@@ -34,9 +34,10 @@ def read_card(folder: Path) -> Card:
         tuples: dict[str, Any] = {key: tuple(raw[key]) for key in ("emotions", "corpora", "licences", "limits")}
     except (TypeError, AttributeError) as fault:
         raise ModelError(f"The card of model {folder.name} is malformed ({fault}); mend card.json.") from None
-    size_mb = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
+    extra = raw.get("extra", {})
+    size_mb = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6 + extra.get("encoder_mb", 0.0)
     kept = {key: raw[key] for key in required - {"name", "figures", "size_mb"} - tuples.keys()}
-    return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=raw.get("extra", {}), **tuples, **kept)
+    return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=extra, **tuples, **kept)
 
 
 def write_card(folder: Path, card: Card) -> None:

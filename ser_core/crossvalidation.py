@@ -145,7 +145,7 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
             intended_use="Research and teaching about how speech emotion models decide. Not a diagnosis.",
             limits=CREMA_D_LIMITS,
             size_mb=0.0,
-            extra={"place": plan.place, "folds": len(done)},
+            extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)},
         ),
     )
     return target
@@ -191,6 +191,12 @@ def results_table() -> str:
 def _uar(classes: np.ndarray, scores: np.ndarray) -> float:
     answers = [EMOTIONS[i] for i in scores.argmax(1)]
     return float(metrics.uar(metrics.confusion([EMOTIONS[i] for i in classes], answers, EMOTIONS)))
+
+
+def _encoder_mb(plan: Plan) -> float:
+    """Return the size of an encoder that is not among the model's own weights, in MB."""
+    outside = getattr(importlib.import_module(f"ser_core.systems.{plan.system}"), "encoder_mb", None)
+    return float(outside(plan.encoder)) if outside else 0.0
 
 
 def _actors(rows: pd.DataFrame, fold: int) -> int:

@@ -174,6 +174,11 @@ def _fit_head(head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *
     head.eval()
 
 
+def encoder_mb(encoder: str) -> float:
+    """Return the size in MB of the published encoder in half precision, as packaged."""
+    return 2 * sum(parameter.numel() for parameter in _frozen(encoder).parameters()) / 1e6
+
+
 @functools.cache
 def _frozen(encoder: str) -> WhisperFrames:
     frames = WhisperFrames(encoder).eval()
