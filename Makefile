@@ -25,7 +25,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.test
-	$(BIN)/python -m benchmarks.explain_speed
+	$(BIN)/python -m benchmarks
 
 $(VENV)/.app: requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -6,7 +6,7 @@ import pytest
 from explain.__main__ import main as explain_main
 from explain.samples import samples
 from ser_core.__main__ import main
-from tests.bad_inputs import BAD_INPUTS
+from bad_inputs import BAD_INPUTS
 
 
 @pytest.fixture
