@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
+from bad_inputs import BAD_INPUTS
 
 from explain.__main__ import main as explain_main
 from explain.samples import samples
 from ser_core.__main__ import main
-from bad_inputs import BAD_INPUTS
 
 
 @pytest.fixture
