@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from ser_core.models import Card, SpeechModel
 
 FORMATS = "WAV, FLAC, MP3, OGG, Opus, M4A, AAC or WebM with speech"
-SOURCES = ("Sample", "Upload", "Record")
-CORPUS = "Corpus"
+SOURCES = ("Sample", "Upload", "Record", "Corpus")
 PER_ROW = 4
 
 
@@ -45,9 +44,8 @@ def new_clip() -> None:
     """Offer every way to a clip; ends the run as soon as one is taken."""
     from ser_core.settings import settings
 
-    sources = (*SOURCES, CORPUS) if settings().corpora_dirs else SOURCES
-    source = st.segmented_control("Choose speech", sources, default="Sample", required=True, key="source")
-    {"Upload": _upload, "Record": _record, CORPUS: _corpus}.get(source, _sample)()
+    source = st.segmented_control("Choose speech", SOURCES, default="Sample", required=True, key="source")
+    {"Upload": _upload, "Record": _record, "Corpus": _corpus}.get(source, _sample)()
     st.caption(
         f"At most {settings().max_seconds:g} s. Your clip is worked on by this SERscope server alone, is kept in the "
         "memory of this session, and is dropped when you forget it or a minute after you close the page."
@@ -108,26 +106,58 @@ def _folders(dirs: "tuple[Path, ...]") -> "dict[str, Path]":
 
 
 @st.cache_resource(show_spinner="Reading the corpus")
-def _table(folder: str) -> "Corpus":
+def _table(folder: str, layout: str | None) -> "Corpus":
     """Return a corpus's table; it lists public recordings, so that sessions may share it."""
     from ser_core.corpora import read_corpus
 
-    return read_corpus(folder)
+    return read_corpus(folder, layout)
+
+
+def _download(names: "list[str]") -> None:
+    """Offer open corpora from the internet; nobody is asked for anything before a click."""
+    from ser_core.corpora.open_corpora import OPEN_CORPORA, fetch_open_corpus
+    from ser_core.errors import CorpusError
+    from ser_core.settings import settings
+
+    for corpus in (OPEN_CORPORA[name] for name in names):
+        words = f"Download {corpus.title} ({corpus.licence}, about {corpus.size_mb:.0f} MB) from the internet"
+        pressed = st.button(words, key=f"download-{corpus.name}")
+        st.caption(
+            f"This SERscope server then fetches {corpus.title} from audEERING's public server, which learns its "
+            "address and what is fetched; your own clips are not sent. It is kept here for the next time."
+        )
+        if pressed:
+            try:
+                with st.spinner(f"Downloading {corpus.title}; this can take some minutes", show_time=True):
+                    fetch_open_corpus(corpus.name, cache_dir=settings().cache_dir)
+            except CorpusError as fault:
+                st.error(plain(str(fault)))
+                return
+            st.rerun()
 
 
 def _corpus() -> None:
-    from ser_core.audio import read
-    from ser_core.corpora import READERS
+    from ser_core.corpora.open_corpora import LAYOUT, OPEN_CORPORA, downloaded
     from ser_core.settings import settings
 
+    fetched = downloaded(settings().cache_dir)
+    found = {**fetched, **_folders(settings().corpora_dirs)}
+    if found:
+        _corpus_clip(found, dict.fromkeys(fetched.values(), LAYOUT))
+    else:
+        st.info("No corpus is at hand yet; folders of speech corpora are named in SERSCOPE_CORPORA.")
+    _download([name for name in OPEN_CORPORA if name not in found])
+
+
+def _corpus_clip(found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
+    """Offer the clips of the corpora in these folders; layouts says how to read those that have several."""
+    from ser_core.audio import read
+    from ser_core.corpora import READERS
+
     titles = {reader.name: reader.title for reader in READERS}
-    found = _folders(settings().corpora_dirs)
-    if not found:
-        st.info("No corpus was found in the folders named by SERSCOPE_CORPORA.")
-        return
     first, second, third = st.columns(3)
     name = first.selectbox("Corpus", list(found), format_func=lambda n: titles.get(n, n))
-    corpus = _table(str(found[name]))
+    corpus = _table(str(found[name]), layouts.get(found[name]))
     table = corpus.table
     emotions = sorted(table["emotion"].dropna().unique())
     emotion = second.selectbox("Its label", ["any", *emotions])
