@@ -11,7 +11,8 @@ shimmer and its −200 dB for formant amplitudes never come in.
 
 *Contrast* asks what is special about a place: the frames (or periods) of the salient regions against the rest of the
 speech in the same clip, as Cliff's delta (Cliff 1993, Psychological Bulletin 114, 494–509). Its chance level comes
-from the same region shapes put elsewhere on the speech of the clip.
+from the same region shapes put elsewhere on the speech of the clip; all cues are put to the same places, so that the
+step-down minP procedure (Westfall & Young 1993; Ge, Dudoit & Speed 2003, Test 12, 1–77) can correct p over the cues.
 """
 
 import functools
@@ -31,7 +32,7 @@ SEXES = ("female", "male", "child", "unknown")
 STEP_S = 0.01
 CLIP, ALL_REGIONS = "clip", "all regions"
 LONGEST_PERIOD_FACTOR, AMPLITUDE_FACTOR = 1.3, 1.6
-ARRANGEMENTS, RANGE_ARRANGEMENTS, FEWEST_PLACES = 1999, 499, 20
+ARRANGEMENTS, FEWEST_PLACES, ROWS_AT_ONCE = 999, 21, 250
 HIGH_F0_HZ, LOW_SNR_DB, LOW_HNR_DB, SHORT_CPPS_FRAMES = 300.0, 20.0, 7.0, 20
 SLOPE_HALF_WIDTH = 2
 
@@ -103,9 +104,10 @@ class Contrast:
     """A cue inside a salient region against the rest of the speech of the same clip.
 
     effect is Cliff's delta (−1 … 1); chance_low/high is the 95 % range of the effect when the regions' shapes are
-    shifted over speech frames only; p is that permutation p, p_corrected is Holm's over the cues of the region.
-    For the range cues (f0_variability, intensity_variability) effect and chance are None, as a spread has no
-    Cliff's delta; their p comes from shifting the difference. scope is "all regions" or the rank of a region.
+    shifted over speech frames only; p is that permutation p, p_corrected is corrected over the cues of the same scope
+    by :func:`permutation_p`. For the range cues (f0_variability, intensity_variability) effect and chance are None, as
+    a spread has no Cliff's delta; their p comes from shifting the difference. scope is "all regions" or the rank of a
+    region.
     """
 
     cue: str
@@ -646,15 +648,41 @@ def cliffs_delta(inside: np.ndarray, outside: np.ndarray) -> float:
     return float((below - above).mean() / len(ordered))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's (1979) step-down corrected p-values in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    corrected = np.empty(len(p_values))
-    running = 0.0
-    for place, index in enumerate(order):
-        running = max(running, (len(p_values) - place) * p_values[index])
-        corrected[index] = min(1.0, running)
-    return [float(p) for p in corrected]
+def permutation_p(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cue's two-sided permutation p (cues,) and the same corrected over all cues (cues,).
+
+    p is the share of placements whose size is at least the observed one. The correction is the step-down minP
+    procedure of Westfall & Young (1993; Ge, Dudoit & Speed 2003): every placement gets such a p for every cue, and an
+    observed p is held against the least p of the cues not yet passed, placement by placement. The chance of one false
+    finding or more among all cues is then at most p_corrected, and cues that move together cost less than by Holm's
+    rule. Where p is equal, the larger size (over its root mean square) is the rarer one; else as many places as there
+    are cues would share the least p. What is equal then too counts against the finding.
+
+    A cue that is not measurable in a placement cannot be the rarest there; its p is taken among its own placements
+    only, and p_corrected is never below it. One that is not measurable where it was observed gets NaN, yet stays among
+    those that may be the rarest elsewhere, as a placement must not choose its own rivals.
+
+    Args:
+        sizes: signed size of each cue in each placement, (cues, placements), the observed one first; NaN where the
+            cue is not measurable.
+    """
+    from scipy.stats import rankdata
+
+    measurable = np.isfinite(sizes)
+    size = np.where(measurable, np.abs(sizes), 0.0)
+    places = np.maximum(measurable.sum(axis=1, keepdims=True), 1)
+    scale = np.sqrt((size**2).sum(axis=1, keepdims=True) / places)
+    # Rounded so that sizes that are equal but for the last bits are ties.
+    size = np.where(measurable, np.round(size / np.where(scale > 0, scale, 1.0), 9), -1.0)
+    p = np.where(measurable, rankdata(-size, method="max", axis=1) / places, 2.0)
+    own = np.where(measurable[:, 0], p[:, 0], np.nan)
+    _, ranks = np.unique(np.stack([-p.ravel(), size.ravel()]), axis=1, return_inverse=True)
+    rarity = ranks.reshape(sizes.shape)
+    order = np.argsort(-rarity[:, 0], kind="stable")
+    rarest = np.maximum.accumulate(rarity[order[::-1]], axis=0)[::-1]
+    stepped = np.empty(len(sizes))
+    stepped[order] = np.maximum.accumulate((rarest >= rarity[order, :1]).mean(axis=1))
+    return own, np.maximum(stepped, own)
 
 
 def shifted_deltas(
@@ -712,16 +740,24 @@ def _contrasts(tracks: CueTracks, place: _Place) -> list[Contrast]:
     rest = _rest(tracks, place)
     timeline = np.flatnonzero(tracks.speech)
     pieces = _pieces(place.frames[timeline])
-    starts = arrangements(pieces, len(timeline), ARRANGEMENTS) if pieces else np.zeros((0, 0), dtype=int)
-    rows = [_contrast(tracks, c, place, rest, pieces, starts) for c in CUES if c.contrasted]
-    measured = [k for k, row in enumerate(rows) if row.p is not None]
-    corrected = holm([rows[k].p or 0.0 for k in measured])
-    # With fewer places than cues × 20 not even the most extreme place can stay below 0.05 after correction.
-    hopeless = len(starts) < 20 * len(measured)
-    note = f"too little speech for a corrected p below 0.05 ({len(starts)} places, {len(measured)} cues)"
-    for k, p in zip(measured, corrected, strict=True):
-        rows[k] = replace(rows[k], p_corrected=p, note=note if hopeless else "")
-    return rows
+    starts = arrangements(pieces, len(timeline), ARRANGEMENTS) if pieces else np.zeros((1, 0), dtype=int)
+    cues = [c for c in CUES if c.contrasted]
+    rows = [_difference(tracks, c, place, rest) for c in cues]
+    sizes = np.stack([_sizes(tracks, c, pieces, starts) for c in cues])
+    # Praat's own count in the regions decides whether a cue is measured there, as periods at an edge may count twice.
+    sizes[[row.difference is None for row in rows], 0] = np.nan
+    places = np.isfinite(sizes).sum(axis=1)
+    notes = [
+        "too few values here to find a chance level"
+        if count >= FEWEST_PLACES
+        else f"too little speech for a p below 0.05 ({count} of at least {FEWEST_PLACES} places have the cue)"
+        for count in places
+    ]
+    sizes[places < FEWEST_PLACES] = np.nan
+    return [
+        row if row.difference is None else _against_chance(row, c, size, float(p), float(corrected), note)
+        for row, c, size, p, corrected, note in zip(rows, cues, sizes, *permutation_p(sizes), notes, strict=True)
+    ]
 
 
 def _pieces(inside: np.ndarray) -> list[tuple[int, int]]:
@@ -729,36 +765,35 @@ def _pieces(inside: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b - a)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _contrast(
-    tracks: CueTracks,
-    what: Cue,
-    place: _Place,
-    rest: _Place,
-    pieces: list[tuple[int, int]],
-    starts: np.ndarray,
-) -> Contrast:
+def _difference(tracks: CueTracks, what: Cue, place: _Place, rest: _Place) -> Contrast:
     inside, count, note = _magnitude(tracks, what, place)
     outside, _, rest_note = _magnitude(tracks, what, rest)
-    empty = Contrast(what.name, place.scope, inside, outside, None, what.unit, None, None, None, None, None, count)
+    row = Contrast(what.name, place.scope, inside, outside, None, what.unit, None, None, None, None, None, count)
     if inside is None or outside is None:
-        return replace(empty, note=note or f"rest of the speech: {rest_note}")
-    row = replace(empty, difference=inside - outside)
+        return replace(row, note=note or f"rest of the speech: {rest_note}")
+    return replace(row, difference=inside - outside)
+
+
+def _sizes(tracks: CueTracks, what: Cue, pieces: list[tuple[int, int]], starts: np.ndarray) -> np.ndarray:
+    """Cliff's delta (of range cues the difference) in every placement, (placements,); NaN with too few values."""
     values, frames = _single_values(tracks, what)
     length = int(tracks.speech.sum())
+    if not pieces or not len(values):
+        return np.full(len(starts), np.nan)
     if what.kind == "range":
-        chosen = starts[: RANGE_ARRANGEMENTS + 1]
-        sizes = _shifted_ranges(values, frames, pieces, chosen, length, what.fewest)
-    else:
-        sizes, n_in, n_out = shifted_deltas(values, frames, pieces, starts, length)
-        sizes = np.where((n_in >= what.fewest) & (n_out >= what.fewest), sizes, np.nan)
-    if not len(sizes) or not np.isfinite(sizes[0]) or np.isfinite(sizes).sum() < FEWEST_PLACES:
-        return replace(row, note="too little speech to find a chance level")
-    valid = sizes[np.isfinite(sizes)]
-    p = float(np.mean(np.abs(valid) >= abs(sizes[0]) - 1e-12))
+        return _shifted_ranges(values, frames, pieces, starts, length, what.fewest)
+    deltas, inside, outside = shifted_deltas(values, frames, pieces, starts, length)
+    return np.where((inside >= what.fewest) & (outside >= what.fewest), deltas, np.nan)
+
+
+def _against_chance(row: Contrast, what: Cue, sizes: np.ndarray, p: float, corrected: float, note: str) -> Contrast:
+    if not np.isfinite(sizes[0]):
+        return replace(row, note=note)
+    row = replace(row, p=p, p_corrected=corrected)
     if what.kind == "range":
-        return replace(row, p=p)
-    low, high = np.quantile(valid, (0.025, 0.975))
-    return replace(row, effect=float(sizes[0]), chance_low=float(low), chance_high=float(high), p=p)
+        return row
+    low, high = np.nanquantile(sizes, (0.025, 0.975))
+    return replace(row, effect=float(sizes[0]), chance_low=float(low), chance_high=float(high))
 
 
 def _single_values(tracks: CueTracks, what: Cue) -> tuple[np.ndarray, np.ndarray]:
@@ -775,10 +810,10 @@ def _single_values(tracks: CueTracks, what: Cue) -> tuple[np.ndarray, np.ndarray
 
 
 def _local_slopes(tracks: CueTracks) -> np.ndarray:
-    """Regression slope of F0 in st/s over the five frames around each frame; NaN unless all five are voiced."""
+    """Regression slope of F0 in st/s over the five frames around each frame; NaN unless all five are voiced speech."""
     steps = np.arange(-SLOPE_HALF_WIDTH, SLOPE_HALF_WIDTH + 1)
     weights = steps / (steps**2).sum() / STEP_S
-    pitch = tracks.tracks["f0_st"]
+    pitch = np.where(tracks.speech, tracks.tracks["f0_st"], np.nan)
     slopes = np.full(len(pitch), np.nan)
     if len(pitch) >= len(weights):
         slopes[SLOPE_HALF_WIDTH:-SLOPE_HALF_WIDTH] = np.correlate(pitch, weights, mode="valid")
@@ -791,14 +826,18 @@ def _shifted_ranges(
     """Range inside − range outside for every arrangement, by nearest rank; NaN where one has too few values."""
     order = np.argsort(values, kind="stable")
     ordered, where = values[order], frames[order]
-    inside = np.zeros((len(starts), len(values)), dtype=bool)
-    for k, (_, width) in enumerate(pieces):
-        inside |= (where[None, :] - starts[:, k, None]) % length < width
-    return _row_ranges(ordered, inside, fewest) - _row_ranges(ordered, ~inside, fewest)
+    found = []
+    for first in range(0, len(starts), ROWS_AT_ONCE):
+        some = starts[first : first + ROWS_AT_ONCE]
+        inside = np.zeros((len(some), len(values)), dtype=bool)
+        for k, (_, width) in enumerate(pieces):
+            inside |= (where[None, :] - some[:, k, None]) % length < width
+        found.append(_row_ranges(ordered, inside, fewest) - _row_ranges(ordered, ~inside, fewest))
+    return np.concatenate(found)
 
 
 def _row_ranges(ordered: np.ndarray, chosen: np.ndarray, fewest: int) -> np.ndarray:
-    running = np.cumsum(chosen, axis=1)
+    running = np.cumsum(chosen, axis=1, dtype=np.int32)
     count = running[:, -1]
     ends = [ordered[(running >= np.maximum(1, np.ceil(q * count))[:, None]).argmax(axis=1)] for q in (0.1, 0.9)]
     return np.where(count >= fewest, ends[1] - ends[0], np.nan)

@@ -385,9 +385,10 @@ def _contrasts(e: Explanation) -> dict[str, Any]:
         ],
         "contrasts": rows,
         "contrast_words": "What is special about the place, not which emotion it is. Effect: Cliff’s δ from −1 to 1; "
-        "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is Holm’s over "
-        "the cues of a region. Beyond chance: outside that range with corrected p below 0.05. A "
-        "range has no δ; its p comes from the shifted differences." + ("" if rows else " No contrast was measured."),
+        "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is corrected "
+        "over the cues of a region (step-down minP over the same shifts, Westfall & Young). Beyond chance: outside "
+        "that range with corrected p below 0.05. A range has no δ; its p comes from the shifted differences."
+        + ("" if rows else " No contrast was measured."),
         "contrast_notes": notes.lines(),
     }
 

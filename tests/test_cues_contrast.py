@@ -1,4 +1,4 @@
-"""Contrast: effect sizes, their chance level by shifting, and Holm's correction."""
+"""Contrast: effect sizes, their chance level by shifting, and the correction over cues."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from explain.cues import (
     CueTracks,
     arrangements,
     cliffs_delta,
-    holm,
+    permutation_p,
     shifted_deltas,
     summarise,
 )
@@ -157,23 +157,114 @@ def test_ranges_get_a_chance_level_but_no_cliffs_delta():
     assert row.p < 0.15
 
 
-def test_too_short_a_clip_says_that_no_corrected_p_can_be_low():
+def test_too_few_places_for_a_p_below_5_percent_are_said():
     rng = np.random.default_rng(7)
-    tracks = tracks_with(smooth(rng, 50))
-    row = summarise(tracks, clip_of(50), [Region(1, 0.1, 0.25, None, None, 1.0)]).contrast("f0_mean", "1")
-    assert "too little speech" in row.note
+    region, clip, track = [Region(1, 0.0, 0.08, None, None, 1.0)], clip_of(40), smooth(rng, 40)
+    enough, too_few = (
+        summarise(tracks_with(track, np.arange(40) < frames), clip, region).contrast("f0_mean", "1")
+        for frames in (21, 20)
+    )
+    assert (enough.note, enough.p is None) == ("", False)
+    assert (too_few.p, too_few.p_corrected, too_few.chance_low) == (None, None, None)
+    assert too_few.difference is not None
+    assert too_few.note == "too little speech for a p below 0.05 (20 of at least 21 places have the cue)"
 
 
-def test_holm_equals_a_hand_worked_example():
-    # Sorted .005, .01, .03, .04 times 4, 3, 2, 1 = .02, .03, .06, .04; made monotone: .02, .03, .06, .06.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.6]) == [1.0, 1.0]
-    assert holm([]) == []
+def test_step_down_correction_equals_a_hand_worked_example():
+    sizes = np.array([[4.0, -4, 2, 2, 0], [3, 1, 1, 1, 2], [0, 1, -1, 1, 1]])
+    # p in fifths 2 2 4 4 5 | 1 5 5 5 2 | 5 4 4 4 4, sizes over their root mean squares 1.41 1.41 .71 .71 0 |
+    # 1.68 .56 .56 .56 1.12 | 0 1.12 1.12 1.12 1.12. The second cue's 1 is reached nowhere else. The first cue's 2 is
+    # reached by itself at the first two places; the third cue's 5 by all.
+    own, corrected = permutation_p(sizes)
+    assert own == pytest.approx([0.4, 0.2, 1.0])
+    assert corrected == pytest.approx([0.4, 0.2, 1.0])
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_never_lowers_a_p_value_and_keeps_the_order(p_values):
-    corrected = holm(p_values)
-    assert all(c >= p - 1e-12 for c, p in zip(corrected, p_values, strict=True))
-    ordered = [corrected[k] for k in np.argsort(p_values, kind="stable")]
-    assert ordered == sorted(ordered)
+def test_ties_count_against_the_finding():
+    own, corrected = permutation_p(np.array([[1.0] * 30, [1.0] + [0.0] * 29]))
+    assert list(own) == [1.0, pytest.approx(1 / 30)]
+    assert list(corrected) == [1.0, pytest.approx(1 / 30)]
+
+
+def test_a_cue_that_is_not_measurable_somewhere_is_ranked_among_its_own_places():
+    sizes = np.full((2, 100), np.nan)
+    sizes[0, :10] = np.arange(10, 0, -1)
+    sizes[1, 50:] = 1.0
+    own, corrected = permutation_p(sizes)
+    assert own[0] == corrected[0] == pytest.approx(0.1)
+    assert np.isnan(own[1])
+    assert np.isnan(corrected[1])
+
+
+def test_a_cue_that_is_missing_only_here_still_counts_as_a_rival_elsewhere():
+    here = np.ones(40)
+    here[0], here[39] = 1.2, np.nan
+    elsewhere = np.zeros(40)
+    elsewhere[0], elsewhere[1] = np.nan, 1.0
+    assert permutation_p(here[None])[1][0] == pytest.approx(1 / 39)
+    assert permutation_p(np.stack([here, elsewhere]))[1][0] == pytest.approx(2 / 40)
+
+
+@given(
+    st.lists(st.lists(st.integers(-9, 9), min_size=30, max_size=30), min_size=1, max_size=5),
+    st.floats(0.01, 100),
+)
+def test_correction_never_lowers_a_p_and_ignores_order_sign_and_scale_of_cues(rows, factor):
+    sizes = np.array(rows, dtype=float)
+    own, corrected = permutation_p(sizes)
+    assert (corrected >= own - 1e-12).all()
+    assert (corrected <= np.minimum(1, len(sizes) * 1.0)).all()
+    turned_own, turned = permutation_p(-factor * sizes[::-1])
+    assert turned_own[::-1] == pytest.approx(own)
+    assert turned[::-1] == pytest.approx(corrected)
+
+
+def correlated_sizes(rng, cues=12, frames=220, width=25, effect=0.0):
+    """Cliff's delta of related cues at every shift of one region; the last may be planted."""
+    shared = smooth(rng, frames)
+    here = int(rng.integers(frames))
+    region = (here + np.arange(width)) % frames
+    starts = arrangements([(here, width)], frames, 999)
+    rows = []
+    for k in range(cues):
+        track = 0.7 * shared + 0.7 * smooth(rng, frames)
+        track[region] += effect * track.std() * (k == cues - 1)
+        there = np.flatnonzero(smooth(rng, frames, 31) > (-0.1 if k % 3 == 0 else -1.0))
+        deltas, inside, outside = shifted_deltas(track[there], there, [(here, width)], starts, frames)
+        rows.append(np.where((inside >= 5) & (outside >= 5), deltas, np.nan))
+    return np.stack(rows)
+
+
+def holm(p_values):
+    """The rule that knows nothing of how cues move together."""
+    order = np.argsort(p_values)
+    steps = np.maximum.accumulate((len(p_values) - np.arange(len(p_values))) * p_values[order])
+    return np.minimum(1, steps)[np.argsort(order)]
+
+
+def test_one_false_finding_among_all_cues_is_as_rare_as_promised():
+    rng = np.random.default_rng(8)
+    least = np.array([np.nanmin(permutation_p(correlated_sizes(rng))[1]) for _ in range(400)])
+    # 400 draws: three standard errors above 5 % are 8.3 %, above 20 % are 26 %.
+    assert (least <= 0.05).mean() <= 0.083
+    assert (least <= 0.20).mean() <= 0.26
+    # Nor is it idle: the least p falls below 20 % in about as many clips.
+    assert (least <= 0.20).mean() >= 0.12
+
+
+def test_a_planted_cue_is_found_more_often_than_by_holm():
+    rng = np.random.default_rng(9)
+    stepped = by_holm = 0
+    for _ in range(100):
+        own, corrected = permutation_p(correlated_sizes(rng, effect=3.0))
+        stepped += corrected[-1] < 0.05
+        by_holm += holm(own[np.isfinite(own)])[-1] < 0.05
+    assert stepped >= 80
+    assert by_holm < stepped
+
+
+def test_seventeen_cues_and_a_second_and_a_half_of_speech_can_reach_5_percent_where_holm_cannot():
+    rng = np.random.default_rng(10)
+    sizes = [correlated_sizes(rng, cues=17, frames=150, width=12, effect=5.0) for _ in range(20)]
+    assert 17 / 150 > 0.05
+    assert sum(permutation_p(s)[1][-1] < 0.05 for s in sizes) >= 14

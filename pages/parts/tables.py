@@ -38,7 +38,8 @@ def show_contrasts(shown: Explanation, selection: dict | None, own: CueSummary |
     place = "your stretch" if own else "all regions together" if scope == ALL_REGIONS else f"region {scope}"
     st.caption(
         f"How to read: {place} against the rest of the speech in this clip; the effect (Cliff's delta, −1 … 1) counts "
-        "only where it leaves the range that the same shape gives elsewhere in the speech."
+        "only where it leaves the range that the same shape gives elsewhere in the speech. p is corrected over all "
+        "cues of the place, by the same shifts (step-down minP)."
         + ("" if selection else " Select one region in the view above to see it alone.")
     )
     found = tuple(c for c in (own or shown.cues).contrasts if c.scope == ("1" if own else scope))
@@ -188,12 +189,15 @@ def _value(value: CueValue | None, notes: _Notes) -> str:
 
 def _contrast(c: Contrast, notes: _Notes) -> str:
     name = f'<th scope="row">{escape(cue_title(c.cue))}</th>'
-    if c.effect is None or c.difference is None:
+    if c.difference is None:
         reason = notes.mark(c.note) if c.note else ""
         return f'<tr>{name}<td colspan="7" class="words none">not measurable{reason}</td></tr>'
     chance = "–" if c.chance_low is None else f"{number(c.chance_low)} … {number(c.chance_high)}"
     beyond = c.p_corrected is not None and c.p_corrected < 0.05
-    reading = ("higher here" if c.effect > 0 else "lower here") if beyond else "within chance"
+    way = c.difference if c.effect is None else c.effect
+    reading = "no chance level" if c.p_corrected is None else "within chance"
+    if beyond:
+        reading = "higher here" if way > 0 else "lower here"
     remark = notes.mark(c.note) if c.note else ""
     sign = "+" if c.difference > 0 else ""
     return (
