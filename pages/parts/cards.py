@@ -55,6 +55,7 @@ def card(shown: "Card") -> str:
     words = {
         "Measured on": _lines(f.split for f in shown.figures) or escape(shown.split),
         "Repeat with": _lines((f.command for f in shown.figures), "code"),
+        "When the sound comes later": _lines(drift(shown)),
         "Meant for": escape(shown.intended_use),
         "Licences": _lines(shown.licences),
         "Limits": _lines(shown.limits),
@@ -65,6 +66,13 @@ def card(shown: "Card") -> str:
         f'<p>{escape(shown.summary)}</p><dl class="facts">{items}</dl>{figures}'
         f'<dl class="words">{paragraphs}</dl></div>'
     )
+
+
+def drift(shown: "Card") -> tuple[str, ...]:
+    """Return how far the model's explanations drift behind silence, a sentence for each method that was measured."""
+    from explain.drift import read_table
+
+    return tuple(row.sentence for row in read_table() if row.model == shown.name)
 
 
 def size(megabytes: float) -> str:
