@@ -77,10 +77,10 @@ class Drift:
     @property
     def sentence(self) -> str:
         """What a model card says of it."""
-        method = self.method.replace("_", " ")
+        clips = f"{self.clips} clip{'' if self.clips == 1 else 's'}"
         return (
-            f"Put {self.silence_s:g} s of silence in front: over {self.clips} clip{'s' if self.clips > 1 else ''}, by {method}, regions move by "
-            f"{1000 * self.region_shift_s:.0f} ms (median; 90 % of them by less than "
+            f"Put {self.silence_s:g} s of silence in front: over {clips}, by {self.method.replace('_', ' ')}, regions "
+            f"move by {1000 * self.region_shift_s:.0f} ms (median; 90 % of them by less than "
             f"{1000 * self.region_shift_p90_s:.0f} ms), the strongest region overlaps itself by "
             f"{100 * self.top_region_iou:.0f} %, the maps' rank correlation is {self.map_correlation:.2f}, the "
             f"probability of the answer changes by {100 * self.probability_change:.1f} points (median), and "
