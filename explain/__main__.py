@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from explain import export
-    from explain.attribution import Target, methods_for
+    from explain.attribution import Target, method_label, methods_for
     from explain.cues import CueSettings
     from explain.explanation import explain
     from explain.report import pdf
@@ -53,7 +53,7 @@ def _explain(options: argparse.Namespace) -> int:
     )
     top = explanation.prediction.top
     print(f"{model.card.title}: {top} ({explanation.prediction.probability(top):.1%})")
-    print(f"Explained: {explanation.target.name}, by {explanation.attribution.method}")
+    print(f"Explained: {explanation.target.name}, by {method_label(explanation.attribution.method)}")
     print(explanation.paragraph)
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
         (options.json, lambda: export.to_json(explanation).encode()),

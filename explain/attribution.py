@@ -190,6 +190,11 @@ def methods_for(model: SpeechModel) -> tuple[Method, ...]:
     return tuple(offered)
 
 
+def method_label(name: str) -> str:
+    """Return a method's name for readers ("Integrated Gradients"); one that is not offered here with blanks for _."""
+    return _METHODS[name].label if name in _METHODS else name.replace("_", " ")
+
+
 def attribute(
     model: SpeechModel,
     recording: Recording,

@@ -74,6 +74,13 @@ SYNONYMS = {
     "calm": "neutral",
 }
 
+EVIDENCE = {
+    "found": "read in the source",
+    "recall": "from memory of the literature, less certain",
+    "found+recall": "read in part in the source, the rest from memory of the literature, less certain",
+}
+"""How a row of the table is known, in words."""
+
 _UP, _DOWN = ("high", "fast", "many", "rising"), ("low", "slow", "falling")
 _SLIGHTLY_UP = ("high_weak", "slightly_wide")
 _WORDS = {"f0_contour": ("falling", "level", "rising")}
@@ -86,6 +93,7 @@ class Agreement:
     status is "agrees", "disagrees", "contested", "no expectation" or "not measurable". percentile (0 … 100) is the
     place of the value in neutral speech of the reference group; observed is "low", "usual" or "high" ("falling",
     "level", "rising" for contours). scope is "clip" or "salient regions". note says why a cue is not measurable.
+    evidence says in words how the expectation is known (one of ``EVIDENCE``), "" where there is none.
     """
 
     emotion: str
@@ -101,11 +109,12 @@ class Agreement:
     conflict: str = ""
     reference: str = ""
     note: str = ""
+    evidence: str = ""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One row of the experts' table; evidence says how the row is known ("found" in a source at hand, "recall")."""
+    """One row of the experts' table; evidence says how the row is known, a key of ``EVIDENCE``."""
 
     emotion: str
     cue: str
@@ -138,7 +147,7 @@ def load_expectations(path: Path = TABLE) -> tuple[Expectation, ...]:
     """Return the experts' table.
 
     Raises:
-        ExplanationError: a direction is not one of those read here, or a cue is unknown.
+        ExplanationError: a direction, a cue or the evidence is not one of those read here.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = tuple(
@@ -154,9 +163,10 @@ def load_expectations(path: Path = TABLE) -> tuple[Expectation, ...]:
         )
     known = {*_UP, *_DOWN, *_SLIGHTLY_UP, "medium", "medium-high", "regular", "irregular", "contested"}
     for row in rows:
-        if row.direction not in known or row.cue not in {*OURS, *NOT_MEASURED}:
+        if row.direction not in known or row.cue not in {*OURS, *NOT_MEASURED} or row.evidence not in EVIDENCE:
             raise ExplanationError(
-                f"{path.name} says '{row.direction}' for {row.cue} of {row.emotion}; correct that line."
+                f"{path.name} says '{row.direction}' ('{row.evidence}') for {row.cue} of {row.emotion}; "
+                "correct that line."
             )
     return rows
 
@@ -223,11 +233,32 @@ def _agreement(
         observed=None if place is None else _WORDS.get(cue, ("low", "usual", "high"))[place + 1],
         expected=None if row is None else row.direction,
         status=_status(row, value, percentile, place),
-        source="" if row is None else f"{row.source} [{row.evidence}]",
+        source="" if row is None else row.source,
         conflict="" if row is None else row.conflict,
         reference="" if neutral is None else reference.describe(sex),
         note=note,
+        evidence="" if row is None else EVIDENCE[row.evidence],
     )
+
+
+def reference_words(rows: Sequence[Agreement], sex: str) -> str:
+    """Return whose neutral speech the cues were held against, and what to do where the speaker's sex is not set.
+
+    Args:
+        rows: the agreements of a clip.
+        sex: the sex that the settings gave; "unknown" where they gave none.
+    """
+    if sex == "child":
+        return "There is no neutral reference for children, so no cue can be held against an expectation."
+    whose = "; ".join(dict.fromkeys(row.reference for row in rows if row.reference))
+    words = [f"Reference: {whose}."] if whose else []
+    if sex == "unknown":
+        words.append(
+            "The speaker’s sex is not set, so both sexes’ neutral speech is used, in which pitch and formants of women "
+            "easily count as high and those of men as low; set the speaker (on the page under “Correct the "
+            "measurement”, on the command line with --sex)."
+        )
+    return " ".join(words)
 
 
 def _observed(summary: CueSummary, cue: str, scope: str) -> tuple[float | None, str, str]:
@@ -270,6 +301,13 @@ def _status(row: Expectation | None, value: float | None, percentile: float | No
     return "agrees" if fits[row.direction] else "disagrees"
 
 
+def expected_percentile(direction: str) -> float:
+    """Return the end of neutral speech (0, 50 or 100) to which a direction points."""
+    return {**dict.fromkeys(_UP, 100.0), **dict.fromkeys(_SLIGHTLY_UP, 100.0), **dict.fromkeys(_DOWN, 0.0)}.get(
+        direction, 50.0
+    )
+
+
 def tally(rows: Sequence[Agreement]) -> tuple[Tally, ...]:
     """Return the cues by status, for each emotion and scope in the order in which they come."""
     keys = list(dict.fromkeys((row.emotion, row.scope) for row in rows))
@@ -289,4 +327,4 @@ def tally(rows: Sequence[Agreement]) -> tuple[Tally, ...]:
 def shared_cues(rows: Sequence[Agreement], emotion: str, other: str, scope: str) -> tuple[str, ...]:
     """Return the cues that agree with both emotions, which therefore do not speak for one against the other."""
     fits = [{r.cue for r in rows if (r.emotion, r.scope, r.status) == (e, scope, "agrees")} for e in (emotion, other)]
-    return tuple(c for c in (*OURS, *(q.name for q in CUES)) if c in fits[0] & fits[1])
+    return tuple(c for c in dict.fromkeys((*OURS, *(q.name for q in CUES))) if c in fits[0] & fits[1])

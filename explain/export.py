@@ -99,6 +99,7 @@ def cue_csv(explanation: Explanation) -> str:
                     "conflict",
                     "reference",
                     "note",
+                    "evidence",
                 ),
                 f"emotion_{i}_",
             )

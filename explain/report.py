@@ -16,8 +16,9 @@ from functools import cache
 from typing import Any
 
 from explain import figures
+from explain.attribution import method_label
 from explain.cues import CUES, CueValue
-from explain.expert import OURS, Agreement
+from explain.expert import OURS, Agreement, reference_words
 from explain.explanation import Explanation
 from explain.export import compared_emotions
 from ser_core.errors import ExplanationError
@@ -146,7 +147,7 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
     name = _cut(e.recording.name or "(no name)", _LONGEST_NAME)
     short = _cut(e.recording.name or "(no name)", _LONGEST_LABEL)
     target = _cut(e.target.name, 2 * _LONGEST_LABEL)
-    method = _words(e.attribution.method)
+    method = method_label(e.attribution.method)
     return {
         "title": f"SERscope report: {target}, {short}",
         "heading": f"What speaks for {target} in this clip, to this model",
@@ -423,7 +424,8 @@ def _expert(e: Explanation) -> dict[str, Any]:
         "agreements": parts,
         "agreement_words": "Experts speak of a whole delivery against a neutral voice, so the cues are set beside "
         "neutral speech of a reference group, never beside the rest of the clip. No cue is needed or enough for an "
-        "emotion; contested cues count neither way." + ("" if parts else " No cue was compared."),
+        "emotion; contested cues count neither way. "
+        + (reference_words(e.agreements, e.tracks.settings.sex) if parts else "No cue was compared."),
     }
 
 
@@ -437,7 +439,11 @@ def _agreement(a: Agreement, notes: _Notes) -> list[str]:
         _words(a.expected or "–"),
         f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
         (a.source or "–")
-        + notes.mark(a.conflict and f"Conflict: {a.conflict}", a.reference and f"Reference: {a.reference}"),
+        + notes.mark(
+            a.evidence and f"The expectation is {a.evidence}.",
+            a.conflict and f"Conflict: {a.conflict}",
+            a.reference and f"Reference: {a.reference}",
+        ),
     ]
 
 
@@ -461,7 +467,7 @@ def _method(e: Explanation, when: datetime) -> dict[str, Any]:
     return {
         "method": [
             ["model", a.model],
-            ["attribution method", _words(a.method)],
+            ["attribution method", method_label(a.method)],
             ["class explained", a.target.name],
             ["axes", _words(a.axes)],
             ["sign", "signed" if a.signed else "unsigned"],

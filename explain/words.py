@@ -2,20 +2,30 @@
 
 from typing import TYPE_CHECKING
 
-from explain.cues import cue
-from explain.expert import Agreement
+from explain.cues import ALL_REGIONS, CLIP, Contrast, cue
+from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
 
 _CLEAR = 0.05
+_MOST = 3
 
 
 def paragraph(explanation: "Explanation") -> str:
-    """Return what was answered, where its evidence lies, what is special there, and what experts would expect."""
-    return " ".join(part for part in (_answer(explanation), _place(explanation), _contrast(explanation)) if part) + (
-        " " + _experts(explanation)
+    """Return at most six sentences: answer, place, contrast, what experts expect of each emotion, and what it is not.
+
+    Contrast (against the rest of the clip) and agreement (against neutral speech of others) are never mixed in one
+    sentence. Every figure stands in the explanation.
+    """
+    parts = (
+        _answer(explanation),
+        _place(explanation),
+        _contrast(explanation),
+        *_experts(explanation),
+        "This describes how the model decided, not what the speaker felt.",
     )
+    return " ".join(part for part in parts if part)
 
 
 def _answer(explanation: "Explanation") -> str:
@@ -28,61 +38,110 @@ def _answer(explanation: "Explanation") -> str:
 
 def _place(explanation: "Explanation") -> str:
     regions, target = explanation.regions, explanation.target.name
+    speaks = "speaks" if explanation.attribution.signed else "matters"
+    if explanation.region_rule == "yours" and regions:
+        spans = _listed([_span(region.start_s, region.end_s) for region in regions[:_MOST]])
+        more = f" and {len(regions) - _MOST} more" if len(regions) > _MOST else ""
+        return f"The place was chosen by hand ({spans}{more}); it is not what the model points to."
     if explanation.attribution.axes == "features":
         names = explanation.attribution.feature_names or ()
-        ranked = sorted(zip(explanation.attribution.relevance, names, strict=True), reverse=True)[:3]
-        listed = ", ".join(name for value, name in ranked if value > 0)
-        return f"What speaks most for {target} are {listed}; this model has no time axis." if listed else ""
+        ranked = sorted(zip(explanation.attribution.relevance, names, strict=True), reverse=True)[:_MOST]
+        listed = [name for value, name in ranked if value > 0]
+        verb = "is" if len(listed) == 1 else "are"
+        return (
+            f"What {speaks} most for {target} {verb} {_listed(listed)}; this method says nothing about time."
+            if listed
+            else f"No feature {speaks} for {target}."
+        )
     if not regions:
         return f"No part of the clip stands out as evidence for {target}."
-    if explanation.region_rule == "yours":
-        return f"The region is the one you drew ({_span(regions[0].start_s, regions[0].end_s)})."
     first = regions[0]
     where = _span(first.start_s, first.end_s)
     if first.low_hz is not None and first.high_hz is not None:
         where += f", {first.low_hz:.0f} to {first.high_hz:.0f} Hz"
-    return (
-        f"What speaks for {target} lies mostly in {len(regions)} salient region{'s' if len(regions) > 1 else ''} with "
-        f"{_share(sum(region.share for region in regions))} of the positive relevance; the strongest is {where}."
-    )
+    many = f"{len(regions)} salient regions" if len(regions) > 1 else "one salient region"
+    share = _share(sum(region.share for region in regions))
+    strongest = f"; the strongest is {where}" if len(regions) > 1 else f" ({where})"
+    return f"Of the relevance that {speaks} for {target}, {share} lies in {many}{strongest}."
 
 
 def _contrast(explanation: "Explanation") -> str:
-    pooled = [c for c in explanation.cues.contrasts if c.scope == "all regions"]
-    if not pooled:
+    pooled = [c for c in explanation.cues.contrasts if c.scope == ALL_REGIONS]
+    if not pooled or not explanation.speech:
         return ""
-    clear = [c for c in pooled if c.p_corrected is not None and c.p_corrected < _CLEAR and c.difference is not None]
+    tested = [c for c in pooled if c.p_corrected is not None and c.difference is not None]
+    if not tested:
+        return "There is too little speech to tell whether the voice is different there."
+    clear = [c for c in tested if c.p_corrected is not None and c.p_corrected < _CLEAR and _one_way(c)]
     if not clear:
         return "No cue differs there from the rest of the speech by more than chance."
     clear.sort(key=lambda c: -abs(c.effect or 0.0))
     said = []
-    for row in clear[:3]:
+    for row in clear[:_MOST]:
         way = "higher" if (row.difference or 0) > 0 else "lower"
         said.append(f"{_name(row.cue)} is {way} by {abs(row.difference or 0):.3g} {row.unit}")
-    return f"There, against the rest of the speech and beyond chance, {_listed(said)}."
+    return f"There, against the rest of the speech in the clip and beyond chance, {_listed(said)}."
 
 
-def _experts(explanation: "Explanation") -> str:
-    p = explanation.prediction
-    rows = [row for row in explanation.agreements if row.scope == "clip"]
-    counts = []
-    for emotion in (p.top, p.runner_up):
-        own = [row for row in rows if row.emotion == emotion]
-        agree, against = _count(own, "agrees"), _count(own, "disagrees")
-        if agree + against == 0:
-            counts.append(f"no measurable cue of the whole clip can be held against an expectation for {emotion}")
-        else:
-            counts.append(f"{agree} of {agree + against} measurable cues move as experts expect of {emotion}")
-    contested = [row for row in rows if row.emotion == p.top and row.status == "contested"]
-    end = f" ({len(contested)} more contested among experts)" if contested else ""
+def _one_way(row: Contrast) -> bool:
+    """Whether means and single values differ in the same direction; else no one word says which."""
+    return row.effect is None or row.effect * (row.difference or 0.0) > 0
+
+
+def _experts(explanation: "Explanation") -> tuple[str, ...]:
+    """One sentence on the predicted class, one on the runner-up and what they share."""
+    if not explanation.speech:
+        return ("No speech was found, so the voice cannot be held against neutral speech.",)
+    top, other = explanation.prediction.top, explanation.prediction.runner_up
+    rows = {(row.emotion, row.cue): row for row in explanation.agreements if row.scope == CLIP}
+    counts = {t.emotion: t for t in tally([*rows.values()])}
+    said = [_fit(counts[e]) if e in counts else "" for e in (top, other)]
+    if not any(said):
+        return (f"Experts’ expectations cannot be held against this clip, neither for {top} nor for {other}.",)
+    nothing = "nothing measured can be held against an expectation"
     return (
-        f"Set against neutral speech, {counts[0]}{end}, and {counts[1]}. This describes how the model decided, not "
-        "what the speaker felt."
+        f"Set against neutral speech of others, for {top} {said[0] or nothing}{_told(rows, counts.get(top))}.",
+        f"For {other}, {said[1] or nothing}{_shared(list(rows.values()), top, other) if all(said) else ''}.",
     )
 
 
-def _count(rows: list[Agreement], status: str) -> int:
-    return sum(row.status == status for row in rows)
+def _fit(count: Tally) -> str:
+    tested = len(count.agrees) + len(count.disagrees)
+    contested = f" ({len(count.contested)} more contested among experts)" if count.contested else ""
+    if not tested:
+        return ""
+    return f"{len(count.agrees)} of {tested} cues of the clip move as experts expect{contested}"
+
+
+def _told(rows: dict[tuple[str, str], Agreement], count: Tally | None) -> str:
+    """The most telling cues: the agreeing ones farthest from the middle, the others farthest from what is expected."""
+    if count is None or not _fit(count):
+        return ""
+    found = [[rows[count.emotion, cue] for cue in cues] for cues in (count.agrees, count.disagrees)]
+    found[0].sort(key=lambda row: -abs((row.percentile or 0.0) - 50))
+    found[1].sort(key=lambda row: -abs((row.percentile or 0.0) - expected_percentile(row.expected or "")))
+    words = [_listed([_placed(row) for row in part[:_MOST]]) for part in found if part]
+    if all(found):
+        return f": most clearly {words[0]}, while {words[1]} {'does' if len(found[1]) == 1 else 'do'} not"
+    return f": most clearly {words[0]}" if found[0] else f": least {words[0]}" if found[1] else ""
+
+
+def _placed(row: Agreement) -> str:
+    return f"{_name(OURS.get(row.cue, row.cue))} (percentile {row.percentile:.0f})"
+
+
+def _shared(rows: list[Agreement], top: str, other: str) -> str:
+    both = shared_cues(rows, top, other, CLIP)
+    if not both:
+        return ""
+    own, others = (
+        {row.cue for row in rows if row.emotion == emotion and row.status == "agrees"} for emotion in (top, other)
+    )
+    if own == others:
+        return f"; the same cues fit both, so these cues do not separate {top} from {other}"
+    names = _listed([_name(OURS.get(cue, cue)) for cue in both])
+    fit, do = ("fits", "does") if len(both) == 1 else ("fit", "do")
+    return f"; {names} {fit} both and {do} not separate {top} from {other}"
 
 
 def _name(name: str) -> str:

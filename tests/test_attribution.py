@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from explain import attribution as module
-from explain.attribution import Target, attribute, methods_for, relevance_on_grid
+from explain.attribution import Target, attribute, method_label, methods_for, relevance_on_grid
 from ser_core.errors import ExplanationError
 from tests.planted import FunctionalsModel, PlantedModel, WaveformModel, burst_model, clip, recording
 
@@ -239,6 +239,12 @@ def test_rules_and_layers_decide_what_is_offered(linear_model):
         "deeplift",
         "occlusion",
     }
+
+
+def test_a_method_has_one_name_for_readers_everywhere(linear_model):
+    assert method_label("input_x_gradient") == "Input × Gradient"
+    assert {method_label(m.name) == m.label for m in methods_for(linear_model)} == {True}
+    assert method_label("somebody_elses") == "somebody elses"
 
 
 def test_every_offered_method_keeps_its_promise_about_axes(linear_model, noise):

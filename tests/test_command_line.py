@@ -39,7 +39,7 @@ def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
     assert explain_main([clip, "--model", "egemaps-logistic", *options]) == 0
     assert all((tmp_path / name).stat().st_size > 100 for name in names.values())
     out = capsys.readouterr().out
-    assert "Explained:" in out and "not what the speaker felt" in out
+    assert "by Integrated Gradients" in out and "not what the speaker felt" in out
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from explain.cues import CUES, CueSummary, CueValue
 from explain.expert import (
+    EVIDENCE,
     NOT_MEASURED,
     OURS,
     SALIENT,
@@ -13,6 +14,7 @@ from explain.expert import (
     agreements,
     expert_emotion,
     load_expectations,
+    reference_words,
     shared_cues,
     tally,
 )
@@ -132,7 +134,7 @@ def test_every_row_of_the_table_is_answered_with_its_source():
     assert {r.status for r in rows} <= set(STATUSES)
     for row in table:
         found = row_of(rows, row.cue, row.emotion)
-        assert found.source.startswith(row.source)
+        assert (found.source, found.evidence) == (row.source, EVIDENCE[row.evidence])
         assert found.conflict == row.conflict
         if row.contested and row.cue not in NOT_MEASURED:
             assert found.status == "contested"
@@ -142,11 +144,22 @@ def test_cues_that_fit_both_emotions_are_named():
     high = dict.fromkeys(("f0_mean", "f0_variability", "hf_energy", "speech_rate", "f1_mean", "f0_slope"), 40.0)
     rows = agreements(summary_of(high), ["anger", "joy"], "female", reference=NEUTRAL)
     shared = shared_cues(rows, "anger", "joy", "clip")
-    assert set(shared) == {"f0_mean", "f0_variability", "speech_rate", "f1_mean", "f0_contour"}
+    assert sorted(shared) == ["f0_contour", "f0_mean", "f0_variability", "f1_mean", "speech_rate"]
     anger, joy = tally(rows)
     assert (anger.emotion, joy.emotion) == ("anger", "joy")
     assert set(anger.agrees) == {*shared, "hf_energy"}
     assert joy.contested == ("hf_energy",)
+
+
+def test_an_unknown_sex_is_said_with_the_reference_and_what_to_do():
+    unknown, woman = (
+        reference_words(agreements(summary_of({}), ["anger"], sex, reference=NEUTRAL), sex)
+        for sex in ("unknown", "female")
+    )
+    assert "neutral speech of 9 adults of both sexes (99 clips; Made corpus)" in unknown
+    assert "set the speaker" in unknown
+    assert woman == "Reference: neutral speech of 9 women (99 clips; Made corpus)."
+    assert "children" in reference_words((), "child")
 
 
 def test_models_words_for_emotions_are_understood():

@@ -384,6 +384,13 @@ def test_what_could_not_be_measured_says_why_without_hovering():
     assert "<li>F0 above 250 Hz: F1 is drawn to the nearest harmonic</li>" in html
 
 
+def test_sources_say_in_words_how_they_are_known():
+    rows = tuple(dataclasses.replace(a, evidence="read in the source") for a in EXAMPLE.agreements)
+    known = dataclasses.replace(EXAMPLE, agreements=rows)
+    assert "Juslin&Laukka2003 T7/T11; Scherer2003 T2 (read in the source)" in tables.sources(known)
+    assert "(read in the source)" in tables.agreement(known.agreements, "anger")
+
+
 def luminance(colour: str) -> float:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in bytes_of(colour)]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))

@@ -72,7 +72,7 @@ def test_page_one_names_the_class_all_probabilities_and_the_limits_of_use():
 
 def test_method_parameters_versions_and_card_are_in_the_report():
     text, explanation = _text(_example()), example_explanation()
-    assert "integrated gradients" in text
+    assert "Integrated Gradients" in text
     assert "steps 16" in text
     assert "completeness error 3.1 %" in text
     assert "baseline silence floor" in text
@@ -128,6 +128,21 @@ def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
     assert "∅ not measurable [3] Juslin&Laukka2003" in text
     assert "Conflict: J&L T11: little; T7: high; Scherer2003: up" in text
     assert "Reference: neutral speech, CREMA-D, female" in text
+
+
+def test_an_unknown_sex_and_how_an_expectation_is_known_are_said():
+    explanation = example_explanation()
+    settings = replace(explanation.tracks.settings, sex="unknown")
+    told = replace(
+        explanation,
+        tracks=replace(explanation.tracks, settings=settings),
+        agreements=tuple(replace(a, evidence="read in the source") for a in explanation.agreements),
+    )
+    assert "sex is not set" not in report._expert(explanation)["agreement_words"]
+    words = report._expert(told)
+    assert "Reference: neutral speech, CREMA-D, female, 43 speakers" in words["agreement_words"]
+    assert "set the speaker" in words["agreement_words"]
+    assert "[1] The expectation is read in the source." in words["agreements"][0]["notes"]
 
 
 def test_a_contrastive_target_is_named_in_full():

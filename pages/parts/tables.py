@@ -5,7 +5,7 @@ from html import escape
 import streamlit as st
 
 from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, CueSummary, CueValue
-from explain.expert import Agreement
+from explain.expert import Agreement, reference_words
 from explain.explanation import Explanation
 from pages.parts.words import AGREEMENT_MARKS, hint, number, p_value, percent
 
@@ -57,6 +57,7 @@ def show_agreement(shown: Explanation) -> None:
     emotions = list(dict.fromkeys(a.emotion for a in shown.agreements))
     if not emotions:
         return
+    st.html(f'<div class="ss"><p>{escape(reference_words(shown.agreements, shown.tracks.settings.sex))}</p></div>')
     for emotion, tab in zip(emotions, st.tabs([_tab(shown, e) for e in emotions]), strict=True):
         rows = tuple(a for a in shown.agreements if a.emotion == emotion)
         tab.html(f'<div class="ss">{agreement(rows, emotion)}</div>')
@@ -146,7 +147,11 @@ def agreement(rows: tuple[Agreement, ...], emotion: str) -> str:
 
 def sources(explanation: Explanation) -> list[str]:
     """Return each source and neutral reference of the agreement once, in order."""
-    return list(dict.fromkeys(text for a in explanation.agreements for text in (a.source, a.reference) if text))
+    return list(dict.fromkeys(text for a in explanation.agreements for text in (_cited(a), a.reference) if text))
+
+
+def _cited(row: Agreement) -> str:
+    return f"{row.source} ({row.evidence})" if row.source and row.evidence else row.source
 
 
 class _Notes:
@@ -216,7 +221,7 @@ def _agreement(cue: str, places: list[Agreement | None]) -> str:
     return (
         f'<tr><th scope="row">{escape(cue_title(cue))}</th><td class="words wide">{expected}</td>'
         + "".join(f'<td class="words">{_verdict(place)}</td>' for place in places)
-        + f'<td class="words"><small>{hint(row.source, _short(row.source))}</small></td></tr>'
+        + f'<td class="words"><small>{hint(_cited(row), _short(row.source))}</small></td></tr>'
     )
 
 
