@@ -42,7 +42,7 @@ PLANS = {
             encoder="whisper-base",
             summary="The published encoder of Whisper base as it is; mean and deviation over time of every layer, and "
             "three small heads.",
-            place=1,
+            place=2,
             licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=HEADS_RECIPE,
         ),
@@ -53,7 +53,7 @@ PLANS = {
             encoder="whisper-tiny.en",
             summary="The published encoder of Whisper tiny.en as it is; mean and deviation over time of every layer, "
             "and three small heads.",
-            place=2,
+            place=1,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=HEADS_RECIPE,
         ),
