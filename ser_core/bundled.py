@@ -30,7 +30,7 @@ class Plan:
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
 
 HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
-TUNING_RECIPE = Recipe(epochs=8, rate=1e-3, encoder_rate=1e-4, layer_decay=0.8)
+TUNING_RECIPE = Recipe(epochs=8, rate=1e-4, encoder_rate=1e-4, layer_decay=0.8)
 
 PLANS = {
     plan.name: plan
