@@ -41,15 +41,18 @@ class ClipDrift:
 
     region_shifts_s: for each region of the clip, how far (≥ 0) the middle of its counterpart lies from its own in
         seconds; the counterpart is the region that overlaps it most, else the nearest.
-    top_region_iou: overlap (0 … 1) of the strongest region before and after; 0 where only one of the two has regions,
-        NaN where neither has.
-    map_correlation: Spearman's rank correlation of the two maps over the clip's own cells.
+    top_region_iou: overlap (0 … 1) of the clip's strongest region with its counterpart; NaN where there are no regions.
+    top_stays: whether that counterpart is the strongest region, too; of two that are about as strong, either may be.
+    map_correlation: Spearman's rank correlation of the two maps over the clip's own cells. Strided convolutions leave a
+        comb in a map that moves with the silence modulo the stride, so it is below 1 for a network without positions
+        where the silence is no multiple of its stride.
     probability_change: of the class that was predicted without the silence; with minus without.
     answer_changed: whether another class is predicted with the silence.
     """
 
     region_shifts_s: tuple[float, ...]
     top_region_iou: float
+    top_stays: bool
     map_correlation: float
     probability_change: float
     answer_changed: bool
@@ -57,7 +60,7 @@ class ClipDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """The drift of a model over clips: medians, and the share of answers that changed.
+    """The drift of a model over clips: medians, and the shares of top regions that stayed and answers that changed.
 
     region_shift_s and region_shift_p90_s are the median and the 90th percentile over all regions of all clips,
     probability_change the median of its size.
@@ -70,6 +73,7 @@ class Drift:
     region_shift_s: float
     region_shift_p90_s: float
     top_region_iou: float
+    top_stays: float
     map_correlation: float
     probability_change: float
     answers_changed: float
@@ -81,8 +85,9 @@ class Drift:
         return (
             f"Put {self.silence_s:g} s of silence in front: over {clips}, by {self.method.replace('_', ' ')}, regions "
             f"move by {1000 * self.region_shift_s:.0f} ms (median; 90 % of them by less than "
-            f"{1000 * self.region_shift_p90_s:.0f} ms), the strongest region overlaps itself by "
-            f"{100 * self.top_region_iou:.0f} %, the maps' rank correlation is {self.map_correlation:.2f}, the "
+            f"{1000 * self.region_shift_p90_s:.0f} ms), the strongest region is found again with an overlap of "
+            f"{100 * self.top_region_iou:.0f} % (median) and stays the strongest in {100 * self.top_stays:.0f} % of "
+            f"the clips, the maps' rank correlation is {self.map_correlation:.2f}, the "
             f"probability of the answer changes by {100 * self.probability_change:.1f} points (median), and "
             f"{100 * self.answers_changed:.0f} % of the answers change."
         )
@@ -95,7 +100,7 @@ def clip_drift(model: "SpeechModel", recording: "Recording", method: str, *, sil
         ExplanationError: the method does not fit the model, or gives it no time axis.
     """
     from explain.attribution import Target, attribute
-    from explain.regions import salient_regions
+    from explain.regions import iou, salient_regions
     from ser_core.audio import SAMPLE_RATE, from_samples
 
     lead = np.zeros(round(silence_s * SAMPLE_RATE), dtype=np.float32)
@@ -110,13 +115,22 @@ def clip_drift(model: "SpeechModel", recording: "Recording", method: str, *, sil
         dataclasses.replace(region, start_s=region.start_s - silence_s, end_s=region.end_s - silence_s)
         for region in salient_regions(after)
     )
+    top = counterpart(regions[0], moved) if regions else None
     return ClipDrift(
         region_shifts_s=region_shifts(regions, moved),
-        top_region_iou=top_overlap(regions, moved),
+        top_region_iou=iou(regions[0], top) if top else 0.0 if regions else float("nan"),
+        top_stays=top is not None and top.rank == 1,
         map_correlation=map_correlation(before, after, silence_s),
         probability_change=later_answer.probability(answer.top) - answer.probability(answer.top),
         answer_changed=later_answer.top != answer.top,
     )
+
+
+def counterpart(region: "Region", moved: "Sequence[Region]") -> "Region | None":
+    """Return the moved region that overlaps a region most, else the nearest in time; None where there are none."""
+    from explain.regions import iou
+
+    return max(moved, key=lambda other: (iou(region, other), -_distance_s(region, other)), default=None)
 
 
 def region_shifts(regions: "Sequence[Region]", moved: "Sequence[Region]") -> tuple[float, ...]:
@@ -124,26 +138,12 @@ def region_shifts(regions: "Sequence[Region]", moved: "Sequence[Region]") -> tup
 
     Empty where there are none on one side.
     """
-    from explain.regions import iou
-
-    def distance_s(region: "Region", other: "Region") -> float:
-        return abs(region.start_s + region.end_s - other.start_s - other.end_s) / 2
-
-    if not moved:
-        return ()
-    return tuple(
-        distance_s(region, max(moved, key=lambda other: (iou(region, other), -distance_s(region, other))))
-        for region in regions
-    )
+    found = [(region, counterpart(region, moved)) for region in regions]
+    return tuple(_distance_s(region, other) for region, other in found if other is not None)
 
 
-def top_overlap(regions: "Sequence[Region]", moved: "Sequence[Region]") -> float:
-    """Return the overlap (0 … 1) of the strongest regions; 0 where one side has none, NaN where both have none."""
-    from explain.regions import iou
-
-    if not regions and not moved:
-        return float("nan")
-    return iou(regions[0], moved[0]) if regions and moved else 0.0
+def _distance_s(region: "Region", other: "Region") -> float:
+    return abs(region.start_s + region.end_s - other.start_s - other.end_s) / 2
 
 
 def map_correlation(before: "Attribution", after: "Attribution", silence_s: float) -> float:
@@ -178,6 +178,7 @@ def summarise(model: str, method: str, measured: Sequence[ClipDrift], *, silence
         region_shift_s=_median(shifts),
         region_shift_p90_s=float(np.percentile(shifts, 90)) if shifts else float("nan"),
         top_region_iou=_median(clip.top_region_iou for clip in measured),
+        top_stays=sum(clip.top_stays for clip in measured) / len(measured),
         map_correlation=_median(clip.map_correlation for clip in measured),
         probability_change=_median(abs(clip.probability_change) for clip in measured),
         answers_changed=sum(clip.answer_changed for clip in measured) / len(measured),

@@ -16,16 +16,16 @@ from explain.attribution import Attribution, Target
 from explain.drift import (
     Drift,
     clip_drift,
+    counterpart,
     fold_clips,
     main,
     map_correlation,
     read_table,
     region_shifts,
     summarise,
-    top_overlap,
     write_table,
 )
-from explain.regions import Region
+from explain.regions import Region, iou
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.features import LogMel
 
@@ -62,7 +62,7 @@ def gate() -> Drift:
 def test_a_network_without_positions_does_not_drift(convolution):
     assert convolution.clips == 8
     assert convolution.region_shift_p90_s <= 0.01
-    assert convolution.top_region_iou > 0.9
+    assert convolution.top_region_iou > 0.9 and convolution.top_stays > 0.8
     assert convolution.map_correlation > 0.95
 
 
@@ -78,7 +78,7 @@ def test_the_silence_may_be_of_any_length():
     model = PlantedModel(Gate(), ("heard", "not"))
     none = clip_drift(model, bursts(1)[0], "input_x_gradient", silence_s=0.0)
     assert none.region_shifts_s and max(none.region_shifts_s) < 1e-9
-    assert none.top_region_iou == pytest.approx(1) and none.map_correlation == pytest.approx(1)
+    assert none.top_region_iou == pytest.approx(1) and none.top_stays and none.map_correlation == pytest.approx(1)
     assert none.probability_change == 0 and not none.answer_changed
 
 
@@ -88,20 +88,23 @@ def test_one_region_moves_by_what_it_was_moved(shift_s, start_s, length_s):
     other = dataclasses.replace(region, start_s=start_s + shift_s, end_s=start_s + length_s + shift_s)
     assert region_shifts([region], [other]) == pytest.approx((abs(shift_s),))
     shared_s = max(0.0, length_s - abs(shift_s))
-    assert top_overlap([region], [other]) == pytest.approx(shared_s / (2 * length_s - shared_s))
+    assert iou(region, other) == pytest.approx(shared_s / (2 * length_s - shared_s))
+    assert counterpart(region, [other]) is other
 
 
 def test_a_region_is_compared_with_its_own_counterpart_whatever_the_ranks():
     early, late = Region(1, 0.2, 0.4, None, None, 0.5), Region(2, 1.0, 1.4, None, None, 0.3)
     swapped = (dataclasses.replace(late, rank=1, start_s=1.1, end_s=1.5), dataclasses.replace(early, rank=2))
     assert region_shifts([early, late], swapped) == pytest.approx((0.0, 0.1))
-    assert top_overlap([early, late], swapped) == 0
+    assert [counterpart(region, swapped).rank for region in (early, late)] == [2, 1]
 
 
-def test_regions_on_one_side_only_overlap_by_nothing_and_on_neither_side_are_not_measured():
+def test_where_nothing_overlaps_the_nearest_region_counts_and_without_regions_nothing_is_measured():
     region = Region(1, 0.0, 1.0, None, None, 0.5)
-    assert region_shifts([region], []) == () and top_overlap([region], []) == 0 == top_overlap([], [region])
-    assert math.isnan(top_overlap([], []))
+    near, far = (dataclasses.replace(region, start_s=at_s, end_s=at_s + 1) for at_s in (2.0, 3.0))
+    assert counterpart(region, [far, near]) is near
+    assert region_shifts([region], []) == () == region_shifts([], [region])
+    assert counterpart(region, []) is None
 
 
 def test_a_map_is_compared_with_the_same_sound_not_the_same_column():
