@@ -420,7 +420,7 @@ def _expert(e: Explanation) -> dict[str, Any]:
             }
         )
     return {
-        "agreement_head": ["cue", "where", "value", "percentile", "observed", "expected", "verdict", "source"],
+        "agreement_head": ["cue", "where", "value", "percentile", "observed", "expected", "verdict", "source (notes)"],
         "agreements": parts,
         "agreement_words": "Experts speak of a whole delivery against a neutral voice, so the cues are set beside "
         "neutral speech of a reference group, never beside the rest of the clip. No cue is needed or enough for an "
@@ -438,12 +438,14 @@ def _agreement(a: Agreement, notes: _Notes) -> list[str]:
         a.observed or "–",
         _words(a.expected or "–"),
         f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
-        (a.source or "–")
-        + notes.mark(
+        # Sources are long: in the notes they have the width of the page.
+        notes.mark(
+            a.source and f"Source: {a.source}.",
             a.evidence and f"The expectation is {a.evidence}.",
             a.conflict and f"Conflict: {a.conflict}",
             a.reference and f"Reference: {a.reference}",
-        ),
+        ).strip()
+        or "–",
     ]
 
 
@@ -491,7 +493,7 @@ def _method(e: Explanation, when: datetime) -> dict[str, Any]:
 
 
 def _card(e: Explanation) -> dict[str, Any]:
-    c = e.card
+    c, notes = e.card, _Notes()
     return {
         "card": [
             ["name", f"{c.title} ({c.name})"],
@@ -505,18 +507,17 @@ def _card(e: Explanation) -> dict[str, Any]:
             ["intended use", c.intended_use or "not stated"],
             ["whole size on disk", number(c.size_mb, "MB")],
         ],
-        "card_figure_head": ["measure", "value", "95 % interval", "majority baseline", "chance", "on", "repeat with"],
+        "card_figure_head": ["measure", "value", "95 % interval", "majority baseline", "chance", "measured on"],
         "card_figures": [
             [
                 f.measure,
                 f"{f.value:.3f}",
                 f"{f.low:.3f} to {f.high:.3f}",
-                f"{f.baseline:.3f}",
-                f"{f.chance:.3f}",
-                f.split,
-                f.command,
+                *("–" if math.isnan(value) else f"{value:.3f}" for value in (f.baseline, f.chance)),
+                notes.mark(f"Measured on: {f.split}.", f"Repeat with: {f.command}").strip(),
             ]
             for f in c.figures
         ],
+        "card_notes": notes.lines(),
         "limits": list(c.limits) or ["The card states none."],
     }
