@@ -101,7 +101,7 @@ def test_table_without_rows_is_refused(tmp_path):
 
 def test_broken_audformat_database_is_refused(tmp_path):
     (tmp_path / "db.yaml").write_text("name: [", encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"audformat database in .* cannot be loaded"):
+    with pytest.raises(CorpusError, match=r"db\.yaml in .* is not plain YAML"):
         read_corpus(tmp_path)
 
 
@@ -121,3 +121,21 @@ def test_no_agreement_is_missing_not_an_emotion():
         "happiness",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("db.yaml", "name: x\nmeta: !!python/object/apply:os.mkdir ['RAN']\n", "not plain YAML"),
+        ("db.emotion.pkl", "cos\nmkdir\n(S'RAN'\ntR.", "pickled tables"),
+    ],
+)
+def test_a_database_that_would_run_code_is_refused_and_nothing_runs(tmp_path, monkeypatch, name, content, words):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "database"
+    folder.mkdir()
+    (folder / "db.yaml").write_text("name: x\n")
+    (folder / name).write_text(content)
+    with pytest.raises(CorpusError, match=words):
+        read_corpus(folder, "audformat")
+    assert not list(tmp_path.rglob("RAN"))

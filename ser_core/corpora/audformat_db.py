@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from ser_core.corpora.table import About, Corpus, Reader, Tree, finish, number
 from ser_core.errors import CorpusError
@@ -75,9 +76,25 @@ def _spoken(database: Any) -> dict[object, object]:
     return labels if isinstance(labels, dict) else {}
 
 
+def _refuse_code(folder: Path) -> None:
+    """Refuse what would run code when audformat opens it: pickled tables, and YAML that names Python objects."""
+    pickled = sorted(path.name for path in folder.glob("*.pkl"))
+    if pickled:
+        raise CorpusError(
+            f"The audformat database in {folder} holds pickled tables ({', '.join(pickled)}), which could run code "
+            "when opened; delete them if a CSV or Parquet file of the same name lies beside them."
+        )
+    try:
+        yaml.safe_load((folder / "db.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
+        reason = str(fault).splitlines()[0]
+        raise CorpusError(f"The header db.yaml in {folder} is not plain YAML ({reason}); write it anew.") from fault
+
+
 def _read(tree: Tree) -> Corpus:
     import audformat
 
+    _refuse_code(tree.folder)
     try:
         database = audformat.Database.load(str(tree.folder))
     except Exception as error:
