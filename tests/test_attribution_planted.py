@@ -15,7 +15,7 @@ CLIPS = 100
 
 @lru_cache
 def clips():
-    rng = np.random.default_rng(99)
+    rng = np.random.default_rng(2024)  # not the seed on which the region rule was chosen
     made = []
     for number in range(CLIPS):
         kind = ("low", "high")[number % 2]
