@@ -3,7 +3,7 @@
 =====================  ==============================================  =========================
 variable               meaning                                         default
 =====================  ==============================================  =========================
-SERSCOPE_CACHE         converted encoder weights, extracted features   ~/.cache/serscope
+SERSCOPE_CACHE         converted weights, features, fetched corpora    ~/.cache/serscope
 SERSCOPE_CORPORA       folders of speech corpora, separated like PATH  ../shared/corpora if there
 SERSCOPE_MODELS        further model folders, separated like PATH      none
 SERSCOPE_WEIGHTS       folder of pretrained encoders by name           none
