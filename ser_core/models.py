@@ -151,9 +151,13 @@ class SpeechModel(ABC):
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return the reference of the same shape as ``inputs`` that holds no evidence."""
 
-    def embed(self, inputs: Tensor) -> Tensor | None:
-        """Return what the classifier sees (batch, features), if the network has such a layer."""
-        return None
+    def answer(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits (batch, classes) and what the classifier sees, if the network has ``embed`` and ``classify``."""
+        embed, classify = (getattr(self.network, name, None) for name in ("embed", "classify"))
+        if embed is None or classify is None:
+            return self.network(inputs), None
+        embedding = embed(inputs)
+        return classify(embedding), embedding
 
     def pooling(self, inputs: Tensor) -> PoolingWeights | None:
         """Return the model's own weights over time for one clip, if it has any."""
@@ -168,8 +172,8 @@ class SpeechModel(ABC):
         familiarity = None
         with torch.inference_mode():
             inputs = self.inputs(torch.from_numpy(np.array(recording.samples))[None])
-            probabilities = self.network(inputs)[0].double().softmax(0).numpy()
-            embedding = self.embed(inputs) if self.neighbourhood is not None else None
+            logits, embedding = self.answer(inputs)
+        probabilities = logits[0].double().softmax(0).numpy()
         if self.neighbourhood is not None and embedding is not None:
             familiarity = self.neighbourhood.familiarity(embedding[0].double().numpy(), self.card.corpora[0])
         return Prediction(self.name, self.emotions, probabilities, familiarity)
@@ -180,8 +184,13 @@ class LogMelModel(SpeechModel):
 
     baseline_name = "silence floor of the clip's log-mel spectrogram"
 
-    def __init__(self, bands: int = 80) -> None:
+    def __init__(
+        self, card: Card, network: nn.Module, neighbourhood: Neighbourhood | None = None, *, bands: int = 80
+    ) -> None:
         super().__init__()
+        self.card = card
+        self.network = network.eval()
+        self.neighbourhood = neighbourhood
         self.log_mel = LogMel(bands)
         self.axes = InputAxes("log_mel", step_s=LogMel.step_s, bands_hz=tuple(mel_centres_hz(bands).tolist()))
 

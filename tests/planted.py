@@ -54,9 +54,7 @@ class PlantedModel(LogMelModel):
         relevance_rules: bool = False,
         name: str = "planted",
     ) -> None:
-        super().__init__()
-        self.card = card(name, emotions)
-        self.network = network.eval().requires_grad_(False)
+        super().__init__(card(name, emotions), network.requires_grad_(False))
         self.gradcam_layers = gradcam_layers
         self.relevance_rules = relevance_rules
 

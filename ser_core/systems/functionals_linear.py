@@ -26,13 +26,17 @@ class StandardisedLinear(nn.Module):
         self.deviation = nn.Parameter(torch.ones(features))
         self.classifier = nn.Linear(features, classes)
 
-    def standardise(self, values: Tensor) -> Tensor:
+    def embed(self, values: Tensor) -> Tensor:
         """Return z-scores of the training speech (batch, features)."""
         return ((values - self.mean) / self.deviation).clamp(-10, 10)
 
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return logits (batch, classes) of z-scores."""
+        return self.classifier(embedding)
+
     def forward(self, values: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
-        return self.classifier(self.standardise(values))
+        return self.classify(self.embed(values))
 
 
 class FunctionalsModel(SpeechModel):
@@ -47,10 +51,6 @@ class FunctionalsModel(SpeechModel):
         self.network = network.eval()
         self.axes = InputAxes("functionals", names=feature_names(card.encoder))
         self.neighbourhood = neighbourhood
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return z-scores of the training speech (batch, features)."""
-        return self.network.standardise(inputs)
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return the functionals (batch, features) of (batch, samples)."""
@@ -91,7 +91,7 @@ def logits(network: StandardisedLinear, values: list[np.ndarray]) -> np.ndarray:
 def embeddings(network: StandardisedLinear, values: list[np.ndarray]) -> np.ndarray:
     """Return z-scores of the training speech (clips, features)."""
     with torch.inference_mode():
-        return network.standardise(torch.from_numpy(_table(values))).numpy()
+        return network.embed(torch.from_numpy(_table(values))).numpy()
 
 
 def load(folder: Path, card: Card) -> FunctionalsModel:

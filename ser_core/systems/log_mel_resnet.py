@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card, LogMelModel
 from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
 
@@ -75,9 +75,13 @@ class LogMelResNet(nn.Module):
         real = torch.arange(maps.shape[-1], device=maps.device) < (-(-frames // 16))[:, None]
         return (maps.mean(2) * real[:, None]).sum(-1) / real.sum(-1, keepdim=True)
 
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return logits (batch, classes) of what ``embed`` gives."""
+        return self.classifier(self.dropout(embedding))
+
     def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return logits (batch, classes)."""
-        return self.classifier(self.dropout(self.embed(log_mel, frames)))
+        return self.classify(self.embed(log_mel, frames))
 
 
 class LogMelResNetModel(LogMelModel):
@@ -86,16 +90,6 @@ class LogMelResNetModel(LogMelModel):
     gradcam_layers = ("blocks.3.add", "blocks.2.add")
     relevance_rules = True
     network: LogMelResNet
-
-    def __init__(self, card: Card, network: LogMelResNet, neighbourhood: Neighbourhood | None = None) -> None:
-        super().__init__()
-        self.card = card
-        self.network = network.eval()
-        self.neighbourhood = neighbourhood
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return the pooled embedding (batch, features)."""
-        return self.network.embed(inputs)
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:

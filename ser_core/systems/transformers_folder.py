@@ -56,9 +56,7 @@ class WhisperClassifier(LogMelModel):
     _frames = 3000
 
     def __init__(self, card: Card, classifier: nn.Module, bands: int) -> None:
-        super().__init__(bands)
-        self.card = card
-        self.network = nn.Sequential(_PadFrames(self._frames), _Logits(classifier))
+        super().__init__(card, nn.Sequential(_PadFrames(self._frames), _Logits(classifier)), bands=bands)
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return (batch, bands, frames) of (batch, samples).

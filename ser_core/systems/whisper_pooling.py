@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.encoders import WhisperFrames
-from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
 from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
 
@@ -103,9 +103,13 @@ class WhisperPooling(nn.Module):
         pooled = self.pooling(*self.encoder(log_mel, frames))
         return (pooled - self.mean) / self.deviation
 
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return logits (batch, classes) of what ``embed`` gives."""
+        return self.classifier(self.dropout(embedding))
+
     def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return logits (batch, classes) of (batch, 80, frames)."""
-        return self.classifier(self.dropout(self.embed(log_mel, frames)))
+        return self.classify(self.embed(log_mel, frames))
 
     def standardise_on(self, log_mels: list[np.ndarray]) -> None:
         """Set the standardisation from the encoder's statistics of some clips, (80, frames) each."""
@@ -121,16 +125,6 @@ class WhisperPoolingModel(LogMelModel):
 
     gradcam_layers = ("encoder.encoder.conv2",)
     network: WhisperPooling
-
-    def __init__(self, card: Card, network: WhisperPooling, neighbourhood: Neighbourhood | None = None) -> None:
-        super().__init__()
-        self.card = card
-        self.network = network.eval()
-        self.neighbourhood = neighbourhood
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return the pooled embedding (batch, features)."""
-        return self.network.embed(inputs)
 
     def pooling(self, inputs: Tensor) -> PoolingWeights:
         """Return the pooling attention (mean over heads) at every 20 ms step."""

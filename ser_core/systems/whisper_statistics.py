@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ser_core.audio import read
 from ser_core.encoders import WhisperFrames
-from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.familiarity import load_neighbourhood
 from ser_core.features import LogMel
 from ser_core.models import Card, LogMelModel
 from ser_core.training import AfterEpoch, Recipe
@@ -49,10 +49,13 @@ class Heads(nn.Module):
         """Return z-scores of the training speech (batch, features)."""
         return ((statistics - self.mean) / self.deviation).clamp(-6.0, 6.0)
 
+    def classify(self, scores: Tensor) -> Tensor:
+        """Return logits (batch, classes) of z-scores."""
+        return torch.stack([head(scores) for head in self.heads]).mean(0)
+
     def forward(self, statistics: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
-        scores = self.standardise(statistics)
-        return torch.stack([head(scores) for head in self.heads]).mean(0)
+        return self.classify(self.standardise(statistics))
 
 
 class WhisperStatistics(nn.Module):
@@ -67,9 +70,13 @@ class WhisperStatistics(nn.Module):
         """Return standardised statistics (batch, features)."""
         return self.heads.standardise(statistics(self.encoder(log_mel)[0]))
 
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return logits (batch, classes) of what ``embed`` gives."""
+        return self.heads.classify(embedding)
+
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
-        return self.heads(statistics(self.encoder(log_mel)[0]))
+        return self.classify(self.embed(log_mel))
 
 
 class WhisperStatisticsModel(LogMelModel):
@@ -77,16 +84,6 @@ class WhisperStatisticsModel(LogMelModel):
 
     gradcam_layers = ("encoder.encoder.conv2",)
     network: WhisperStatistics
-
-    def __init__(self, card: Card, network: WhisperStatistics, neighbourhood: Neighbourhood | None = None) -> None:
-        super().__init__()
-        self.card = card
-        self.network = network.eval()
-        self.neighbourhood = neighbourhood
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return standardised statistics (batch, features)."""
-        return self.network.embed(inputs)
 
 
 def statistics(states: list[Tensor]) -> Tensor:
