@@ -152,7 +152,7 @@ class SpeechModel(ABC):
         """Return the reference of the same shape as ``inputs`` that holds no evidence."""
 
     def answer(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return logits (batch, classes) and what the classifier sees, if the network has ``embed`` and ``classify``."""
+        """Return logits (batch, classes), and what the classifier sees where the network has ``embed``."""
         embed, classify = (getattr(self.network, name, None) for name in ("embed", "classify"))
         if embed is None or classify is None:
             return self.network(inputs), None
