@@ -1,4 +1,4 @@
-"""Command line: ``python -m ser_core predict CLIP…``, ``models``, ``train``, ``results``.
+"""Command line: ``python -m ser_core predict CLIP…``, ``models``, ``train``, ``study``, ``folds``, ``results``.
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from ser_core.errors import SerscopeError
+from ser_core.errors import SerscopeError, SettingError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,26 +62,56 @@ def _train(options: argparse.Namespace) -> int:
 
     from ser_core.bundled import PLANS
     from ser_core.corpora import read_corpus
-    from ser_core.crossvalidation import FOLDS, assemble, run_fold, with_folds
+    from ser_core.crossvalidation import assemble, run_fold
+    from ser_core.tasks import TASKS, with_folds
 
     if options.threads:
         torch.set_num_threads(options.threads)
     plan = PLANS[options.model]
-    table = with_folds(read_corpus(options.corpus).table)
+    task = TASKS[plan.task]
+    table = with_folds(task, read_corpus(options.corpus, task.name).table)
     runs = options.runs / plan.name
-    for fold in range(FOLDS) if options.fold is None else options.fold:
+    for fold in range(task.folds) if options.fold is None else options.fold:
         run_fold(plan, table, fold, runs)
-    command = f"python -m ser_core train {plan.name} --corpus CREMA-D"
+    command = f"python -m ser_core train {plan.name} --corpus {task.title}"
     print(f"written: {assemble(plan, runs, command)}")
     return 0
 
 
+def _study(options: argparse.Namespace) -> int:
+    import torch
+
+    from ser_core.corpora import read_corpus
+    from ser_core.results import by_variant
+    from ser_core.studies import STUDIES, run_study
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.study not in STUDIES:
+        raise SettingError(f"There is no study '{options.study}'; there are {', '.join(sorted(STUDIES)) or 'none'}.")
+    study = STUDIES[options.study]
+    rows = run_study(study, read_corpus(options.corpus, study.task).table, options.runs, folds=options.fold)
+    print(by_variant(rows).to_string(index=False))
+    return 0
+
+
+def _folds(options: argparse.Namespace) -> int:
+    from ser_core.corpora import read_corpus
+    from ser_core.settings import ASSETS
+    from ser_core.tasks import TASKS, fold_table
+
+    path = ASSETS / "folds" / f"{options.task}.csv"
+    fold_table(TASKS[options.task], read_corpus(options.corpus, options.task).table).to_csv(path, index=False)
+    print(f"written: {path}")
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
-    from ser_core.crossvalidation import refresh_cards, results_table
+    from ser_core.results import models_markdown, refresh_cards
     from ser_core.settings import ROOT
 
     refresh_cards()
-    table = results_table()
+    table = models_markdown()
     print(table)
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- results -->\n")
@@ -104,14 +134,24 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     from ser_core.bundled import PLANS
+    from ser_core.tasks import TASKS
 
-    train = commands.add_parser("train", help="train a bundled model on lossless CREMA-D, fold by fold; resumes")
+    train = commands.add_parser("train", help="train a bundled model on its corpus, fold by fold; resumes")
     train.add_argument("model", choices=sorted(PLANS))
-    train.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
-    train.add_argument("--fold", type=int, action="append", choices=range(5), help="only these folds (default: all)")
-    train.add_argument("--runs", type=Path, default=Path("runs"), help="where runs and checkpoints are kept")
-    train.add_argument("--threads", type=int, help="CPU threads")
     train.set_defaults(run=_train)
+    study = commands.add_parser("study", help="run a system's variants and seeds over the folds; resumes")
+    study.add_argument("study", help="name of a study in ser_core.studies")
+    study.set_defaults(run=_study)
+    for command in (train, study):
+        command.add_argument("--corpus", type=Path, required=True, help="folder of the corpus (CREMA-D: lossless)")
+        command.add_argument("--fold", type=int, action="append", help="only these folds (default: all)")
+        command.add_argument("--runs", type=Path, default=Path("runs"), help="where runs and checkpoints are kept")
+        command.add_argument("--threads", type=int, help="CPU threads")
+
+    folds = commands.add_parser("folds", help="deal a corpus's speakers to folds and write the table of the repository")
+    folds.add_argument("task", choices=sorted(TASKS))
+    folds.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
+    folds.set_defaults(run=_folds)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

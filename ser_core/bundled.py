@@ -1,7 +1,9 @@
 """The plans of the models that are trained here: on which encoder, how, and what the card says in words."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from ser_core.tasks import TASKS
 from ser_core.training import Recipe
 
 CREMA_D_LIMITS = (
@@ -15,7 +17,24 @@ CREMA_D_LIMITS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """One model: its system, encoder, recipe and the words on its card."""
+    """One model: its system, encoder, recipe and the words on its card.
+
+    Attributes:
+        name: of the model's folder.
+        title: what the user sees.
+        system: module in ``ser_core.systems``.
+        encoder: what the module reads a clip with.
+        summary: a sentence or two for the card.
+        place: where it stands among the models that are offered; the smallest comes first.
+        licences: of encoder and training data.
+        recipe: the numbers of the training.
+        task: name in ``tasks.TASKS``: corpus, emotions and folds.
+        answer: "emotion", "distribution" or "dimensions", as on the card.
+        outputs: what the model answers with, where that is not the task's emotions.
+        options: further keyword arguments of the system's ``fit``.
+        limits: what the model must not be trusted with.
+        extra: further facts for the card, which the system's ``load`` may need.
+    """
 
     name: str
     title: str
@@ -25,12 +44,23 @@ class Plan:
     place: int
     licences: tuple[str, ...]
     recipe: Recipe = field(default_factory=Recipe)
+    task: str = "crema_d"
+    answer: str = "emotion"
+    outputs: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = CREMA_D_LIMITS
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model answers with, in the order of its outputs."""
+        return self.outputs or TASKS[self.task].emotions
 
 
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
 
 HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
-TUNING_RECIPE = Recipe(epochs=8, rate=1e-4, encoder_rate=1e-4, layer_decay=0.8)
+TUNING_RECIPE = Recipe(epochs=8, rate=1e-3, encoder_rate=1e-4, layer_decay=0.8)
 
 PLANS = {
     plan.name: plan
@@ -62,7 +92,8 @@ PLANS = {
             title="Whisper base, fine-tuned",
             system="whisper_pooling",
             encoder="whisper-base",
-            summary="The whole encoder of Whisper base, fine-tuned; attentive pooling of every layer on top.",
+            summary="The whole encoder of Whisper base, fine-tuned; a learned mix of its layers and attentive pooling "
+            "on top.",
             place=0,
             licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=TUNING_RECIPE,
@@ -72,7 +103,8 @@ PLANS = {
             title="Whisper tiny.en, fine-tuned",
             system="whisper_pooling",
             encoder="whisper-tiny.en",
-            summary="The whole encoder of Whisper tiny.en, fine-tuned; attentive pooling of every layer on top.",
+            summary="The whole encoder of Whisper tiny.en, fine-tuned; a learned mix of its layers and attentive pooling "
+            "on top.",
             place=0,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=TUNING_RECIPE,

@@ -9,6 +9,8 @@ from typing import Any
 from ser_core.errors import ModelError
 from ser_core.models import Card, Figure
 
+ANSWERS = ("emotion", "distribution", "dimensions")
+
 
 def read_card(folder: Path) -> Card:
     """Return the card of a model folder; its size is that of the whole model, an encoder kept elsewhere included.
@@ -25,7 +27,7 @@ def read_card(folder: Path) -> Card:
         raise ModelError(f"The card of model {folder.name} cannot be read ({fault}); mend card.json.") from None
     if not isinstance(raw, dict):
         raise ModelError(f"The card of model {folder.name} must be a JSON object.")
-    required = {field.name for field in dataclasses.fields(Card)} - {"extra"}
+    required = {field.name for field in dataclasses.fields(Card)} - {"extra", "answer"}
     missing = sorted(required - raw.keys() - {"name", "size_mb"})
     if missing:
         raise ModelError(f"The card of model {folder.name} lacks {', '.join(missing)}; add it to card.json.")
@@ -37,7 +39,12 @@ def read_card(folder: Path) -> Card:
     extra = raw.get("extra", {})
     size_mb = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6 + extra.get("encoder_mb", 0.0)
     kept = {key: raw[key] for key in required - {"name", "figures", "size_mb"} - tuples.keys()}
-    return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=extra, **tuples, **kept)
+    answer = raw.get("answer", "emotion")
+    if answer not in ANSWERS:
+        raise ModelError(
+            f"The card of model {folder.name} has the answer '{answer}'; it is one of {', '.join(ANSWERS)}."
+        )
+    return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=extra, answer=answer, **tuples, **kept)
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -1,51 +1,37 @@
-"""Trains a bundled model fold by fold, stores out-of-fold predictions, and writes the model folder with its card.
+"""Trains a model fold by fold, stores out-of-fold predictions, and writes the model folder with its card.
 
-A system is a module in ``ser_core.systems`` with ``prepare``, ``fit``, ``logits``, ``embeddings``, ``save``, ``load``.
+A system is a module in ``ser_core.systems`` with ``prepare``, ``fit``, ``logits``, ``embeddings``, ``save``, ``load``;
+what it learns is the emotion as one-hot rows unless it offers ``targets(table, labels)``.
 """
 
-import dataclasses
 import hashlib
 import importlib
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 from torch import nn
 
-from ser_core import metrics
-from ser_core.bundled import CREMA_D_LIMITS, Plan
+from ser_core.bundled import Plan
 from ser_core.calibration import fit_temperature
-from ser_core.cards import read_card, write_card
-from ser_core.errors import CorpusError, ModelError
+from ser_core.cards import write_card
+from ser_core.errors import ModelError
 from ser_core.familiarity import fit_neighbourhood
-from ser_core.models import Card, Figure
+from ser_core.models import Card
+from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
 from ser_core.splits import validation_speakers
+from ser_core.tasks import TASKS
 
-EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-FOLDS = 5
-
-
-def with_folds(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the CREMA-D table with the committed fold of each clip, in the order of the committed table.
-
-    Raises:
-        CorpusError: clips of the fold table are missing in the corpus.
-    """
-    folds = pd.read_csv(ASSETS / "folds" / "crema_d.csv", dtype=str)
-    clips = table.assign(clip=[Path(file).stem for file in table["file"]]).set_index("clip")
-    absent = [clip for clip in folds["clip"] if clip not in clips.index]
-    if absent:
-        raise CorpusError(f"{len(absent)} clips of the CREMA-D fold table are not in the corpus, first {absent[0]}.")
-    joined = clips.loc[folds["clip"]].reset_index()
-    return joined.assign(fold=folds["fold"].astype(int).to_numpy())
+VALIDATION_SPEAKERS = 8
 
 
 def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
     """Return every clip's input to the system, extracted once and kept in the cache folder."""
-    system = importlib.import_module(f"ser_core.systems.{plan.system}")
+    system = _system(plan)
     key = hashlib.sha256(json.dumps([plan.system, plan.encoder, files]).encode()).hexdigest()
     store = settings().cache_dir / "features" / f"{plan.system}-{key[:12]}.npz"
     if not store.exists():
@@ -63,48 +49,61 @@ def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
         return np.split(stored["values"], np.cumsum(stored["widths"])[:-1], axis=-1)
 
 
-def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path) -> None:
-    """Train without the fold's speakers; write its predictions, and the weights of the trained network.
+def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: bool = True) -> pd.DataFrame:
+    """Train without the fold's speakers; write its predictions, and what a model folder needs.
 
     Args:
         plan: the model.
-        table: of ``with_folds``.
+        table: of ``tasks.with_folds``.
         fold: the fold that is tested.
         folder: receives ``fold-<k>/``; a run that was stopped goes on from its last epoch.
+        ship: whether the weights are kept; a study needs the predictions only.
+
+    Returns:
+        The fold's predictions: clip, speaker, emotion, fold, and the columns that ``results`` names for the answer.
     """
-    system = importlib.import_module(f"ser_core.systems.{plan.system}")
+    system = _system(plan)
     out = folder / f"fold-{fold}"
     out.mkdir(parents=True, exist_ok=True)
     if (out / "predictions.parquet").exists():
-        return
+        return pd.read_parquet(out / "predictions.parquet")
     values = prepared(plan, table["file"].tolist())
-    classes = table["emotion"].map({emotion: i for i, emotion in enumerate(EMOTIONS)}).to_numpy()
-    held_back = set(validation_speakers(table.groupby("speaker")["fold"].first(), fold, 8))
+    held_back = set(validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS))
     testing = (table["fold"] == fold).to_numpy()
     validating = table["speaker"].isin(held_back).to_numpy()
     training = ~testing & ~validating
+    targets = _targets(plan, table)
 
     def pick(mask: np.ndarray) -> list[np.ndarray]:
         return [values[i] for i in np.flatnonzero(mask)]
 
     def after_epoch(network: nn.Module, epoch: int) -> dict[str, float]:
-        return {"validation_uar": _uar(classes[validating], system.logits(network, pick(validating)))}
+        rows = _rows(plan, table[validating], targets[validating], system.logits(network, pick(validating)))
+        return {f"validation_{name}": value for name, value in main_measure(plan, rows).items()}
 
-    targets = np.eye(len(EMOTIONS))[classes]
-    network = system.fit(pick(training), targets[training], plan.recipe, plan.encoder, out, after_epoch)
-    temperature = fit_temperature(system.logits(network, pick(validating)), classes[validating])
-    rows = table.loc[testing, ["clip", "speaker", "emotion", "fold"]].reset_index(drop=True)
-    probabilities = softmax(system.logits(network, pick(testing)) / temperature, axis=1)
-    rows[[f"p_{emotion}" for emotion in EMOTIONS]] = probabilities
-    system.save(network, temperature, out)
-    train_embeddings = system.embeddings(network, pick(training))
-    near = fit_neighbourhood(train_embeddings, classes[training], system.embeddings(network, pick(testing)))
-    near.save(out)
+    network = system.fit(pick(training), targets[training], plan.recipe, plan.encoder, out, after_epoch, **plan.options)
+    temperature = 1.0
+    if plan.answer == "emotion":
+        temperature = fit_temperature(system.logits(network, pick(validating)), targets[validating].argmax(1))
+    rows = _rows(plan, table[testing], targets[testing], system.logits(network, pick(testing)) / temperature)
+    if ship:
+        system.save(network, temperature, out)
+        seen = system.embeddings(network, pick(training))
+        codes = pd.factorize(table.loc[training, "emotion"])[0]
+        fit_neighbourhood(seen, codes, system.embeddings(network, pick(testing))).save(out)
     partial = out / "predictions.partial"
     rows.to_parquet(partial)
     partial.replace(out / "predictions.parquet")
     (out / "checkpoint.safetensors").unlink(missing_ok=True)
-    print(f"{plan.name} fold {fold}: UAR {_uar(classes[testing], probabilities):.3f}", flush=True)
+    print(f"{plan.name} fold {fold}: {main_measure(plan, rows)}", flush=True)
+    return rows
+
+
+def main_measure(plan: Plan, rows: pd.DataFrame) -> dict[str, float]:
+    """Return the point value of the measure by which a plan's kind of answer is judged first."""
+    found = figures(rows, plan.answer, plan.labels, replicates=1)
+    name = next(iter(found))
+    return {name: round(found[name].value, 4)}
 
 
 def assemble(plan: Plan, folder: Path, command: str) -> Path:
@@ -113,6 +112,7 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
     Raises:
         ModelError: fold 0 has not been run.
     """
+    task = TASKS[plan.task]
     done = sorted(folder.glob("fold-*/predictions.parquet"))
     if not (folder / "fold-0" / "predictions.parquet").exists():
         raise ModelError(f"{plan.name} has no finished fold 0 in {folder}; run '{command}' first.")
@@ -123,11 +123,12 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
         (target / file).write_bytes((folder / "fold-0" / file).read_bytes())
     results = ASSETS / "results"
     results.mkdir(exist_ok=True)
-    rows.to_parquet(results / f"{plan.name}.crema_d.parquet", index=False)
+    rows.to_parquet(results / f"{plan.name}.{task.name}.parquet", index=False)
+    actors = int(rows.loc[rows["fold"] == 0, "speaker"].nunique())
     split = (
-        f"CREMA-D, out of fold over {len(done)} of {FOLDS} actor-disjoint folds ({rows.speaker.nunique()} actors, "
-        f"{len(rows)} clips); the shipped weights are those of fold 0, whose {_actors(rows, 0)} test actors and 8 "
-        "validation actors they never saw"
+        f"{task.title}, out of fold over {len(done)} of {task.folds} speaker-disjoint folds "
+        f"({rows.speaker.nunique()} speakers, {len(rows)} clips); the shipped weights are those of fold 0, whose "
+        f"{actors} test speakers and its validation speakers they never saw"
     )
     write_card(
         target,
@@ -136,68 +137,47 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
             title=plan.title,
             system=plan.system,
             summary=plan.summary,
-            emotions=EMOTIONS,
+            emotions=plan.labels,
             encoder=plan.encoder,
-            corpora=("CREMA-D",),
+            corpora=(task.title,),
             licences=plan.licences,
             split=split,
-            figures=figures(rows, split, command),
+            figures=card_figures(rows, plan.answer, plan.labels, split, command),
             intended_use="Research and teaching about how speech emotion models decide. Not a diagnosis.",
-            limits=CREMA_D_LIMITS,
+            limits=plan.limits,
             size_mb=0.0,
-            extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)},
+            answer=plan.answer,
+            extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra,
         ),
     )
     return target
 
 
-def figures(rows: pd.DataFrame, split: str, command: str) -> tuple[Figure, ...]:
-    """Return the card's figures from stored predictions (columns speaker, emotion, p_<emotion>)."""
-    truth, speakers = rows["emotion"].tolist(), rows["speaker"].tolist()
-    probabilities = rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy()
-    answers = [EMOTIONS[i] for i in probabilities.argmax(1)]
-    measured = metrics.evaluate(truth, answers, speakers, EMOTIONS)
-    measured["ECE"] = metrics.calibration_error(truth, probabilities, speakers, EMOTIONS)
-    return tuple(
-        Figure(name, m.value, m.low, m.high, m.baseline, m.chance, split, command) for name, m in measured.items()
-    )
+def _system(plan: Plan) -> ModuleType:
+    return importlib.import_module(f"ser_core.systems.{plan.system}")
 
 
-def refresh_cards() -> None:
-    """Rebuild the figures of every bundled card from its stored out-of-fold predictions."""
-    for path in sorted((ASSETS / "results").glob("*.crema_d.parquet")):
-        folder = ASSETS / "models" / path.name.removesuffix(".crema_d.parquet")
-        card = read_card(folder)
-        command = next(iter(card.figures)).command
-        write_card(folder, dataclasses.replace(card, figures=figures(pd.read_parquet(path), card.split, command)))
+def _targets(plan: Plan, table: pd.DataFrame) -> np.ndarray:
+    """Return what is learned, (clips, labels)."""
+    own = getattr(_system(plan), "targets", None)
+    if own is not None:
+        wanted: np.ndarray = own(table, plan.labels)
+        return wanted
+    return (table["emotion"].to_numpy()[:, None] == np.array(plan.labels)).astype(np.float32)
 
 
-def results_table() -> str:
-    """Return the model table of the README as Markdown: value and 95 % interval by speaker."""
-    lines = [
-        "| model | folds done | UAR | accuracy | macro-F1 | ECE | majority baseline UAR / accuracy | size |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for folder in sorted((ASSETS / "models").iterdir()):
-        card = read_card(folder)
-        by = {figure.measure: figure for figure in card.figures}
-        cells = [f"{by[m].value:.3f} [{by[m].low:.3f}, {by[m].high:.3f}]" for m in ("UAR", "WA", "macro-F1", "ECE")]
-        base = f"{by['UAR'].baseline:.3f} / {by['WA'].baseline:.3f}"
-        done = f"{card.extra['folds']} of {FOLDS}"
-        lines.append(f"| {card.title} | {done} | {' | '.join(cells)} | {base} | {card.size_mb:.1f} MB |")
-    return "\n".join(lines)
-
-
-def _uar(classes: np.ndarray, scores: np.ndarray) -> float:
-    answers = [EMOTIONS[i] for i in scores.argmax(1)]
-    return float(metrics.uar(metrics.confusion([EMOTIONS[i] for i in classes], answers, EMOTIONS)))
+def _rows(plan: Plan, table: pd.DataFrame, targets: np.ndarray, logits: np.ndarray) -> pd.DataFrame:
+    rows = table[["clip", "speaker", "emotion", "fold"]].reset_index(drop=True)
+    if plan.answer == "dimensions":
+        rows[[f"d_{label}" for label in plan.labels]] = logits
+    else:
+        rows[[f"p_{label}" for label in plan.labels]] = softmax(logits, axis=1)
+    if plan.answer != "emotion":
+        rows[[f"t_{label}" for label in plan.labels]] = targets
+    return rows
 
 
 def _encoder_mb(plan: Plan) -> float:
     """Return the size of an encoder that is not among the model's own weights, in MB."""
-    outside = getattr(importlib.import_module(f"ser_core.systems.{plan.system}"), "encoder_mb", None)
+    outside = getattr(_system(plan), "encoder_mb", None)
     return float(outside(plan.encoder)) if outside else 0.0
-
-
-def _actors(rows: pd.DataFrame, fold: int) -> int:
-    return int(rows.loc[rows["fold"] == fold, "speaker"].nunique())

@@ -30,7 +30,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model is, what it was trained on, how well it does, and what it is not for."""
+    """What a model is, what it was trained on, how well it does, and what it is not for.
+
+    ``emotions`` names the outputs in their order. ``answer`` says what they mean: "emotion" (one class, probabilities),
+    "distribution" (how listeners would split) or "dimensions" (valence, arousal, dominance from −1 to 1).
+    """
 
     name: str
     title: str
@@ -46,6 +50,7 @@ class Card:
     limits: tuple[str, ...]
     size_mb: float
     extra: dict = field(default_factory=dict)
+    answer: str = "emotion"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""Whisper encoder, fine-tuned, attentive statistics pooling of every layer, one linear layer.
-
-Each layer of the encoder has its own attention over time (the scores come from a learned mix of all layers); weighted
-means and standard deviations of all layers, standardised, go to one linear classifier.
+"""Whisper encoder, fine-tuned; a learned mix of its layers, attentive statistics pooling, one linear layer.
 
 Layer mix: Peters et al. 2018 (ELMo), as used for speech by SUPERB (Yang et al. 2021). Pooling: Okabe, Koshinaka &
 Shinoda 2018, "Attentive statistics pooling".
@@ -37,33 +34,30 @@ class LayerMix(nn.Module):
 
 
 class AttentivePooling(nn.Module):
-    """Weighted mean and standard deviation over time of every layer, each with its own attention."""
+    """Weighted mean and standard deviation over time; each head attends for its own part of the hidden units."""
 
-    def __init__(self, hidden: int, states: int) -> None:
+    def __init__(self, hidden: int, heads: int = 4) -> None:
         super().__init__()
-        self.mix = LayerMix(states)
-        last = nn.Linear(128, states)
+        last = nn.Linear(128, heads)
         nn.init.zeros_(last.weight)  # attention starts uniform: plain mean and deviation
         nn.init.zeros_(last.bias)
         self.score = nn.Sequential(nn.Linear(hidden, 128), nn.Tanh(), last)
+        self.heads = heads
 
-    def weights(self, states: list[Tensor], real: Tensor | None) -> Tensor:
-        """Return the share of attention (batch, steps, states); it sums to 1 over the real steps."""
-        scores = self.score(self.mix(states)).float()
+    def weights(self, frames: Tensor, real: Tensor | None) -> Tensor:
+        """Return the share of attention (batch, steps, heads); it sums to 1 over the real steps."""
+        scores = self.score(frames).float()
         if real is not None:
             scores = scores.masked_fill(~real[..., None], float("-inf"))
         return scores.softmax(dim=1)
 
-    def forward(self, states: list[Tensor], real: Tensor | None) -> Tensor:
-        """Return (batch, states × 2 × hidden) of ``states`` tensors (batch, steps, hidden)."""
-        share = self.weights(states, real)
-        pooled = []
-        for place, state in enumerate(states):
-            weight, wide = share[..., place : place + 1], state.float()
-            mean = (weight * wide).sum(1)
-            variance = (weight * (wide - mean[:, None]) ** 2).sum(1)
-            pooled += [mean, (variance + 1e-6).sqrt()]
-        return torch.cat(pooled, dim=-1)
+    def forward(self, frames: Tensor, real: Tensor | None) -> Tensor:
+        """Return (batch, 2 × hidden) of frames (batch, steps, hidden)."""
+        share = self.weights(frames, real)[..., None]
+        parts = frames.float().unflatten(-1, (self.heads, -1))
+        mean = (share * parts).sum(1)
+        variance = (share * (parts - mean[:, None]) ** 2).sum(1)
+        return torch.cat([mean.flatten(1), (variance + 1e-6).sqrt().flatten(1)], dim=-1)
 
 
 class WhisperPooling(nn.Module):
@@ -75,14 +69,10 @@ class WhisperPooling(nn.Module):
         super().__init__()
         self.encoder = WhisperFrames(encoder, pretrained=pretrained)
         self.encoder_depth = self.encoder.states - 1
-        self.pooling = AttentivePooling(self.encoder.hidden_size, self.encoder.states)
-        features = 2 * self.encoder.states * self.encoder.hidden_size
-        self.mean: Tensor
-        self.deviation: Tensor
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("deviation", torch.ones(features))
+        self.mix = LayerMix(self.encoder.states)
+        self.pooling = AttentivePooling(self.encoder.hidden_size)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(features, classes)
+        self.classifier = nn.Linear(2 * self.encoder.hidden_size, classes)
         self.encoder.encoder.embed_positions.weight.requires_grad_(False)  # a fixed sinusoid
         for name, parameter in self.named_parameters():
             depth = self.encoder_layer_of(name)
@@ -99,9 +89,9 @@ class WhisperPooling(nn.Module):
         return self.encoder_depth if "layer_norm" in parts else 0
 
     def embed(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Return the standardised pooled statistics (batch, states × 2 × hidden)."""
-        pooled = self.pooling(*self.encoder(log_mel, frames))
-        return (pooled - self.mean) / self.deviation
+        """Return the pooled statistics (batch, 2 × hidden)."""
+        states, real = self.encoder(log_mel, frames)
+        return self.pooling(self.mix(states), real)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return logits (batch, classes) of what ``embed`` gives."""
@@ -110,14 +100,6 @@ class WhisperPooling(nn.Module):
     def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return logits (batch, classes) of (batch, 80, frames)."""
         return self.classify(self.embed(log_mel, frames))
-
-    def standardise_on(self, log_mels: list[np.ndarray]) -> None:
-        """Set the standardisation from the encoder's statistics of some clips, (80, frames) each."""
-        self.mean.zero_()
-        self.deviation.fill_(1.0)
-        pooled = over_clips(self.eval().embed, log_mels)
-        self.mean.copy_(torch.from_numpy(pooled.mean(0)))
-        self.deviation.copy_(torch.from_numpy(pooled.std(0) + 1e-4))
 
 
 class WhisperPoolingModel(LogMelModel):
@@ -130,9 +112,9 @@ class WhisperPoolingModel(LogMelModel):
         """Return the pooling attention (mean over heads) at every 20 ms step."""
         with torch.inference_mode():
             states, real = self.network.encoder(inputs)
-            share = self.network.pooling.weights(states, real)[0].mean(-1)
+            share = self.network.pooling.weights(self.network.mix(states), real)[0].mean(-1)
         times = np.arange(len(share)) * self.network.encoder.step_s
-        return PoolingWeights(times, share.numpy(), "attention of the pooling, mean over the encoder's layers")
+        return PoolingWeights(times, share.numpy(), "attention of the pooling, mean over its heads")
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:
@@ -145,8 +127,6 @@ def fit(
 ) -> WhisperPooling:
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
     network = WhisperPooling(encoder, targets.shape[1], frozen_layers=recipe.frozen_layers)
-    if not (folder / "checkpoint.safetensors").exists():
-        network.standardise_on(values[:: max(1, len(values) // 500)])
     return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
 
 
@@ -174,10 +154,7 @@ def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
     state = {name: value.clone() for name, value in network.state_dict().items() if "embed_positions" not in name}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
-    half = {
-        name: (value if name in ("mean", "deviation") else value.half()).contiguous() for name, value in state.items()
-    }
-    save_file(half, folder / "weights.safetensors")
+    save_file({k: v.half().contiguous() for k, v in state.items()}, folder / "weights.safetensors")
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

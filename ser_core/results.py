@@ -1,0 +1,194 @@
+"""Figures from stored predictions: one row a clip, in ``assets/results/<what>.<task>.parquet``.
+
+Columns: clip, speaker, emotion, fold; for a study also variant and seed. By kind of answer:
+
+- "emotion": probabilities ``p_<emotion>``;
+- "distribution": predicted shares ``p_<emotion>`` and those of the listeners ``t_<emotion>``;
+- "dimensions": predicted values ``d_<dimension>`` and rated ones ``t_<dimension>``, from −1 to 1.
+
+Every figure has a 95 % interval over speakers; with several seeds the seeds' answers to a clip belong to its speaker.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ser_core import metrics
+from ser_core.cards import read_card, write_card
+from ser_core.errors import CorpusError
+from ser_core.metrics import Interval
+from ser_core.models import Card, Figure
+from ser_core.settings import ASSETS
+
+RESULTS = ASSETS / "results"
+
+
+def kind_of(rows: pd.DataFrame) -> str:
+    """Return the kind of answer that a table of predictions holds."""
+    if any(str(column).startswith("d_") for column in rows):
+        return "dimensions"
+    return "distribution" if any(str(column).startswith("t_") for column in rows) else "emotion"
+
+
+def labels_of(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of a table's outputs, in the order of its columns."""
+    start = "d_" if kind_of(rows) == "dimensions" else "p_"
+    return tuple(str(column)[2:] for column in rows if str(column).startswith(start))
+
+
+def figures(rows: pd.DataFrame, answer: str, labels: Sequence[str], *, replicates: int = 10_000) -> dict[str, Interval]:
+    """Return every figure of a table of predictions, the one to judge by first.
+
+    Args:
+        rows: see above.
+        answer: kind of answer.
+        labels: outputs in their order.
+        replicates: of the bootstrap over speakers.
+    """
+    speakers = rows["speaker"].tolist()
+    if answer == "dimensions":
+        return {
+            f"CCC {label}": metrics.concordance(
+                rows[f"t_{label}"].to_numpy(), rows[f"d_{label}"].to_numpy(), speakers, replicates=replicates
+            )
+            for label in labels
+        }
+    given = rows[[f"p_{label}" for label in labels]].to_numpy(dtype=float)
+    if answer == "distribution":
+        from ser_core.distributions import evaluate_distributions
+
+        wanted = rows[[f"t_{label}" for label in labels]].to_numpy(dtype=float)
+        found: dict[str, Interval] = evaluate_distributions(wanted, given, speakers, replicates=replicates)
+        return found
+    truth = rows["emotion"].tolist()
+    answers = [labels[i] for i in given.argmax(1)]
+    measured = metrics.evaluate(truth, answers, speakers, labels, replicates=replicates)
+    measured["ECE"] = metrics.calibration_error(truth, given, speakers, labels, replicates=replicates)
+    return measured
+
+
+def card_figures(
+    rows: pd.DataFrame, answer: str, labels: Sequence[str], split: str, command: str
+) -> tuple[Figure, ...]:
+    """Return a card's figures from stored predictions."""
+    return tuple(
+        Figure(name, m.value, m.low, m.high, m.baseline, m.chance, split, command)
+        for name, m in figures(rows, answer, labels).items()
+    )
+
+
+def refresh_cards() -> None:
+    """Rebuild the figures of every bundled card from its stored out-of-fold predictions."""
+    for card in bundled_cards():
+        stored = sorted(RESULTS.glob(f"{card.name}.*.parquet"))
+        if stored and card.figures:
+            rows, command = pd.read_parquet(stored[0]), card.figures[0].command
+            fresh = card_figures(rows, card.answer, card.emotions, card.split, command)
+            folder = ASSETS / "models" / card.name
+            write_card(folder, Card(**(vars(card) | {"figures": fresh})))
+
+
+def bundled_cards() -> tuple[Card, ...]:
+    """Return the cards of the bundled models, by name."""
+    return tuple(read_card(path.parent) for path in sorted((ASSETS / "models").glob("*/card.json")))
+
+
+def read_study(name: str) -> pd.DataFrame:
+    """Return the stored predictions of a study or model, such as "mll.ravdess".
+
+    Raises:
+        CorpusError: there is no such table.
+    """
+    path = RESULTS / f"{name}.parquet"
+    if not path.exists():
+        at_hand = ", ".join(sorted(file.stem for file in RESULTS.glob("*.parquet")))
+        raise CorpusError(f"There are no stored results '{name}'; at hand are {at_hand or 'none'}.")
+    return pd.read_parquet(path)
+
+
+def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return each variant's figures: variant, seeds, clips, speakers, measure, value, low, high, baseline, chance.
+
+    Variants keep the order of the rows; their first is the plain one. ``change``, ``change_low`` and ``change_high``
+    are the difference from it, with the interval of the difference over the speakers that both answered for; classes
+    only, since the measures of the other kinds are not sums over speakers' clips.
+    """
+    answer, labels = kind_of(rows), labels_of(rows)
+    found = []
+    names = list(dict.fromkeys(rows["variant"]))
+    for name in names:
+        part = rows[rows["variant"] == name]
+        for measure, m in figures(part, answer, labels, replicates=replicates).items():
+            change = Interval(float("nan"), float("nan"), float("nan"))
+            if name != names[0] and measure in CHANGES and answer == "emotion":
+                change = paired_change(rows[rows["variant"] == names[0]], part, measure, replicates=replicates)
+            found.append(
+                {
+                    "variant": name,
+                    "seeds": part["seed"].nunique(),
+                    "clips": part["clip"].nunique(),
+                    "speakers": part["speaker"].nunique(),
+                    "measure": measure,
+                    **{field: getattr(m, field) for field in ("value", "low", "high", "baseline", "chance")},
+                    "change": change.value,
+                    "change_low": change.low,
+                    "change_high": change.high,
+                }
+            )
+    return pd.DataFrame(found)
+
+
+CHANGES = {"UAR": metrics.uar, "WA": metrics.weighted_accuracy, "macro-F1": metrics.macro_f1}
+"""Measures of a confusion matrix whose change between two tables has an interval."""
+
+
+def paired_change(
+    before: pd.DataFrame, after: pd.DataFrame, measure: str = "UAR", *, replicates: int = 10_000, seed: int = 0
+) -> Interval:
+    """Return after − before of a measure of ``CHANGES``, with its interval over the same resampled speakers.
+
+    Args:
+        before: predictions "emotion" of one variant, any number of seeds.
+        after: of the other, over the same speakers.
+        measure: "UAR", "WA" or "macro-F1".
+        replicates: of the bootstrap.
+        seed: of its draws.
+
+    Raises:
+        CorpusError: the two tables are not of the same speakers.
+    """
+    labels = labels_of(before)
+    if set(before["speaker"]) != set(after["speaker"]):
+        raise CorpusError("A change is measured on the same speakers; the two tables differ in theirs.")
+    tensors = np.stack([_tensors(rows, labels) for rows in (before, after)], axis=1)
+    statistic = CHANGES[measure]
+
+    def change(sums: np.ndarray) -> np.ndarray:
+        return statistic(sums[..., 1, :, :]) - statistic(sums[..., 0, :, :])
+
+    low, high = metrics.speaker_bootstrap(tensors, change, replicates=replicates, seed=seed)
+    return Interval(float(change(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
+
+
+def _tensors(rows: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    given = rows[[f"p_{label}" for label in labels]].to_numpy()
+    answers = [labels[i] for i in given.argmax(1)]
+    return metrics.speaker_confusions(rows["emotion"].tolist(), answers, rows["speaker"].tolist(), labels)
+
+
+def models_markdown() -> str:
+    """Return the table of bundled emotion models as Markdown: value and 95 % interval by speaker."""
+    lines = [
+        "| model | corpus, folds done | UAR | accuracy | macro-F1 | ECE | majority baseline UAR / accuracy | size |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for card in sorted(bundled_cards(), key=lambda c: (c.corpora, c.extra.get("place", 50))):
+        if card.answer != "emotion":
+            continue
+        by = {figure.measure: figure for figure in card.figures}
+        cells = [f"{by[m].value:.3f} [{by[m].low:.3f}, {by[m].high:.3f}]" for m in ("UAR", "WA", "macro-F1", "ECE")]
+        base = f"{by['UAR'].baseline:.3f} / {by['WA'].baseline:.3f}"
+        done = f"{', '.join(card.corpora)}, {card.extra['folds']}"
+        lines.append(f"| {card.title} | {done} | {' | '.join(cells)} | {base} | {card.size_mb:.1f} MB |")
+    return "\n".join(lines)

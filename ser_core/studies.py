@@ -1,0 +1,61 @@
+"""Studies: the same folds run with several variants and seeds, so that a part's worth can be told from luck."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from ser_core.bundled import Plan
+from ser_core.crossvalidation import run_fold
+from ser_core.errors import CorpusError
+from ser_core.settings import ASSETS
+from ser_core.tasks import TASKS, with_folds
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants of a system on the folds of one task.
+
+    name: of the stored table. title and question: for the reader. variants: name → plan, the plain one first, against
+    which the others are set. seeds: each replaces the seed of a plan's recipe.
+    """
+
+    name: str
+    title: str
+    question: str
+    task: str
+    variants: dict[str, Plan]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: list[int] | None = None) -> pd.DataFrame:
+    """Run what is not done yet of every variant × seed × fold; return and store all predictions.
+
+    Args:
+        study: what to run.
+        corpus_table: of the study's corpus.
+        runs: folder for runs and checkpoints; finished folds are read from it.
+        folds: only these.
+
+    Returns:
+        One row per clip × variant × seed: variant, seed, and the columns of ``crossvalidation.run_fold``; also written
+        to ``assets/results/<study>.<task>.parquet``.
+    """
+    task = TASKS[study.task]
+    table = with_folds(task, corpus_table)
+    parts = []
+    for seed in study.seeds:
+        for variant, plan in study.variants.items():
+            if plan.task != study.task:
+                raise CorpusError(f"Variant {variant} of {study.name} is planned for another corpus, {plan.task}.")
+            seeded = replace(plan, recipe=replace(plan.recipe, seed=seed))
+            for fold in range(task.folds) if folds is None else folds:
+                rows = run_fold(seeded, table, fold, runs / study.name / variant / f"seed-{seed}", ship=False)
+                parts.append(rows.assign(variant=variant, seed=seed))
+    found = pd.concat(parts, ignore_index=True)
+    found.to_parquet(ASSETS / "results" / f"{study.name}.{task.name}.parquet", index=False)
+    return found
+
+
+STUDIES: dict[str, Study] = {study.name: study for study in ()}
+"""Every study that can be run, by name."""

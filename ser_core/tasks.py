@@ -1,0 +1,78 @@
+"""What the systems are trained and tested on: a corpus, its classes, and committed speaker-disjoint folds."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ser_core.errors import CorpusError
+from ser_core.settings import ASSETS
+from ser_core.splits import speaker_folds, speaker_table
+
+
+@dataclass(frozen=True)
+class Task:
+    """A corpus with its classes and folds.
+
+    name is that of the corpus's reader and of the committed table ``assets/folds/<name>.csv`` (clip, speaker, fold).
+    balance: what is spread evenly over the folds, columns of the speaker table or "emotion", a speaker's commonest.
+    """
+
+    name: str
+    title: str
+    emotions: tuple[str, ...]
+    folds: int
+    balance: tuple[str, ...] = ("sex",)
+
+
+CREMA_D = Task("crema_d", "CREMA-D", ("anger", "disgust", "fear", "happiness", "neutral", "sadness"), 5)
+
+TASKS = {
+    task.name: task
+    for task in (
+        CREMA_D,
+        Task(
+            "ravdess",
+            "RAVDESS",
+            ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+            6,
+        ),
+        Task("emodb", "EMO-DB", ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"), 5),
+        Task("urdu", "URDU-Dataset", ("anger", "happiness", "neutral", "sadness"), 5, ("emotion",)),
+        Task("emotale", "EmoTale", ("anger", "boredom", "happiness", "neutral", "sadness"), 5, ("sex",)),
+    )
+}
+
+
+def fold_table(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    """Return clip, speaker and fold of every clip of a corpus table, speakers dealt to folds; what gets committed."""
+    clips = _clips(task, table)
+    speakers = speaker_table(clips).assign(emotion=clips.groupby("speaker")["emotion"].agg(lambda e: e.mode().iloc[0]))
+    fold_of = speaker_folds(speakers, task.folds, balance=task.balance)
+    return pd.DataFrame(
+        {"clip": clips["clip"], "speaker": clips["speaker_id"], "fold": clips["speaker"].map(fold_of)}
+    ).sort_values("clip", ignore_index=True)
+
+
+def with_folds(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a corpus table with ``clip`` and the committed ``fold`` of each clip, in the committed table's order.
+
+    Raises:
+        CorpusError: there is no fold table for the task, or clips of it are missing in the corpus.
+    """
+    path = ASSETS / "folds" / f"{task.name}.csv"
+    if not path.exists():
+        raise CorpusError(f"There is no fold table for {task.title}; write it with 'python -m ser_core folds'.")
+    folds = pd.read_csv(path, dtype=str)
+    clips = _clips(task, table).set_index("clip")
+    absent = [clip for clip in folds["clip"] if clip not in clips.index]
+    if absent:
+        raise CorpusError(
+            f"{len(absent)} clips of the {task.title} fold table are not in the corpus, first {absent[0]}."
+        )
+    joined = clips.loc[folds["clip"]].reset_index()
+    return joined.assign(fold=folds["fold"].astype(int).to_numpy())
+
+
+def _clips(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    known = table[table["emotion"].isin(task.emotions)]
+    return known.assign(clip=known["name"])
