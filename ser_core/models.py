@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.audio import Recording
+from ser_core.errors import ModelError
 from ser_core.familiarity import Familiarity, Neighbourhood
 from ser_core.features import LogMel, mel_centres_hz
 
@@ -71,37 +72,63 @@ class InputAxes:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Calibrated probabilities (classes,) over the model's emotions."""
+    """A model's answer for one clip, of a kind that ``answer`` names as on the card.
+
+    probabilities (outputs,) are calibrated for "emotion" and shares of listeners for a "distribution"; they are empty
+    for "dimensions", whose ``values`` (outputs,) lie in −1 … 1. constant is the model's (``SpeechModel.constant``).
+    """
 
     model: str
     emotions: tuple[str, ...]
     probabilities: np.ndarray
     familiarity: Familiarity | None = None
+    answer: str = "emotion"
+    constant: tuple[float, ...] = ()
+    values: np.ndarray | None = None
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Emotions from the most to the least probable."""
-        return tuple(self.emotions[i] for i in np.argsort(-self.probabilities, kind="stable"))
+        """Emotions from the most to the least probable; dimensions from the farthest to the nearest to 0."""
+        ranked = self.probabilities if self.values is None else np.abs(self.values)
+        return tuple(self.emotions[i] for i in np.argsort(-ranked, kind="stable"))
 
     @property
     def top(self) -> str:
-        """The most probable emotion."""
+        """The first of ``order``."""
         return self.order[0]
 
     @property
     def runner_up(self) -> str:
-        """The second most probable emotion."""
+        """The second of ``order``."""
         return self.order[1]
 
     @property
     def entropy_bits(self) -> float:
-        """Shannon entropy in bits; at most log2(classes)."""
+        """Shannon entropy in bits; at most log2(classes); NaN for dimensions."""
+        if self.values is not None:
+            return float("nan")
         p = self.probabilities[self.probabilities > 0]
         return float(-(p * np.log2(p)).sum())
 
     def probability(self, emotion: str) -> float:
-        """Return the probability of one emotion."""
+        """Return the probability of one emotion, or the share of listeners who would choose it.
+
+        Raises:
+            ModelError: the model answers with dimensions, which have no probability.
+        """
+        if self.values is not None:
+            raise ModelError(f"{self.model} answers with values of {', '.join(self.emotions)}, not with probabilities.")
         return float(self.probabilities[self.emotions.index(emotion)])
+
+    def value(self, dimension: str) -> float:
+        """Return the value (−1 … 1) of one dimension.
+
+        Raises:
+            ModelError: the model does not answer with dimensions.
+        """
+        if self.values is None:
+            raise ModelError(f"{self.model} answers with probabilities, not with values of dimensions.")
+        return float(self.values[self.emotions.index(dimension)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,15 +143,16 @@ class PoolingWeights:
 class SpeechModel(ABC):
     """A model that can be asked and explained.
 
-    ``network`` maps ``inputs`` to calibrated logits (batch, classes). It is in evaluation mode and its parameters
-    need no gradient. Forward hooks on a network that threads share give another user's data, so whoever uses hooks
-    holds ``lock``.
+    ``network`` maps ``inputs`` to calibrated logits (batch, classes), or to values (batch, dimensions). It is in
+    evaluation mode and its parameters need no gradient. Forward hooks on a network that threads share give another
+    user's data, so whoever uses hooks holds ``lock``.
 
     Attributes:
         gradcam_layers: dotted names of convolutions in ``network`` whose output keeps time (and bands); last is used.
         relevance_rules: whether every module of ``network`` has a rule in Captum's LRP and DeepLIFT.
         baseline_name: what ``baseline`` holds, in words.
         neighbourhood: where the training data lie, if the model folder says.
+        constant: mean of the training targets (outputs,): the best answer without listening. Empty for classes.
     """
 
     card: Card
@@ -134,6 +162,7 @@ class SpeechModel(ABC):
     relevance_rules: bool = False
     baseline_name: str = "silence floor"
     neighbourhood: Neighbourhood | None = None
+    constant: tuple[float, ...] = ()
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -173,15 +202,23 @@ class SpeechModel(ABC):
         return self.network(self.inputs(samples))
 
     def predict(self, recording: Recording) -> Prediction:
-        """Return calibrated probabilities for one recording, and how familiar it is."""
+        """Return the answer for one recording, and how familiar it is."""
         familiarity = None
         with torch.inference_mode():
             inputs = self.inputs(torch.from_numpy(np.array(recording.samples))[None])
             logits, embedding = self.answer(inputs)
-        probabilities = logits[0].double().softmax(0).numpy()
         if self.neighbourhood is not None and embedding is not None:
             familiarity = self.neighbourhood.familiarity(embedding[0].double().numpy(), self.card.corpora[0])
-        return Prediction(self.name, self.emotions, probabilities, familiarity)
+        return self.reading(logits[0].double().numpy(), familiarity)
+
+    def reading(self, outputs: np.ndarray, familiarity: Familiarity | None = None) -> Prediction:
+        """Return the answer that the network's outputs (outputs,) for a clip mean."""
+        kind = self.card.answer
+        if kind == "dimensions":
+            values = np.clip(outputs, -1.0, 1.0)
+            return Prediction(self.name, self.emotions, np.zeros(0), familiarity, kind, self.constant, values)
+        shares = np.exp(outputs - outputs.max())
+        return Prediction(self.name, self.emotions, shares / shares.sum(), familiarity, kind, self.constant)
 
 
 class LogMelModel(SpeechModel):
