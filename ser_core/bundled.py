@@ -103,8 +103,8 @@ PLANS = {
             title="Whisper tiny.en, fine-tuned",
             system="whisper_pooling",
             encoder="whisper-tiny.en",
-            summary="The whole encoder of Whisper tiny.en, fine-tuned; a learned mix of its layers and attentive pooling "
-            "on top.",
+            summary="The whole encoder of Whisper tiny.en, fine-tuned; a learned mix of its layers and attentive "
+            "pooling on top.",
             place=0,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=TUNING_RECIPE,
