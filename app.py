@@ -18,6 +18,7 @@ if __name__ == "__main__":
         [
             st.Page(ROOT / "pages" / "explain.py", title="Explain a clip", default=True),
             st.Page(ROOT / "pages" / "models.py", title="Models"),
+            st.Page(ROOT / "pages" / "results.py", title="Results"),
             st.Page(ROOT / "pages" / "about.py", title="About"),
         ],
         position="top",

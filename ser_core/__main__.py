@@ -107,10 +107,11 @@ def _folds(options: argparse.Namespace) -> int:
 
 
 def _results(options: argparse.Namespace) -> int:
-    from ser_core.results import models_markdown, refresh_cards
+    from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
 
     refresh_cards()
+    write_summary()
     table = models_markdown()
     print(table)
     readme = ROOT / "README.md"

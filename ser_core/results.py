@@ -22,6 +22,9 @@ from ser_core.models import Card, Figure
 from ser_core.settings import ASSETS
 
 RESULTS = ASSETS / "results"
+SUMMARY = "summary.csv"
+CHANGES = {"UAR": metrics.uar, "WA": metrics.weighted_accuracy, "macro-F1": metrics.macro_f1}
+"""Measures of a confusion matrix whose change between two tables has an interval."""
 
 
 def kind_of(rows: pd.DataFrame) -> str:
@@ -139,10 +142,6 @@ def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-CHANGES = {"UAR": metrics.uar, "WA": metrics.weighted_accuracy, "macro-F1": metrics.macro_f1}
-"""Measures of a confusion matrix whose change between two tables has an interval."""
-
-
 def paired_change(
     before: pd.DataFrame, after: pd.DataFrame, measure: str = "UAR", *, replicates: int = 10_000, seed: int = 0
 ) -> Interval:
@@ -175,6 +174,60 @@ def _tensors(rows: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
     given = rows[[f"p_{label}" for label in labels]].to_numpy()
     answers = [labels[i] for i in given.argmax(1)]
     return metrics.speaker_confusions(rows["emotion"].tolist(), answers, rows["speaker"].tolist(), labels)
+
+
+def summary() -> pd.DataFrame:
+    """Return every figure of every stored table of predictions, as ``by_variant``, with table, task, answer, condition.
+
+    A model's own table has one variant, "model", and one seed. Conditions are ``noise`` and ``snr_db`` in words,
+    such as "babble, 10 dB"; empty where a table has none.
+    """
+    parts = []
+    for path in sorted(RESULTS.glob("*.*.parquet")):
+        rows = pd.read_parquet(path)
+        rows = rows if "variant" in rows else rows.assign(variant="model", seed=0)
+        table, task = path.stem.rsplit(".", 1)
+        for condition, part in rows.groupby(_condition(rows), sort=False):
+            parts.append(by_variant(part).assign(table=table, task=task, answer=kind_of(rows), condition=condition))
+    found = pd.concat(parts, ignore_index=True)
+    first = ["table", "task", "answer", "condition"]
+    return found[[*first, *[column for column in found if column not in first]]]
+
+
+def _condition(rows: pd.DataFrame) -> pd.Series:
+    words = pd.Series("", index=rows.index)
+    if "noise" in rows:
+        words = rows["noise"].astype(str)
+    if "snr_db" in rows:
+        level = rows["snr_db"].map(lambda db: f", {db:g} dB" if np.isfinite(db) else "")
+        words = words + level
+    return words
+
+
+def write_summary() -> None:
+    """Store ``summary`` beside the predictions, so that a page need not resample anything."""
+    summary().round(5).to_csv(RESULTS / SUMMARY, index=False)
+
+
+def read_summary() -> pd.DataFrame:
+    """Return the stored summary; empty where none has been written."""
+    path = RESULTS / SUMMARY
+    if not path.exists():
+        return pd.DataFrame(columns=["table", "task", "condition", "variant", "measure"])
+    return pd.read_csv(path, dtype={"condition": "str"}).fillna({"condition": ""})
+
+
+def published() -> pd.DataFrame:
+    """Return the ten papers' figures beside ours, one row a figure.
+
+    Columns: number, system, paper, corpus, measure, published, protocol (theirs), table, task, variant and our_measure
+    (where ours is stored), differs, command; value, low, high, baseline and chance are ours, NaN where not measured.
+    """
+    theirs = pd.read_csv(ASSETS / "published.csv", dtype={"number": int}, keep_default_na=False)
+    ours = read_summary().query("condition in ('', 'clean')").rename(columns={"measure": "our_measure"})
+    columns = ["value", "low", "high", "baseline", "chance"]
+    keys = ["table", "task", "variant", "our_measure"]
+    return theirs.merge(ours.reindex(columns=[*keys, *columns]), on=keys, how="left")
 
 
 def models_markdown() -> str:

@@ -105,7 +105,7 @@ def sentences(app: AppTest) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- the flow
 
 
-@pytest.mark.parametrize("page", ["pages/explain.py", "pages/models.py", "pages/about.py"])
+@pytest.mark.parametrize("page", ["pages/explain.py", "pages/models.py", "pages/results.py", "pages/about.py"])
 def test_every_page_opens_without_a_fault(core, app, page):
     app.switch_page(page).run()
     assert not app.exception and not app.error

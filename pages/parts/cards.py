@@ -33,7 +33,7 @@ def comparison(found: "tuple[Card, ...]") -> str:
         f'<th scope="col"{" class=words" if name == "Measure" else ""}>{name}</th>'
         for name in ("Model", "Classes", "Size", "Measure", "Value [95 %]", "Majority", "Chance")
     )
-    return f'<div class="ss">{_table("All models", head, rows)}</div>'
+    return f'<div class="ss">{table("All models", head, rows)}</div>'
 
 
 def card(shown: "Card") -> str:
@@ -51,7 +51,7 @@ def card(shown: "Card") -> str:
         for f in shown.figures
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Measure", "Value [95 %]", "Majority", "Chance"))
-    figures = _table(f"Figures of {shown.title}", head, rows) if rows else "<p>No figures were measured.</p>"
+    figures = table(f"Figures of {shown.title}", head, rows) if rows else "<p>No figures were measured.</p>"
     words = {
         "Measured on": _lines(f.split for f in shown.figures) or escape(shown.split),
         "Repeat with": _lines((f.command for f in shown.figures), "code"),
@@ -85,7 +85,8 @@ def _lines(texts: "Iterable[str]", tag: str = "span") -> str:
     return "<br>".join(f"<{tag}>{escape(text)}</{tag}>" for text in dict.fromkeys(texts) if text)
 
 
-def _table(caption: str, head: str, rows: str) -> str:
+def table(caption: str, head: str, rows: str) -> str:
+    """Return a table that scrolls sideways on its own, with its caption for screen readers."""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"

@@ -1,0 +1,146 @@
+"""The published systems and the studies as tables and charts."""
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts.cards import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+MEASURES = {
+    "UAR": "unweighted average recall: the mean over the emotions of the share found",
+    "WA": "accuracy: the share of clips answered rightly",
+    "macro-F1": "mean over the emotions of F1, which falls with misses and with false alarms",
+    "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
+    "KL": "Kullback–Leibler divergence from the listeners' shares; lower is better",
+    "cosine": "cosine of the angle to the listeners' shares; higher is better",
+}
+
+
+def ten_systems() -> None:
+    """Draw the table of published figures beside ours."""
+    from ser_core.results import published
+
+    st.subheader("Ten published systems")
+    rows = ""
+    for row in published().itertuples():
+        theirs = f"{escape(row.published) or 'not known to us'}<br><small>{escape(row.protocol)}</small>"
+        ours = (
+            f"<strong>{_number(row.value)}</strong> [{_number(row.low)}, {_number(row.high)}]"
+            f"<br><small>constant {_number(row.baseline)}, chance {_number(row.chance)}</small>"
+            if math.isfinite(row.value)
+            else "<span class=none>not measured yet</span>"
+        )
+        rows += (
+            f'<tr><th scope="row">{row.number} {escape(row.system)}<br><small>{escape(row.paper)}</small></th>'
+            f'<td class="words wide">{escape(row.corpus)}, {escape(row.measure)}</td>'
+            f'<td class="words wide">{theirs}</td>'
+            f'<td class="words wide">{ours}</td><td class="words wide">{escape(row.differs)}</td>'
+            f'<td class="words wide"><code>{escape(row.command)}</code></td></tr>'
+        )
+    names = ("System", "Corpus, measure", "Published", "Ours [95 %]", "What differs", "Repeat with")
+    head = "".join(f'<th scope="col" class="words">{name}</th>' for name in names)
+    st.html(f'<div class="ss">{table("The ten published systems beside ours", head, rows)}</div>')
+
+
+def studies() -> None:
+    """Draw one study: its question, its variants with intervals, and the data to take away."""
+    from ser_core.results import read_summary
+    from ser_core.studies import STUDIES
+
+    found = read_summary()
+    shown = [name for name in STUDIES if name in set(found["table"])]
+    st.subheader("Studies")
+    if not shown:
+        st.info("No study has been run yet; 'python -m ser_core study' runs one.")
+        return
+    name = st.selectbox("Study", shown, format_func=lambda each: STUDIES[each].title)
+    study = STUDIES[name]
+    st.markdown(study.question)
+    rows = found[found["table"] == name]
+    task, measure = _pick(rows)
+    rows = rows[(rows["task"] == task) & (rows["measure"] == measure)]
+    if rows["condition"].nunique() > 1:
+        condition = st.selectbox("Condition", list(dict.fromkeys(rows["condition"])))
+        rows = rows[rows["condition"] == condition]
+    st.caption(MEASURES.get(measure, ""))
+    st.plotly_chart(intervals(rows, measure), config=EXPORT, width="stretch")
+    st.caption(
+        f"How to read it: each dot is {measure} of one variant over {int(rows['speakers'].max())} speakers; the bar is "
+        "its 95 % interval over speakers; the dashed line is a constant answer. The change from the first variant has "
+        "an interval of its own, which is narrower, since both answered for the same speakers."
+    )
+    st.html(f'<div class="ss">{_variants(rows, measure)}</div>')
+    st.download_button(
+        "Take these figures away (CSV)",
+        found[found["table"] == name].to_csv(index=False),
+        f"serscope-{name}.csv",
+        "text/csv",
+    )
+
+
+EXPORT = {"toImageButtonOptions": {"format": "svg", "filename": "serscope"}, "displaylogo": False}
+"""Plotly's own download button gives a vector figure."""
+
+
+def intervals(rows: "pd.DataFrame", measure: str) -> "go.Figure":
+    """Return dots with intervals, one a variant, and the constant baseline."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(
+        go.Scatter(
+            x=rows["value"],
+            y=rows["variant"],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": rows["high"] - rows["value"],
+                "arrayminus": rows["value"] - rows["low"],
+            },
+            mode="markers",
+            marker={"size": 10, "color": "#2a8f97"},
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    )
+    baseline = rows["baseline"].mean()
+    if math.isfinite(baseline):
+        figure.add_vline(x=baseline, line_dash="dash", line_color="#8a97a0", annotation_text="constant answer")
+    figure.update_yaxes(autorange="reversed", title=None)
+    figure.update_xaxes(title=measure)
+    figure.update_layout(height=110 + 34 * len(rows), margin={"l": 10, "r": 20, "t": 30, "b": 40}, showlegend=False)
+    return figure
+
+
+def _pick(rows: "pd.DataFrame") -> tuple[str, str]:
+    from ser_core.tasks import TASKS
+
+    left, right = st.columns(2)
+    tasks = list(dict.fromkeys(rows["task"]))
+    task = left.selectbox("Corpus", tasks, format_func=lambda each: TASKS[each].title if each in TASKS else each)
+    measures = list(dict.fromkeys(rows.loc[rows["task"] == task, "measure"]))
+    return task, right.selectbox("Measure", measures)
+
+
+def _variants(rows: "pd.DataFrame", measure: str) -> str:
+    lines = ""
+    for row in rows.itertuples():
+        change = (
+            f"{row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]" if math.isfinite(row.change) else "–"
+        )
+        lines += (
+            f'<tr><th scope="row">{escape(row.variant)}</th><td><strong>{_number(row.value)}</strong> '
+            f"[{_number(row.low)}, {_number(row.high)}]</td><td>{change}</td><td>{_number(row.baseline)}</td>"
+            f"<td>{_number(row.chance)}</td><td>{row.seeds}</td><td>{row.clips}</td></tr>"
+        )
+    names = ("Variant", f"{measure} [95 %]", "Change from the first", "Constant", "Chance", "Seeds", "Clips")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return table(f"{measure} of every variant", head, lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"

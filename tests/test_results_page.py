@@ -1,0 +1,91 @@
+"""The results page on a summary made here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import ser_core.results
+import ser_core.studies
+from ser_core.bundled import Plan
+from ser_core.settings import ROOT
+from ser_core.studies import Study
+
+PLAN = Plan("p", "P", "s", "e", "", 0, ())
+TOY = Study("toy", "Toy study", "Does more help?", "crema_d", {"plain": PLAN, "<b>more</b>": PLAN})
+
+
+@pytest.fixture
+def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    rows = pd.DataFrame(
+        {
+            "table": "toy",
+            "task": "crema_d",
+            "answer": "emotion",
+            "condition": "",
+            "variant": ["plain", "<b>more</b>"] * 2,
+            "seeds": 3,
+            "clips": 60,
+            "speakers": 6,
+            "measure": ["UAR", "UAR", "WA", "WA"],
+            "value": [0.5, 0.6, 0.51, 0.61],
+            "low": 0.4,
+            "high": 0.7,
+            "baseline": 0.167,
+            "chance": 0.17,
+            "change": [np.nan, 0.1, np.nan, 0.1],
+            "change_low": [np.nan, 0.05, np.nan, 0.05],
+            "change_high": [np.nan, 0.15, np.nan, 0.15],
+        }
+    )
+    rows.to_csv(tmp_path / "summary.csv", index=False)
+    monkeypatch.setattr(ser_core.results, "RESULTS", tmp_path)
+    monkeypatch.setattr(ser_core.studies, "STUDIES", {"toy": TOY})
+    return rows
+
+
+def page() -> AppTest:
+    shown = AppTest.from_file(str(ROOT / "pages" / "results.py"), default_timeout=60).run()
+    assert not shown.exception
+    return shown
+
+
+def text(shown: AppTest) -> str:
+    return " ".join(
+        str(getattr(each, "value", "")) for each in [*shown.markdown, *shown.caption, *shown.info]
+    ) + " ".join(each.proto.body for each in shown.get("html"))
+
+
+@pytest.mark.usefixtures("summary")
+def test_a_study_shows_value_interval_baseline_and_change() -> None:
+    found = text(page())
+    assert "Does more help?" in found
+    for part in ("0.600</strong> [0.400, 0.700]", "+0.100 [+0.050, +0.150]", "0.167", "0.170"):
+        assert part in found
+
+
+@pytest.mark.usefixtures("summary")
+def test_another_measure_is_drawn_when_it_is_chosen() -> None:
+    shown = page()
+    measure = next(box for box in shown.selectbox if box.label == "Measure")
+    shown = measure.select("WA").run()
+    assert not shown.exception
+    assert "0.610</strong>" in text(shown)
+
+
+@pytest.mark.usefixtures("summary")
+def test_a_name_cannot_bring_markup_into_the_page() -> None:
+    assert "<b>more</b>" not in text(page())
+
+
+def test_every_published_system_has_its_row_and_unmeasured_ones_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ser_core.results, "RESULTS", tmp_path)
+    found = text(page())
+    for row in ser_core.results.published().itertuples():
+        assert row.system in found.replace("&amp;", "&")
+    assert "not measured yet" in found
+    assert "No study has been run yet" in found
