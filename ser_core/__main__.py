@@ -106,6 +106,15 @@ def _folds(options: argparse.Namespace) -> int:
     return 0
 
 
+def _em2ldl(options: argparse.Namespace) -> int:
+    from ser_core.corpora import read_corpus
+    from ser_core.mixed_emotions import write_study
+
+    found = write_study(read_corpus(options.corpus, "em2ldl"))
+    print(found[found["view"] == "all"].drop(columns=["view", "group"]).to_string(index=False))
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
@@ -153,6 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     folds.add_argument("task", choices=sorted(TASKS))
     folds.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     folds.set_defaults(run=_folds)
+
+    em2ldl = commands.add_parser("em2ldl", help="splits without a leak and the constant's figures from EM2LDL's labels")
+    em2ldl.add_argument("--corpus", type=Path, required=True, help="folder of EM2LDL's tables")
+    em2ldl.set_defaults(run=_em2ldl)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

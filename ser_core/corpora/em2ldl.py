@@ -18,6 +18,7 @@ _FIRST, _LAST = "ecstacy", "optimism"
 _LABELS = 32
 _SPLITS = {"train": "train_ids.csv", "validation": "val_ids.csv", "test": "test_ids.csv"}
 _COLUMNS = ["AudioID", _FIRST, _LAST, "speaker ID", "gender", "age", "ageClass", "lang"]
+_PERSONALITY = {"i": "introvert", "e": "extravert"}
 _YEARS = re.compile(r"(\d+)岁")
 _ID = re.compile(r"(\d{4})(?:_.*)?")
 
@@ -78,6 +79,7 @@ def _read(tree: Tree) -> Corpus:
                 "split": splits.get(clip),
                 "age_group": record["ageClass"] or None,
                 "code_switching": record["lang"] or None,
+                "personality": _PERSONALITY.get(str(record.get("mbtiSingle"))),
             }
         )
         rows[-1] |= {f"share_{label}": float(share) for label, share in shares.iloc[place].items()}
