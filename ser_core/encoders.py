@@ -1,21 +1,107 @@
 """Pretrained speech encoders that return every layer's frames.
 
+An encoder's name is one of the bundled Whispers, or a ``transformers`` encoder of waveforms (wav2vec 2.0, HuBERT,
+DistilHuBERT, WavLM) or of filter banks (Audio Spectrogram Transformer): a folder in ``SERSCOPE_WEIGHTS`` of that name,
+any other folder, or, where downloads are allowed, a hub name. Only safetensors are read and no code of a folder is run.
+
 Whisper runs on the real frames only, with the first part of its position table, instead of on
 30 s of padding: the same states up to the padding's influence, at a twentieth of the time.
 """
 
+import functools
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ser_core.audio import SAMPLE_RATE, read
+from ser_core.errors import ModelError, WeightsError
+from ser_core.features import LogMel, mel_centres_hz
+from ser_core.models import InputAxes
+from ser_core.settings import settings
+from ser_core.training import collate
 from ser_core.weights import WHISPER, whisper_state
 
 
-class WhisperFrames(nn.Module):
+class SpeechEncoder(nn.Module, ABC):
+    """An encoder of speech, with the way from samples to its input.
+
+    Attributes:
+        hidden_size: numbers per frame and state.
+        states: the input embedding and every layer's output.
+        step_s: seconds from one frame to the next; the first is centred at ``first_s``.
+        axes: what its input's axes are.
+        baseline_name: what ``baseline`` holds, in words.
+        batch: clips that may be padded to one length without changing one another.
+        gradcam_layers: dotted names of convolutions over time and bands, if there are any.
+    """
+
+    hidden_size: int
+    states: int
+    step_s: float
+    first_s: float = 0.0
+    axes: InputAxes
+    baseline_name: str
+    batch: int = 1
+    gradcam_layers: tuple[str, ...] = ()
+
+    @abstractmethod
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return the encoder's input (batch, …, time) for (batch, samples) of 16 kHz audio of equal length."""
+
+    @abstractmethod
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return the reference of the same shape as ``inputs`` that holds no evidence."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
+        """Return every state's frames and which of them are real.
+
+        Args:
+            inputs: of ``inputs`` or ``collate``.
+            lengths: (batch,) real length of each padded input; None when none is padded.
+
+        Returns:
+            ``states`` tensors (batch, steps, hidden), and a boolean mask (batch, steps), or None.
+        """
+
+    def prepare(self, file: str) -> np.ndarray:
+        """Return the encoder's input for an audio file in half precision, time last."""
+        samples = torch.from_numpy(np.array(read(file).samples))
+        with torch.inference_mode():
+            return self.inputs(samples[None])[0].half().numpy()
+
+    def collate(self, inputs: Sequence[np.ndarray]) -> tuple[Tensor, Tensor | None]:
+        """Return inputs (batch, …, time) in single precision and their real lengths, if any is padded."""
+        return torch.from_numpy(np.stack(inputs).astype(np.float32)), None
+
+    def step_times(self, steps: int) -> np.ndarray:
+        """Return the centres in seconds of so many frames, (steps,)."""
+        return self.first_s + self.step_s * np.arange(steps)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A name for these very weights: what was computed with others is not mistaken for theirs."""
+        digest = hashlib.sha256(type(self).__name__.encode())
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode() + value.detach().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+class WhisperFrames(SpeechEncoder):
     """A Whisper encoder over log-mel frames of any length up to 30 s."""
 
     step_s = 0.02
+    baseline_name = "silence floor of the clip's log-mel spectrogram"
+    batch = 16
+    gradcam_layers = ("encoder.conv2",)
 
     def __init__(self, name: str, *, pretrained: bool = True) -> None:
         super().__init__()
@@ -37,28 +123,33 @@ class WhisperFrames(nn.Module):
             )
         self.hidden_size = spec.hidden_size
         self.states = spec.layers + 1
+        self.log_mel = LogMel()
+        self.axes = InputAxes("log_mel", step_s=LogMel.step_s, bands_hz=tuple(mel_centres_hz().tolist()))
 
-    def forward(self, log_mel: Tensor, frames: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
-        """Return the input embedding and every layer's output, and a mask of real steps.
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return the log-mel spectrogram (batch, 80, frames) of 10 ms frames."""
+        return self.log_mel(samples)
 
-        Args:
-            log_mel: (batch, 80, frames) of 10 ms frames.
-            frames: (batch,) number of real frames of each clip; None when none is padded.
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return frames that all lie at the lowest level of the clip."""
+        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
 
-        Returns:
-            ``states + 1`` tensors of shape (batch, steps, hidden), one step each 20 ms, and a boolean
-            mask (batch, steps), or None.
-        """
+    def collate(self, inputs: Sequence[np.ndarray]) -> tuple[Tensor, Tensor | None]:
+        """Return clips padded with their own floor, and their real frame counts."""
+        return collate(list(inputs))
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
+        """Return the input embedding and every layer's output of (batch, 80, frames), one step each 20 ms."""
         encoder = self.encoder
-        if frames is not None:
-            log_mel = log_mel * _real(frames, log_mel.shape[2])[:, None]
-        hidden = nn.functional.gelu(encoder.conv1(log_mel))
-        if frames is not None:  # the convolutions of a padded clip must see what they see at the end of a lone one
-            hidden = hidden * _real(frames, log_mel.shape[2])[:, None]
+        if lengths is not None:
+            inputs = inputs * _real(lengths, inputs.shape[2])[:, None]
+        hidden = nn.functional.gelu(encoder.conv1(inputs))
+        if lengths is not None:  # the convolutions of a padded clip must see what they see at the end of a lone one
+            hidden = hidden * _real(lengths, inputs.shape[2])[:, None]
         hidden = nn.functional.gelu(encoder.conv2(hidden)).permute(0, 2, 1)
         steps = hidden.shape[1]
         hidden = hidden + encoder.embed_positions.weight[:steps]
-        real = None if frames is None else _real((frames + 1) // 2, steps)
+        real = None if lengths is None else _real((lengths + 1) // 2, steps)
         attention = None if real is None else real[:, None, None, :]
         states = [hidden]
         for layer in encoder.layers:
@@ -66,6 +157,143 @@ class WhisperFrames(nn.Module):
             states.append(hidden)
         states[-1] = encoder.layer_norm(hidden)
         return states, real
+
+
+class WaveformFrames(SpeechEncoder):
+    """wav2vec 2.0, HuBERT, DistilHuBERT, WavLM: convolutions over samples and a transformer.
+
+    Clips are encoded one by one: some of these were trained without an attention mask, so padding would change them.
+    """
+
+    baseline_name = "digital silence"
+
+    def __init__(self, encoder: nn.Module, config: Any, *, normalise: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.normalise = normalise
+        self.hidden_size = config.hidden_size
+        self.states = config.num_hidden_layers + 1
+        self.step_s = float(np.prod(config.conv_stride)) / SAMPLE_RATE
+        widths = zip(config.conv_kernel, np.cumprod((1, *config.conv_stride))[:-1], strict=True)
+        self.field = 1 + int(sum((kernel - 1) * stride for kernel, stride in widths))
+        self.first_s = self.field / 2 / SAMPLE_RATE
+        self.axes = InputAxes("waveform", step_s=1 / SAMPLE_RATE)
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return (batch, samples), brought to zero mean and unit variance where the encoder was trained so.
+
+        Raises:
+            ModelError: the clip is shorter than one frame.
+        """
+        if samples.shape[-1] < self.field:
+            raise ModelError(f"This encoder needs at least {self.field / SAMPLE_RATE:.3f} s of audio.")
+        if not self.normalise:
+            return samples
+        deviation = (samples.var(-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
+        return (samples - samples.mean(-1, keepdim=True)) / deviation
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return silence."""
+        return torch.zeros_like(inputs)
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
+        """Return the states of (batch, samples)."""
+        return list(self.encoder(inputs, output_hidden_states=True).hidden_states), None
+
+
+class PatchFrames(SpeechEncoder):
+    """The Audio Spectrogram Transformer; a frame is the mean over frequency of the patches at one time.
+
+    Its input has one length: what the clip lacks is filled as the encoder's own feature extractor fills it, and the
+    frames of the filling are cut off again.
+    """
+
+    baseline_name = "lowest level of the clip's filter bank"
+
+    def __init__(self, encoder: nn.Module, config: Any, extractor: Any) -> None:
+        super().__init__()
+        from transformers.audio_utils import hertz_to_mel, mel_to_hertz
+
+        self.encoder = encoder
+        self.extractor = extractor
+        self.hidden_size = config.hidden_size
+        self.states = config.num_hidden_layers + 1
+        self.longest, self.patch, self.stride = config.max_length, config.patch_size, config.time_stride
+        self.rows = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
+        self.step_s = 0.01 * self.stride
+        self.first_s = 0.01 * self.patch / 2
+        self.floor = -extractor.mean / (2 * extractor.std) if extractor.do_normalize else 0.0
+        edges = np.linspace(hertz_to_mel(20.0, "kaldi"), hertz_to_mel(8000.0, "kaldi"), config.num_mel_bins + 2)
+        centres = np.asarray(mel_to_hertz(edges, "kaldi"))[1:-1]
+        self.axes = InputAxes("log_mel", step_s=0.01, first_s=0.0125, bands_hz=tuple(centres.tolist()))
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return the filter bank (batch, bands, frames) of the clip itself.
+
+        Raises:
+            ModelError: the clip is longer than the encoder takes.
+        """
+        frames = 1 + (samples.shape[-1] - 400) // 160
+        if frames > self.longest:
+            raise ModelError(f"This encoder takes at most {0.01 * self.longest:.1f} s; cut the clip.")
+        rows = [row.detach().numpy() for row in samples]
+        bank = self.extractor(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+        return bank.transpose(1, 2)[..., : max(frames, 1)]
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return frames that all lie at the lowest level of the clip."""
+        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
+        """Return the states of (batch, bands, frames), one step each ``step_s``."""
+        frames = inputs.shape[-1]
+        filled = nn.functional.pad(inputs, (0, self.longest - frames), value=self.floor)
+        steps = max(1, (frames - self.patch) // self.stride + 1)
+        states = []
+        for state in self.encoder(filled.transpose(1, 2), output_hidden_states=True).hidden_states:
+            patches = state[:, 2:]  # a class and a distillation token come first
+            states.append(patches.unflatten(1, (self.rows, -1)).mean(1)[:, :steps])
+        return states, None
+
+
+@functools.lru_cache(maxsize=4)
+def frozen_encoder(name: str) -> SpeechEncoder:
+    """Return a pretrained encoder in evaluation mode whose weights need no gradient; loaded once per process.
+
+    Raises:
+        WeightsError: it is not at hand, in a sentence that says what is missing and where to put it.
+    """
+    encoder = WhisperFrames(name) if name in WHISPER else _from_folder(name)
+    return encoder.eval().requires_grad_(False)
+
+
+def _from_folder(name: str) -> SpeechEncoder:
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+    where = settings()
+    kept = where.weights_dir / Path(name).name if where.weights_dir else None
+    source = next((str(folder) for folder in (kept, Path(name)) if folder and folder.is_dir()), name)
+    options = {"local_files_only": not where.hub_allowed, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+        extractor: Any = AutoFeatureExtractor.from_pretrained(source, **options)
+        network = cast(nn.Module, AutoModel.from_pretrained(source, use_safetensors=True, **options))
+    except (OSError, ValueError, KeyError) as fault:
+        raise WeightsError(
+            f"The encoder '{name}' is not at hand. Put its folder (config.json, preprocessor_config.json, "
+            f"model.safetensors) into the folder that SERSCOPE_WEIGHTS names, as {Path(name).name}/, or set "
+            "SERSCOPE_HUB=1 to allow its download."
+        ) from fault
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise WeightsError(f"The encoder '{name}' expects {extractor.sampling_rate} Hz; only 16 kHz is supported.")
+    if config.model_type == "audio-spectrogram-transformer":
+        return PatchFrames(network, config, extractor)
+    if not hasattr(config, "conv_stride") or extractor.feature_size != 1:
+        raise WeightsError(
+            f"'{name}' is a {config.model_type} model; encoders can be Whisper, wav2vec 2.0, HuBERT, DistilHuBERT, "
+            "WavLM and the Audio Spectrogram Transformer."
+        )
+    return WaveformFrames(network, config, normalise=bool(extractor.do_normalize))
 
 
 def _real(counts: Tensor, length: int) -> Tensor:
