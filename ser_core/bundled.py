@@ -34,6 +34,7 @@ class Plan:
         options: further keyword arguments of the system's ``fit``.
         limits: what the model must not be trusted with.
         extra: further facts for the card, which the system's ``load`` may need.
+        augmentation: module in ``ser_core.systems`` that makes further training clips, and its option after a colon.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
     limits: tuple[str, ...] = CREMA_D_LIMITS
     extra: dict[str, Any] = field(default_factory=dict)
+    augmentation: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:

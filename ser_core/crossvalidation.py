@@ -81,7 +81,12 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         rows = _rows(plan, table[validating], targets[validating], system.logits(network, pick(validating)))
         return {f"validation_{name}": value for name, value in main_measure(plan, rows).items()}
 
-    network = system.fit(pick(training), targets[training], plan.recipe, plan.encoder, out, after_epoch, **plan.options)
+    inputs, wanted = pick(training), targets[training]
+    if plan.augmentation:
+        more = _more_clips(plan, table, training)
+        inputs += [prepared(plan, [file])[0] for file in more["file"]]
+        wanted = np.concatenate([wanted, _targets(plan, more)])
+    network = system.fit(inputs, wanted, plan.recipe, plan.encoder, out, after_epoch, **plan.options)
     temperature = 1.0
     if plan.answer == "emotion":
         temperature = fit_temperature(system.logits(network, pick(validating)), targets[validating].argmax(1))
@@ -155,6 +160,13 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
 
 def _system(plan: Plan) -> ModuleType:
     return importlib.import_module(f"ser_core.systems.{plan.system}")
+
+
+def _more_clips(plan: Plan, table: pd.DataFrame, training: np.ndarray) -> pd.DataFrame:
+    """Return the clips that the plan's augmentation makes of the training clips, rows like those of the table."""
+    module, _, option = plan.augmentation.partition(":")
+    more: pd.DataFrame = importlib.import_module(f"ser_core.systems.{module}").more(table, training, option)
+    return more
 
 
 def _targets(plan: Plan, table: pd.DataFrame) -> np.ndarray:
