@@ -1,5 +1,7 @@
 """Command line: ``python -m explain CLIP --model … --method … [--pdf …] [--json …] [--csv …] [--textgrid …]``.
 
+``python -m explain study …`` runs the corpus study (:mod:`explain.study`).
+
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
 
@@ -12,7 +14,12 @@ from ser_core.errors import SerscopeError, SettingError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Explain one clip and return the exit code."""
+    """Explain one clip, or run the study of many, and return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["study"]:
+        from explain import study
+
+        return study.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         return _explain(options)
