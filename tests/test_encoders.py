@@ -1,13 +1,17 @@
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 from safetensors.torch import save_file
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_core import weights
-from ser_core.encoders import WhisperFrames
-from ser_core.errors import WeightsError
+from ser_core.encoders import WhisperFrames, frozen_encoder
+from ser_core.errors import ModelError, WeightsError
 from ser_core.systems.whisper_pooling import WhisperPooling, sinusoids
 
 
@@ -87,3 +91,138 @@ def test_a_local_folder_in_the_published_layout_is_used_first(monkeypatch: pytes
     save_file(published, tmp_path / "whisper-tiny.en" / "model.safetensors")
     monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path))
     assert (WhisperFrames("whisper-tiny.en").encoder.conv1.bias == 7).all()
+
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
+WAVES = SMALL | {
+    "conv_dim": (16, 16, 16),
+    "conv_stride": (5, 4, 8),
+    "conv_kernel": (10, 3, 3),
+    "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
+FAMILIES = {
+    "wav2vec2": (tf.Wav2Vec2Model, tf.Wav2Vec2Config(**WAVES)),
+    "hubert": (tf.HubertModel, tf.HubertConfig(**WAVES)),
+    "distilhubert": (tf.HubertModel, tf.HubertConfig(**(WAVES | {"num_hidden_layers": 2}))),
+    "wavlm": (tf.WavLMModel, tf.WavLMConfig(**WAVES)),
+    "ast": (tf.ASTModel, tf.ASTConfig(**SMALL, max_length=256)),
+}
+
+
+def kept(kind: str, parent: Path, *, normalise: bool = True) -> tf.PreTrainedModel:
+    """Write a small random encoder of a class into ``parent/kind`` and return it."""
+    torch.manual_seed(0)
+    family, config = FAMILIES[kind]
+    network = family(config).eval()
+    network.save_pretrained(parent / kind)
+    extractor = tf.ASTFeatureExtractor(max_length=256) if kind == "ast" else tf.Wav2Vec2FeatureExtractor()
+    if kind != "ast":
+        extractor.do_normalize = normalise
+    extractor.save_pretrained(parent / kind)
+    return network
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path))
+    frozen_encoder.cache_clear()
+    yield tmp_path
+    frozen_encoder.cache_clear()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if kind != "ast"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_folder_of_a_waveform_encoder_gives_the_states_of_its_class(
+    kind: str, normalise: bool, folders: Path
+) -> None:
+    reference = kept(kind, folders, normalise=normalise)
+    samples = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.02
+    encoder = frozen_encoder(kind)
+    expected = samples
+    if normalise:
+        scaled = tf.Wav2Vec2FeatureExtractor(do_normalize=True)(samples[0].numpy(), sampling_rate=16_000)
+        expected = torch.from_numpy(scaled["input_values"][0])[None]
+    with torch.inference_mode():
+        states, real = encoder(encoder.inputs(samples))
+        last = reference(expected).last_hidden_state
+    assert real is None and len(states) == encoder.states == reference.config.num_hidden_layers + 1
+    assert torch.allclose(states[-1], last, atol=1e-4)
+    assert {state.shape for state in states} == {last.shape}
+
+
+def test_frames_of_a_waveform_encoder_are_centred_where_its_convolutions_look(folders: Path) -> None:
+    """An impulse moves only the frames whose field of view holds it; they lie around it in time."""
+    kept("wav2vec2", folders, normalise=False)
+    encoder = frozen_encoder("wav2vec2")
+    impulse = torch.zeros(1, 16_000)
+    impulse[0, 8_000] = 1.0
+    with torch.inference_mode():
+        maps = [encoder.encoder.feature_extractor.conv_layers[0].conv(x[:, None]) for x in (impulse, 0 * impulse)]
+        for layer in encoder.encoder.feature_extractor.conv_layers[1:]:
+            maps = [layer.conv(x) for x in maps]
+    moved = (maps[0] - maps[1]).abs().sum(1)[0] > 0
+    times = encoder.step_times(len(moved))[moved.numpy()]
+    assert len(times) > 0 and np.abs(times - 0.5).max() <= encoder.field / 2 / 16_000 + encoder.step_s / 2
+    assert np.mean(times) == pytest.approx(0.5, abs=encoder.step_s)
+
+
+def test_patches_of_a_spectrogram_transformer_become_frames_of_the_clip_itself(folders: Path) -> None:
+    reference = kept("ast", folders)
+    samples = torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    encoder = frozen_encoder("ast")
+    whole = tf.ASTFeatureExtractor(max_length=256)(samples[0].numpy(), sampling_rate=16_000, return_tensors="pt")
+    with torch.inference_mode():
+        states, _ = encoder(encoder.inputs(samples))
+        grid = reference(**whole, output_hidden_states=True).hidden_states[-1][0, 2:].reshape(12, 25, 32)
+    assert states[-1].shape == (1, 9, 32)  # 98 frames of 10 ms hold nine patches of 160 ms, one each 100 ms
+    assert torch.allclose(states[-1][0], grid[:, :9].mean(0), atol=1e-4)
+    assert encoder.step_times(2).tolist() == pytest.approx([0.08, 0.18])
+
+
+@pytest.mark.parametrize("kind", ["hubert", "ast"])
+def test_a_gradient_reaches_the_input_of_a_frozen_encoder(kind: str, folders: Path) -> None:
+    kept(kind, folders)
+    encoder = frozen_encoder(kind)
+    inputs = encoder.inputs(torch.randn(1, 12_000) * 0.1).requires_grad_()
+    encoder(inputs)[0][-1].square().sum().backward()
+    assert inputs.grad is not None and float(inputs.grad.abs().sum()) > 0
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_an_absent_encoder_is_named_with_what_to_do(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SERSCOPE_HUB", raising=False)
+    with pytest.raises(WeightsError, match=r"'ntu-spml/distilhubert' is not at hand.*as distilhubert/.*SERSCOPE_HUB=1"):
+        frozen_encoder("ntu-spml/distilhubert")
+
+
+def test_an_encoder_of_another_kind_or_rate_is_refused(folders: Path) -> None:
+    tf.WhisperModel(
+        tf.WhisperConfig(
+            d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2
+        )
+    ).save_pretrained(folders / "other")
+    tf.WhisperFeatureExtractor().save_pretrained(folders / "other")
+    with pytest.raises(WeightsError, match="whisper model"):
+        frozen_encoder("other")
+    kept("hubert", folders)
+    tf.Wav2Vec2FeatureExtractor(sampling_rate=8_000).save_pretrained(folders / "hubert")
+    with pytest.raises(WeightsError, match="8000 Hz"):
+        frozen_encoder("hubert")
+
+
+def test_pickled_weights_are_not_read(folders: Path) -> None:
+    network = kept("hubert", folders)
+    (folders / "hubert" / "model.safetensors").unlink()
+    torch.save(network.state_dict(), folders / "hubert" / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+        frozen_encoder("hubert")
+
+
+def test_clips_that_do_not_fit_the_encoder_get_a_sentence(folders: Path) -> None:
+    kept("ast", folders), kept("hubert", folders)
+    with pytest.raises(ModelError, match=r"at most 2\.6 s"):
+        frozen_encoder("ast").inputs(torch.zeros(1, 64_000))
+    with pytest.raises(ModelError, match="at least"):
+        frozen_encoder("hubert").inputs(torch.zeros(1, 50))
