@@ -6,7 +6,7 @@ clip's speech: a salient region that holds no more of the expected voice than an
 found nothing of its own. Right and wrong answers are told apart.
 
 ``python -m explain study --corpus FOLDER … --model … --method …`` runs it (resumable) and stores one row per clip ×
-method × cue in ``assets/results/salient-cues.parquet``.
+method × cue in ``assets/results/salient-cues.parquet``, and their :func:`summary` beside it as CSV.
 """
 
 import argparse
@@ -213,6 +213,14 @@ def run(
     return pd.concat(parts, ignore_index=True)
 
 
+def read_summary(table: Path = TABLE) -> "pd.DataFrame":
+    """Return the stored :func:`summary`; empty where the study has not been run."""
+    import pandas as pd
+
+    path = table.with_suffix(".csv")
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "corpus", "predicted"])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and store its rows; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain study", description=(__doc__ or "").splitlines()[0])
@@ -228,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    print(summary(rows).query("cue == 'all' and predicted == 'all'").to_string(index=False))
+    table = summary(rows)
+    table.round(4).to_csv(options.out.with_suffix(".csv"), index=False)
+    print(table.query("cue == 'all' and predicted == 'all'").to_string(index=False))
     print(f"written: {options.out}")
     return 0
 

@@ -12,3 +12,4 @@ st.caption(
 )
 parts.ten_systems()
 parts.studies()
+parts.salient_cues()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import explain.study
 import ser_core.results
 import ser_core.studies
 from ser_core.bundled import Plan
@@ -78,6 +79,16 @@ def test_another_measure_is_drawn_when_it_is_chosen() -> None:
 @pytest.mark.usefixtures("summary")
 def test_a_name_cannot_bring_markup_into_the_page() -> None:
     assert "<b>more</b>" not in text(page())
+
+
+def test_the_study_of_salient_cues_says_excess_over_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"model": "m", "method": "occlusion", "corpus": "toy", "cue": "f0_mean", "clips": 9, "speakers": 4}
+    measured = {"agrees": 0.62, "chance": 0.41, "excess": 0.21, "low": 0.1, "high": 0.3}
+    rows = [{**keys, **measured, "predicted": emotion, "answer": "right"} for emotion in ("all", "anger")]
+    monkeypatch.setattr(explain.study, "read_summary", lambda: pd.DataFrame(rows))
+    found = text(page())
+    for part in ("62%", "41%", "+21.0</strong> [+10.0, +30.0]"):
+        assert part in found
 
 
 def test_every_published_system_has_its_row_and_unmeasured_ones_say_so(

@@ -84,6 +84,50 @@ def studies() -> None:
     )
 
 
+def salient_cues() -> None:
+    """Draw system 3's study: how often the cues in salient regions move as experts expect, against chance."""
+    from explain.attribution import method_label
+    from explain.study import read_summary
+
+    st.subheader("What the salient regions hold (system 3)")
+    found = read_summary()
+    if found.empty:
+        st.info("The study has not been run yet; 'python -m explain study' runs it.")
+        return
+    st.markdown(
+        "Of the cues that experts expect to move with the predicted emotion: how often do they, inside the salient "
+        "regions? The same regions, shifted along the speech of the clip, say how often that happens anyway. An excess "
+        "near zero means: the regions are no more typical of the emotion than the rest of the clip."
+    )
+    runs = found[["model", "method", "corpus"]].drop_duplicates()
+    names = [f"{r.model} · {method_label(r.method)} · {r.corpus}" for r in runs.itertuples()]
+    left, right = st.columns(2)
+    run = runs.iloc[names.index(left.selectbox("Model, method, corpus", names))]
+    rows = found[(found[["model", "method", "corpus"]] == run).all(axis=1)]
+    emotions = ["all", *sorted(set(rows["predicted"]) - {"all"})]
+    emotion = right.selectbox("Predicted emotion", emotions, format_func=lambda e: "all emotions" if e == "all" else e)
+    rows = rows[rows["predicted"] == emotion]
+    lines = "".join(
+        f'<tr><th scope="row">{escape(cue_title(row.cue))}</th><td class="words">{row.answer}</td>'
+        f"<td>{row.agrees:.0%}</td><td>{row.chance:.0%}</td>"
+        f"<td><strong>{100 * row.excess:+.1f}</strong> [{100 * row.low:+.1f}, {100 * row.high:+.1f}]</td>"
+        f"<td>{row.clips}</td><td>{row.speakers}</td></tr>"
+        for row in rows.itertuples()
+    )
+    columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
+    head = "".join(f'<th scope="col"{" class=words" if c == "Answer" else ""}>{c}</th>' for c in columns)
+    st.html(f'<div class="ss">{table("Cues in salient regions", head, lines)}</div>')
+    st.download_button("Take this study away (CSV)", found.to_csv(index=False), "serscope-salient-cues.csv", "text/csv")
+
+
+def cue_title(name: str) -> str:
+    """Return the experts' cue in words."""
+    from explain.cues import cue
+    from explain.expert import OURS
+
+    return "All cues" if name == "all" else cue(OURS.get(name, name)).title if name in OURS else name.replace("_", " ")
+
+
 EXPORT = {"toImageButtonOptions": {"format": "svg", "filename": "serscope"}, "displaylogo": False}
 """Plotly's own download button gives a vector figure."""
 
