@@ -14,6 +14,13 @@ CREMA_D_LIMITS = (
     "Not a medical device. It must not be used to diagnose, to triage, to hire or to judge a person.",
 )
 
+LISTENERS_LIMITS = (
+    CREMA_D_LIMITS[0],
+    "It answers how about nine listeners who only heard the voice would split over six words. That is neither how sure "
+    "the model is nor what the speaker felt, and the listeners could choose no other word.",
+    CREMA_D_LIMITS[2],
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,8 +68,11 @@ class Plan:
 
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
 
+OPENSMILE_LICENCE = "openSMILE: audEERING research licence (free for research, not for commercial products)"
+
 HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
 TUNING_RECIPE = Recipe(epochs=8, rate=1e-3, encoder_rate=1e-4, layer_decay=0.8)
+FUNCTIONALS_RECIPE = Recipe(epochs=20, batch=64, rate=1e-3)
 
 PLANS = {
     plan.name: plan
@@ -125,15 +135,62 @@ PLANS = {
         Plan(
             name="egemaps-logistic",
             title="eGeMAPS, logistic regression",
-            system="functionals_linear",
+            system="functionals_classifier",
             encoder="eGeMAPSv02",
             summary="88 named acoustic functionals of the whole clip (openSMILE) and logistic regression: fully "
             "transparent, with no time axis of its own.",
             place=4,
-            licences=(
-                "openSMILE: audEERING research licence (free for research, not for commercial products)",
-                CREMA_D_LICENCE,
-            ),
+            licences=(OPENSMILE_LICENCE, CREMA_D_LICENCE),
+            recipe=FUNCTIONALS_RECIPE,
+        ),
+        Plan(
+            name="egemaps-mlp",
+            title="eGeMAPS, small network",
+            system="functionals_classifier",
+            encoder="eGeMAPSv02",
+            summary="88 named acoustic functionals of the whole clip (openSMILE) and a perceptron with one hidden "
+            "layer; no time axis of its own.",
+            place=21,
+            licences=(OPENSMILE_LICENCE, CREMA_D_LICENCE),
+            recipe=FUNCTIONALS_RECIPE,
+            options={"classifier": "mlp"},
+        ),
+        Plan(
+            name="compare-logistic",
+            title="ComParE, logistic regression",
+            system="functionals_classifier",
+            encoder="ComParE_2016",
+            summary="6,373 named acoustic functionals of the whole clip (openSMILE) and logistic regression: one "
+            "weight a functional and emotion, with no time axis of its own.",
+            place=20,
+            licences=(OPENSMILE_LICENCE, CREMA_D_LICENCE),
+            recipe=FUNCTIONALS_RECIPE,
+        ),
+        Plan(
+            name="compare-mlp",
+            title="ComParE, small network",
+            system="functionals_classifier",
+            encoder="ComParE_2016",
+            summary="6,373 named acoustic functionals of the whole clip (openSMILE) and a perceptron with one hidden "
+            "layer; no time axis of its own.",
+            place=22,
+            licences=(OPENSMILE_LICENCE, CREMA_D_LICENCE),
+            recipe=FUNCTIONALS_RECIPE,
+            options={"classifier": "mlp"},
+        ),
+        Plan(
+            name="label-distribution",
+            title="How listeners would split",
+            system="label_distribution",
+            encoder="whisper-tiny.en",
+            summary="Learns from what listeners heard, not from what was acted: it answers with the share of listeners "
+            "who would choose each emotion (EM2LDL's loss, on frozen Whisper tiny.en).",
+            place=5,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=Recipe(epochs=16, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4, label_smoothing=0.0),
+            answer="distribution",
+            options={"pooling": "statistics", "hidden": 128},
+            limits=LISTENERS_LIMITS,
         ),
     )
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser_core.bundled import Plan
+from ser_core.bundled import PLANS, Plan
 from ser_core.crossvalidation import run_fold
 from ser_core.errors import CorpusError
 from ser_core.settings import ASSETS
@@ -57,5 +57,28 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
     return found
 
 
-STUDIES: dict[str, Study] = {study.name: study for study in ()}
+_LISTENERS = PLANS["label-distribution"]
+_LINEAR = replace(_LISTENERS.recipe, epochs=12, batch=64, mixup=0.0)
+
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        Study(
+            "label-distributions",
+            "How listeners would split (EM2LDL)",
+            "Does the published linear head do, is a hidden layer better, and do smoothed votes help?",
+            "crema_d",
+            {
+                "linear head, last layer (published)": replace(_LISTENERS, recipe=_LINEAR, options={"pooling": "last"}),
+                "linear head, all layers": replace(
+                    _LISTENERS, recipe=replace(_LINEAR, rate=3e-4), options={"pooling": "means"}
+                ),
+                "hidden layer, all layers": _LISTENERS,
+                "hidden layer, smoothed votes": replace(
+                    _LISTENERS, recipe=replace(_LISTENERS.recipe, label_smoothing=0.1)
+                ),
+            },
+        ),
+    )
+}
 """Every study that can be run, by name."""

@@ -6,6 +6,7 @@ trained with mixup (Zhang et al. 2018) on standardised statistics and differ by 
 """
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from ser_core.familiarity import load_neighbourhood
 from ser_core.features import LogMel
 from ser_core.models import Card, LogMelModel
 from ser_core.training import AfterEpoch, Recipe
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 HEADS = 3
 HIDDEN = 256
@@ -101,7 +104,7 @@ def prepare(file: str, encoder: str) -> np.ndarray:
     with torch.inference_mode():
         log_mel = LogMel()(samples[None])
         with torch.autocast("cpu", torch.bfloat16):  # several times faster; the app itself runs in single precision
-            states, _ = _frozen(encoder)(log_mel)
+            states, _ = frozen(encoder)(log_mel)
         return statistics([state.float() for state in states])[0].numpy()[:, None]
 
 
@@ -109,27 +112,27 @@ def fit(
     values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
 ) -> Heads:
     """Return heads trained on statistics and targets (clips, classes); a minute or two, so nothing is resumed."""
-    table = torch.from_numpy(_table(values))
+    table = torch.from_numpy(table_of(values))
     torch.manual_seed(recipe.seed)
     heads = Heads(table.shape[1], targets.shape[1])
     heads.mean.copy_(table.mean(0))
     heads.deviation.copy_(table.std(0) + 1e-4)
     scores, wanted = heads.standardise(table), torch.from_numpy(targets.astype(np.float32))
     for place, head in enumerate(heads.heads):
-        _fit_head(head, scores, wanted, recipe, seed=recipe.seed + place)
+        fit_head(head, scores, wanted, recipe, seed=recipe.seed + place)
     return heads.eval()
 
 
 def logits(network: Heads, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
     with torch.inference_mode():
-        return network(torch.from_numpy(_table(values))).numpy()
+        return network(torch.from_numpy(table_of(values))).numpy()
 
 
 def embeddings(network: Heads, values: list[np.ndarray]) -> np.ndarray:
     """Return standardised statistics (clips, features)."""
     with torch.inference_mode():
-        return network.standardise(torch.from_numpy(_table(values))).numpy()
+        return network.standardise(torch.from_numpy(table_of(values))).numpy()
 
 
 def save(network: Heads, temperature: float, folder: Path) -> None:
@@ -144,13 +147,25 @@ def save(network: Heads, temperature: float, folder: Path) -> None:
 
 def load(folder: Path, card: Card) -> WhisperStatisticsModel:
     """Return the model of a folder; its card names the encoder."""
-    encoder = _frozen(card.encoder)
+    encoder = frozen(card.encoder)
     heads = Heads(2 * encoder.states * encoder.hidden_size, len(card.emotions))
     heads.load_state_dict({k: v.float() for k, v in load_file(folder / "weights.safetensors").items()})
     return WhisperStatisticsModel(card, WhisperStatistics(encoder, heads), load_neighbourhood(folder))
 
 
-def _fit_head(head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *, seed: int) -> None:
+def fit_head(
+    head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *, seed: int, loss: Loss | None = None
+) -> None:
+    """Train a head in place on features (clips, features) and targets (clips, classes) that may be soft.
+
+    Args:
+        head: maps features to logits (clips, classes).
+        scores: features.
+        wanted: targets.
+        recipe: of the run; mixup and label smoothing included.
+        seed: of batches and mixup.
+        loss: of logits and targets; cross-entropy if none is given.
+    """
     generator = torch.Generator().manual_seed(seed)
     random = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
@@ -163,9 +178,9 @@ def _fit_head(head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *
             share = float(random.beta(recipe.mixup, recipe.mixup)) if recipe.mixup else 1.0
             mixed = share * scores[batch] + (1 - share) * scores[other]
             target = share * wanted[batch] + (1 - share) * wanted[other]
-            loss = nn.functional.cross_entropy(head(mixed), target, label_smoothing=recipe.label_smoothing)
+            target = (1 - recipe.label_smoothing) * target + recipe.label_smoothing / target.shape[1]
             optimiser.zero_grad()
-            loss.backward()
+            (loss or nn.functional.cross_entropy)(head(mixed), target).backward()
             optimiser.step()
             schedule.step()
     head.eval()
@@ -173,15 +188,17 @@ def _fit_head(head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *
 
 def encoder_mb(encoder: str) -> float:
     """Return the size in MB of the published encoder in half precision, as packaged."""
-    return 2 * sum(parameter.numel() for parameter in _frozen(encoder).parameters()) / 1e6
+    return 2 * sum(parameter.numel() for parameter in frozen(encoder).parameters()) / 1e6
 
 
 @functools.cache
-def _frozen(encoder: str) -> WhisperFrames:
+def frozen(encoder: str) -> WhisperFrames:
+    """Return the published encoder, loaded once per process, in evaluation mode."""
     frames = WhisperFrames(encoder).eval()
     frames.requires_grad_(False)
     return frames
 
 
-def _table(values: list[np.ndarray]) -> np.ndarray:
+def table_of(values: list[np.ndarray]) -> np.ndarray:
+    """Return what ``prepare`` gave for each clip as (clips, features)."""
     return np.concatenate(values, axis=1).T.astype(np.float32)
