@@ -4,11 +4,15 @@ Source: Eyben et al. 2016, "The Geneva Minimalistic Acoustic Parameter Set"; Sch
 """
 
 import functools
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ser_core.audio import SAMPLE_RATE
+from ser_core.audio import SAMPLE_RATE, read
+from ser_core.settings import settings
 
 FEATURE_SETS = ("eGeMAPSv02", "ComParE_2016")
 
@@ -22,6 +26,38 @@ def functionals(samples: np.ndarray, feature_set: str) -> np.ndarray:
     """Return the functionals (features,) of (samples,) at 16 kHz; undefined ones (NaN) become 0, as openSMILE codes."""
     values = _extractor(feature_set).process_signal(samples, SAMPLE_RATE).to_numpy()[0]
     return np.nan_to_num(values.astype(np.float32))
+
+
+def file_functionals(file: str | Path, feature_set: str) -> np.ndarray:
+    """Return the functionals (features,) of a corpus's audio file, measured once and kept in the cache folder.
+
+    A file that was changed is measured anew. This is for long work over corpora, which goes on after a kill where it
+    stopped; a clip that somebody uploads is never written anywhere.
+    """
+    path = Path(file).resolve()
+    state = path.stat()
+    words = f"{version('opensmile')} {path} {state.st_size} {state.st_mtime_ns}"
+    store = (
+        settings().cache_dir / "functionals" / feature_set / f"{hashlib.sha256(words.encode()).hexdigest()[:24]}.npy"
+    )
+    if store.exists():
+        return np.load(store)
+    values = functionals(np.array(read(path).samples), feature_set)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    partial = store.with_suffix(".partial.npy")
+    np.save(partial, values)
+    partial.replace(store)
+    return values
+
+
+def clip_functionals(files: list[str], feature_set: str) -> np.ndarray:
+    """Return the functionals (clips, features) of audio files in their order, each measured once."""
+    rows = np.empty((len(files), len(feature_names(feature_set))), np.float32)
+    for place, file in enumerate(files):
+        rows[place] = file_functionals(file, feature_set)
+        if place % 500 == 499:
+            print(f"{feature_set}: {place + 1} of {len(files)} clips measured", flush=True)
+    return rows
 
 
 @functools.cache
