@@ -7,6 +7,7 @@ one alone knows less (``pooling="last"`` is the published form). With ``hidden``
 """
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -126,7 +127,7 @@ def fit(
     network.deviation.copy_(table[:, chosen].std(0) + 1e-4)
     wanted = torch.from_numpy(targets.astype(np.float32))
     network.constant.copy_(wanted.mean(0))
-    last = network.head[-1]
+    last = cast(nn.Linear, network.head[-1])
     nn.init.zeros_(last.weight)  # the head starts as the constant and learns where to leave it
     with torch.no_grad():
         last.bias.copy_(network.constant.clamp(min=1e-4).log())

@@ -8,6 +8,7 @@ trained with mixup (Zhang et al. 2018) on standardised statistics and differ by 
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -61,10 +62,20 @@ class Heads(nn.Module):
         return self.classify(self.standardise(statistics))
 
 
+class StatisticsHead(Protocol):
+    """What reads the statistics: standardised first, so that an attribution's path starts where training was."""
+
+    def standardise(self, statistics: Tensor) -> Tensor:
+        """Return (batch, features) of (batch, features)."""
+
+    def classify(self, scores: Tensor) -> Tensor:
+        """Return logits (batch, classes) of standardised statistics."""
+
+
 class WhisperStatistics(nn.Module):
     """Log-mel frames (batch, 80, frames) to logits."""
 
-    def __init__(self, encoder: nn.Module, heads: Heads) -> None:
+    def __init__(self, encoder: nn.Module, heads: StatisticsHead) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = heads
