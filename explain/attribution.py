@@ -287,6 +287,45 @@ def attribute(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Masking:
+    """A clip whose cells can be taken away: the grid they lie on, and the explained logit of what is left.
+
+    times_s (columns,) and bands_hz (bands,) are the cells' centres; bands_hz is None where only time can be masked (a
+    model on functionals, whose audio is replaced by quiet noise).
+    """
+
+    times_s: np.ndarray
+    bands_hz: np.ndarray | None
+    baseline_name: str
+    logits: Callable[[np.ndarray], np.ndarray]
+
+
+def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: int = 0) -> Masking:
+    """Return the clip's cells as they can be kept or replaced by the baseline, whatever the model's input is.
+
+    ``logits`` takes what is kept, (masks, bands, columns) or (masks, columns) from 0 (baseline) to 1 (as it is), and
+    returns the target's calibrated logit for each (masks,).
+
+    Raises:
+        ExplanationError: the target is not one of the model's.
+    """
+    index, against = _indices(model, target)
+    samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
+    view, _ = _occlusion_view(model, samples, seed, None)
+    assert view.times_s is not None
+    logit = _Logit(model.network, view.decode, index, against, None)
+
+    def logits(kept: np.ndarray) -> np.ndarray:
+        masks = torch.from_numpy(np.asarray(kept, dtype=np.float32))
+        batch = max(1, min(16, OCCLUSION_COLUMNS // view.point.shape[-1]))
+        with torch.inference_mode():
+            found = [logit(view.baseline + rows * (view.point - view.baseline)) for rows in masks.split(batch)]
+        return torch.cat(found).double().numpy()
+
+    return Masking(view.times_s, view.bands_hz, view.baseline_name, logits)
+
+
 def relevance_on_grid(attribution: Attribution, times_s: np.ndarray, hz: np.ndarray | None = None) -> np.ndarray:
     """Return relevance at other places for drawing: the value of the nearest cell, NaN outside the map.
 
