@@ -29,13 +29,16 @@ _MAX_COLUMNS = 1200
 
 
 def linked(explanation: Explanation) -> str:
-    """Return SVG of waveform, spectrogram, relevance, pitch and formants above one time axis.
+    """Return SVG of waveform, spectrogram, pooling weights, relevance, pitch and formants above one time axis.
 
     The salient regions run through the panels as numbered bands, and are boxes where they have a frequency range.
-    The map of relevance is there only if the attribution has both axes, the curve of relevance only if it has time.
+    The map of relevance is there only if the attribution has both axes, the curve of relevance only if it has time, the
+    line of pooling weights only if the model has some.
     """
     attribution = explanation.attribution
     rows: list[tuple[float, Any]] = [(1.0, _waveform), (2.6, _spectrogram)]
+    if explanation.pooling is not None:
+        rows.append((0.6, _pooling_weights))
     if attribution.axes == "time_frequency":
         rows.append((2.2, _relevance_map))
     if attribution.axes in {"time_frequency", "time"}:
@@ -101,6 +104,8 @@ def describe(explanation: Explanation) -> str:
     f0 = explanation.tracks.tracks.get("f0_hz", np.zeros(0))
     voiced = f0[np.isfinite(f0)]
     panels = ["waveform", "spectrogram"]
+    if explanation.pooling is not None:
+        panels += [f"line of the model’s own weights ({explanation.pooling.what})"]
     if attribution.axes == "time_frequency":
         panels += ["map of relevance over seconds and hertz"]
     if attribution.axes in {"time_frequency", "time"}:
@@ -190,6 +195,15 @@ def _relevance_map(axes: "Axes", explanation: Explanation, figure: "Figure", sid
     axes.set_ylim(0, top_hz)
     _kilohertz(axes)
     _colour_bar(figure, image, side, "relevance")
+
+
+def _pooling_weights(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
+    pooling = explanation.pooling
+    assert pooling is not None
+    axes.plot(pooling.times_s, pooling.weights, color=_INK, linewidth=0.7)
+    axes.set_ylim(0, float(pooling.weights.max(initial=0)) * 1.1 or 1.0)
+    axes.set_yticks([])
+    axes.set_ylabel("pooling", **_text(8))
 
 
 def _relevance_curve(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:

@@ -256,7 +256,8 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
             "caption": f"Relevance for {e.target.name} by {method}, on {axes}. "
             + (sign + on_map if a.axes != "features" else "")
             + "Numbered boxes and bands are the salient regions; the black bar under the waveform marks speech. "
-            "The spectrogram’s level is uncalibrated.",
+            "The spectrogram’s level is uncalibrated."
+            + (f" The line under it: the model’s own weights, {e.pooling.what}." if e.pooling else ""),
         }
     ]
     if a.axes == "features":

@@ -1,5 +1,7 @@
 """The home page: a clip, the model's answer, and why. The order here is the order on the screen."""
 
+from html import escape
+
 import streamlit as st
 
 from pages.parts import choose, session
@@ -20,7 +22,9 @@ with model_side:
 with method_side:
     method = choose.method(model)
 
-from pages.parts import answer, exports, tables, viewer, work  # noqa: E402, after the clip: they load the heavy libraries
+# After the clip, as they load the heavy libraries.
+from explain.boxes import box_sentence, own_region  # noqa: E402
+from pages.parts import answer, exports, tables, viewer, work  # noqa: E402
 
 prediction = work.prediction(recording, model)
 with target_side:
@@ -29,8 +33,12 @@ with target_side:
 # 3 The answer
 st.header("What the model answers")
 answer.show_answer(prediction, model.card.title)
-shown = work.explanation(recording, model, method.name, target, choose.region_rule(), choose.settings())
-answer.show_quality(shown.quality)
+asked = (recording, model, method.name, target, choose.region_rule(), choose.settings())
+# While another explanation is made, the one before makes way for the bar: nobody can click what is about to go.
+made = work.is_made(*asked)
+place = st.container() if made else st.empty()
+with place:
+    shown = work.explanation(*asked)
 
 
 # 4 Why, and 5 what was measured there; to select a region redraws this part alone
@@ -42,19 +50,27 @@ def why_and_cues() -> None:
     st.caption(answer.method_line(shown.attribution, method.label))
     if shown.attribution.axes == "features":
         answer.show_features(shown.attribution)
+    if shown.pooling is not None:
+        st.caption(answer.pooling_line(shown.pooling))
     selection = viewer.show(shown, work.identity(shown))
-    own = work.own_stretch(shown, **selection) if selection and "start_s" in selection else None
+    own = None
+    if selection and "start_s" in selection:
+        box = own_region(shown, **selection)
+        st.html(f'<div class="ss"><p role="status">{escape(box_sentence(shown, box))}</p></div>')
+        own = work.own_cues(shown, box)
     tables.show_magnitudes(shown, selection, own)
     tables.show_contrasts(shown, selection, own)
 
 
-why_and_cues()
-tables.show_agreement(shown)
+with place if made else place.container():
+    answer.show_quality(shown.quality)
+    why_and_cues()
+    tables.show_agreement(shown)
 
-# 6 Corrections
-with st.expander("Correct the measurement"):
-    choose.measurement(shown.tracks.settings, shown.tracks.sex_guess)
+    # 6 Corrections
+    with st.expander("Correct the measurement"):
+        choose.measurement(shown.tracks.settings, shown.tracks.sex_guess)
 
-# 7 To take away
-st.header("Take it away")
-exports.show(shown)
+    # 7 To take away
+    st.header("Take it away")
+    exports.show(shown)

@@ -138,7 +138,9 @@ def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, ad
     upload(page, clip)
     page.get_by_role("combobox").nth(1).click()
     page.get_by_role("option", name="Occlusion").click()
-    # The view of the method before stays until the page has been made anew.
+    # The view of the method before makes way for the bar at once, so no click on it can be lost.
+    page.get_by_text(re.compile("come when this is done")).wait_for(timeout=PATIENCE_MS)
+    playwright.expect(page.locator(".viewer")).to_have_count(0)
     page.get_by_text(re.compile("^Occlusion for ")).wait_for(timeout=PATIENCE_MS)
     page.locator(".viewer .regions button").first.wait_for(timeout=PATIENCE_MS)
     playwright.expect(page.locator(".viewer")).to_have_count(1, timeout=PATIENCE_MS)
@@ -163,6 +165,23 @@ def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, ad
     now = page.locator(".viewer .cursor").evaluate("e => new DOMMatrix(getComputedStyle(e).transform).m41")
     assert moved != now
     whole_page(page, shots / "explained-light-1280.png")
+
+    canvas = page.locator(".viewer canvas").bounding_box()
+    page.mouse.move(canvas["x"] + 300, canvas["y"] + canvas["height"] - 200)
+    page.mouse.down()
+    page.mouse.move(canvas["x"] + 500, canvas["y"] + canvas["height"] - 100, steps=5)
+    page.mouse.up()
+    page.locator("th.picked").filter(has_text="Your box").wait_for(timeout=PATIENCE_MS)
+    low, high = (float(page.locator(f".stretch input[name={name}]").input_value()) for name in ("low", "high"))
+    assert 0 < low < high < 8000
+    said = page.get_by_text(re.compile("^Your box, ")).inner_text()
+    assert f"{low:.0f} to {high:.0f} Hz" in said and "% of the evidence" in said
+    # The same by keyboard: four fields.
+    for name, value in (("from", "0.5"), ("to", "1"), ("low", "1000"), ("high", "3000")):
+        page.locator(f".stretch input[name={name}]").fill(value)
+    page.keyboard.press("Enter")
+    page.get_by_text("Your box, 0.50 to 1.00 s, 1000 to 3000 Hz").wait_for(timeout=PATIENCE_MS)
+    page.locator(".viewer").screenshot(path=shots / "box-light-1280.png")
 
     with page.expect_download(timeout=PATIENCE_MS) as caught:
         page.get_by_role("button", name="Report (PDF)").click()

@@ -211,7 +211,7 @@ def test_each_figure_has_words_in_its_place_and_tables_have_heads():
 
 def test_words_for_the_figure_name_every_region():
     words = figures.describe(example_explanation(region_count=9))
-    assert words.startswith("6 panels")
+    assert words.startswith("7 panels")
     for rank in range(1, 10):
         assert f"Salient region {rank}:" in words
 

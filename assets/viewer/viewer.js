@@ -1,8 +1,10 @@
 // One linked view of a clip: waveform, map of relevance, pitch, spectrogram, regions, and a cursor on the audio's clock.
-// Python sends the data; the view sends back one value, `selection`: a region's rank or the reader's own stretch.
+// Python sends the data; the view sends back one value, `selection`: a region's rank, or the reader's own stretch of
+// seconds, which is a box where it has a band of Hz, too.
 
 const TOP = 18; // space above each lane for its name
 const MIN_OWN_S = 0.05;
+const MIN_OWN_PX = 10; // a lower box is meant as a stretch of every frequency
 const views = new WeakMap();
 
 export default function (component) {
@@ -25,6 +27,8 @@ const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const signed = (text) => new Int8Array(bytes(text).buffer);
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const mel = (hz) => Math.log10(1 + hz / 700);
+const sorted = (a, b) => (a < b ? [a, b] : [b, a]);
+const hertz = (mel) => 700 * (10 ** mel - 1);
 const seconds = (s) => s.toFixed(2);
 
 function oklch(lightness, chroma, hue) {
@@ -115,7 +119,9 @@ class View {
     show(".for-regions", data.regions.length > 0);
     this.figure.setAttribute("aria-label", data.label);
     this.figure.setAttribute("aria-valuemax", data.duration_s.toFixed(2));
-    this.stretch.elements.from.max = this.stretch.elements.to.max = data.duration_s.toFixed(2);
+    const fields = this.stretch.elements;
+    fields.from.max = fields.to.max = data.duration_s.toFixed(2);
+    fields.low.max = fields.high.max = fields.high.placeholder = data.max_hz;
     this.buttons.replaceChildren(
       ...data.regions.map((region) => {
         const button = document.createElement("button");
@@ -148,29 +154,35 @@ class View {
     });
     this.stretch.onsubmit = (event) => {
       event.preventDefault();
-      const ends = ["from", "to"].map((name) => clamp(Number(this.stretch.elements[name].value), 0, this.data.duration_s));
-      if (Math.abs(ends[1] - ends[0]) >= MIN_OWN_S) this.pick({ start_s: Math.min(...ends), end_s: Math.max(...ends) }, true);
-      else this.readout.textContent = `An own stretch needs at least ${MIN_OWN_S} s.`;
+      const read = (name, top, empty) => {
+        const { value } = this.stretch.elements[name];
+        return value === "" ? empty : clamp(Number(value), 0, top);
+      };
+      const { duration_s, max_hz } = this.data;
+      const times = sorted(read("from", duration_s, 0), read("to", duration_s, duration_s));
+      const band = sorted(read("low", max_hz, 0), read("high", max_hz, max_hz));
+      if (times[1] - times[0] < MIN_OWN_S) this.readout.textContent = `An own stretch needs at least ${MIN_OWN_S} s.`;
+      else if (band[0] === band[1]) this.readout.textContent = "The two frequencies must differ.";
+      else this.pick(this.ownPart(times, band), true);
     };
     figure.onkeydown = (event) => this.key(event);
     figure.onpointerdown = (event) => {
       if (event.button !== 0 || !this.inPlot(event)) return;
       figure.setPointerCapture(event.pointerId);
-      this.drag = { from: this.timeAt(event), x: event.clientX, moved: false };
+      this.drag = { from: this.timeAt(event), hz: this.hertzAt(event), x: event.clientX, y: event.clientY, moved: false };
     };
     figure.onpointermove = (event) => {
       this.say(event);
       if (!this.drag) return;
       this.drag.moved ||= Math.abs(event.clientX - this.drag.x) > 5;
-      if (this.drag.moved) this.frameOwn(this.drag.from, this.timeAt(event));
+      if (this.drag.moved) this.frameOwn(this.dragged(event));
     };
     figure.onpointerup = (event) => {
       const drag = this.drag;
       this.drag = null;
       if (!drag) return;
       const to = this.timeAt(event);
-      if (drag.moved && Math.abs(to - drag.from) >= MIN_OWN_S)
-        return this.pick({ start_s: Math.min(drag.from, to), end_s: Math.max(drag.from, to) }, true);
+      if (drag.moved && Math.abs(to - drag.from) >= MIN_OWN_S) return this.pick(this.dragged(event, drag), true);
       this.mark();
       const region = this.regionAt(event);
       if (region) return this.pick({ rank: region.rank }, true);
@@ -258,16 +270,27 @@ class View {
     if (own) {
       this.stretch.elements.from.value = seconds(own.start_s);
       this.stretch.elements.to.value = seconds(own.end_s);
-      this.frameOwn(own.start_s, own.end_s);
+      this.stretch.elements.low.value = own.low_hz === undefined ? "" : Math.round(own.low_hz);
+      this.stretch.elements.high.value = own.high_hz === undefined ? "" : Math.round(own.high_hz);
+      this.frameOwn(own);
     } else this.own.hidden = true;
   }
 
-  frameOwn(a, b) {
+  // What a drag from the spectrogram spans is a box; a flat one, or one from another lane, has every frequency.
+  dragged(event, drag = this.drag) {
+    const band = drag.hz === null || Math.abs(event.clientY - drag.y) < MIN_OWN_PX ? [0, this.data.max_hz] : sorted(drag.hz, this.hertzAt(event, true));
+    return this.ownPart(sorted(drag.from, this.timeAt(event)), band);
+  }
+
+  ownPart([start_s, end_s], [low_hz, high_hz]) {
+    return low_hz > 0 || high_hz < this.data.max_hz ? { start_s, end_s, low_hz, high_hz } : { start_s, end_s };
+  }
+
+  frameOwn(own) {
     if (!this.plot) return;
-    const [left, right] = [this.x(Math.min(a, b)), this.x(Math.max(a, b))];
-    Object.assign(this.own.style, {
-      left: `${left}px`, width: `${right - left}px`, top: `${TOP}px`, height: `${this.plot.bottom - TOP}px`,
-    });
+    const [left, right] = [this.x(own.start_s), this.x(own.end_s)];
+    const [top, bottom] = this.band({ low_hz: own.low_hz ?? null, high_hz: own.high_hz ?? null });
+    Object.assign(this.own.style, { left: `${left}px`, width: `${right - left}px`, top: `${top}px`, height: `${bottom - top}px` });
     this.own.hidden = false;
   }
 
@@ -285,13 +308,9 @@ class View {
   say(event) {
     if (!this.inPlot(event)) return;
     const time = this.timeAt(event);
-    const y = event.clientY - this.figure.getBoundingClientRect().top;
-    const { spec } = this.plot;
     const parts = [`${seconds(time)} s`];
-    if (y >= spec.top && y <= spec.bottom) {
-      const share = (spec.bottom - y) / (spec.bottom - spec.top);
-      parts.push(`${Math.round(700 * (10 ** (share * mel(this.data.max_hz)) - 1))} Hz`);
-    }
+    const hz = this.hertzAt(event);
+    if (hz !== null) parts.push(`${Math.round(hz)} Hz`);
     const { pitch } = this.data;
     const f0 = pitch.values[Math.round((time - pitch.first_s) / pitch.step_s)];
     parts.push(f0 ? `pitch ${Math.round(f0)} Hz` : "no pitch");
@@ -307,6 +326,14 @@ class View {
   timeAt(event) {
     const x = event.clientX - this.figure.getBoundingClientRect().left;
     return clamp(((x - this.plot.left) / this.plot.width) * this.data.duration_s, 0, this.data.duration_s);
+  }
+
+  // The frequency under a pointer; beyond the spectrogram null, or its nearest edge.
+  hertzAt(event, nearest = false) {
+    const { spec } = this.plot;
+    const y = event.clientY - this.figure.getBoundingClientRect().top;
+    if (!nearest && (y < spec.top || y > spec.bottom)) return null;
+    return hertz(clamp((spec.bottom - y) / (spec.bottom - spec.top), 0, 1) * mel(this.data.max_hz));
   }
 
   inPlot(event) {
@@ -344,11 +371,12 @@ class View {
     };
     lane("wave", narrow ? 48 : 60);
     if (this.map?.axes === "time") lane("strip", 28);
-    if (this.pooling) lane("pool", 24);
     if (this.options.pitch) lane("pitch", narrow ? 70 : 84);
     lane("spec", narrow ? 190 : 250);
-    this.plot = { ...lanes, left, width: width - left - 10, bottom: lanes.spec.bottom };
-    const height = lanes.spec.bottom + 24;
+    if (this.pooling) lane("pool", 26);
+    const bottom = (lanes.pool ?? lanes.spec).bottom;
+    this.plot = { ...lanes, left, width: width - left - 10, bottom };
+    const height = bottom + 24;
     const scale = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
@@ -423,12 +451,14 @@ class View {
     this.name(pen, lane, this.data.words.pooling);
     const { start_s, end_s, columns, values } = this.pooling;
     const step = (end_s - start_s) / columns;
-    pen.fillStyle = this.ink.soft;
+    pen.strokeStyle = this.ink.ink;
+    pen.lineWidth = 1.25;
+    pen.beginPath();
     values.forEach((weight, i) => {
-      const [x, next] = [i, i + 1].map((k) => Math.round(this.x(start_s + k * step)));
-      const high = (weight / 255) * (lane.bottom - lane.top - 2);
-      pen.fillRect(x, lane.bottom - high, Math.max(next - x, 1), high);
+      const point = [this.x(start_s + (i + 0.5) * step), lane.bottom - 2 - (weight / 255) * (lane.bottom - lane.top - 4)];
+      pen[i ? "lineTo" : "moveTo"](...point);
     });
+    pen.stroke();
     this.frameLane(pen, lane);
   }
 

@@ -8,7 +8,7 @@ import streamlit as st
 from explain.attribution import Attribution
 from pages.parts.words import certainty, number, percent
 from ser_core.audio import Quality
-from ser_core.models import Prediction
+from ser_core.models import PoolingWeights, Prediction
 
 
 def show_answer(prediction: Prediction, title: str) -> None:
@@ -38,6 +38,15 @@ def method_line(attribution: Attribution, label: str) -> str:
         steps = f" with {attribution.steps} steps" if attribution.steps else ""
         parts.append(f"completeness error {100 * attribution.completeness_error:.1f} %{steps}")
     return f"{', '.join(parts)}."
+
+
+def pooling_line(pooling: PoolingWeights) -> str:
+    """Return what the line under the spectrogram is, and what it is not."""
+    high_s = float(pooling.times_s[pooling.weights.argmax()])
+    return (
+        f"The line under the spectrogram: {pooling.what}; highest at {high_s:.2f} s. It says where the model looks "
+        "when it sums up the clip, not what speaks for the class."
+    )
 
 
 def probabilities(prediction: Prediction) -> str:

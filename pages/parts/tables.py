@@ -32,10 +32,12 @@ def show_contrasts(shown: Explanation, selection: dict | None, own: CueSummary |
     """Draw how one place differs from the rest of the speech."""
     st.header("Contrast: is the voice different there?")
     if own is None and not shown.regions:
-        st.caption("There is no region to set against the rest of the speech; drag over the view to choose a stretch.")
+        st.caption(
+            "There is no region to set against the rest of the speech; drag over the view to choose a stretch or a box."
+        )
         return
     scope = str(selection["rank"]) if selection and "rank" in selection else ALL_REGIONS
-    place = "your stretch" if own else "all regions together" if scope == ALL_REGIONS else f"region {scope}"
+    place = own_place(own) if own else "all regions together" if scope == ALL_REGIONS else f"region {scope}"
     st.caption(
         f"How to read: {place} against the rest of the speech in this clip; the effect (Cliff's delta, −1 … 1) counts "
         "only where it leaves the range that the same shape gives elsewhere in the speech. p is corrected over all "
@@ -44,6 +46,11 @@ def show_contrasts(shown: Explanation, selection: dict | None, own: CueSummary |
     )
     found = tuple(c for c in (own or shown.cues).contrasts if c.scope == ("1" if own else scope))
     st.html(f'<div class="ss">{contrasts(found, place)}</div>')
+
+
+def own_place(own: CueSummary) -> str:
+    """Return what a contrast of the reader's own part is about; a box counts by its seconds."""
+    return "your stretch" if own.regions[0].low_hz is None else "the seconds of your box"
 
 
 def show_agreement(shown: Explanation) -> None:
@@ -86,7 +93,8 @@ def magnitudes(summary: CueSummary, picked: str | None, own: CueSummary | None =
     if own is not None:
         region = own.regions[0]
         cells |= {(v.cue, "own"): v for v in own.values if v.scope == "1"}
-        heads["own"] = f"Your stretch<br><small>{region.start_s:.2f}–{region.end_s:.2f} s</small>"
+        word = "stretch" if region.low_hz is None else "box"
+        heads["own"] = f"Your {word}<br><small>{region.start_s:.2f}–{region.end_s:.2f} s</small>"
         scopes.append("own")
     notes = _Notes()
     head = "".join(f'<th scope="col"{_mark(s, picked)}>{heads[s]}</th>' for s in scopes)

@@ -20,7 +20,9 @@ RANGE_DB = 65.0
 
 
 def show(explanation: Explanation, identity: str) -> dict | None:
-    """Draw the linked view and return what the reader selected: {"rank": …} or {"start_s": …, "end_s": …} or None.
+    """Draw the linked view and return what the reader selected, or None.
+
+    A region is {"rank": …}; a stretch {"start_s": …, "end_s": …}; a box has "low_hz" and "high_hz" as well.
 
     Args:
         explanation: what is drawn.

@@ -28,7 +28,7 @@ def explanation(
 
     With new measuring settings only the cues are measured again; the model and the method are not.
     """
-    kept: dict[tuple, Explanation] = st.session_state.setdefault("explanations", {})
+    kept = _kept()
     asked = (recording.sha256, model.name, method, target, region_rule)
     wanted = (*asked, settings)
     if wanted not in kept:
@@ -49,13 +49,24 @@ def explanation(
     return kept[wanted]
 
 
+def is_made(
+    recording: Recording, model: SpeechModel, method: str, target: Target, region_rule: str, settings: CueSettings
+) -> bool:
+    """Return whether ``explanation`` of the same arguments is in the session."""
+    return (recording.sha256, model.name, method, target, region_rule, settings) in _kept()
+
+
+def _kept() -> dict[tuple, Explanation]:
+    return st.session_state.setdefault("explanations", {})
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[float, str], None]]:
     """Show a bar while the block runs, and give it the function that moves the bar."""
     bar = st.progress(0.0, "Explaining")
 
     def tell(share: float, words: str) -> None:
-        bar.progress(min(1.0, max(0.0, share)), words)
+        bar.progress(min(1.0, max(0.0, share)), f"{words}. The view and its tables come when this is done.")
 
     try:
         yield tell
@@ -73,9 +84,8 @@ def prediction(recording: Recording, model: SpeechModel) -> Prediction:
     return kept[asked]
 
 
-def own_stretch(shown: Explanation, start_s: float, end_s: float) -> CueSummary:
-    """Return the cues of the reader's own stretch, as region 1."""
-    region = Region(1, start_s, end_s, None, None, 0.0)
+def own_cues(shown: Explanation, region: Region) -> CueSummary:
+    """Return the cues of the reader's own stretch or box, as region 1."""
     return summarise(shown.tracks, shown.recording, (region,), shown.quality)
 
 
