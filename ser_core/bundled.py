@@ -1,6 +1,6 @@
 """The plans of the models that are trained here: on which encoder, how, and what the card says in words."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ser_core.tasks import TASKS
@@ -194,3 +194,14 @@ PLANS = {
         ),
     )
 }
+
+PLANS["co-vada-after"] = replace(
+    PLANS["whisper-tiny-statistics"],
+    name="co-vada-after",
+    title="Whisper tiny.en, frozen, after CO-VADA",
+    summary="The same model as Whisper tiny.en, frozen, trained with each easily learnt clip said once more in the "
+    "voice of a speaker whose clips of that emotion are not learnt easily (Praat). Compare the two on one clip.",
+    place=6,
+    extra={"before": "whisper-tiny-statistics"},
+    augmentation="co_vada:praat",
+)

@@ -59,6 +59,7 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
 
 _LISTENERS = PLANS["label-distribution"]
 _LINEAR = replace(_LISTENERS.recipe, epochs=12, batch=64, mixup=0.0)
+_BEFORE, _AFTER = PLANS["whisper-tiny-statistics"], PLANS["co-vada-after"]
 
 STUDIES: dict[str, Study] = {
     study.name: study
@@ -78,6 +79,19 @@ STUDIES: dict[str, Study] = {
                     _LISTENERS, recipe=replace(_LISTENERS.recipe, label_smoothing=0.1)
                 ),
             },
+        ),
+        Study(
+            "co-vada",
+            "Fairness before and after voice augmentation (CO-VADA)",
+            "Do easily learnt clips in other voices narrow the gaps between groups, and is it the voice or the weight?",
+            "crema_d",
+            {
+                "before": _BEFORE,
+                "easy clips twice": replace(_AFTER, augmentation="co_vada:copies"),
+                "after, Praat": _AFTER,
+                "after, WORLD": replace(_AFTER, augmentation="co_vada:world"),
+            },
+            seeds=(0,),
         ),
     )
 }
