@@ -21,6 +21,26 @@ LISTENERS_LIMITS = (
     CREMA_D_LIMITS[2],
 )
 
+DIMENSIONS_LIMITS = (
+    "Its values are those of the speech it was trained on: what raters heard in acted voices, each on a scale with "
+    "its own words. They are not what the speaker felt.",
+    CREMA_D_LIMITS[2],
+)
+VOTED_DIMENSIONS_LIMITS = (
+    CREMA_D_LIMITS[0],
+    "Vote-derived VAD: nobody rated valence, arousal or dominance here. The target is the mean of published "
+    "coordinates of emotion words (Russell & Mehrabian 1977: angry −.51 .59 .25, disgusted −.60 .35 .11, fearful "
+    "−.64 .60 −.43, happy .81 .51 .46, sad −.63 −.27 −.33; neutral, which they did not list, is set to 0 0 0) under "
+    "the votes of about nine listeners a clip. It says where the chosen words lie, so it never leaves the space "
+    "between them.",
+    *DIMENSIONS_LIMITS,
+)
+EMOTALE_LIMITS = (
+    "Trained on 800 acted clips of 18 Danes, three of them children, who spoke five emotions in Danish and English; "
+    "three raters each. It has heard no spontaneous speech and no patients. Only 18 speakers stand behind its figures.",
+    *DIMENSIONS_LIMITS,
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -66,7 +86,9 @@ class Plan:
         return self.outputs or TASKS[self.task].emotions
 
 
+EMOTALE_LICENCE = "Training data EmoTale: no licence stated, the authors ask to be cited"
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
+DIGITS_LICENCE = "Keyword network's training data Free Spoken Digit Dataset: CC BY-SA 4.0"
 
 OPENSMILE_LICENCE = "openSMILE: audEERING research licence (free for research, not for commercial products)"
 
@@ -191,6 +213,47 @@ PLANS = {
             answer="distribution",
             options={"pooling": "statistics", "hidden": 128},
             limits=LISTENERS_LIMITS,
+        ),
+        Plan(
+            name="emosphere-emotale",
+            title="Valence, arousal, dominance (rated)",
+            system="emosphere",
+            encoder="whisper-tiny.en",
+            summary="Answers with three scales instead of an emotion: unpleasant to pleasant, calm to excited, weak to "
+            "strong (EmoSphere-SER on frozen Whisper tiny.en), learned from the ratings of three raters a clip.",
+            place=6,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", EMOTALE_LICENCE),
+            recipe=Recipe(epochs=12, batch=32, rate=1e-3, weight_decay=0.05, average=0.98),
+            task="emotale",
+            answer="dimensions",
+            outputs=("valence", "arousal", "dominance"),
+            limits=EMOTALE_LIMITS,
+        ),
+        Plan(
+            name="emosphere",
+            title="Valence, arousal, dominance (vote-derived)",
+            system="emosphere",
+            encoder="whisper-tiny.en",
+            summary="Answers with three scales instead of an emotion (EmoSphere-SER on frozen Whisper tiny.en), "
+            "learned from vote-derived VAD: where the emotion words that CREMA-D's listeners chose lie on the scales.",
+            place=7,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=Recipe(epochs=6, batch=64, rate=1e-3, weight_decay=0.05, average=0.99),
+            answer="dimensions",
+            outputs=("valence", "arousal", "dominance"),
+            limits=VOTED_DIMENSIONS_LIMITS,
+        ),
+        Plan(
+            name="edge-fusion",
+            title="Edge late fusion",
+            system="edge_fusion",
+            encoder="MicroFrontend",
+            summary="For a microcontroller: a transformer of 0.18 million parameters on MicroFrontend features and a "
+            "frozen keyword network, fused late; an int8 copy for the device lies beside it.",
+            place=5,
+            licences=(CREMA_D_LICENCE, DIGITS_LICENCE),
+            recipe=Recipe(epochs=12, batch=32, rate=2e-3, average=0.99, masked=0.5),
+            options={"fused": True},
         ),
     )
 }

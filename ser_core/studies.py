@@ -57,6 +57,12 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
     return found
 
 
+def _with_and_without_regions(name: str, title: str, plan: Plan, seeds: tuple[int, ...]) -> Study:
+    question = "Do the octants of the sphere, learned alongside at first, help the three dimensions?"
+    plain = replace(plan, options=plan.options | {"regions": False})
+    return Study(name, title, question, plan.task, {"dimensions only": plain, "with octants at first": plan}, seeds)
+
+
 _LISTENERS = PLANS["label-distribution"]
 _LINEAR = replace(_LISTENERS.recipe, epochs=12, batch=64, mixup=0.0)
 _BEFORE, _AFTER = PLANS["whisper-tiny-statistics"], PLANS["co-vada-after"]
@@ -90,6 +96,29 @@ STUDIES: dict[str, Study] = {
                 "easy clips twice": replace(_AFTER, augmentation="co_vada:copies"),
                 "after, Praat": _AFTER,
                 "after, WORLD": replace(_AFTER, augmentation="co_vada:world"),
+            },
+            seeds=(0,),
+        ),
+        _with_and_without_regions(
+            "emosphere-regions",
+            "Valence, arousal, dominance as rated (EmoSphere-SER)",
+            PLANS["emosphere-emotale"],
+            (0, 1, 2),
+        ),
+        _with_and_without_regions(
+            "emosphere-regions-voted",
+            "Valence, arousal, dominance derived from votes (EmoSphere-SER)",
+            PLANS["emosphere"],
+            (0,),
+        ),
+        Study(
+            "edge-fusion",
+            "Late fusion for a microcontroller",
+            "Does a frozen keyword network add anything where every sentence is said in every emotion?",
+            "crema_d",
+            {
+                "acoustic only": replace(PLANS["edge-fusion"], options={"fused": False}),
+                "late fusion": PLANS["edge-fusion"],
             },
             seeds=(0,),
         ),
