@@ -34,6 +34,7 @@ def _explain(options: argparse.Namespace) -> int:
     from explain.cues import CueSettings
     from explain.explanation import explain
     from explain.report import pdf
+    from explain.trust import trust
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
 
@@ -62,6 +63,19 @@ def _explain(options: argparse.Namespace) -> int:
     print(f"{model.card.title}: {top} ({explanation.prediction.probability(top):.1%})")
     print(f"Explained: {explanation.target.name}, by {method_label(explanation.attribution.method)}")
     print(explanation.paragraph)
+    if options.trust:
+        found = trust(
+            model,
+            recording,
+            explanation.attribution,
+            explanation.speech,
+            regions=explanation.regions,
+            quick=options.trust == "quick",
+            progress=None if options.quiet else _tell,
+        )
+        print(found.sentence)
+        for test in found.tests:
+            print(f"  {test.name}: {test.verdict}; {test.words}")
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
         (options.json, lambda: export.to_json(explanation).encode()),
         (options.csv, lambda: export.cue_csv(explanation).encode()),
@@ -99,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pitch-floor", type=float, metavar="HZ")
     parser.add_argument("--pitch-ceiling", type=float, metavar="HZ")
     parser.add_argument("--formant-ceiling", type=float, metavar="HZ")
+    parser.add_argument("--trust", choices=("quick", "full"), help="test whether the explanation is true of the model")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     for name, what in (
         ("pdf", "the report"),

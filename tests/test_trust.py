@@ -1,0 +1,278 @@
+"""Tests of explanations, on networks whose evidence is known."""
+
+import dataclasses
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from explain import trust as trust_module
+from explain.attribution import Attribution, Target, attribute, masking
+from explain.regions import Region, salient_regions
+from explain.trust import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    WEAK,
+    Test,
+    Trust,
+    correlation,
+    destroyed,
+    infidelity,
+    infidelity_test,
+    mask_of,
+    overlap,
+    placements,
+    randomised_weights,
+    re_encoded,
+    region_tests,
+    relative_change,
+    shifted_by_5_ms,
+    trust,
+    unrelated,
+    with_noise,
+)
+from ser_core.audio import Recording
+from ser_core.errors import ExplanationError
+from tests.planted import FunctionalsModel, burst_model, clip, recording
+
+CLIPS = 100
+
+
+@lru_cache
+def clips() -> tuple[tuple[str, Recording, Attribution], ...]:
+    rng = np.random.default_rng(77)
+    made = []
+    for number in range(CLIPS):
+        kind = ("low", "high")[number % 2]
+        sound = recording(clip(rng, kind)[0])
+        made.append((kind, sound, attribute(burst_model(), sound, Target(kind), "integrated_gradients")))
+    return tuple(made)
+
+
+def test_deletion_of_planted_evidence_beats_random_places_in_95_of_100_clips() -> None:
+    verdicts = []
+    for kind, sound, found in clips():
+        cells = masking(burst_model(), sound, Target(kind))
+        tests, _ = region_tests(cells, salient_regions(found), (), np.random.default_rng(0))
+        verdicts.append([test.verdict for test in tests])
+    assert sum(deletion == HOLDS for deletion, _ in verdicts) >= 95
+    assert sum(insertion == HOLDS for _, insertion in verdicts) >= 95
+
+
+def test_boxes_beside_the_evidence_do_not_hold() -> None:
+    """A map turned by half the clip points beside the burst, and must not pass for an explanation."""
+    passed = 0
+    for kind, sound, found in clips()[:40]:
+        beside = dataclasses.replace(found, relevance=np.roll(found.relevance, found.relevance.shape[1] // 2, axis=1))
+        cells = masking(burst_model(), sound, Target(kind))
+        tests, _ = region_tests(cells, salient_regions(beside), (), np.random.default_rng(0))
+        passed += tests[0].verdict == HOLDS
+    assert passed <= 4
+
+
+def test_a_destroyed_model_is_caught_in_every_clip() -> None:
+    for number, (_, sound, found) in enumerate(clips()):
+        turned = unrelated(found.relevance, np.random.default_rng(0))
+        test = randomised_weights(burst_model(), sound, found, turned, seed=number)
+        assert test.verdict == HOLDS, test.words
+
+
+def test_a_map_that_does_not_depend_on_the_weights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, sound, found = clips()[0]
+    monkeypatch.setattr(trust_module, "attribute", lambda *a, **k: found)
+    turned = unrelated(found.relevance, np.random.default_rng(0))
+    assert randomised_weights(burst_model(), sound, found, turned).verdict == FAILS
+
+
+def test_the_model_itself_is_left_whole_when_its_copy_is_destroyed() -> None:
+    before = {name: value.clone() for name, value in burst_model().network.state_dict().items()}
+    broken = destroyed(burst_model(), seed=1)
+    assert all(torch.equal(before[name], value) for name, value in burst_model().network.state_dict().items())
+    for name, value in broken.network.named_parameters():
+        assert torch.equal(value.flatten().sort().values, before[name].flatten().sort().values)
+    changed = [not torch.equal(before[name], value) for name, value in broken.network.named_parameters()]
+    assert any(changed)
+
+
+def test_infidelity_is_captums(monkeypatch: pytest.MonkeyPatch) -> None:
+    captum = pytest.importorskip("captum.metrics")
+    kind, sound, found = clips()[1]
+    model = burst_model()
+    cells = masking(model, sound, Target(kind))
+    boxes = trust_module._random_boxes(found.relevance.shape, np.random.default_rng(4))
+    monkeypatch.setattr(trust_module, "_random_boxes", lambda shape, random: boxes)
+    ours = infidelity_test(cells, found, np.random.default_rng(4)).value
+    inputs = model.inputs(torch.from_numpy(sound.samples.copy())[None])
+    baseline = model.baseline(inputs)
+    queue = list(boxes)
+
+    @captum.infidelity_perturb_func_decorator(True)
+    def without(x: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        part = torch.from_numpy(np.stack([queue.pop(0) for _ in range(len(x))])).float()
+        return x - part * (x - b)
+
+    theirs = captum.infidelity(
+        lambda x: model.network(x)[:, model.emotions.index(kind)],
+        without,
+        inputs,
+        torch.from_numpy(found.relevance)[None],
+        baselines=baseline,
+        n_perturb_samples=len(boxes),
+        max_examples_per_batch=1,
+        normalize=True,
+    )
+    assert ours == pytest.approx(float(theirs), rel=1e-4, abs=1e-4)
+
+
+def test_the_relative_change_is_captums_sensitivity() -> None:
+    captum = pytest.importorskip("captum.metrics")
+    before, after = np.random.default_rng(0).normal(size=(2, 5, 7))
+    maps = iter([before, after])
+    theirs = captum.sensitivity_max(
+        lambda x: (torch.from_numpy(next(maps))[None],),
+        (torch.zeros(1, 5, 7, dtype=torch.float64),),
+        perturb_func=lambda x, radius: x,
+        n_perturb_samples=1,
+    )
+    assert relative_change(before, after) == pytest.approx(float(theirs), abs=1e-4)
+
+
+def test_sensitivity_and_rank_correlation_are_quantus() -> None:
+    quantus = pytest.importorskip("quantus", exc_type=ImportError)
+    before, after = np.random.default_rng(1).normal(size=(2, 6, 8))
+    assert correlation(before, after) == pytest.approx(
+        quantus.similarity_func.correlation_spearman(before.ravel(), after.ravel()), abs=1e-9
+    )
+    measure = quantus.MaxSensitivity(
+        nr_samples=1,
+        abs=False,
+        normalise=False,
+        perturb_func=lambda arr, **_: arr + 1e-3,
+        disable_warnings=True,
+        return_nan_when_prediction_changes=False,
+    )
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).eval()
+    found = measure(
+        model=network,
+        x_batch=np.zeros((1, 1, 6, 8), np.float32),
+        y_batch=np.array([0]),
+        a_batch=before[None, None].astype(np.float32),
+        explain_func=lambda **_: after[None, None].astype(np.float32),
+    )
+    assert relative_change(before, after) == pytest.approx(float(found[0]), abs=1e-4)
+
+
+def test_infidelity_of_a_map_that_foretells_every_removal_is_zero() -> None:
+    removed = np.array([1.0, -2.0, 0.5])
+    assert infidelity(removed, removed / 3) == pytest.approx(0)
+    assert infidelity(removed, np.zeros(3)) == pytest.approx((removed**2).mean())
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000))
+def test_rank_correlation_is_scipys(seed: int) -> None:
+    one, other = np.random.default_rng(seed).integers(0, 5, (2, 3, 9)).astype(float)
+    if np.ptp(one) and np.ptp(other):
+        assert correlation(one, other) == pytest.approx(spearmanr(one.ravel(), other.ravel()).statistic)
+    else:
+        assert correlation(one, other) == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000))
+def test_random_places_keep_the_shapes_and_stay_off_the_silence(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    masks = random.random((2, 6, 30)) < 0.2
+    spoken = random.random(30) < 0.7
+    for draw in placements(masks, spoken, 5, random):
+        assert draw.shape == masks.shape
+        assert (draw.sum((1, 2)) == masks.sum((1, 2))).all()
+        silent = draw[:, :, ~spoken]
+        assert (silent.sum((1, 2)) == masks[:, :, ~spoken].sum((1, 2))).all()
+
+
+def test_a_region_masks_the_cells_whose_centres_lie_in_it() -> None:
+    cells = masking(burst_model(), clips()[0][1], Target("low"))
+    assert cells.bands_hz is not None
+    inside = mask_of(cells, [Region(1, 0.2, 0.3, 500.0, 1000.0, 1.0)])
+    rows, columns = np.nonzero(inside)
+    assert cells.times_s[columns].min() >= 0.2 and cells.times_s[columns].max() < 0.3
+    assert cells.bands_hz[rows].min() >= 500 and cells.bands_hz[rows].max() < 1000
+    assert mask_of(cells, [Region(1, 0.2, 0.3, None, None, 1.0)]).any(axis=1).all()
+
+
+def test_overlap_is_intersection_over_union() -> None:
+    assert overlap(np.array([True, True, False]), np.array([False, True, True])) == pytest.approx(1 / 3)
+    assert overlap(np.zeros(3, bool), np.zeros(3, bool)) == 0
+
+
+def test_the_changes_that_nobody_hears_are_as_small_as_they_say() -> None:
+    sound = clips()[0][1]
+    peak = np.abs(sound.samples).max()
+    noise = with_noise(sound).samples - sound.samples
+    assert 20 * np.log10(noise.std() / peak) == pytest.approx(-60, abs=0.5)
+    assert np.allclose(shifted_by_5_ms(sound).samples[80:], sound.samples[:-80])
+    coded = re_encoded(sound).samples
+    assert len(coded) == len(sound.samples)
+    assert np.corrcoef(coded, sound.samples)[0, 1] > 0.9
+
+
+def test_the_whole_panel_of_planted_evidence_holds_and_says_so() -> None:
+    _, sound, found = clips()[0]
+    told: list[float] = []
+    whole = trust(burst_model(), sound, found, progress=lambda share, words: told.append(share))
+    assert whole.verdict == HOLDS, whole.sentence
+    assert whole.sentence == "Every test holds."
+    assert {"deletion", "insertion", "randomised weights", "infidelity", "sensitivity"} <= {t.name for t in whole.tests}
+    assert told == sorted(told) and told[-1] == 1
+    for test in whole.tests:
+        assert len(test.null) and np.isfinite([test.value, test.threshold, test.p]).all()
+    for curve in whole.curves:
+        assert len(curve.ours) == len(curve.random) == len(salient_regions(found)) + 1
+
+
+def test_the_quick_panel_has_only_the_three_tests_of_faithfulness() -> None:
+    _, sound, found = clips()[0]
+    assert [t.name for t in trust(burst_model(), sound, found, quick=True).tests] == list(trust_module.QUICK)
+
+
+def test_a_map_without_regions_cannot_be_decided_and_says_why() -> None:
+    _, sound, found = clips()[0]
+    flat = dataclasses.replace(found, relevance=-np.ones_like(found.relevance))
+    tests = trust(burst_model(), sound, flat, quick=True).tests
+    assert [t.verdict for t in tests[:2]] == [UNDECIDED, UNDECIDED]
+    assert "no salient region" in tests[0].words
+
+
+def test_an_explanation_over_features_is_refused_with_a_way_out() -> None:
+    model = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
+    sound = clips()[0][1]
+    found = attribute(model, sound, Target("a"), "integrated_gradients")
+    with pytest.raises(ExplanationError, match="choose occlusion"):
+        trust(model, sound, found)
+
+
+def test_occlusion_of_a_model_on_functionals_is_tested_over_time() -> None:
+    model = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
+    sound = clips()[0][1]
+    found = attribute(model, sound, Target("a"), "occlusion")
+    assert {t.name for t in trust(model, sound, found, quick=True).tests} == set(trust_module.QUICK)
+
+
+def verdict_of(**verdicts: str) -> Trust:
+    tests = tuple(Test(n.replace("_", " "), 0, "", np.zeros(1), 0, 0, v, f"{n} did.") for n, v in verdicts.items())
+    return Trust("m", "ig", Target("a"), tests, ())
+
+
+def test_the_sentence_names_the_test_that_decided() -> None:
+    assert verdict_of(deletion=HOLDS, agreement=HOLDS).verdict == HOLDS
+    failed = verdict_of(deletion=FAILS, infidelity=HOLDS)
+    assert failed.verdict == FAILS and "deletion did." in failed.sentence
+    weak = verdict_of(deletion=HOLDS, infidelity=FAILS)
+    assert weak.verdict == WEAK and "infidelity did." in weak.sentence
+    assert verdict_of(deletion=UNDECIDED).verdict == UNDECIDED
