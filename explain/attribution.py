@@ -1,7 +1,8 @@
 """Which parts of a recording a model's answer rests on, by Captum.
 
 What is explained is always a calibrated logit of a named class, or the difference of two, never a probability: a
-probability saturates, and its gradient with it. Relevance lands only on the axes that model and method truly have.
+probability saturates, and its gradient with it. Of a model that answers with dimensions it is the value of one of them,
+upwards or downwards. Relevance lands only on the axes that model and method truly have.
 
 Everything runs on the real frames, in evaluation mode, with gradients for the input alone. Methods that work by hooks
 get their own copy of the network, so nobody else's forward pass runs through them.
@@ -21,11 +22,13 @@ from torch import Tensor, nn
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
 from ser_core.features import SAMPLE_RATE, mel_centres_hz
-from ser_core.models import SpeechModel
+from ser_core.models import Prediction, SpeechModel
 
 TOLERANCE = 0.05
 FIRST_STEPS = 8
 SMALLEST_DIFFERENCE = 0.1
+SMALLEST_CHANGE = 0.02
+DIRECTIONS = ("higher", "lower")
 SHAPLEY_MAX_FEATURES = 512
 GRADIENT_BATCH = 4
 OCCLUSION_COLUMNS = 10_000
@@ -35,14 +38,20 @@ SPECTRUM_BANDS = 40
 
 @dataclass(frozen=True)
 class Target:
-    """The class that is explained, or the difference of two classes' logits."""
+    """The class that is explained, the difference of two classes' logits, or one direction of a dimension.
+
+    direction is "higher" or "lower" where ``emotion`` is a dimension, and None where it is a class.
+    """
 
     emotion: str
     against: str | None = None
+    direction: str | None = None
 
     @property
     def name(self) -> str:
-        """Words for a caption: "anger", or "anger rather than happiness"."""
+        """Words for a caption: "anger", "anger rather than happiness", or "lower valence"."""
+        if self.direction is not None:
+            return f"{self.direction} {self.emotion}"
         return self.emotion if self.against is None else f"{self.emotion} rather than {self.against}"
 
 
@@ -53,7 +62,8 @@ class Attribution:
     relevance has the shape (bands, columns) on ``axes`` "time_frequency", (columns,) on "time", (features,) on
     "features". Column k is centred at ``times_s[k]`` seconds of the recording, row b at ``bands_hz[b]`` Hz.
     completeness_error is |sum of relevance − (target at input − target at baseline)| / |that difference|; a difference
-    below 0.1 (odds that change by a tenth) leaves nothing to share out, so the error is then relative to 0.1.
+    below 0.1 (odds that change by a tenth; 0.02 of a dimension, a hundredth of its scale) leaves nothing to share out,
+    so the error is then relative to that.
     steps counts the points on the path that were used in the end. settings holds every parameter in force, what is
     explained, ``duration_s`` of the clip and, where a baseline was used, the ``difference`` that is shared out.
     """
@@ -175,7 +185,7 @@ def methods_for(model: SpeechModel) -> tuple[Method, ...]:
             names.append("deeplift")
         offered = [replace(_METHODS[name], axes="features") for name in names]
         hint = "How far the logit drops when a stretch of the audio is replaced by quiet noise."
-        return (*offered, replace(_METHODS["occlusion"], axes="time", hint=hint))
+        return _worded(model, *offered, replace(_METHODS["occlusion"], axes="time", hint=hint))
     names = ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "occlusion"]
     if model.relevance_rules:
         names.append("deeplift")
@@ -187,7 +197,13 @@ def methods_for(model: SpeechModel) -> tuple[Method, ...]:
         flat = isinstance(layer, nn.Conv1d) or not any(isinstance(part, nn.Conv2d) for part in model.network.modules())
         axes = "time" if flat else "time_frequency"
         offered.append(replace(_METHODS["grad_cam"], axes=axes))
-    return tuple(offered)
+    return _worded(model, *offered)
+
+
+def _worded(model: SpeechModel, *offered: Method) -> tuple[Method, ...]:
+    if model.card.answer != "dimensions":
+        return offered
+    return tuple(replace(method, hint=method.hint.replace("logit", "value")) for method in offered)
 
 
 def method_label(name: str) -> str:
@@ -239,14 +255,14 @@ def attribute(
     Vielhaben et al. 2024 and Frommholz et al. 2023 (virtual inspection layers); Kokhlikyan et al. 2020 (Captum).
     """
     chosen = _chosen(model, method)
-    index, against = _indices(model, target)
+    index, against, sign = _indices(model, target)
     if recording.duration_s < 0.1:
         raise ExplanationError(
             f"The clip lasts {recording.duration_s * 1000:.0f} ms; choose one of at least 100 ms to explain it."
         )
     warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks", module="captum")
     settings = {
-        "explains": "calibrated logit" if target.against is None else "difference of two calibrated logits",
+        "explains": _explained(target),
         "duration_s": recording.duration_s,
     }
     with torch.inference_mode(False), torch.enable_grad():
@@ -260,7 +276,7 @@ def attribute(
         if method in ("deeplift", "lrp", "grad_cam"):
             network = _private_copy(model, own_weights=method == "lrp")
         options = _Options(seed, tolerance, max_steps, noise, window_bands, max_windows, permutations, cells)
-        logit = _Logit(network, view.decode, index, against, progress)
+        logit = _Logit(network, view.decode, index, against, progress, sign, _smallest(model))
         found = _COMPUTE[method](_Task(model, logit, view, options))
     view = found.view or view
     relevance = view.land(found.relevance.detach())
@@ -310,11 +326,11 @@ def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: i
     Raises:
         ExplanationError: the target is not one of the model's.
     """
-    index, against = _indices(model, target)
+    index, against, sign = _indices(model, target)
     samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
     view, _ = _occlusion_view(model, samples, seed, None)
     assert view.times_s is not None
-    logit = _Logit(model.network, view.decode, index, against, None)
+    logit = _Logit(model.network, view.decode, index, against, None, sign)
 
     def logits(kept: np.ndarray) -> np.ndarray:
         masks = torch.from_numpy(np.asarray(kept, dtype=np.float32))
@@ -392,8 +408,12 @@ class _Logit(nn.Module):
         index: int,
         against: int | None,
         progress: Callable[[float], None] | None,
+        sign: float = 1.0,
+        smallest: float = SMALLEST_DIFFERENCE,
     ) -> None:
         super().__init__()
+        self.sign = sign
+        self.smallest = smallest
         self.network = network
         self.decode = decode
         self.index = index
@@ -407,7 +427,7 @@ class _Logit(nn.Module):
 
     def pick(self, logits: Tensor) -> Tensor:
         """Return the target (batch,) of logits (batch, classes)."""
-        chosen = logits[:, self.index]
+        chosen = self.sign * logits[:, self.index]
         return chosen if self.against is None else chosen - logits[:, self.against]
 
     def forward(self, points: Tensor) -> Tensor:
@@ -469,7 +489,24 @@ def _chosen(model: SpeechModel, method: str) -> Method:
     return offered[method]
 
 
-def _indices(model: SpeechModel, target: Target) -> tuple[int, int | None]:
+def default_target(prediction: Prediction) -> Target:
+    """Return what is explained unless asked otherwise: the answer, or the clearest dimension where it points."""
+    if prediction.values is None:
+        return Target(prediction.top)
+    return Target(prediction.top, direction=DIRECTIONS[int(prediction.value(prediction.top) < 0)])
+
+
+def _explained(target: Target) -> str:
+    if target.direction is not None:
+        return f"value of a dimension, {target.direction}"
+    return "calibrated logit" if target.against is None else "difference of two calibrated logits"
+
+
+def _smallest(model: SpeechModel) -> float:
+    return SMALLEST_CHANGE if model.card.answer == "dimensions" else SMALLEST_DIFFERENCE
+
+
+def _indices(model: SpeechModel, target: Target) -> tuple[int, int | None, float]:
     for emotion in (target.emotion, target.against):
         if emotion is not None and emotion not in model.emotions:
             raise ExplanationError(
@@ -477,8 +514,17 @@ def _indices(model: SpeechModel, target: Target) -> tuple[int, int | None]:
             )
     if target.emotion == target.against:
         raise ExplanationError(f"The target sets '{target.emotion}' against itself; choose two different emotions.")
+    if model.card.answer == "dimensions":
+        if target.direction not in DIRECTIONS or target.against is not None:
+            raise ExplanationError(
+                f"The model '{model.name}' answers with dimensions: say whether higher or lower {target.emotion} is to "
+                "be explained; there is no other class to set it against."
+            )
+        return model.emotions.index(target.emotion), None, -1.0 if target.direction == "lower" else 1.0
+    if target.direction is not None:
+        raise ExplanationError(f"'{target.emotion}' is a class of '{model.name}'; only dimensions have a direction.")
     against = None if target.against is None else model.emotions.index(target.against)
-    return model.emotions.index(target.emotion), against
+    return model.emotions.index(target.emotion), against, 1.0
 
 
 def _private_copy(model: SpeechModel, *, own_weights: bool) -> nn.Module:
@@ -612,7 +658,7 @@ def _completeness(
         difference = float(logit(view.point).double()[0] - reference)
 
     def error(relevance: Tensor) -> float:
-        return abs(float(relevance.detach().double().sum()) - difference) / max(abs(difference), SMALLEST_DIFFERENCE)
+        return abs(float(relevance.detach().double().sum()) - difference) / max(abs(difference), logit.smallest)
 
     return difference, error
 
@@ -721,7 +767,7 @@ def _lrp(task: _Task, gamma: float = 0.25) -> _Found:
     convolutions = [module for module in logit.network.modules() if isinstance(module, nn.Conv2d)]
     relevance = torch.zeros_like(view.point)
     # Relevance is linear in what is handed back, so a pair of classes is one pass each.
-    for index, sign in ((logit.index, 1.0), (logit.against, -1.0)):
+    for index, sign in ((logit.index, logit.sign), (logit.against, -1.0)):
         if index is not None:
             for number, module in enumerate(convolutions):
                 module.rule = GammaRule(gamma) if number else EpsilonRule()
@@ -739,7 +785,7 @@ def _grad_cam(task: _Task) -> _Found:
     layer = logit.network.get_submodule(name)
     with torch.no_grad():
         inputs = view.decode(view.point)
-    on_inputs = _Logit(logit.network, _same, logit.index, logit.against, None)
+    on_inputs = _Logit(logit.network, _same, logit.index, logit.against, None, logit.sign)
     relevance = LayerGradCam(on_inputs, layer).attribute(inputs.clone().requires_grad_())
     columns, rows = _layer_places(logit.network, layer, inputs)
     times_s = _column_times(model, columns)
