@@ -9,6 +9,7 @@ SERSCOPE_MODELS        further model folders, separated like PATH      none
 SERSCOPE_WEIGHTS       folder of pretrained encoders by name           none
 SERSCOPE_HUB           1 allows downloads from the hub                 0
 SERSCOPE_MAX_SECONDS   longest clip that is explained, in seconds      120
+SERSCOPE_LEXICON       CSV file of word, valence (−1 … 1) and more     VADER's words only
 =====================  ==============================================  =========================
 """
 
@@ -32,6 +33,7 @@ class Settings:
     weights_dir: Path | None
     hub_allowed: bool
     max_seconds: float
+    lexicon: Path | None = None
 
 
 def settings() -> Settings:
@@ -58,6 +60,7 @@ def settings() -> Settings:
         weights_dir=Path(weights) if weights else None,
         hub_allowed=env.get("SERSCOPE_HUB", "0") == "1",
         max_seconds=max_seconds,
+        lexicon=Path(lexicon) if (lexicon := env.get("SERSCOPE_LEXICON")) else None,
     )
 
 
