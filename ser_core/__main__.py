@@ -106,6 +106,20 @@ def _folds(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cross_corpus(options: argparse.Namespace) -> int:
+    from ser_core.crosscorpus import run
+
+    print(run(options.corpora, options.runs))
+    return 0
+
+
+def _noise(options: argparse.Namespace) -> int:
+    from ser_core.noisestudy import run
+
+    print(run(options.corpus, options.noise, options.other, options.runs, seeds=range(options.seeds)))
+    return 0
+
+
 def _em2ldl(options: argparse.Namespace) -> int:
     from ser_core.corpora import read_corpus
     from ser_core.mixed_emotions import write_study
@@ -162,6 +176,19 @@ def _parser() -> argparse.ArgumentParser:
     folds.add_argument("task", choices=sorted(TASKS))
     folds.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     folds.set_defaults(run=_folds)
+
+    cross = commands.add_parser("cross-corpus", help="train on each corpus, test on each: functionals; resumes")
+    cross.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="two or more corpora")
+    cross.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
+    cross.set_defaults(run=_cross_corpus)
+
+    noise = commands.add_parser("noise", help="test EDRL-MEA's stages with unseen noise and corpora; resumes")
+    noise.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
+    noise.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
+    noise.add_argument("--other", type=Path, action="append", default=[], help="folder of an unseen corpus; repeatable")
+    noise.add_argument("--seeds", type=int, default=1, help="how many seeds of the training")
+    noise.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
+    noise.set_defaults(run=_noise)
 
     em2ldl = commands.add_parser("em2ldl", help="splits without a leak and the constant's figures from EM2LDL's labels")
     em2ldl.add_argument("--corpus", type=Path, required=True, help="folder of EM2LDL's tables")

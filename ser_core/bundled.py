@@ -201,6 +201,17 @@ PLANS = {
             options={"classifier": "mlp"},
         ),
         Plan(
+            name="edrl-mea",
+            title="EDRL-MEA, made for noise and other corpora",
+            system="edrl_mea",
+            encoder="whisper-tiny.en",
+            summary="An encoder for each emotion and a shared one on frozen Whisper tiny.en, aligned with the speech "
+            "input by multiblock partial least squares; learned on clean speech only.",
+            place=23,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=Recipe(epochs=12, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4),
+        ),
+        Plan(
             name="label-distribution",
             title="How listeners would split",
             system="label_distribution",

@@ -67,6 +67,24 @@ _LISTENERS = PLANS["label-distribution"]
 _LINEAR = replace(_LISTENERS.recipe, epochs=12, batch=64, mixup=0.0)
 _BEFORE, _AFTER = PLANS["whisper-tiny-statistics"], PLANS["co-vada-after"]
 
+
+def _functionals(task: str) -> Study:
+    plans = {
+        "eGeMAPS, logistic regression": PLANS["egemaps-logistic"],
+        "eGeMAPS, small network": PLANS["egemaps-mlp"],
+        "ComParE, logistic regression": PLANS["compare-logistic"],
+        "ComParE, small network": PLANS["compare-mlp"],
+    }
+    return Study(
+        f"functionals-{task.replace('_', '-')}",
+        f"Functionals and plain classifiers on {TASKS[task].title}",
+        "Do 6,373 functionals say more than 88, and a small network more than logistic regression?",
+        task,
+        {variant: replace(plan, task=task) for variant, plan in plans.items()},
+        seeds=(0,),
+    )
+
+
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
@@ -122,6 +140,7 @@ STUDIES: dict[str, Study] = {
             },
             seeds=(0,),
         ),
+        *(_functionals(task) for task in TASKS),
     )
 }
 """Every study that can be run, by name."""

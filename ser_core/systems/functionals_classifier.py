@@ -16,7 +16,6 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor, nn
 
-from ser_core.audio import read
 from ser_core.errors import SettingError
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.functionals import feature_names, file_functionals, functionals

@@ -1,0 +1,233 @@
+"""How much of a model's recall survives noise and other corpora that it never heard.
+
+CREMA-D, out of fold: a model that was trained on clean speech answers for its test speakers' clips clean and with
+noise. Noise is unseen: stationary noise and babble are made from neutral clips of other test speakers of the same fold,
+real noise comes from a folder of recordings. The level is set over the stretches in which somebody speaks. A clip gets
+the same noise at every level. Each noisy clip is encoded once; what was encoded is kept in the cache folder.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import softmax
+
+from ser_core.audio import read
+from ser_core.augmentation import mix_at_snr
+from ser_core.bundled import PLANS, Plan
+from ser_core.corpora import read_corpus
+from ser_core.crossvalidation import prepared
+from ser_core.errors import CorpusError
+from ser_core.features import LogMel
+from ser_core.noise import Source, babble, environment, speech_shaped
+from ser_core.results import RESULTS, by_variant
+from ser_core.settings import settings
+from ser_core.speech import speech_mask, speech_segments
+from ser_core.systems import edrl_mea
+from ser_core.systems.whisper_statistics import frozen, statistics
+from ser_core.tasks import TASKS, with_folds
+
+TABLE = "noise-robustness.crema_d.parquet"
+NOISES = ("stationary", "babble", "environment")
+LEVELS_DB = (20, 15, 10, 5, 0)
+CONDITIONS = tuple((noise, level) for noise in NOISES for level in LEVELS_DB)
+STAGES = {"plain": "frozen encoder", "edrl": "EDRL", "edrl-mea": "EDRL-MEA"}
+
+
+def noisy_clips(table: pd.DataFrame, each: int = 1, *, seed: int = 0) -> pd.DataFrame:
+    """Return the fixed test clips: of every speaker and emotion ``each`` clips, drawn with a fixed seed."""
+    shuffled = table.sample(frac=1, random_state=seed)
+    return shuffled.groupby(["speaker", "emotion"]).head(each).sort_index()
+
+
+def mixtures(file: str, sources: dict[str, Source]) -> np.ndarray:
+    """Return a clip with every noise at every level (conditions, samples), in the order of ``CONDITIONS``.
+
+    Args:
+        file: of the clip.
+        sources: noise → source, for every one of ``NOISES``.
+    """
+    recording = read(file)
+    samples = np.array(recording.samples)
+    active = speech_mask(speech_segments(recording), np.arange(len(samples)) / recording.sample_rate)
+    mixed = []
+    for noise in NOISES:
+        seed = int.from_bytes(hashlib.sha256(f"{noise} {Path(file).stem}".encode()).digest()[:8], "little")
+        added = sources[noise](len(samples), np.random.default_rng(seed))
+        heard = active if active.any() else None
+        mixed += [mix_at_snr(samples, added, level, active=heard) for level in LEVELS_DB]
+    return np.stack(mixed)
+
+
+def encoded(table: pd.DataFrame, chosen: pd.DataFrame, noise_folder: Path, encoder: str) -> np.ndarray:
+    """Return the encoder's statistics (clips, conditions, features) of the chosen clips with noise, in half precision.
+
+    Args:
+        table: of ``tasks.with_folds``; gives the other voices.
+        chosen: the clips, rows of ``table``.
+        noise_folder: real noise.
+        encoder: name of the frozen encoder.
+    """
+    real = environment(noise_folder)
+    store = settings().cache_dir / "noisy" / encoder
+    store.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for speaker, clips in chosen.groupby("speaker", sort=False):
+        paths = {clip: store / f"{clip}.npy" for clip in clips["clip"]}
+        if not all(path.exists() for path in paths.values()):
+            fold = clips["fold"].iloc[0]
+            near = table[(table["fold"] == fold) & (table["speaker"] != speaker) & (table["emotion"] == "neutral")]
+            voices = [np.array(read(file).samples) for file in near.groupby("speaker").head(1)["file"]]
+            sources = {"stationary": speech_shaped(voices), "babble": babble(voices), "environment": real}
+            for clip, file in zip(clips["clip"], clips["file"], strict=True):
+                if not paths[clip].exists():
+                    partial = paths[clip].with_suffix(".partial.npy")
+                    np.save(partial, _statistics(mixtures(file, sources), encoder).astype(np.float16))
+                    partial.replace(paths[clip])
+            print(f"{speaker}: {len(clips)} clips × {len(CONDITIONS)} conditions encoded", flush=True)
+        rows += [np.load(path) for path in paths.values()]
+    place = dict(zip(_order(chosen), rows, strict=True))
+    return np.stack([place[index] for index in chosen.index])
+
+
+def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path, *, seeds: Sequence[int] = (0,)) -> str:
+    """Train every stage fold by fold, test it clean, with noise and on other corpora; store and return the tables.
+
+    Args:
+        corpus: CREMA-D, lossless.
+        noise_folder: real noise, such as ESC-10.
+        others: folders of further corpora, which are answered by a model trained on all of CREMA-D.
+        runs: folder that keeps what is finished, one file a stage, fold and seed.
+        seeds: of the training.
+
+    Returns:
+        UAR by stage and condition as Markdown; the answers go to ``assets/results``, one row a clip × condition ×
+        stage × seed: variant, seed, test, noise, snr_db, clip, speaker, fold, emotion, p_<emotion>.
+    """
+    plan = PLANS["edrl-mea"]
+    task = TASKS[plan.task]
+    table = with_folds(task, read_corpus(corpus, task.name).table)
+    values = prepared(plan, table["file"].tolist())
+    chosen = noisy_clips(table)
+    noisy = encoded(table, chosen, noise_folder, plan.encoder)
+    elsewhere = [_other(folder, plan) for folder in others]
+    found = []
+    for seed, stage, fold in [(s, g, f) for s in seeds for g in STAGES for f in (*range(task.folds), -1)]:
+        store = runs / "noise" / f"{stage}-seed-{seed}-{'whole' if fold < 0 else f'fold-{fold}'}.parquet"
+        if not store.exists():
+            learning = (table["fold"] != fold).to_numpy()
+            network = edrl_mea.fit(
+                [values[i] for i in np.flatnonzero(learning)],
+                (table.loc[learning, "emotion"].to_numpy()[:, None] == np.array(task.emotions)).astype(np.float32),
+                replace(plan.recipe, seed=seed),
+                plan.encoder,
+                runs,
+                None,
+                stage=stage,
+            )
+            if fold < 0:
+                parts = [_answers(network, rows, given, test=rows["corpus"].iloc[0]) for rows, given in elsewhere]
+            else:
+                clean = [values[i] for i in np.flatnonzero(~learning)]
+                parts = [_answers(network, table[~learning], clean)]
+                own = (chosen["fold"] == fold).to_numpy()
+                for place, (noise, level) in enumerate(CONDITIONS):
+                    columns = [row[:, None] for row in noisy[own, place]]
+                    parts.append(_answers(network, chosen[own], columns, noise=noise, snr_db=float(level)))
+            store.parent.mkdir(parents=True, exist_ok=True)
+            partial = store.with_suffix(".partial")
+            pd.concat(parts, ignore_index=True).assign(variant=STAGES[stage], seed=seed).to_parquet(partial)
+            partial.replace(store)
+            print(f"{STAGES[stage]}, seed {seed}, fold {fold}", flush=True)
+        found.append(pd.read_parquet(store))
+    rows = pd.concat(found, ignore_index=True)
+    rows.to_parquet(RESULTS / TABLE, index=False, compression="zstd")
+    return markdown(summary(rows))
+
+
+def summary(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return UAR of every stage in every condition, with its change from the plain encoder, over speakers.
+
+    The clean condition counts the clips that were also tested with noise, so that the curve is of the same clips;
+    "clean, all clips" counts every clip.
+
+    Args:
+        rows: as stored by :func:`run`.
+        replicates: of the bootstrap.
+
+    Returns:
+        The columns of ``results.by_variant``, and test, noise, snr_db.
+    """
+    own = rows[rows["test"] == "crema_d"]
+    noisy = set(own.loc[own["noise"] != "clean", "clip"])
+    clean = own[own["noise"] == "clean"]
+    groups = [("crema_d", "clean, all clips", float("nan"), clean)]
+    groups.append(("crema_d", "clean", float("nan"), clean[clean["clip"].isin(noisy)]))
+    for noise, level in CONDITIONS:
+        groups.append(("crema_d", noise, level, own[(own["noise"] == noise) & (own["snr_db"] == level)]))
+    for test in dict.fromkeys(rows.loc[rows["test"] != "crema_d", "test"]):
+        groups.append((test, "clean", float("nan"), rows[rows["test"] == test]))
+    found = []
+    for test, noise, level, part in groups:
+        if len(part):
+            measured = by_variant(part, replicates=replicates)
+            found.append(measured[measured["measure"] == "UAR"].assign(test=test, noise=noise, snr_db=level))
+    return pd.concat(found, ignore_index=True)
+
+
+def markdown(measured: pd.DataFrame) -> str:
+    """Return a summary as one Markdown table: UAR [95 % interval over speakers], and the change from the plain one."""
+    variants = list(dict.fromkeys(measured["variant"]))
+    lines = ["| tested on | " + " | ".join(variants) + " |", "|---|" + "---|" * len(variants)]
+    for (test, noise, level), part in measured.groupby(["test", "noise", "snr_db"], sort=False, dropna=False):
+        by = part.set_index("variant")
+        cells = []
+        for variant in variants:
+            row = by.loc[variant]
+            change = f"; {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
+            cells.append(f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" + ("" if np.isnan(row.change) else change))
+        where = test if np.isnan(level) and noise == "clean" else f"{test}, {noise}"
+        lines.append(f"| {where}{'' if np.isnan(level) else f' {level:.0f} dB'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _order(chosen: pd.DataFrame) -> list[int]:
+    return [index for _, clips in chosen.groupby("speaker", sort=False) for index in clips.index]
+
+
+def _statistics(mixed: np.ndarray, encoder: str) -> np.ndarray:
+    """Return statistics (clips, features) of clips of one length (clips, samples)."""
+    with torch.inference_mode():
+        log_mel = LogMel()(torch.from_numpy(mixed))
+        with torch.autocast("cpu", torch.bfloat16):
+            states, _ = frozen(encoder)(log_mel)
+        return statistics([state.float() for state in states]).numpy()
+
+
+def _other(folder: Path, plan: Plan) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    corpus = read_corpus(folder)
+    if corpus.name not in TASKS:
+        raise CorpusError(f"There are no folds for {corpus.name}; there are for {', '.join(TASKS)}.")
+    table = with_folds(TASKS[corpus.name], corpus.table)
+    table = table[table["emotion"].isin(plan.labels)].reset_index(drop=True)
+    return table, prepared(plan, table["file"].tolist())
+
+
+def _answers(
+    network: edrl_mea.EdrlMea,
+    rows: pd.DataFrame,
+    values: list[np.ndarray],
+    *,
+    test: str = "crema_d",
+    noise: str = "clean",
+    snr_db: float = float("nan"),
+) -> pd.DataFrame:
+    answered = rows[["clip", "speaker", "fold", "emotion"]].reset_index(drop=True)
+    labels = PLANS["edrl-mea"].labels
+    given = softmax(edrl_mea.logits(network, values), axis=1)
+    answered[[f"p_{label}" for label in labels]] = given.round(4).astype(np.float32)
+    return answered.assign(test=test, noise=noise, snr_db=snr_db)
