@@ -116,7 +116,7 @@ def _cross_corpus(options: argparse.Namespace) -> int:
 def _noise(options: argparse.Namespace) -> int:
     from ser_core.noisestudy import run
 
-    print(run(options.corpus, options.noise, options.other, options.runs, seeds=range(options.seeds)))
+    print(run(options.corpus, options.noise, options.other, options.runs))
     return 0
 
 
@@ -126,6 +126,13 @@ def _em2ldl(options: argparse.Namespace) -> int:
 
     found = write_study(read_corpus(options.corpus, "em2ldl"))
     print(found[found["view"] == "all"].drop(columns=["view", "group"]).to_string(index=False))
+    return 0
+
+
+def _conversion(options: argparse.Namespace) -> int:
+    from ser_core.conversion.check import run
+
+    print(run(options.corpus, options.runs, options.clips).to_string(index=False))
     return 0
 
 
@@ -186,13 +193,18 @@ def _parser() -> argparse.ArgumentParser:
     noise.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
     noise.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
     noise.add_argument("--other", type=Path, action="append", default=[], help="folder of an unseen corpus; repeatable")
-    noise.add_argument("--seeds", type=int, default=1, help="how many seeds of the training")
     noise.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
     noise.set_defaults(run=_noise)
 
     em2ldl = commands.add_parser("em2ldl", help="splits without a leak and the constant's figures from EM2LDL's labels")
     em2ldl.add_argument("--corpus", type=Path, required=True, help="folder of EM2LDL's tables")
     em2ldl.set_defaults(run=_em2ldl)
+
+    conversion = commands.add_parser("conversion", help="check converted voices on CREMA-D; resumes")
+    conversion.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
+    conversion.add_argument("--runs", type=Path, default=Path("runs"), help="where measured clips are kept")
+    conversion.add_argument("--clips", type=int, default=200, help="clips to convert by each backend")
+    conversion.set_defaults(run=_conversion)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

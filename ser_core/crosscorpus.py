@@ -186,8 +186,8 @@ def stored(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as they are kept in the repository: words as categories, probabilities in half the digits."""
     words = rows.select_dtypes(include=["object", "string"]).columns
     chances = [column for column in rows if str(column).startswith("p_")]
-    return rows.assign(**{c: rows[c].astype("category") for c in words}).assign(
-        **{c: rows[c].round(4).astype(np.float32) for c in chances}
+    return rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(chances, np.float32)).round(
+        dict.fromkeys(chances, 4)
     )
 
 
@@ -215,8 +215,10 @@ def _row_of_cells(
     for part in parts:
         if part.name != trained.name:
             cells[part.name] = answers(whole, part, np.full(len(part.table), True))
-    names = {"train": trained.name, "features": features, "classifier": classifier, "normalised": normalised}
-    found = pd.concat([rows.assign(test=name, **names) for name, rows in cells.items()], ignore_index=True)
+    parted = [rows.assign(test=name) for name, rows in cells.items()]
+    found = pd.concat(parted, ignore_index=True).assign(
+        train=trained.name, features=features, classifier=classifier, normalised=normalised
+    )
     return found[[*CELL, *[column for column in found if column not in CELL]]]
 
 

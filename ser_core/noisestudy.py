@@ -8,7 +8,6 @@ the same noise at every level. Each noisy clip is encoded once; what was encoded
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,14 @@ from ser_core.audio import read
 from ser_core.augmentation import mix_at_snr
 from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus
-from ser_core.crossvalidation import prepared
+from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared, run_fold
 from ser_core.errors import CorpusError
 from ser_core.features import LogMel
 from ser_core.noise import Source, babble, environment, speech_shaped
 from ser_core.results import RESULTS, by_variant
 from ser_core.settings import settings
 from ser_core.speech import speech_mask, speech_segments
+from ser_core.splits import validation_speakers
 from ser_core.systems import edrl_mea
 from ser_core.systems.whisper_statistics import frozen, statistics
 from ser_core.tasks import TASKS, with_folds
@@ -75,7 +75,7 @@ def encoded(table: pd.DataFrame, chosen: pd.DataFrame, noise_folder: Path, encod
     real = environment(noise_folder)
     store = settings().cache_dir / "noisy" / encoder
     store.mkdir(parents=True, exist_ok=True)
-    rows = []
+    found: dict[str, np.ndarray] = {}
     for speaker, clips in chosen.groupby("speaker", sort=False):
         paths = {clip: store / f"{clip}.npy" for clip in clips["clip"]}
         if not all(path.exists() for path in paths.values()):
@@ -89,60 +89,62 @@ def encoded(table: pd.DataFrame, chosen: pd.DataFrame, noise_folder: Path, encod
                     np.save(partial, _statistics(mixtures(file, sources), encoder).astype(np.float16))
                     partial.replace(paths[clip])
             print(f"{speaker}: {len(clips)} clips × {len(CONDITIONS)} conditions encoded", flush=True)
-        rows += [np.load(path) for path in paths.values()]
-    place = dict(zip(_order(chosen), rows, strict=True))
-    return np.stack([place[index] for index in chosen.index])
+        found |= {clip: np.load(path) for clip, path in paths.items()}
+    return np.stack([found[clip] for clip in chosen["clip"]])
 
 
-def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path, *, seeds: Sequence[int] = (0,)) -> str:
-    """Train every stage fold by fold, test it clean, with noise and on other corpora; store and return the tables.
+def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) -> str:
+    """Train fold by fold, test every stage clean, with noise and on other corpora; store and return the figures.
+
+    The stages that are left out are taken from the trained network, so all have the same encoders and training clips.
 
     Args:
         corpus: CREMA-D, lossless.
         noise_folder: real noise, such as ESC-10.
-        others: folders of further corpora, which are answered by a model trained on all of CREMA-D.
-        runs: folder that keeps what is finished, one file a stage, fold and seed.
-        seeds: of the training.
+        others: folders of further corpora, answered by the network of fold 0, which is the one that ships.
+        runs: folder that keeps what is finished, one file a fold; the training is that of ``train edrl-mea``.
 
     Returns:
         UAR by stage and condition as Markdown; the answers go to ``assets/results``, one row a clip × condition ×
-        stage × seed: variant, seed, test, noise, snr_db, clip, speaker, fold, emotion, p_<emotion>.
+        stage: variant, seed, test, noise, snr_db, clip, speaker, fold, emotion, p_<emotion>.
     """
     plan = PLANS["edrl-mea"]
     task = TASKS[plan.task]
     table = with_folds(task, read_corpus(corpus, task.name).table)
-    values = prepared(plan, table["file"].tolist())
+    for fold in range(task.folds):
+        run_fold(plan, table, fold, runs / plan.name)
     chosen = noisy_clips(table)
     noisy = encoded(table, chosen, noise_folder, plan.encoder)
     elsewhere = [_other(folder, plan) for folder in others]
+    values = prepared(plan, table["file"].tolist())
+    targets = (table["emotion"].to_numpy()[:, None] == np.array(plan.labels)).astype(np.float32)
     found = []
-    for seed, stage, fold in [(s, g, f) for s in seeds for g in STAGES for f in (*range(task.folds), -1)]:
-        store = runs / "noise" / f"{stage}-seed-{seed}-{'whole' if fold < 0 else f'fold-{fold}'}.parquet"
+    for fold in range(task.folds):
+        store = runs / "noise" / f"fold-{fold}.parquet"
         if not store.exists():
-            learning = (table["fold"] != fold).to_numpy()
-            network = edrl_mea.fit(
-                [values[i] for i in np.flatnonzero(learning)],
-                (table.loc[learning, "emotion"].to_numpy()[:, None] == np.array(task.emotions)).astype(np.float32),
-                replace(plan.recipe, seed=seed),
-                plan.encoder,
-                runs,
-                None,
-                stage=stage,
-            )
-            if fold < 0:
-                parts = [_answers(network, rows, given, test=rows["corpus"].iloc[0]) for rows, given in elsewhere]
-            else:
-                clean = [values[i] for i in np.flatnonzero(~learning)]
-                parts = [_answers(network, table[~learning], clean)]
-                own = (chosen["fold"] == fold).to_numpy()
+            testing = (table["fold"] == fold).to_numpy()
+            held_back = validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS)
+            training = ~testing & ~table["speaker"].isin(held_back).to_numpy()
+            learnt = [values[i] for i in np.flatnonzero(training)]
+            whole = edrl_mea.read_head(runs / plan.name / f"fold-{fold}", len(plan.labels))
+            own = (chosen["fold"] == fold).to_numpy()
+            parts = []
+            for stage, variant in STAGES.items():
+                network = whole if stage == "edrl-mea" else edrl_mea.up_to(stage, whole, learnt, targets[training])
+                answered = [_answers(network, table[testing], [values[i] for i in np.flatnonzero(testing)])]
                 for place, (noise, level) in enumerate(CONDITIONS):
                     columns = [row[:, None] for row in noisy[own, place]]
-                    parts.append(_answers(network, chosen[own], columns, noise=noise, snr_db=float(level)))
+                    answered.append(_answers(network, chosen[own], columns, noise=noise, snr_db=float(level)))
+                if fold == 0:
+                    answered += [
+                        _answers(network, rows, given, test=rows["corpus"].iloc[0]) for rows, given in elsewhere
+                    ]
+                parts.append(pd.concat(answered, ignore_index=True).assign(variant=variant, seed=plan.recipe.seed))
             store.parent.mkdir(parents=True, exist_ok=True)
             partial = store.with_suffix(".partial")
-            pd.concat(parts, ignore_index=True).assign(variant=STAGES[stage], seed=seed).to_parquet(partial)
+            pd.concat(parts, ignore_index=True).to_parquet(partial)
             partial.replace(store)
-            print(f"{STAGES[stage]}, seed {seed}, fold {fold}", flush=True)
+            print(f"noise and other corpora, fold {fold}", flush=True)
         found.append(pd.read_parquet(store))
     rows = pd.concat(found, ignore_index=True)
     rows.to_parquet(RESULTS / TABLE, index=False, compression="zstd")
@@ -167,8 +169,8 @@ def summary(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
     clean = own[own["noise"] == "clean"]
     groups = [("crema_d", "clean, all clips", float("nan"), clean)]
     groups.append(("crema_d", "clean", float("nan"), clean[clean["clip"].isin(noisy)]))
-    for noise, level in CONDITIONS:
-        groups.append(("crema_d", noise, level, own[(own["noise"] == noise) & (own["snr_db"] == level)]))
+    for noise, snr_db in CONDITIONS:
+        groups.append(("crema_d", noise, float(snr_db), own[(own["noise"] == noise) & (own["snr_db"] == snr_db)]))
     for test in dict.fromkeys(rows.loc[rows["test"] != "crema_d", "test"]):
         groups.append((test, "clean", float("nan"), rows[rows["test"] == test]))
     found = []
@@ -183,7 +185,8 @@ def markdown(measured: pd.DataFrame) -> str:
     """Return a summary as one Markdown table: UAR [95 % interval over speakers], and the change from the plain one."""
     variants = list(dict.fromkeys(measured["variant"]))
     lines = ["| tested on | " + " | ".join(variants) + " |", "|---|" + "---|" * len(variants)]
-    for (test, noise, level), part in measured.groupby(["test", "noise", "snr_db"], sort=False, dropna=False):
+    for _, part in measured.groupby(["test", "noise", "snr_db"], sort=False, dropna=False):
+        test, noise, level = part[["test", "noise", "snr_db"]].iloc[0]
         by = part.set_index("variant")
         cells = []
         for variant in variants:
@@ -193,10 +196,6 @@ def markdown(measured: pd.DataFrame) -> str:
         where = test if np.isnan(level) and noise == "clean" else f"{test}, {noise}"
         lines.append(f"| {where}{'' if np.isnan(level) else f' {level:.0f} dB'} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _order(chosen: pd.DataFrame) -> list[int]:
-    return [index for _, clips in chosen.groupby("speaker", sort=False) for index in clips.index]
 
 
 def _statistics(mixed: np.ndarray, encoder: str) -> np.ndarray:

@@ -158,8 +158,6 @@ def fit(
     encoder: str,
     folder: Path,
     after_epoch: AfterEpoch | None,
-    *,
-    stage: str = "edrl-mea",
 ) -> EdrlMea:
     """Return the network fitted on statistics and targets (clips, classes); a minute, so nothing is resumed.
 
@@ -170,7 +168,30 @@ def fit(
         encoder: its name; not used, as the statistics are given.
         folder: of the run; not used.
         after_epoch: not used.
-        stage: one of ``STAGES``, how far the method is followed.
+    """
+    table = torch.from_numpy(table_of(values))
+    features, classes = table.shape[1], targets.shape[1]
+    torch.manual_seed(recipe.seed)
+    network = EdrlMea(features, classes, "edrl-mea")
+    network.mean.copy_(table.mean(0))
+    network.deviation.copy_(table.std(0) + 1e-4)
+    scores = network.standardise(table)
+    assert network.encoders is not None and network.alignment is not None
+    learner = Learner(network.encoders, features, classes)
+    wanted = torch.from_numpy(targets.astype(np.float32))
+    fit_head(learner, scores, wanted, recipe, seed=recipe.seed, loss=disentangling)
+    _align(network.encoders, network.alignment, scores)
+    return _classifying(network, table, targets, STRENGTH["edrl-mea"])
+
+
+def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.ndarray) -> EdrlMea:
+    """Return what is left of a fitted network when later stages are left out, its classifier fitted anew.
+
+    Args:
+        stage: one of ``STAGES``.
+        network: of ``fit``; its scale and, from "edrl" on, its encoders are taken over.
+        values: of ``prepare``, of the clips that ``network`` was fitted on.
+        targets: (clips, classes).
 
     Raises:
         SettingError: there is no such stage.
@@ -178,20 +199,10 @@ def fit(
     if stage not in STAGES:
         raise SettingError(f"There is no stage '{stage}'; it is one of {', '.join(STAGES)}.")
     table = torch.from_numpy(table_of(values))
-    features, classes = table.shape[1], targets.shape[1]
-    torch.manual_seed(recipe.seed)
-    network = EdrlMea(features, classes, stage)
-    network.mean.copy_(table.mean(0))
-    network.deviation.copy_(table.std(0) + 1e-4)
-    scores = network.standardise(table)
-    if network.encoders is not None:
-        learner = Learner(network.encoders, features, classes)
-        wanted = torch.from_numpy(targets.astype(np.float32))
-        fit_head(learner, scores, wanted, recipe, seed=recipe.seed, loss=disentangling)
-        if network.alignment is not None:
-            _align(network.encoders, network.alignment, scores)
-    _fit_classifier(network, table, targets.argmax(1), STRENGTH[stage])
-    return network.eval().requires_grad_(False)
+    part = EdrlMea(table.shape[1], targets.shape[1], stage)
+    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("classifier.")}
+    part.load_state_dict({name: value for name, value in kept.items() if name in part.state_dict()}, strict=False)
+    return _classifying(part, table, targets, STRENGTH[stage])
 
 
 def logits(network: EdrlMea, values: list[np.ndarray]) -> np.ndarray:
@@ -217,13 +228,18 @@ def save(network: EdrlMea, temperature: float, folder: Path) -> None:
     save_file(half, folder / "weights.safetensors")
 
 
+def read_head(folder: Path, classes: int) -> EdrlMea:
+    """Return the network over statistics that ``save`` wrote."""
+    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
+    head = EdrlMea(len(state["mean"]), classes, "edrl-mea")
+    head.load_state_dict(state)
+    return head.eval().requires_grad_(False)
+
+
 def load(folder: Path, card: Card) -> EdrlMeaModel:
     """Return the model of a folder; its card names the encoder."""
-    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
-    stage = "edrl-mea" if "alignment.weight" in state else "edrl" if "encoders.inter.1.weight" in state else "plain"
-    head = EdrlMea(len(state["mean"]), len(card.emotions), stage)
-    head.load_state_dict(state)
-    return EdrlMeaModel(card, OnSpeech(frozen(card.encoder), head.eval()), load_neighbourhood(folder))
+    head = read_head(folder, len(card.emotions))
+    return EdrlMeaModel(card, OnSpeech(frozen(card.encoder), head), load_neighbourhood(folder))
 
 
 def _encoder(features: int, width: int) -> nn.Module:
@@ -240,10 +256,11 @@ def _align(encoders: Disentangled, alignment: nn.Linear, scores: Tensor) -> None
         alignment.bias.copy_(torch.from_numpy(-weight @ found.mean))
 
 
-def _fit_classifier(network: EdrlMea, table: Tensor, classes: np.ndarray, strength: float) -> None:
-    with torch.no_grad():
-        embedding = network.eval().embed(table).numpy()
-        regression = LogisticRegression(C=strength / len(embedding), max_iter=1000, class_weight="balanced")
-        regression.fit(embedding, classes)
-        network.classifier.weight.copy_(torch.from_numpy(regression.coef_))
-        network.classifier.bias.copy_(torch.from_numpy(regression.intercept_))
+def _classifying(network: EdrlMea, table: Tensor, targets: np.ndarray, strength: float) -> EdrlMea:
+    network.eval().requires_grad_(False)
+    embedding = network.embed(table).numpy()
+    regression = LogisticRegression(C=strength / len(embedding), max_iter=1000, class_weight="balanced")
+    regression.fit(embedding, targets.argmax(1))
+    network.classifier.weight.copy_(torch.from_numpy(regression.coef_))
+    network.classifier.bias.copy_(torch.from_numpy(regression.intercept_))
+    return network
