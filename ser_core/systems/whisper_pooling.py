@@ -53,11 +53,20 @@ class AttentivePooling(nn.Module):
 
     def forward(self, frames: Tensor, real: Tensor | None) -> Tensor:
         """Return (batch, 2 × hidden) of frames (batch, steps, hidden)."""
-        share = self.weights(frames, real)[..., None]
-        parts = frames.float().unflatten(-1, (self.heads, -1))
-        mean = (share * parts).sum(1)
-        variance = (share * (parts - mean[:, None]) ** 2).sum(1)
-        return torch.cat([mean.flatten(1), (variance + 1e-6).sqrt().flatten(1)], dim=-1)
+        share = self.weights(frames, real)
+        return weighted_statistics(frames.float().unflatten(-1, (self.heads, -1)), share)
+
+
+def weighted_statistics(parts: Tensor, share: Tensor) -> Tensor:
+    """Return weighted means, then deviations, over time (batch, 2 × parts × size).
+
+    Args:
+        parts: (batch, steps, parts, size).
+        share: (batch, steps, parts), sums to 1 over the steps.
+    """
+    mean = (share[..., None] * parts).sum(1)
+    variance = (share[..., None] * (parts - mean[:, None]) ** 2).sum(1)
+    return torch.cat([mean.flatten(1), (variance + 1e-6).sqrt().flatten(1)], dim=-1)
 
 
 class WhisperPooling(nn.Module):

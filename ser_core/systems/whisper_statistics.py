@@ -5,6 +5,7 @@ Snyder et al. 2017; layers together: as in SUPERB (Yang et al. 2021), but side b
 trained with mixup (Zhang et al. 2018) on standardised statistics and differ by their seed.
 """
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +25,28 @@ from ser_core.training import AfterEpoch, Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+
+class Features(Protocol):
+    """Features of clips by index, such as a tensor (clips, features)."""
+
+    def __len__(self) -> int:
+        """Number of clips."""
+
+    def __getitem__(self, batch: Tensor, /) -> Tensor:
+        """Return (batch, features) of the clips of these indices."""
+
+
 HEADS = 3
 HIDDEN = 256
 
 
 class Heads(nn.Module):
-    """Statistics (batch, features) to logits: standardised, clipped at ±6, through the heads, averaged."""
+    """Statistics (batch, features) to logits: standardised, clipped at ±6, through the heads, averaged.
 
-    def __init__(self, features: int, classes: int) -> None:
+    With ``hidden`` = 0 there is one head, a single linear layer.
+    """
+
+    def __init__(self, features: int, classes: int, *, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.mean: Tensor
         self.deviation: Tensor
@@ -40,14 +55,28 @@ class Heads(nn.Module):
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Dropout(0.3),
-                nn.Linear(features, HIDDEN),
-                nn.LayerNorm(HIDDEN),
+                nn.Linear(features, hidden),
+                nn.LayerNorm(hidden),
                 nn.GELU(),
                 nn.Dropout(0.5),
-                nn.Linear(HIDDEN, classes),
+                nn.Linear(hidden, classes),
             )
-            for _ in range(HEADS)
+            if hidden
+            else nn.Sequential(nn.Dropout(0.3), nn.Linear(features, classes))
+            for _ in range(HEADS if hidden else 1)
         )
+
+    def fit_scale(self, statistics: Tensor) -> None:
+        """Take the scale of z-scores from training speech (clips, features)."""
+        self.mean.copy_(statistics.mean(0))
+        self.deviation.copy_(statistics.std(0) + 1e-4)
+
+    def cool(self, temperature: float) -> None:
+        """Divide all logits by the temperature."""
+        with torch.no_grad():
+            for head in self.heads:
+                for parameter in list(head.children())[-1].parameters():
+                    parameter /= temperature
 
     def standardise(self, statistics: Tensor) -> Tensor:
         """Return z-scores of the training speech (batch, features)."""
@@ -126,8 +155,7 @@ def fit(
     table = torch.from_numpy(table_of(values))
     torch.manual_seed(recipe.seed)
     heads = Heads(table.shape[1], targets.shape[1])
-    heads.mean.copy_(table.mean(0))
-    heads.deviation.copy_(table.std(0) + 1e-4)
+    heads.fit_scale(table)
     scores, wanted = heads.standardise(table), torch.from_numpy(targets.astype(np.float32))
     for place, head in enumerate(heads.heads):
         fit_head(head, scores, wanted, recipe, seed=recipe.seed + place)
@@ -148,12 +176,17 @@ def embeddings(network: Heads, values: list[np.ndarray]) -> np.ndarray:
 
 def save(network: Heads, temperature: float, folder: Path) -> None:
     """Write the heads in half precision with the calibration temperature folded into their last layers."""
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    for name in state:
-        if name.startswith("heads.") and name.split(".")[2] == "5":
-            state[name] /= temperature
-    half = {name: (value.half() if name.startswith("heads.") else value).contiguous() for name, value in state.items()}
-    save_file(half, folder / "weights.safetensors")
+    kept = copy.deepcopy(network)
+    kept.cool(temperature)
+    save_file(halved(kept), folder / "weights.safetensors")
+
+
+def halved(network: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a network with its weights in half precision and its scales (buffers) as they are."""
+    scales = dict(network.named_buffers())
+    return {
+        name: (value if name in scales else value.half()).contiguous() for name, value in network.state_dict().items()
+    }
 
 
 def load(folder: Path, card: Card) -> WhisperStatisticsModel:
@@ -165,13 +198,13 @@ def load(folder: Path, card: Card) -> WhisperStatisticsModel:
 
 
 def fit_head(
-    head: nn.Module, scores: Tensor, wanted: Tensor, recipe: Recipe, *, seed: int, loss: Loss | None = None
+    head: nn.Module, scores: Features, wanted: Tensor, recipe: Recipe, *, seed: int, loss: Loss | None = None
 ) -> None:
     """Train a head in place on features (clips, features) and targets (clips, classes) that may be soft.
 
     Args:
         head: maps features to logits (clips, classes).
-        scores: features.
+        scores: features, or what gives them for the clips of a batch, with a gradient where they are learned too.
         wanted: targets.
         recipe: of the run; mixup and label smoothing included.
         seed: of batches and mixup.
@@ -179,16 +212,17 @@ def fit_head(
     """
     generator = torch.Generator().manual_seed(seed)
     random = np.random.default_rng(seed)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.epochs * -(-len(scores) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
     head.train()
     for _ in range(recipe.epochs):
         for batch in torch.randperm(len(scores), generator=generator).split(recipe.batch):
-            other = batch[torch.randperm(len(batch), generator=generator)]
+            other = torch.randperm(len(batch), generator=generator)
             share = float(random.beta(recipe.mixup, recipe.mixup)) if recipe.mixup else 1.0
-            mixed = share * scores[batch] + (1 - share) * scores[other]
-            target = share * wanted[batch] + (1 - share) * wanted[other]
+            picked, target = scores[batch], wanted[batch]
+            mixed = share * picked + (1 - share) * picked[other]
+            target = share * target + (1 - share) * target[other]
             target = (1 - recipe.label_smoothing) * target + recipe.label_smoothing / target.shape[1]
             optimiser.zero_grad()
             (loss or nn.functional.cross_entropy)(head(mixed), target).backward()

@@ -1,0 +1,262 @@
+"""A frozen speech encoder under a light head: linear, MLP, or attentive pooling.
+
+The published comparison put these heads on DistilHuBERT and PaSST. Here the encoder stays as published, every head sees
+all of its layers side by side, and all heads are trained for as long, on the same clips:
+
+- linear: the mean over time of every layer, one linear layer;
+- mlp: mean and standard deviation over time of every layer, three perceptrons with one hidden layer, averaged;
+- attentive: as mlp, but mean and deviation are weighted by an attention over time that each layer has for itself and
+  that a learned mix of all layers decides.
+
+Layer mix: Peters et al. 2018 (ELMo), Yang et al. 2021 (SUPERB). Attentive statistics pooling: Okabe, Koshinaka &
+Shinoda 2018. Mixup: Zhang et al. 2018.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ser_core.encoders import SpeechEncoder, frozen_encoder
+from ser_core.errors import ModelError
+from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.frames import encoder_frames
+from ser_core.models import Card, PoolingWeights, SpeechModel
+from ser_core.systems.whisper_pooling import AttentivePooling, LayerMix, weighted_statistics
+from ser_core.systems.whisper_statistics import Heads, fit_head, halved
+from ser_core.training import AfterEpoch, Recipe, length_batches
+from ser_core.weights import WHISPER
+
+HEADS = ("linear", "mlp", "attentive")
+PLACES = 24
+"""Frames at which a clip is read in each step of training: evenly spaced, each moved at random within its stretch."""
+
+
+class LayerwisePooling(AttentivePooling):
+    """Weighted mean and deviation over time of every layer's frames, each layer by an attention of its own."""
+
+    def __init__(self, states: int, hidden: int) -> None:
+        super().__init__(hidden, heads=states)
+        self.mix = LayerMix(states)
+
+    def shares(self, frames: Tensor, real: Tensor | None) -> Tensor:
+        """Return each layer's attention (batch, steps, states) over frames (batch, steps, states, hidden)."""
+        return self.weights(self.mix(list(frames.unbind(2))), real)
+
+    def forward(self, frames: Tensor, real: Tensor | None) -> Tensor:
+        """Return (batch, 2 × states × hidden) of frames (batch, steps, states, hidden)."""
+        return weighted_statistics(frames, self.shares(frames, real))
+
+
+class LightHead(nn.Module):
+    """Frames of an encoder (batch, steps, states, hidden) to logits (batch, classes).
+
+    kind is one of ``HEADS``, encoder the name of the encoder whose frames it was trained on.
+    """
+
+    def __init__(self, kind: str, encoder: str, states: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        if kind not in HEADS:
+            raise ModelError(f"There is no head '{kind}'; choose one of {', '.join(HEADS)}.")
+        self.kind, self.encoder = kind, encoder
+        self.attention = LayerwisePooling(states, hidden) if kind == "attentive" else None
+        features = states * hidden
+        self.heads = Heads(features, classes, hidden=0) if kind == "linear" else Heads(2 * features, classes)
+
+    def pool(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
+        """Return the pooled frames (batch, features)."""
+        if self.attention is not None:
+            return self.attention(frames, real)
+        even = torch.ones(frames.shape[:2], device=frames.device) if real is None else real.float()
+        even = (even / even.sum(1, keepdim=True))[..., None].expand(frames.shape[:3])
+        pooled = weighted_statistics(frames, even)
+        return pooled[:, : pooled.shape[1] // 2] if self.kind == "linear" else pooled
+
+    def embed(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
+        """Return z-scores of the pooled frames (batch, features)."""
+        return self.heads.standardise(self.pool(frames, real))
+
+
+class EncoderWithHead(nn.Module):
+    """The encoder's input to logits."""
+
+    def __init__(self, encoder: SpeechEncoder, head: LightHead) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def frames(self, inputs: Tensor) -> Tensor:
+        """Return the encoder's frames (batch, steps, states, hidden)."""
+        return torch.stack(self.encoder(inputs)[0], dim=2)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Return z-scores of the pooled frames (batch, features)."""
+        return self.head.embed(self.frames(inputs))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return logits (batch, classes) of what ``embed`` gives."""
+        return self.head.heads.classify(embedding)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (batch, classes)."""
+        return self.classify(self.embed(inputs))
+
+
+class EncoderWithHeadModel(SpeechModel):
+    """The trained network behind the interface of the app."""
+
+    network: EncoderWithHead
+
+    def __init__(self, card: Card, network: EncoderWithHead, neighbourhood: Neighbourhood | None = None) -> None:
+        super().__init__()
+        encoder = network.encoder
+        self.card, self.network, self.neighbourhood = card, network.eval(), neighbourhood
+        self.axes, self.baseline_name = encoder.axes, encoder.baseline_name
+        self.gradcam_layers = tuple(f"encoder.{layer}" for layer in encoder.gradcam_layers)
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return the encoder's input for (batch, samples)."""
+        return self.network.encoder.inputs(samples)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return the encoder's reference of the same shape as ``inputs``."""
+        return self.network.encoder.baseline(inputs)
+
+    def pooling(self, inputs: Tensor) -> PoolingWeights | None:
+        """Return the pooling attention (mean over layers) at every step of the encoder; None for the other heads."""
+        attention = self.network.head.attention
+        if attention is None:
+            return None
+        with torch.inference_mode():
+            share = attention.shares(self.network.frames(inputs), None)[0].mean(-1)
+        times = self.network.encoder.step_times(len(share))
+        return PoolingWeights(times, share.numpy(), "attention of the pooling, mean over the encoder's layers")
+
+
+class _PooledAtPlaces:
+    """Pooled frames of training clips, read anew at ``PLACES`` of each, with a gradient to the attention."""
+
+    def __init__(self, head: LightHead, frames: Sequence[np.ndarray], seed: int) -> None:
+        self.head, self.frames, self.random = head, frames, np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, batch: Tensor, /) -> Tensor:
+        offsets = self.random.random((len(batch), PLACES))
+        picked = [self.frames[clip] for clip in batch.tolist()]
+        at = ((np.arange(PLACES) + offsets) / PLACES * np.array([[len(clip)] for clip in picked])).astype(int)
+        return self.head.embed(torch.from_numpy(np.stack([c[a] for c, a in zip(picked, at, strict=True)])).float())
+
+
+class _Separately(nn.Module):
+    """A head in training: pooled z-scores to the logits of each perceptron (perceptrons, batch, classes)."""
+
+    def __init__(self, head: LightHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, scores: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.stack([perceptron(scores) for perceptron in self.head.heads.heads]).float()
+
+
+def prepare(file: str, encoder: str) -> np.ndarray:
+    """Return the encoder's input for an audio file, time last."""
+    return frozen_encoder(encoder).prepare(file)
+
+
+def fit(
+    values: list[np.ndarray],
+    targets: np.ndarray,
+    recipe: Recipe,
+    encoder: str,
+    folder: Path,
+    after_epoch: AfterEpoch,
+    *,
+    head: str = "attentive",
+) -> LightHead:
+    """Return a head trained on the encoder's frames of its inputs; a minute or two, so nothing is resumed.
+
+    Args:
+        values: of ``prepare``.
+        targets: (clips, classes), may be soft.
+        recipe: of the run.
+        encoder: its name; its frames are computed once and kept.
+        folder: not needed.
+        after_epoch: not needed.
+        head: one of ``HEADS``.
+    """
+    frames = encoder_frames(values, encoder)
+    torch.manual_seed(recipe.seed)
+    states, hidden = frames[0].shape[1:]
+    network = LightHead(head, encoder, states, hidden, targets.shape[1])
+    pooled = _over_frames(network.pool, frames)
+    network.heads.fit_scale(pooled)
+    fixed = network.heads.standardise(pooled)
+    features = _PooledAtPlaces(network, frames, recipe.seed) if head == "attentive" else fixed
+    wanted = torch.from_numpy(targets.astype(np.float32))
+    fit_head(_Separately(network), features, wanted, recipe, seed=recipe.seed, loss=_loss)
+    return network.eval()
+
+
+def logits(network: LightHead, values: list[np.ndarray]) -> np.ndarray:
+    """Return logits (clips, classes)."""
+    with torch.inference_mode():
+        return network.heads.classify(torch.from_numpy(embeddings(network, values))).numpy()
+
+
+def embeddings(network: LightHead, values: list[np.ndarray]) -> np.ndarray:
+    """Return z-scores of the pooled frames (clips, features)."""
+    return _over_frames(network.embed, encoder_frames(values, network.encoder)).numpy()
+
+
+def save(network: LightHead, temperature: float, folder: Path) -> None:
+    """Write the head in half precision with the calibration temperature folded into its last layers."""
+    kept = copy.deepcopy(network)
+    kept.heads.cool(temperature)
+    save_file(halved(kept), folder / "weights.safetensors", metadata={"head": network.kind})
+
+
+def load(folder: Path, card: Card) -> EncoderWithHeadModel:
+    """Return the model of a folder; its card names the encoder.
+
+    Raises:
+        WeightsError: the encoder is not at hand.
+    """
+    file = folder / "weights.safetensors"
+    with safe_open(file, "pt") as stored:
+        kind = (stored.metadata() or {}).get("head", "")
+    encoder = frozen_encoder(card.encoder)
+    head = LightHead(kind, card.encoder, encoder.states, encoder.hidden_size, len(card.emotions))
+    head.load_state_dict({name: value.float() for name, value in load_file(file).items()})
+    return EncoderWithHeadModel(card, EncoderWithHead(encoder, head), load_neighbourhood(folder))
+
+
+def encoder_mb(encoder: str) -> float:
+    """Return the size of the published encoder in MB: Whisper as packaged in half precision, others in single."""
+    bytes_each = 2 if encoder in WHISPER else 4
+    return bytes_each * sum(parameter.numel() for parameter in frozen_encoder(encoder).parameters()) / 1e6
+
+
+def _loss(separate: Tensor, target: Tensor) -> Tensor:
+    return torch.stack([nn.functional.cross_entropy(logits, target) for logits in separate]).sum()
+
+
+@torch.inference_mode()
+def _over_frames(pool: Callable[[Tensor, Tensor], Tensor], frames: Sequence[np.ndarray], batch: int = 64) -> Tensor:
+    """Return what ``pool`` makes of whole clips (clips, features)."""
+    rows: dict[int, Tensor] = {}
+    for places in length_batches(np.array([len(clip) for clip in frames]), batch, None):
+        steps = torch.tensor([len(frames[i]) for i in places])
+        padded = torch.zeros(len(places), int(steps.max()), *frames[0].shape[1:])
+        for row, place in enumerate(places):
+            padded[row, : steps[row]] = torch.from_numpy(np.asarray(frames[place]).astype(np.float32))
+        real = torch.arange(padded.shape[1]) < steps[:, None]
+        rows.update(zip(places.tolist(), pool(padded, real), strict=True))
+    return torch.stack([rows[i] for i in range(len(frames))])
