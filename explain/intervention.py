@@ -1,0 +1,451 @@
+"""Voice experiments: change one cue of the clip, ask the model again, and draw its answer against the dose.
+
+A correlation between a salient region and a cue says nothing about what the model would do with another voice; an
+experiment does. Pitch level, pitch range, formants and tempo are changed by Praat's overlap-add resynthesis
+(Moulines & Charpentier 1990), loudness and spectral tilt by a filter. Resynthesis alone leaves its own mark, so the
+dose that changes nothing goes through it as well: it is the *control*, and an effect no larger than the control's is
+called so. Every dose is measured again after the change, since what was asked is not always what came out.
+
+A change may be confined to a stretch of the clip (a salient region); its edges are cross-faded over 10 ms.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ser_core.audio import SAMPLE_RATE, Recording, from_samples
+from ser_core.errors import ExplanationError
+
+if TYPE_CHECKING:
+    import parselmouth
+
+    from ser_core.models import SpeechModel
+
+FADE_S = 0.01
+PITCH_HZ = (60.0, 600.0)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One cue that can be changed.
+
+    ``nothing`` is the dose that changes nothing, ``doses`` are the usual ones in ``unit``; ``measured`` says in which
+    unit the change is measured afterwards. ``resynthesised`` tells whether Praat builds the clip anew.
+    """
+
+    name: str
+    title: str
+    unit: str
+    nothing: float
+    doses: tuple[float, ...]
+    measured: str
+    resynthesised: bool
+
+
+EXPERIMENTS = {
+    each.name: each
+    for each in (
+        Experiment("pitch_level", "Pitch level", "st", 0.0, (-6, -4, -2, 0, 2, 4, 6), "st", True),
+        Experiment("pitch_range", "Pitch range", "×", 1.0, (0.25, 0.5, 0.75, 1, 1.33, 1.67, 2), "×", True),
+        Experiment("tempo", "Tempo", "×", 1.0, (0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.4), "×", True),
+        Experiment("loudness", "Loudness", "dB", 0.0, (-18, -12, -6, 0, 6, 12, 18), "dB", False),
+        Experiment("formant_scale", "Formant scale", "×", 1.0, (0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.15), "×", True),
+        Experiment("spectral_tilt", "Spectral tilt", "dB/octave", 0.0, (-6, -4, -2, 0, 2, 4, 6), "dB/octave", False),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DoseResponse:
+    """A model's answers to one clip with one cue changed.
+
+    Attributes:
+        experiment: what was changed.
+        start_s, end_s: the stretch that was changed; None for the whole clip.
+        emotion: the class whose probability is followed, the answer to the untouched clip.
+        emotions: the model's classes.
+        doses: in the experiment's unit.
+        probabilities: (doses, classes).
+        original: (classes,) of the untouched clip.
+        measured: (doses,) what came out, in the experiment's ``measured`` unit; NaN where it cannot be measured.
+        clips: the changed recordings, one a dose.
+    """
+
+    experiment: Experiment
+    start_s: float | None
+    end_s: float | None
+    emotion: str
+    emotions: tuple[str, ...]
+    doses: np.ndarray
+    probabilities: np.ndarray
+    original: np.ndarray
+    measured: np.ndarray
+    clips: tuple[Recording, ...]
+
+    @property
+    def followed(self) -> np.ndarray:
+        """Probability of ``emotion`` at each dose (doses,)."""
+        column: np.ndarray = self.probabilities[:, self.emotions.index(self.emotion)]
+        return column
+
+    @property
+    def control_effect(self) -> float:
+        """How far the resynthesis alone moves the probability of ``emotion`` (with minus without)."""
+        return float(self.followed[self._control] - self.original[self.emotions.index(self.emotion)])
+
+    @property
+    def effect(self) -> float:
+        """The largest move of the probability of ``emotion`` from the control, with its sign."""
+        moves = self.followed - self.followed[self._control]
+        return float(moves[np.abs(moves).argmax()])
+
+    @property
+    def beyond_control(self) -> bool:
+        """Whether the largest effect exceeds that of the resynthesis itself."""
+        return abs(self.effect) > abs(self.control_effect)
+
+    @property
+    def turning_point(self) -> tuple[float, str] | None:
+        """The dose nearest to the control at which the answer becomes another, and which; None where it never does.
+
+        Between two doses the place where the two classes' log odds cross is interpolated.
+        """
+        first = int(self.probabilities[self._control].argmax())
+        found: list[tuple[float, str]] = []
+        for step in (-1, 1):
+            place = self._control
+            while 0 <= place + step < len(self.doses):
+                here, there = place, place + step
+                second = int(self.probabilities[there].argmax())
+                if second != first:
+                    odds = [self._odds(place, first, second) for place in (here, there)]
+                    part = odds[0] / (odds[0] - odds[1]) if odds[0] != odds[1] else 0.5
+                    dose = self.doses[here] + part * (self.doses[there] - self.doses[here])
+                    found.append((float(dose), self.emotions[second]))
+                    break
+                place = there
+        return min(found, key=lambda each: abs(each[0] - self.experiment.nothing)) if found else None
+
+    @property
+    def sentence(self) -> str:
+        """What came out, in words."""
+        what = self.experiment.title.lower()
+        where = "" if self.start_s is None else f" in {self.start_s:.2f}–{self.end_s:.2f} s"
+        if not self.beyond_control:
+            cause = "the resynthesis itself" if self.experiment.resynthesised else "nothing at all"
+            return (
+                f"Changing {what}{where} moves the probability of {self.emotion} by at most {abs(self.effect):.0%}, no "
+                f"more than {cause} does ({abs(self.control_effect):.0%})."
+            )
+        turn = self.turning_point
+        if turn is None:
+            return (
+                f"Changing {what}{where} moves the probability of {self.emotion} by up to {self.effect:+.0%}; the "
+                f"answer stays {self.emotions[int(self.probabilities[self._control].argmax())]}."
+            )
+        dose, other = turn
+        return f"{words_of(self.experiment, dose)}{where} turns {self._first} into {other}."
+
+    @property
+    def _control(self) -> int:
+        return int(np.abs(self.doses - self.experiment.nothing).argmin())
+
+    @property
+    def _first(self) -> str:
+        return self.emotions[int(self.probabilities[self._control].argmax())]
+
+    def _odds(self, place: int, first: int, second: int) -> float:
+        safe = np.maximum(self.probabilities[place], 1e-9)
+        return float(np.log(safe[first] / safe[second]))
+
+
+def words_of(experiment: Experiment, dose: float) -> str:
+    """Return a dose in words, such as "Pitch level +3.1 st" or "Tempo ×1.12"."""
+    amount = f"×{dose:.2f}" if experiment.unit == "×" else f"{dose:+.1f} {experiment.unit}"
+    return f"{experiment.title} {amount}"
+
+
+def dose_response(
+    model: "SpeechModel",
+    recording: Recording,
+    name: str,
+    *,
+    emotion: str | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    doses: Sequence[float] | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> DoseResponse:
+    """Return the model's answers to a clip with one cue changed by several doses.
+
+    Args:
+        model: the model that is asked; one that answers with emotions.
+        recording: the clip.
+        name: of the experiment, a key of ``EXPERIMENTS``.
+        emotion: the class to follow; the predicted one by default.
+        start_s: where the change begins; None for the whole clip.
+        end_s: where it ends.
+        doses: other than the usual ones; the one that changes nothing is added.
+        progress: told the share done (0 … 1) and what is being done.
+
+    Raises:
+        ExplanationError: the experiment, the class or the stretch is not one of the clip's, or the clip has no voice
+            whose pitch could be changed.
+    """
+    from explain.workers import in_worker
+
+    if name not in EXPERIMENTS:
+        raise ExplanationError(f"There is no experiment '{name}'; choose one of {', '.join(EXPERIMENTS)}.")
+    experiment = EXPERIMENTS[name]
+    before = model.predict(recording)
+    emotion = emotion or before.top
+    if emotion not in model.emotions:
+        raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
+    _check_stretch(recording, start_s, end_s)
+    tell = progress or (lambda share, words: None)
+    asked = np.array(sorted({experiment.nothing, *(experiment.doses if doses is None else doses)}), dtype=float)
+    tell(0.05, f"Changing {experiment.title.lower()}")
+    made = in_worker(changed, recording.samples, name, tuple(asked), start_s, end_s)
+    clips = tuple(from_samples(samples, SAMPLE_RATE, recording.name) for samples in made)
+    answers = []
+    for place, clip in enumerate(clips):
+        tell(0.2 + 0.5 * place / len(clips), f"Asking about {words_of(experiment, asked[place])}")
+        answers.append(model.predict(clip).probabilities)
+    tell(0.7, "Measuring what came out")
+    measured = in_worker(measure_changes, name, recording.samples, [clip.samples for clip in clips], start_s, end_s)
+    tell(1.0, "Done")
+    return DoseResponse(
+        experiment=experiment,
+        start_s=start_s,
+        end_s=end_s,
+        emotion=emotion,
+        emotions=model.emotions,
+        doses=asked,
+        probabilities=np.stack(answers),
+        original=before.probabilities,
+        measured=np.array(measured),
+        clips=clips,
+    )
+
+
+def _check_stretch(recording: Recording, start_s: float | None, end_s: float | None) -> None:
+    if start_s is None and end_s is None:
+        return
+    if start_s is None or end_s is None or not 0 <= start_s < end_s <= recording.duration_s + 0.01:
+        raise ExplanationError(
+            f"The stretch to change must lie in the clip of {recording.duration_s:.2f} s; give its start and end in s."
+        )
+
+
+# Changing; runs in a worker process, since Parselmouth holds Python's global lock
+
+
+def changed(
+    samples: np.ndarray, name: str, doses: Sequence[float], start_s: float | None = None, end_s: float | None = None
+) -> list[np.ndarray]:
+    """Return the clip (samples,) at 16 kHz with each dose of one change, float32.
+
+    The level of the rest stays as it is; a sample that would pass full scale lowers the whole clip instead of being
+    clipped. A clip with another tempo is shorter or longer.
+
+    Raises:
+        ExplanationError: pitch is to be changed, and the clip has no voice.
+    """
+    change = _CHANGES[name]
+    clips = [change(samples.astype(np.float64), float(dose), start_s, end_s) for dose in doses]
+    return [(clip / max(1.0, np.abs(clip).max(initial=0.0) / 0.999)).astype(np.float32) for clip in clips]
+
+
+def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
+    """Return the original with the changed clip faded in between start and end."""
+    length = len(samples)
+    fitted = np.pad(whole[:length], (0, max(0, length - len(whole))))
+    if start_s is None or end_s is None:
+        return fitted
+    times = np.arange(length) / SAMPLE_RATE
+    share = np.clip(np.minimum((times - start_s) / FADE_S + 0.5, (end_s - times) / FADE_S + 0.5), 0.0, 1.0)
+    return samples * (1 - share) + fitted * share
+
+
+def _median_f0(samples: np.ndarray) -> float:
+    from ser_core.conversion.voice import pitch
+
+    _, f0_hz = pitch(_sound(samples), *PITCH_HZ)
+    voiced = f0_hz[f0_hz > 0]
+    if len(voiced) < 5:
+        raise ExplanationError("The clip has hardly any voice, so its pitch cannot be changed; try loudness or tilt.")
+    return float(np.median(voiced))
+
+
+def _revoiced(
+    samples: np.ndarray, start_s: float | None, end_s: float | None, *, semitones: float, spread: float, scale: float
+) -> np.ndarray:
+    from ser_core.conversion import praat
+    from ser_core.conversion.voice import BANDS, Change
+
+    f0_hz = _median_f0(samples)
+    wanted = Change(f0_hz, f0_hz * 2 ** (semitones / 12), spread, scale, (0.0,) * BANDS)
+    return _confined(samples, praat.apply(samples, wanted), start_s, end_s)
+
+
+def _pitch_level(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
+    return _revoiced(samples, start_s, end_s, semitones=dose, spread=1.0, scale=1.0)
+
+
+def _pitch_range(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
+    return _revoiced(samples, start_s, end_s, semitones=0.0, spread=dose, scale=1.0)
+
+
+def _formant_scale(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
+    return _revoiced(samples, start_s, end_s, semitones=0.0, spread=1.0, scale=dose)
+
+
+def _tempo(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
+    from parselmouth.praat import call
+
+    sound = _sound(samples)
+    manipulation = call(sound, "To Manipulation", 0.01, *PITCH_HZ)
+    tier = call("Create DurationTier", "tempo", sound.xmin, sound.xmax)
+    if start_s is None or end_s is None:
+        call(tier, "Add point", 0.0, 1 / dose)
+    else:
+        for time, factor in (
+            (start_s - FADE_S, 1.0),
+            (start_s, 1 / dose),
+            (end_s, 1 / dose),
+            (end_s + FADE_S, 1.0),
+        ):
+            call(tier, "Add point", float(np.clip(time, sound.xmin, sound.xmax)), factor)
+    call([manipulation, tier], "Replace duration tier")
+    spoken: np.ndarray = call(manipulation, "Get resynthesis (overlap-add)").values[0]
+    return spoken
+
+
+def _loudness(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
+    return _confined(samples, samples * 10 ** (dose / 20), start_s, end_s)
+
+
+def _spectral_tilt(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
+    """Tilt around 1 kHz, between 100 Hz and 8 kHz, at the level that the clip had."""
+    length = len(samples)
+    spectrum = np.fft.rfft(samples, 2 * length)
+    hz = np.clip(np.fft.rfftfreq(2 * length, 1 / SAMPLE_RATE), 100.0, None)
+    tilted = np.fft.irfft(spectrum * 10 ** (dose * np.log2(hz / 1000.0) / 20), 2 * length)[:length]
+    level = np.sqrt(np.mean(samples**2) / max(np.mean(tilted**2), 1e-20))
+    return _confined(samples, tilted * level, start_s, end_s)
+
+
+def _sound(samples: np.ndarray) -> "parselmouth.Sound":
+    import parselmouth
+
+    return parselmouth.Sound(samples.astype(np.float64), sampling_frequency=float(SAMPLE_RATE))
+
+
+_CHANGES: dict[str, Callable[[np.ndarray, float, float | None, float | None], np.ndarray]] = {
+    "pitch_level": _pitch_level,
+    "pitch_range": _pitch_range,
+    "tempo": _tempo,
+    "loudness": _loudness,
+    "formant_scale": _formant_scale,
+    "spectral_tilt": _spectral_tilt,
+}
+
+
+# Measuring what came out
+
+
+def measure_changes(
+    name: str, original: np.ndarray, clips: Sequence[np.ndarray], start_s: float | None, end_s: float | None
+) -> list[float]:
+    """Return the change that each clip truly has against the original, in the experiment's ``measured`` unit.
+
+    Pitch and formants are Praat's over the voiced frames (formants: the median ratio of F1 to F3, frame by frame),
+    tempo is the ratio of durations, loudness that of levels, tilt the slope of the change of the mean spectrum over
+    octaves from 250 Hz to 4 kHz; NaN where there is too little voice.
+    """
+    measure = _MEASURES[name]
+    if name == "tempo":
+        return [measure(original, clip, start_s, end_s) for clip in clips]
+    part = functools.partial(_stretch, start_s=start_s, end_s=end_s)
+    return [measure(part(original), part(clip), None, None) for clip in clips]
+
+
+def _stretch(samples: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
+    if start_s is None or end_s is None:
+        return samples
+    return samples[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
+
+
+def _semitones(samples: np.ndarray) -> np.ndarray:
+    from ser_core.conversion.voice import pitch
+
+    if len(samples) < 0.1 * SAMPLE_RATE:
+        return np.zeros(0)
+    _, f0_hz = pitch(_sound(samples), *PITCH_HZ)
+    return 12 * np.log2(f0_hz[f0_hz > 0])
+
+
+def _measured_level(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
+    one, two = _semitones(before), _semitones(after)
+    return float(np.median(two) - np.median(one)) if min(len(one), len(two)) >= 5 else float("nan")
+
+
+def _measured_range(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
+    one, two = _semitones(before), _semitones(after)
+    if min(len(one), len(two)) < 10:
+        return float("nan")
+    spread = [float(np.subtract(*np.percentile(values, [90, 10]))) for values in (one, two)]
+    return spread[1] / spread[0] if spread[0] > 0.1 else float("nan")
+
+
+def _measured_tempo(before: np.ndarray, after: np.ndarray, start_s: float | None, end_s: float | None) -> float:
+    longer = (len(after) - len(before)) / SAMPLE_RATE
+    span = len(before) / SAMPLE_RATE if start_s is None or end_s is None else end_s - start_s
+    return span / max(span + longer, 1e-6)
+
+
+def _measured_loudness(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
+    one, two = (float(np.mean(np.square(values, dtype=float))) for values in (before, after))
+    return 10 * float(np.log10(two / one)) if min(one, two) > 0 else float("nan")
+
+
+def _measured_formants(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
+    """Median over frames that are voiced in both, and over F1 to F3, of the ratio of the formants."""
+    from ser_core.conversion.voice import ceiling_hz, formants, pitch
+
+    if min(len(before), len(after)) < 0.1 * SAMPLE_RATE:
+        return float("nan")
+    tracks = [pitch(_sound(values), *PITCH_HZ) for values in (before, after)]
+    both = min(len(f0_hz) for _, f0_hz in tracks)
+    voiced = (tracks[0][1][:both] > 0) & (tracks[1][1][:both] > 0)
+    if voiced.sum() < 5:
+        return float("nan")
+    times_s = tracks[0][0][:both][voiced]
+    ceiling = ceiling_hz(float(np.median(tracks[0][1][:both][voiced])))
+    one, two = (formants(_sound(values), times_s, ceiling)[:3] for values in (before, after))
+    return float(np.exp(np.nanmedian(np.log(two / one))))
+
+
+def _measured_tilt(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
+    hz = np.fft.rfftfreq(512, 1 / SAMPLE_RATE)
+    inside = (hz >= 250) & (hz <= 4000)
+    levels = []
+    for values in (before, after):
+        if len(values) < 512:
+            return float("nan")
+        frames = np.lib.stride_tricks.sliding_window_view(values, 512)[::256] * np.hanning(512)
+        levels.append(10 * np.log10(np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)[inside] + 1e-20))
+    return float(np.polyfit(np.log2(hz[inside]), levels[1] - levels[0], 1)[0])
+
+
+_MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, float | None, float | None], float]] = {
+    "pitch_level": _measured_level,
+    "pitch_range": _measured_range,
+    "tempo": _measured_tempo,
+    "loudness": _measured_loudness,
+    "formant_scale": _measured_formants,
+    "spectral_tilt": _measured_tilt,
+}

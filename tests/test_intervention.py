@@ -1,0 +1,179 @@
+"""Voice experiments: what was asked is what comes out, and a model reacts to what it listens to."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from explain import intervention
+from explain.intervention import EXPERIMENTS, DoseResponse, changed, dose_response, measure_changes, words_of
+from explain.samples import samples
+from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
+from ser_core.errors import ExplanationError
+from ser_core.models import InputAxes, SpeechModel
+from tests.planted import card
+
+
+@lru_cache
+def voice() -> Recording:
+    return read(next(sample.path for sample in samples() if "neutral_woman" in str(sample.path)))
+
+
+class OneCueModel(SpeechModel):
+    """Decides on one number alone: the median pitch in semitones, or the level of the loudest second in dB."""
+
+    def __init__(self, cue: str) -> None:
+        super().__init__()
+        self.card = card(f"listens to {cue}", ("low", "high"))
+        self.axes = InputAxes("functionals", names=(cue,))
+        linear = nn.Linear(1, 2)
+        linear.weight.data, linear.bias.data = torch.tensor([[-1.0], [1.0]]), torch.zeros(2)
+        self.network = linear.requires_grad_(False)
+        self.cue = cue
+        self.middle = 0.0
+        self.middle = float(self.inputs(torch.from_numpy(voice().samples.copy())[None])[0, 0]) + 1.0
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        rows = []
+        for row in samples.numpy():
+            if self.cue == "pitch":
+                rows.append(np.median(intervention._semitones(row)))
+            else:
+                rows.append(10 * np.log10(np.mean(np.square(row, dtype=float)) + 1e-12))
+        return torch.tensor(rows, dtype=torch.float32)[:, None] - self.middle
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        return torch.zeros_like(inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "dose", "within"),
+    [
+        ("pitch_level", 4.0, 0.4),
+        ("pitch_level", -4.0, 0.4),
+        ("pitch_range", 0.5, 0.15),
+        ("pitch_range", 1.67, 0.3),
+        ("tempo", 1.25, 0.03),
+        ("tempo", 0.8, 0.03),
+        ("loudness", -12.0, 0.01),
+        ("formant_scale", 1.1, 0.04),
+        ("formant_scale", 0.9, 0.04),
+        ("spectral_tilt", 4.0, 0.3),
+        ("spectral_tilt", -4.0, 0.3),
+    ],
+)
+def test_what_was_asked_comes_out(name: str, dose: float, within: float) -> None:
+    made = changed(voice().samples, name, (dose,))
+    assert measure_changes(name, voice().samples, made, None, None)[0] == pytest.approx(dose, abs=within)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_dose_of_nothing_changes_nothing_that_is_measured(name: str) -> None:
+    nothing = EXPERIMENTS[name].nothing
+    made = changed(voice().samples, name, (nothing,))
+    assert measure_changes(name, voice().samples, made, None, None)[0] == pytest.approx(nothing, abs=0.1)
+    if not EXPERIMENTS[name].resynthesised:
+        assert np.allclose(made[0], voice().samples, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["pitch_level", "formant_scale", "spectral_tilt"])
+def test_other_cues_stay_when_one_is_changed(name: str) -> None:
+    made = changed(voice().samples, name, (EXPERIMENTS[name].doses[-2],))
+    # A tilted spectrum moves the peaks that are measured as formants, so it is held to pitch and level.
+    others = {"pitch_level": 0.4, "loudness": 1.5} | ({} if name == "spectral_tilt" else {"formant_scale": 0.06})
+    for other, slack in others.items():
+        if other != name:
+            found = measure_changes(other, voice().samples, made, None, None)[0]
+            assert found == pytest.approx(EXPERIMENTS[other].nothing, abs=slack), other
+
+
+@pytest.mark.parametrize("name", ["pitch_level", "loudness", "spectral_tilt"])
+def test_a_change_of_a_stretch_leaves_the_rest_as_it_was(name: str) -> None:
+    made = changed(voice().samples, name, (EXPERIMENTS[name].doses[1],), 0.6, 0.9)[0]
+    outside = np.ones(len(made), dtype=bool)
+    outside[round(0.58 * SAMPLE_RATE) : round(0.92 * SAMPLE_RATE)] = False
+    assert np.allclose(made[outside], voice().samples[outside], atol=1e-6)
+    assert not np.allclose(made[~outside], voice().samples[~outside], atol=1e-3)
+
+
+def test_the_tempo_of_a_stretch_moves_only_its_length() -> None:
+    made = changed(voice().samples, "tempo", (2.0,), 0.6, 1.0)[0]
+    assert (len(voice().samples) - len(made)) / SAMPLE_RATE == pytest.approx(0.2, abs=0.02)
+    assert measure_changes("tempo", voice().samples, [made], 0.6, 1.0)[0] == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_model_that_hears_only_pitch_reacts_to_pitch_and_not_to_loudness() -> None:
+    model = OneCueModel("pitch")
+    pitch = dose_response(model, voice(), "pitch_level")
+    assert pitch.beyond_control and abs(pitch.effect) > 0.5
+    turn = pitch.turning_point
+    assert turn is not None
+    assert turn[0] == pytest.approx(1.0, abs=0.5)
+    assert "turns low into high" in pitch.sentence
+    loudness = dose_response(model, voice(), "loudness")
+    assert not loudness.beyond_control or abs(loudness.effect) < 0.02
+    assert loudness.turning_point is None
+
+
+def test_a_model_that_hears_only_loudness_reacts_to_loudness_and_not_to_pitch() -> None:
+    model = OneCueModel("loudness")
+    loudness = dose_response(model, voice(), "loudness")
+    assert loudness.beyond_control and abs(loudness.effect) > 0.5
+    assert loudness.control_effect == pytest.approx(0, abs=1e-6)
+    pitch = dose_response(model, voice(), "pitch_level")
+    assert abs(pitch.effect) < 0.2
+    assert pitch.turning_point is None
+
+
+def response(probabilities: list[list[float]], doses: list[float], original: list[float]) -> DoseResponse:
+    return DoseResponse(
+        EXPERIMENTS["pitch_level"],
+        None,
+        None,
+        "a",
+        ("a", "b"),
+        np.array(doses),
+        np.array(probabilities),
+        np.array(original),
+        np.array(doses),
+        (),
+    )
+
+
+def test_an_effect_no_larger_than_the_controls_is_called_so() -> None:
+    found = response([[0.75, 0.25], [0.7, 0.3], [0.65, 0.35]], [-2, 0, 2], [0.9, 0.1])
+    assert not found.beyond_control
+    assert found.control_effect == pytest.approx(-0.2)
+    assert "no more than the resynthesis itself" in found.sentence
+
+
+def test_the_turning_point_is_where_the_log_odds_cross() -> None:
+    p = [1 / (1 + np.exp(-x)) for x in (2.0, -1.0)]
+    found = response([[p[0], 1 - p[0]], [p[1], 1 - p[1]]], [0, 3], [p[0], 1 - p[0]])
+    assert found.turning_point == (pytest.approx(2.0), "b")
+
+
+def test_the_nearest_of_two_turning_points_counts() -> None:
+    found = response([[0.2, 0.8], [0.9, 0.1], [0.9, 0.1], [0.2, 0.8]], [-1, 0, 1, 2], [0.9, 0.1])
+    turn = found.turning_point
+    assert turn is not None and -1 < turn[0] < 0
+
+
+def test_words_carry_sign_and_unit() -> None:
+    assert words_of(EXPERIMENTS["pitch_level"], 3.1) == "Pitch level +3.1 st"
+    assert words_of(EXPERIMENTS["tempo"], 1.12) == "Tempo ×1.12"
+
+
+def test_faults_say_what_to_do() -> None:
+    model = OneCueModel("loudness")
+    with pytest.raises(ExplanationError, match="choose one of pitch_level"):
+        dose_response(model, voice(), "mood")
+    with pytest.raises(ExplanationError, match="must lie in the clip"):
+        dose_response(model, voice(), "loudness", start_s=1.0, end_s=99.0)
+    with pytest.raises(ExplanationError, match="does not know 'joy'"):
+        dose_response(model, voice(), "loudness", emotion="joy")
+    noise = from_samples(np.random.default_rng(0).normal(0, 0.05, 16000).astype(np.float32), SAMPLE_RATE, "noise")
+    with pytest.raises(ExplanationError, match="hardly any voice"):
+        dose_response(model, noise, "pitch_level")
