@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from explain.attribution import Attribution, Target, attribute
+from explain.attribution import Attribution, Target, attribute, default_target
 from explain.cues import CueSettings, CueSummary, CueTracks, measure, summarise
 from explain.expert import Agreement, agreements
 from explain.regions import Region, salient_regions, windowed_regions
@@ -69,7 +69,7 @@ def explain(
         recording: the clip.
         model: the model that answers.
         method: name of an attribution method that ``explain.attribution.methods_for(model)`` offers.
-        target: the class to explain; None for the predicted one.
+        target: the class, or the direction of a dimension, to explain; None for ``default_target``.
         settings: of the acoustic measurement.
         region_rule: "connected" regions, or the published "windows" of 150 ms.
         progress: told the share done (0 … 1) and what is being done.
@@ -91,7 +91,7 @@ def explain(
     with _timed(seconds, "prediction"):
         prediction = model.predict(recording)
         pooling = _pooling(model, recording)
-    target = target or Target(prediction.top)
+    target = target or default_target(prediction)
     tell(0.15, f"Finding what speaks for {target.name}")
     with _timed(seconds, "attribution"):
         attribution = attribute(
@@ -170,11 +170,10 @@ def _with_cues(explanation: Explanation) -> Explanation:
     seconds = dict(explanation.seconds)
     with _timed(seconds, "contrast and agreement"):
         cues = summarise(explanation.tracks, explanation.recording, explanation.regions, explanation.quality)
-        agreed = agreements(
-            cues,
-            (explanation.prediction.top, explanation.prediction.runner_up),
-            explanation.tracks.settings.sex,
-        )
+        # Experts speak of emotions; of dimensions nothing is expected.
+        p = explanation.prediction
+        emotions = () if p.values is not None else (p.top, p.runner_up)
+        agreed = agreements(cues, emotions, explanation.tracks.settings.sex)
     done = dataclasses.replace(explanation, cues=cues, agreements=agreed, seconds=seconds)
     return dataclasses.replace(done, paragraph=paragraph(done))
 

@@ -35,9 +35,10 @@ def cue_csv(explanation: Explanation) -> str:
     r"""Return the cue table as CSV text, one row per cue and scope, lines ending in ``\r\n`` (RFC 4180).
 
     A row holds the magnitude, its contrast with the rest of the speech and its agreement with the experts for each
-    emotion that was compared (``emotion_1`` is the predicted class, ``emotion_2`` the runner-up). Numbers are
-    written so that they read back to the same float; a figure that could not be measured is an empty cell with its
-    reason in ``note``. Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    emotion that was compared (``emotion_1`` is the predicted class, ``emotion_2`` the runner-up). A model of dimensions
+    has ``predicted_<dimension>`` instead of ``predicted`` and ``probability``. Numbers are written so that they read
+    back to the same float; a figure that could not be measured is an empty cell with its reason in ``note``. Text that
+    a spreadsheet would run as a formula gets an apostrophe in front.
     """
     summary = explanation.cues
     values = {(v.cue, v.scope): v for v in summary.values}
@@ -57,8 +58,7 @@ def cue_csv(explanation: Explanation) -> str:
         "method": explanation.attribution.method,
         "explained": explanation.target.name,
         "region_rule": explanation.region_rule,
-        "predicted": explanation.prediction.top,
-        "probability": explanation.prediction.probability(explanation.prediction.top),
+        **_answer(explanation),
         **{f"setting_{k}": v for k, v in dataclasses.asdict(explanation.tracks.settings).items()},
         "sex_in_force": explanation.tracks.sex,
     }
@@ -110,6 +110,13 @@ def cue_csv(explanation: Explanation) -> str:
     writer.writerow(columns)
     writer.writerows([_cell(row[c]) for c in columns] for row in rows)
     return out.getvalue()
+
+
+def _answer(explanation: Explanation) -> dict[str, Any]:
+    p = explanation.prediction
+    if p.values is not None:
+        return {f"predicted_{name}": p.value(name) for name in p.emotions}
+    return {"predicted": p.top, "probability": p.probability(p.top)}
 
 
 def compared_emotions(explanation: Explanation) -> tuple[str, ...]:

@@ -21,8 +21,10 @@ from explain.cues import CUES, CueValue
 from explain.expert import OURS, Agreement, reference_words
 from explain.explanation import Explanation
 from explain.export import compared_emotions
+from explain.words import NO_EXPECTATION, signed
 from ser_core.errors import ExplanationError
 from ser_core.settings import ASSETS
+from ser_core.sphere import POLES, octant_name
 
 DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device."
 
@@ -37,6 +39,11 @@ _REGION_RULES = {
     "yours": "chosen by hand",
 }
 _SMALLEST = 0.001
+_ANSWER_HEADS = {
+    "emotion": ["class", "probability", "from 0 to 100 %", "role"],
+    "distribution": ["emotion", "share of listeners", "from 0 to 100 %", "role"],
+    "dimensions": ["dimension", "value", "from −1 to 1", "role"],
+}
 _TITLES = {c.name: c.title for c in CUES}
 _UNITS = {"s": "s", "hz": "Hz", "db": "dB", "ms": "ms"}
 _JOINERS = "\u200c\u200d"
@@ -157,23 +164,19 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
         "disclaimer": DISCLAIMER,
         "question": [
             [
-                "class explained",
-                target + ("" if e.target.emotion == e.prediction.top else " (not the predicted class)"),
+                "dimension explained" if e.target.direction else "class explained",
+                target
+                + ("" if e.target.direction or e.target.emotion == e.prediction.top else " (not the predicted class)"),
             ],
             ["file", name],
             ["model", f"{_cut(e.card.title, _LONGEST_NAME)} ({_cut(e.prediction.model, _LONGEST_NAME)})"],
             ["method", method],
             ["date of the report", when.isoformat(" ", "minutes")],
         ],
-        "classes": _classes(e),
+        "answer_head": _ANSWER_HEADS[e.prediction.answer],
+        "classes": _dimensions(e) if e.prediction.values is not None else _classes(e),
         "answer": [
-            ["most probable", f"{e.prediction.top}, {percent(e.prediction.probability(e.prediction.top))}"],
-            ["runner-up", f"{e.prediction.runner_up}, {percent(e.prediction.probability(e.prediction.runner_up))}"],
-            [
-                "entropy",
-                f"{number(e.prediction.entropy_bits)} bits; 0 would be certain, "
-                f"{number(math.log2(len(e.prediction.emotions)))} a guess among all classes",
-            ],
+            *_answer(e),
             [
                 "distance from training",
                 e.prediction.familiarity.sentence
@@ -198,16 +201,60 @@ def _words(name: str) -> str:
     return re.sub(r"\b(f[0-5]|hnr|cpps|lrp|hf)\b", lambda m: m[0].upper(), words)
 
 
+def _answer(e: Explanation) -> list[list[str]]:
+    p = e.prediction
+    if p.values is not None:
+        return [["place on the scales", octant_name(p.values)]]
+    first, second = (f"{name}, {percent(p.probability(name))}" for name in (p.top, p.runner_up))
+    most = number(math.log2(len(p.emotions)))
+    if p.answer == "distribution":
+        return [
+            ["most listeners would hear", first],
+            ["next", second],
+            [
+                "entropy",
+                f"{number(p.entropy_bits)} bits; 0 if all listeners heard the same, {most} if they split evenly",
+            ],
+        ]
+    return [
+        ["most probable", first],
+        ["runner-up", second],
+        ["entropy", f"{number(p.entropy_bits)} bits; 0 would be certain, {most} a guess among all classes"],
+    ]
+
+
+def _dimensions(e: Explanation) -> list[dict[str, Any]]:
+    p, rows = e.prediction, []
+    for place, name in enumerate(p.emotions):
+        value = p.value(name)
+        poles = " to ".join(POLES.get(name, ("low", "high")))
+        usual = f"; average training clip {signed(p.constant[place])}" if p.constant else ""
+        rows.append(
+            {
+                "name": f"{name} ({poles})",
+                "start": 0.5 + min(value, 0.0) / 2,
+                "share": abs(value) / 2,
+                "percent": signed(value),
+                "explained": name == e.target.emotion,
+                "remark": ("explained" if name == e.target.emotion else "") + usual,
+            }
+        )
+    return rows
+
+
 def _classes(e: Explanation) -> list[dict[str, Any]]:
+    usual = dict(zip(e.prediction.emotions, e.prediction.constant, strict=False))
     rows = []
     for i, emotion in enumerate(e.prediction.order):
         remarks = ["explained"] if emotion == e.target.emotion else []
         remarks += ["set against"] if emotion == e.target.against else []
         remarks += ["runner-up"] if i == 1 else []
+        remarks += [f"{percent(usual[emotion])} over all training clips"] if emotion in usual else []
         share = e.prediction.probability(emotion)
         rows.append(
             {
                 "name": _cut(emotion, _LONGEST_LABEL),
+                "start": 0.0,
                 "share": min(max(share, 0.0), 1.0),
                 "percent": percent(share),
                 "explained": emotion == e.target.emotion,
@@ -426,7 +473,13 @@ def _expert(e: Explanation) -> dict[str, Any]:
         "agreement_words": "Experts speak of a whole delivery against a neutral voice, so the cues are set beside "
         "neutral speech of a reference group, never beside the rest of the clip. No cue is needed or enough for an "
         "emotion; contested cues count neither way. "
-        + (reference_words(e.agreements, e.tracks.settings.sex) if parts else "No cue was compared."),
+        + (
+            NO_EXPECTATION
+            if e.prediction.values is not None
+            else reference_words(e.agreements, e.tracks.settings.sex)
+            if parts
+            else "No cue was compared."
+        ),
     }
 
 
@@ -471,7 +524,7 @@ def _method(e: Explanation, when: datetime) -> dict[str, Any]:
         "method": [
             ["model", a.model],
             ["attribution method", method_label(a.method)],
-            ["class explained", a.target.name],
+            ["dimension explained" if a.target.direction else "class explained", a.target.name],
             ["axes", _words(a.axes)],
             ["sign", "signed" if a.signed else "unsigned"],
             ["salient regions", _REGION_RULES.get(e.region_rule, e.region_rule)],
@@ -501,14 +554,17 @@ def _card(e: Explanation) -> dict[str, Any]:
             ["what it is", c.summary],
             ["system", c.system],
             ["encoder", c.encoder],
-            ["classes", ", ".join(c.emotions)],
+            ["dimensions" if c.answer == "dimensions" else "classes", ", ".join(c.emotions)],
             ["training corpora", "; ".join(c.corpora) or "not stated"],
             ["licences", "; ".join(c.licences) or "not stated"],
             ["split", c.split or "not stated"],
             ["intended use", c.intended_use or "not stated"],
             ["whole size on disk", number(c.size_mb, "MB")],
         ],
-        "card_figure_head": ["measure", "value", "95 % interval", "majority baseline", "chance", "measured on"],
+        "card_figure_head": [
+            *("measure", "value", "95 % interval"),
+            *("majority baseline" if c.answer == "emotion" else "constant baseline", "chance", "measured on"),
+        ],
         "card_figures": [
             [
                 f.measure,

@@ -4,12 +4,20 @@ from typing import TYPE_CHECKING
 
 from explain.cues import ALL_REGIONS, CLIP, Contrast, cue
 from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
+from ser_core.models import Prediction
+from ser_core.sphere import NEAR_ZERO, POLES
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
 
 _CLEAR = 0.05
 _MOST = 3
+
+
+NO_EXPECTATION = (
+    "Experts’ expectations are stated by emotion, so none applies to valence, arousal or dominance; the cues can be "
+    "read, but not held against an expectation."
+)
 
 
 def paragraph(explanation: "Explanation") -> str:
@@ -30,10 +38,35 @@ def paragraph(explanation: "Explanation") -> str:
 
 def _answer(explanation: "Explanation") -> str:
     p, chance = explanation.prediction, _share(1 / len(explanation.prediction.emotions))
+    if p.answer == "dimensions":
+        return f"{explanation.card.title} places this clip at {dimensions_in_words(p)}."
+    if p.answer == "distribution":
+        known = dict(zip(p.emotions, p.constant, strict=False))
+        usual = f" (over all training clips {_share(known[p.top])} did)" if p.top in known else ""
+        return (
+            f"{explanation.card.title}: the model expects {_share(p.probability(p.top))} of listeners to hear "
+            f"{p.top}{usual} and {_share(p.probability(p.runner_up))} to hear {p.runner_up}; that is how listeners "
+            "would split, not how sure the model is."
+        )
     return (
         f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; the runner-up "
         f"is {p.runner_up} with {_share(p.probability(p.runner_up))} ({chance} by chance)."
     )
+
+
+def dimensions_in_words(prediction: Prediction) -> str:
+    """Return every value with its pole, such as "valence −0.43 (unpleasant), …, on scales from −1 to 1"."""
+    said = []
+    for name in prediction.emotions:
+        value = prediction.value(name)
+        pole = POLES[name][int(value > 0)] if name in POLES and abs(value) >= NEAR_ZERO else "in the middle"
+        said.append(f"{name} {signed(value)} ({pole})")
+    return f"{_listed(said)}, on scales from −1 to 1"
+
+
+def signed(value: float) -> str:
+    """Return a value from −1 to 1 with two decimals and a true sign."""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _place(explanation: "Explanation") -> str:
@@ -90,6 +123,8 @@ def _one_way(row: Contrast) -> bool:
 
 def _experts(explanation: "Explanation") -> tuple[str, ...]:
     """One sentence on the predicted class, one on the runner-up and what they share."""
+    if explanation.prediction.values is not None:
+        return (NO_EXPECTATION,)
     if not explanation.speech:
         return ("No speech was found, so the voice cannot be held against neutral speech.",)
     top, other = explanation.prediction.top, explanation.prediction.runner_up

@@ -28,11 +28,20 @@ from pages.parts import answer, exports, tables, viewer, work  # noqa: E402
 
 prediction = work.prediction(recording, model)
 with target_side:
-    target = choose.target(model, prediction.top)
+    target = choose.target(model, prediction)
 
 # 3 The answer
 st.header("What the model answers")
-answer.show_answer(prediction, model.card.title)
+heard = work.heard(model)
+answer.show_answer(prediction, model.card.title, heard)
+if prediction.answer == "dimensions":
+    from pages.parts import sphere
+
+    sphere.show(recording, model, prediction, heard)
+if prediction.answer == "distribution":
+    from pages.parts import wheel
+
+    wheel.show(prediction, heard)
 asked = (recording, model, method.name, target, choose.region_rule(), choose.settings())
 # While another explanation is made, the one before makes way for the bar: nobody can click what is about to go.
 made = work.is_made(*asked)

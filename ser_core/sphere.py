@@ -8,10 +8,15 @@ persons.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ser_core.errors import SettingError
+
+if TYPE_CHECKING:
+    from ser_core.audio import Recording
+    from ser_core.models import SpeechModel
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 
@@ -60,6 +65,48 @@ def from_spherical(spherical: Spherical) -> np.ndarray:
         ],
         axis=-1,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A clip's way over time: points (windows, 3) of windows centred at times_s (windows,)."""
+
+    times_s: np.ndarray
+    points: np.ndarray
+
+
+def path_over_time(
+    model: "SpeechModel", recording: "Recording", *, window_s: float = 1.0, step_s: float = 0.25, most: int = 60
+) -> Path:
+    """Return what a model of dimensions answers for windows that slide over a clip; the whole clip if it is shorter.
+
+    Each window is heard on its own, so a value knows nothing of the rest of the clip.
+
+    Args:
+        model: one that answers with dimensions.
+        recording: the clip.
+        window_s: length of a window in seconds.
+        step_s: from one window to the next; longer where there would be more than ``most`` windows.
+        most: windows at most.
+
+    Raises:
+        SettingError: the model answers with something else.
+    """
+    import torch
+
+    if model.card.answer != "dimensions":
+        raise SettingError(f"{model.name} does not answer with dimensions; a path needs a model that does.")
+    samples, rate = np.array(recording.samples, np.float32), recording.sample_rate
+    window = min(len(samples), round(window_s * rate))
+    room = len(samples) - window
+    count = min(most, 1 + round(room / (step_s * rate)))
+    starts = np.linspace(0, room, count).round().astype(int)
+    points = []
+    with torch.inference_mode():
+        for batch in np.array_split(starts, -(-count // 16)):
+            clips = torch.from_numpy(np.stack([samples[start : start + window] for start in batch]))
+            points += [model.reading(row).values for row in model.logits(clips).double().numpy()]
+    return Path((starts + window / 2) / rate, np.stack([point for point in points if point is not None]))
 
 
 def octant_shares(points: np.ndarray) -> np.ndarray:

@@ -246,7 +246,7 @@ def test_json_names_schema_settings_hash_and_what_is_left_out():
     assert (parts["schema"], parts["schema_version"]) == ("serscope explanation", 1)
     assert parts["tracks"]["settings"]["pitch_floor_hz"] == 120.0
     assert parts["recording"]["sha256"] == explanation.recording.sha256
-    assert parts["target"] == {"emotion": "anger", "against": "fear"}
+    assert parts["target"] == {"emotion": "anger", "against": "fear", "direction": None}
     assert parts["left_out"] == ["recording.samples", "spectrogram_db"]
     assert parts["versions"] == explanation.versions
 

@@ -3,18 +3,29 @@
 import math
 from html import escape
 
+import numpy as np
 import streamlit as st
 
 from explain.attribution import Attribution
-from pages.parts.words import certainty, number, percent
+from explain.words import signed
+from pages.parts.words import agreement_of_listeners, certainty, number, percent
 from ser_core.audio import Quality
 from ser_core.models import PoolingWeights, Prediction
+from ser_core.sphere import POLES, octant_name
 
 
-def show_answer(prediction: Prediction, title: str) -> None:
-    """Draw the probabilities beside what to make of them."""
+def show_answer(prediction: Prediction, title: str, heard: np.ndarray | None = None) -> None:
+    """Draw the answer beside what to make of it.
+
+    Args:
+        prediction: of any kind.
+        title: the model's.
+        heard: what listeners answered (shares) or raters rated (values) for this clip, where it is known.
+    """
     left, right = st.columns([3, 2], gap="medium")
-    left.html(probabilities(prediction))
+    kinds = {"distribution": listeners, "dimensions": scales}
+    draw = kinds.get(prediction.answer)
+    left.html(draw(prediction, heard) if draw else probabilities(prediction))
     right.html(reading(prediction, title))
 
 
@@ -31,7 +42,8 @@ def show_features(attribution: Attribution) -> None:
 
 def method_line(attribution: Attribution, label: str) -> str:
     """Return how the attribution was made, in a sentence, with the error that it admits."""
-    parts = [f"{label} for the calibrated logit of {attribution.target.name}"]
+    what = "the value, from −1 to 1, of" if attribution.target.direction else "the calibrated logit of"
+    parts = [f"{label} for {what} {attribution.target.name}"]
     if attribution.baseline:
         parts.append(f"against a baseline of {attribution.baseline}")
     if attribution.completeness_error is not None:
@@ -65,15 +77,97 @@ def probabilities(prediction: Prediction) -> str:
     )
 
 
+def listeners(prediction: Prediction, heard: np.ndarray | None = None) -> str:
+    """Return a table of how listeners would split, beside the average of all listeners and this clip's own."""
+    usual = dict(zip(prediction.emotions, prediction.constant, strict=False))
+    own = {} if heard is None else dict(zip(prediction.emotions, heard.tolist(), strict=True))
+    rows = []
+    for place, emotion in enumerate(prediction.order):
+        share = prediction.probability(emotion)
+        marks = "".join(
+            f'<div class="mark {kind}" style="left:{100 * known[emotion]:.1f}%"></div>'
+            for kind, known in (("usual", usual), ("heard", own))
+            if emotion in known
+        )
+        cells = "".join(f"<td>{percent(known[emotion])}</td>" for known in (usual, own) if emotion in known)
+        rows.append(
+            f'<tr class="{"top" if place == 0 else ""}"><th scope="row">{escape(emotion)}</th>'
+            f'<td class="bar"><div class="track" aria-hidden="true"><div class="fill" style="width:{100 * share:.1f}%">'
+            f"</div>{marks}</div></td><td>{percent(share)}</td>{cells}</tr>"
+        )
+    names = ["", "", "expected", *(["average"] if usual else []), *(["heard"] if own else [])]
+    head = "".join(f'<th scope="col">{name}</th>' if name else "<td></td>" for name in names)
+    return (
+        '<div class="ss"><p class="title" aria-hidden="true">How listeners would split</p>'
+        '<table class="bars split"><caption>How listeners would split</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<p class="soft">{_legend(bool(usual), bool(own))}</p></div>'
+    )
+
+
+def _legend(usual: bool, heard: bool) -> str:
+    parts = ["Bar: the share of listeners whom the model expects to hear the emotion."]
+    if usual:
+        parts.append("Thin line, “average”: what always answering the average of all training clips would give.")
+    if heard:
+        parts.append("Dot, “heard”: how the listeners of this very clip answered.")
+    return " ".join(parts)
+
+
+def scales(prediction: Prediction, heard: np.ndarray | None = None) -> str:
+    """Return a table of labelled scales from −1 to 1, beside the average training clip and this clip's own ratings."""
+    rows = []
+    for place, name in enumerate(prediction.emotions):
+        value = prediction.value(name)
+        low, high = POLES.get(name, ("low", "high"))
+        start, width = 50 + 50 * min(value, 0.0), 50 * abs(value)
+        known = [("usual", prediction.constant[place])] if prediction.constant else []
+        known += [("heard", float(heard[place]))] if heard is not None else []
+        marks = "".join(f'<div class="mark {kind}" style="left:{50 + 50 * at:.1f}%"></div>' for kind, at in known)
+        cells = "".join(f"<td>{signed(at)}</td>" for _, at in known)
+        rows.append(
+            f'<tr><th scope="row">{escape(name)}</th><td class="bar"><div class="track" aria-hidden="true">'
+            f'<div class="fill value" style="left:{start:.1f}%;width:{width:.1f}%"></div><div class="zero"></div>'
+            f'{marks}</div><div class="poles"><span>{escape(low)}</span><span>{escape(high)}</span></div></td>'
+            f"<td><strong>{signed(value)}</strong></td>{cells}</tr>"
+        )
+    names = ["", "", "answer", *(["average"] if prediction.constant else []), *(["rated"] if heard is not None else [])]
+    head = "".join(f'<th scope="col">{name}</th>' if name else "<td></td>" for name in names)
+    told = "Bar: the model's value, from −1 (left) to 1 (right)."
+    told += " Thin line, “average”: the average training clip." if prediction.constant else ""
+    told += " Dot, “rated”: what the corpus gives for this very clip." if heard is not None else ""
+    return (
+        '<div class="ss"><p class="title" aria-hidden="true">Where the voice lies on three scales</p>'
+        '<table class="bars split"><caption>Where the voice lies on three scales</caption>'
+        f'<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table><p class="soft">{told}</p></div>'
+    )
+
+
 def reading(prediction: Prediction, title: str) -> str:
-    """Return the answer, its runner-up, its entropy and its familiarity in sentences."""
-    top, second = prediction.top, prediction.runner_up
-    most = math.log2(len(prediction.emotions))
+    """Return the answer, what it means, and how familiar the clip is, in sentences."""
     familiar = (
         prediction.familiarity.sentence
         if prediction.familiarity
         else ("How far this clip is from the training data is not known for this model.")
     )
+    if prediction.answer == "dimensions":
+        place = octant_name(prediction.values) if prediction.values is not None else ""
+        return (
+            f'<div class="ss"><p>{escape(title)}: <strong>{escape(place)}</strong>.</p><p>The octant’s name is one '
+            "corner of the three scales (Mehrabian 1996); it does not describe the person. The values have no "
+            f"probability, and experts’ expectations by emotion do not apply.</p><p>{escape(familiar)}</p></div>"
+        )
+    top, second = prediction.top, prediction.runner_up
+    most = math.log2(len(prediction.emotions))
+    if prediction.answer == "distribution":
+        return (
+            f'<div class="ss"><p>{escape(title)}: {percent(prediction.probability(top))} of listeners would hear '
+            f"<strong>{escape(top)}</strong>, {percent(prediction.probability(second))} {escape(second)}.</p>"
+            "<p>This is how listeners would differ, not how sure the model is: a clip that people hear in different "
+            f"ways has several bars. Entropy {prediction.entropy_bits:.2f} of at most {most:.2f} bits: "
+            f"{agreement_of_listeners(prediction.entropy_bits, len(prediction.emotions))}.</p>"
+            f"<p>{escape(familiar)}</p></div>"
+        )
     return (
         f'<div class="ss"><p>{escape(title)} answers <strong>{escape(top)}</strong> '
         f"({percent(prediction.probability(top))}), before {escape(second)} "
@@ -114,7 +208,7 @@ def features(attribution: Attribution, most: int = 15) -> str:
         )
     caption = (
         f"The {len(rows)} features that speak most for (+, to the right) or against (−, to the left) "
-        f"{escape(attribution.target.name)}, in units of the logit"
+        f"{escape(attribution.target.name)}, in units of the {'value' if attribution.target.direction else 'logit'}"
     )
     return (
         f'<div class="ss"><p class="soft" aria-hidden="true">{caption}.</p>'

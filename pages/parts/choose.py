@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from explain.cues import CueSettings
     from ser_core.audio import Recording
     from ser_core.corpora import Corpus
-    from ser_core.models import Card, SpeechModel
+    from ser_core.models import Card, Figure, Prediction, SpeechModel
 
 FORMATS = "WAV, FLAC, MP3, OGG, Opus, M4A, AAC or WebM with speech"
 SOURCES = ("Sample", "Upload", "Record", "Corpus")
@@ -159,6 +159,7 @@ def _corpus_clip(found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
     name = first.selectbox("Corpus", list(found), format_func=lambda n: titles.get(n, n))
     corpus = _table(str(found[name]), layouts.get(found[name]))
     table = corpus.table
+    judged = [name for name in table if str(name).startswith(("vote_", "share_"))]
     emotions = sorted(table["emotion"].dropna().unique())
     emotion = second.selectbox("Its label", ["any", *emotions])
     rows = table if emotion == "any" else table[table["emotion"] == emotion]
@@ -167,8 +168,9 @@ def _corpus_clip(found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
     if corpus.note:
         st.caption(f"{corpus.title}. {corpus.note}")
     if chosen and st.button("Explain this clip", key="corpus-clip"):
-        label = rows.loc[rows["name"] == chosen, "emotion"].iloc[0]
-        session.use(read(files[chosen]), f"{corpus.title}, labelled {label}")
+        row = rows[rows["name"] == chosen]
+        kept = row[["corpus", "valence", "arousal", "dominance", *judged]]
+        session.use(read(files[chosen]), f"{corpus.title}, labelled {row['emotion'].iloc[0]}", kept)
         st.rerun()
 
 
@@ -206,13 +208,26 @@ def _cards() -> "dict[str, Card]":
 
 
 def headline(card: "Card") -> str:
-    """Return a model's UAR with its interval and chance level, as its card has them."""
+    """Return the figure that a model is judged by first, with its interval and baseline, as its card has it."""
+    by = {figure.measure: figure for figure in card.figures}
+    if card.answer == "distribution" and "KL" in by:
+        kl = by["KL"]
+        return (
+            f"Distance from the listeners (KL) {kl.value:.2f} [{kl.low:.2f}, {kl.high:.2f}] on {_where(kl)}; always "
+            f"answering the average of all listeners has {kl.baseline:.2f}."
+        )
+    if card.answer == "dimensions" and by:
+        said = ", ".join(f"{n.removeprefix('CCC ')} {f.value:.2f} [{f.low:.2f}, {f.high:.2f}]" for n, f in by.items())
+        return f"Concordance (CCC) {said} on {_where(card.figures[0])}; 0 by chance."
     for figure in card.figures:
         if figure.measure.upper().startswith("UAR"):
             interval = f"[{percent(figure.low)}, {percent(figure.high)}]"
-            where = figure.split.split(";")[0]
-            return f"UAR {percent(figure.value)} {interval} on {where}; chance {percent(figure.chance)}."
+            return f"UAR {percent(figure.value)} {interval} on {_where(figure)}; chance {percent(figure.chance)}."
     return "No UAR was measured for this model."
+
+
+def _where(figure: "Figure") -> str:
+    return figure.split.split(";")[0]
 
 
 def method(model: "SpeechModel") -> "Method":
@@ -234,10 +249,14 @@ _AXES = {
 }
 
 
-def target(model: "SpeechModel", predicted: str) -> "Target":
-    """Return the class to explain, alone or against another."""
-    from explain.attribution import Target
+def target(model: "SpeechModel", prediction: "Prediction") -> "Target":
+    """Return the class to explain, alone or against another, or the dimension and its direction."""
+    from explain.attribution import Target, default_target
 
+    usual = default_target(prediction)
+    if usual.direction is not None:
+        return _dimension(model, usual)
+    predicted = usual.emotion
     left, right = st.columns(2)
     emotion = left.selectbox(
         "Explain the class",
@@ -249,6 +268,23 @@ def target(model: "SpeechModel", predicted: str) -> "Target":
     others = [e for e in model.emotions if e != emotion]
     against = right.selectbox("rather than", ["", *others], format_func=lambda e: e or "–", key=f"against-{emotion}")
     return Target(emotion, against or None)
+
+
+def _dimension(model: "SpeechModel", usual: "Target") -> "Target":
+    from explain.attribution import Target
+    from ser_core.sphere import POLES
+
+    offered = [Target(name, direction=way) for name in model.emotions for way in ("lower", "higher")]
+    offered.sort(key=lambda t: t != usual)
+
+    def words(target: "Target") -> str:
+        pole = POLES.get(target.emotion, ("", ""))[target.direction == "higher"]
+        more = f" (more {pole})" if pole else ""
+        return f"{target.name}{more}{', as the answer' if target == usual else ''}"
+
+    key = f"dimension-{model.name}-{usual.name}"
+    chosen: Target = st.selectbox("Explain what speaks for", offered, format_func=words, key=key)
+    return chosen
 
 
 # ------------------------------------------------------------------------------------------------------ the measurement

@@ -7,6 +7,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from ser_core.audio import Recording
@@ -17,10 +18,17 @@ def clip() -> "Recording | None":
     return st.session_state.get("clip")
 
 
-def use(recording: "Recording", origin: str) -> None:
-    """Take a clip into the session; ``origin`` says in words where it comes from."""
+def use(recording: "Recording", origin: str, judged: "DataFrame | None" = None) -> None:
+    """Take a clip into the session.
+
+    Args:
+        recording: the clip.
+        origin: where it comes from, in words.
+        judged: the clip's row of a corpus table, with what listeners answered or raters rated.
+    """
     forget()
     st.session_state["clip"], st.session_state["origin"] = recording, origin
+    st.session_state["judged"] = judged
 
 
 def origin() -> str:
@@ -28,9 +36,14 @@ def origin() -> str:
     return st.session_state.get("origin", "")
 
 
+def judged() -> "DataFrame | None":
+    """Return the clip's row of a corpus table, if it comes from a corpus."""
+    return st.session_state.get("judged")
+
+
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
-    for key in ("clip", "origin", "predictions", "explanations", "settings", "region_rule"):
+    for key in ("clip", "origin", "judged", "predictions", "explanations", "paths", "settings", "region_rule"):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 

@@ -53,6 +53,18 @@ def certainty(entropy_bits: float, classes: int) -> str:
     return "the model can hardly tell the classes apart"
 
 
+def agreement_of_listeners(entropy_bits: float, labels: int) -> str:
+    """Return how far listeners would agree, in words; from the share of the largest possible entropy."""
+    share = entropy_bits / math.log2(labels) if labels > 1 else 0.0
+    if share < 0.25:
+        return "nearly all would hear the same"
+    if share < 0.6:
+        return "most would hear the same"
+    if share < 0.85:
+        return "they would be of several opinions"
+    return "they would hardly agree at all"
+
+
 def p_value(p: float | None) -> str:
     """Return a p value as papers write it."""
     if p is None or not math.isfinite(p):

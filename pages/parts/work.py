@@ -1,17 +1,22 @@
 """What is computed for one reader, kept in the session so that it is computed once: answers and explanations."""
 
 import hashlib
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import streamlit as st
 
 from explain.attribution import Target
 from explain.cues import CueSettings, CueSummary, summarise
 from explain.explanation import Explanation, explain, remeasure
 from explain.regions import Region
+from pages.parts import session
 from ser_core.audio import Recording
+from ser_core.errors import SerscopeError
 from ser_core.models import Prediction, SpeechModel
+from ser_core.sphere import Path, path_over_time
 
 KEPT = 6
 
@@ -74,6 +79,18 @@ def _progress() -> Iterator[Callable[[float, str], None]]:
         bar.empty()
 
 
+def heard(model: SpeechModel) -> np.ndarray | None:
+    """Return what the clip's own listeners or raters answered, in the model's terms, where its corpus says so."""
+    row = session.judged()
+    if row is None or model.card.answer == "emotion":
+        return None
+    own = getattr(importlib.import_module(f"ser_core.systems.{model.card.system}"), "targets", None)
+    try:
+        return None if own is None else own(row, model.emotions)[0]
+    except SerscopeError:
+        return None
+
+
 def prediction(recording: Recording, model: SpeechModel) -> Prediction:
     """Return the model's answer, from the session where it was asked before."""
     kept: dict[tuple[str, str], Prediction] = st.session_state.setdefault("predictions", {})
@@ -81,6 +98,16 @@ def prediction(recording: Recording, model: SpeechModel) -> Prediction:
     if asked not in kept:
         with st.spinner("Asking the model"):
             kept[asked] = model.predict(recording)
+    return kept[asked]
+
+
+def sphere_path(recording: Recording, model: SpeechModel) -> Path:
+    """Return where the clip moves on the scales, from the session where it was computed before."""
+    kept: dict[tuple[str, str], Path] = st.session_state.setdefault("paths", {})
+    asked = (recording.sha256, model.name)
+    if asked not in kept:
+        with st.spinner("Following the clip over time"):
+            kept[asked] = path_over_time(model, recording)
     return kept[asked]
 
 

@@ -1,0 +1,124 @@
+"""Valence, arousal and dominance in space: where a clip lies, and how it moves over time."""
+
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from explain.words import signed
+from pages.parts import work
+from ser_core.audio import Recording
+from ser_core.models import Prediction, SpeechModel
+from ser_core.sphere import DIMENSIONS, POLES, Path, octant_name
+
+HEIGHT = 520
+
+
+def show(recording: Recording, model: SpeechModel, prediction: Prediction, heard: np.ndarray | None) -> None:
+    """Draw the sphere of a model that answers with valence, arousal and dominance; nothing for any other."""
+    if prediction.values is None or prediction.emotions != DIMENSIONS:
+        return
+    st.subheader("Where the voice moves")
+    path = work.sphere_path(recording, model)
+    st.caption(
+        "Windows of 1 s, each heard on its own: the line runs from the start of the clip (dark) to its end (light); "
+        "the large point is the answer for the whole clip. The sphere has a radius of 1; turn it with the mouse or a "
+        "finger."
+    )
+    st.plotly_chart(
+        figure(path, prediction.values, np.array(prediction.constant), heard),
+        theme="streamlit",
+        config={"displaylogo": False},
+        key=f"sphere-{model.name}",
+    )
+    with st.expander("The path as a table"):
+        st.html(f'<div class="ss">{table(path)}</div>')
+
+
+def figure(path: Path, whole: np.ndarray, usual: np.ndarray, heard: np.ndarray | None = None) -> go.Figure:
+    """Return the sphere with a clip's path.
+
+    Args:
+        path: over time; a single window is not drawn.
+        whole: (3,) answer for the whole clip.
+        usual: (3,) average training clip; empty if it is not known.
+        heard: (3,) ratings of the clip, if there are any.
+    """
+    drawn = go.Figure(_sphere())
+    if len(path.times_s) > 1:
+        drawn.add_trace(
+            _points(
+                path.points,
+                "over time",
+                mode="lines+markers",
+                line={"color": path.times_s, "colorscale": "Viridis", "width": 6},
+                marker={"color": path.times_s, "colorscale": "Viridis", "size": 4},
+                text=[f"{time:.2f} s" for time in path.times_s],
+            )
+        )
+    single = [("whole clip", whole, {"size": 9, "color": "#0b8a94"})]
+    if usual.size:
+        single.append(("average training clip", usual, {"size": 6, "color": "#8a97a0"}))
+    if heard is not None:
+        single.append(("rated", heard, {"size": 8, "color": "#d9480f", "symbol": "diamond"}))
+    for name, point, marker in single:
+        drawn.add_trace(_points(point[None], name, mode="markers", marker=marker))
+    scene = {
+        axis: {
+            "range": [-1.05, 1.05],
+            "title": {"text": name},
+            "tickvals": [-1, 0, 1],
+            "ticktext": [POLES[name][0], "0", POLES[name][1]],
+        }
+        for axis, name in zip(("xaxis", "yaxis", "zaxis"), DIMENSIONS, strict=True)
+    }
+    drawn.update_layout(
+        height=HEIGHT,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        legend={"orientation": "h", "y": 0},
+        scene=scene | {"aspectmode": "cube", "camera": {"eye": {"x": 1.5, "y": -1.7, "z": 0.9}}},
+    )
+    return drawn
+
+
+def table(path: Path) -> str:
+    """Return the path as a table: a row a window."""
+    rows = "".join(
+        f'<tr><th scope="row">{time:.2f} s</th>'
+        + "".join(f"<td>{signed(float(value))}</td>" for value in point)
+        + f'<td class="words">{escape(octant_name(point))}</td></tr>'
+        for time, point in zip(path.times_s, path.points, strict=True)
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Centre", *DIMENSIONS))
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="The path over time"><table>'
+        f'<caption>The path over time</caption><thead><tr>{head}<th scope="col" class="words">Place</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _points(points: np.ndarray, name: str, **how: object) -> go.Scatter3d:
+    hover = "%{text}<br>" if "text" in how else ""
+    hover += "<br>".join(f"{d} %{{{axis}:.2f}}" for d, axis in zip(DIMENSIONS, "xyz", strict=True))
+    return go.Scatter3d(
+        x=points[:, 0], y=points[:, 1], z=points[:, 2], name=name, hovertemplate=f"{hover}<extra>{name}</extra>", **how
+    )
+
+
+def _sphere() -> list[go.Scatter3d]:
+    """Return circles of latitude and longitude of the unit sphere, and the three axes."""
+    turn = np.linspace(0, 2 * np.pi, 49)
+    circles = [
+        np.stack([np.cos(h) * np.cos(turn), np.cos(h) * np.sin(turn), np.full(turn.shape, np.sin(h))])
+        for h in np.radians((-60, -30, 0, 30, 60))
+    ]
+    circles += [
+        np.stack([np.cos(a) * np.cos(turn), np.sin(a) * np.cos(turn), np.sin(turn)])
+        for a in np.radians(range(0, 180, 45))
+    ]
+    circles += [np.outer(axis, (-1.0, 1.0)) for axis in np.eye(3)]
+    gap = np.full((3, 1), np.nan)
+    x, y, z = np.concatenate([part for circle in circles for part in (circle, gap)], axis=1)
+    line = {"color": "rgba(128, 140, 150, 0.45)", "width": 1.5}
+    return [go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="sphere")]

@@ -1,0 +1,94 @@
+"""How listeners split, on Plutchik's wheel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+from plotly.subplots import make_subplots
+
+from ser_core.models import Prediction
+from ser_core.plutchik import MIXTURES, PETALS, place
+
+HEIGHT = 430
+RINGS = {-1: (0.0, 0.5, 360.0), 0: (0.5, 0.8, 40.0), 1: (1.3, 0.8, 40.0), 2: (2.1, 0.8, 40.0), 3: (2.1, 0.8, 5.0)}
+"""Ring → radius inside, depth, and degrees wide."""
+
+
+def show(prediction: Prediction, heard: np.ndarray | None) -> None:
+    """Offer the wheel of a distribution whose labels all lie on it; nothing for any other."""
+    if any(place(label) is None for label in prediction.emotions):
+        return
+    with st.expander("On Plutchik's wheel"):
+        wheels = {"Expected by the model": prediction.probabilities}
+        if heard is not None:
+            wheels["Heard by this clip's listeners"] = heard
+        elif prediction.constant:
+            wheels["Average of all training clips"] = np.array(prediction.constant)
+        st.caption(
+            "Opposite emotions lie opposite each other; stronger ones inside, mixtures of neighbours between the "
+            "petals, neutral in the middle. The darker, the larger the share of listeners; grey places are not among "
+            "the labels."
+        )
+        st.plotly_chart(
+            figure(prediction.emotions, wheels), theme="streamlit", config={"displaylogo": False}, key="wheel"
+        )
+
+
+def figure(labels: Sequence[str], wheels: dict[str, np.ndarray]) -> go.Figure:
+    """Return one wheel for each named distribution (labels,) side by side, on one scale of colour.
+
+    Args:
+        labels: words on the wheel.
+        wheels: title → shares in the order of the labels.
+    """
+    drawn = make_subplots(
+        rows=1,
+        cols=len(wheels),
+        specs=[[{"type": "polar"}] * len(wheels)],
+        subplot_titles=list(wheels),
+        horizontal_spacing=0.12,
+    )
+    most = max(float(shares.max()) for shares in wheels.values())
+    every = [word for petal in PETALS for word in petal] + list(MIXTURES)
+    known = {place(label) for label in labels}
+    empty = [word for word in every if place(word) not in known]
+    for column, shares in enumerate(wheels.values(), start=1):
+        drawn.add_trace(_cells(empty, None, most), row=1, col=column)
+        drawn.add_trace(_cells(labels, shares, most, scale=column == len(wheels)), row=1, col=column)
+    first = [petal[1] for petal in PETALS]
+    drawn.update_polars(
+        radialaxis={"visible": False, "range": [0, 2.95]},
+        angularaxis={
+            "tickvals": [45 * k for k in range(8)],
+            "ticktext": first,
+            "direction": "clockwise",
+            "rotation": 90,
+            "showgrid": False,
+        },
+        bgcolor="rgba(0, 0, 0, 0)",
+    )
+    drawn.update_layout(height=HEIGHT, margin={"l": 50, "r": 50, "t": 60, "b": 30}, showlegend=False)
+    return drawn
+
+
+def _cells(labels: Sequence[str], shares: np.ndarray | None, most: float, *, scale: bool = False) -> go.Barpolar:
+    places = [found for found in map(place, labels) if found is not None]
+    inside, depth, wide = (np.array([RINGS[found.ring][k] for found in places]) for k in range(3))
+    look: dict[str, object] = {"color": "rgba(128, 140, 150, 0.12)"}
+    if shares is not None:
+        look = {"color": shares, "colorscale": "Teal", "cmin": 0.0, "cmax": most, "showscale": scale}
+        look["colorbar"] = {"title": {"text": "share"}, "tickformat": ".0%", "thickness": 12}
+    return go.Barpolar(
+        theta=[found.angle for found in places],
+        base=inside,
+        r=depth,
+        width=wide,
+        marker=look | {"line": {"color": "rgba(128, 140, 150, 0.6)", "width": 1}},
+        customdata=np.stack(
+            [np.array(labels, dtype=object), np.zeros(len(places)) if shares is None else shares], axis=1
+        ),
+        hovertemplate="%{customdata[0]}<extra></extra>"
+        if shares is None
+        else "%{customdata[0]}: %{customdata[1]:.1%}<extra></extra>",
+    )
