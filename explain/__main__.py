@@ -9,8 +9,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
+
+if TYPE_CHECKING:
+    from ser_core.models import Prediction
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +53,9 @@ def _explain(options: argparse.Namespace) -> int:
     )
     if options.against and not options.target:
         raise SettingError("--against needs --target: name the emotion that is explained rather than the other.")
-    target = Target(options.target, options.against) if options.target else None
+    if options.direction and not options.target:
+        raise SettingError("--direction needs --target: name the dimension that is explained.")
+    target = Target(options.target, options.against, options.direction) if options.target else None
     explanation = explain(
         recording,
         model,
@@ -59,8 +65,7 @@ def _explain(options: argparse.Namespace) -> int:
         region_rule=options.regions,
         progress=None if options.quiet else _tell,
     )
-    top = explanation.prediction.top
-    print(f"{model.card.title}: {top} ({explanation.prediction.probability(top):.1%})")
+    print(f"{model.card.title}: {_answer(explanation.prediction)}")
     print(f"Explained: {explanation.target.name}, by {method_label(explanation.attribution.method)}")
     print(explanation.paragraph)
     if options.trust:
@@ -90,6 +95,15 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
+def _answer(prediction: "Prediction") -> str:
+    from explain.words import dimensions_in_words
+
+    if prediction.values is not None:
+        return dimensions_in_words(prediction)
+    whose = " of listeners" if prediction.answer == "distribution" else ""
+    return f"{prediction.top} ({prediction.probability(prediction.top):.1%}{whose})"
+
+
 def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
@@ -106,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("clip", metavar="CLIP", help="WAV, FLAC, MP3, OGG, M4A/AAC or WebM")
     parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
     parser.add_argument("--method", help="attribution method (default: the first that fits the model)")
-    parser.add_argument("--target", help="emotion to explain (default: the predicted one)")
+    parser.add_argument("--target", help="emotion or dimension to explain (default: the predicted one)")
+    parser.add_argument("--direction", choices=("higher", "lower"), help="which way a dimension is explained")
     parser.add_argument("--against", help="explain the target rather than this emotion")
     parser.add_argument("--regions", choices=("connected", "windows"), default="connected")
     parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")

@@ -7,8 +7,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
+
+if TYPE_CHECKING:
+    from ser_core.models import Prediction
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,24 +39,43 @@ def _predict(options: argparse.Namespace) -> int:
             code = 2
             continue
         if options.json:
-            row = {"file": clip, "model": model.name, "probabilities": {}}
-            row["probabilities"] = {name: round(prediction.probability(name), 6) for name in prediction.order}
-            row["entropy_bits"] = round(prediction.entropy_bits, 6)
-            print(json.dumps(row))
+            print(json.dumps({"file": clip, "model": model.name, "answer": prediction.answer} | _figures(prediction)))
             continue
-        answers = ", ".join(f"{name} {prediction.probability(name):.1%}" for name in prediction.order)
-        print(f"{clip}: {answers} (entropy {prediction.entropy_bits:.2f} bits)")
+        print(f"{clip}: {_answer(prediction)}")
         if prediction.familiarity is not None:
             print(f"  {prediction.familiarity.sentence}")
     return code
+
+
+def _figures(prediction: "Prediction") -> dict[str, object]:
+    if prediction.values is not None:
+        return {"values": {name: round(prediction.value(name), 6) for name in prediction.emotions}}
+    shares = {name: round(prediction.probability(name), 6) for name in prediction.order}
+    return {"probabilities": shares, "entropy_bits": round(prediction.entropy_bits, 6)}
+
+
+def _answer(prediction: "Prediction") -> str:
+    if prediction.values is not None:
+        from ser_core.sphere import octant_name
+
+        said = ", ".join(f"{name} {prediction.value(name):+.2f}" for name in prediction.emotions)
+        return f"{said} (from -1 to 1: {octant_name(prediction.values)})"
+    said = ", ".join(f"{name} {prediction.probability(name):.1%}" for name in prediction.order)
+    if prediction.answer == "distribution":
+        return f"of listeners would hear {said} (entropy {prediction.entropy_bits:.2f} bits)"
+    return f"{said} (entropy {prediction.entropy_bits:.2f} bits)"
 
 
 def _models(options: argparse.Namespace) -> int:
     from ser_core.registry import cards
 
     for card in cards():
-        uar = next((figure for figure in card.figures if figure.measure == "UAR"), None)
-        measured = f"UAR {uar.value:.3f} [{uar.low:.3f}, {uar.high:.3f}], chance {uar.chance:.3f}" if uar else "-"
+        first = next(iter(card.figures), None)  # the one to judge by
+        measured = "-"
+        if first is not None:
+            measured = (
+                f"{first.measure} {first.value:.3f} [{first.low:.3f}, {first.high:.3f}], chance {first.chance:.3f}"
+            )
         print(f"{card.name}: {card.title}; {len(card.emotions)} emotions; {measured}; {card.size_mb:.1f} MB")
     return 0
 
@@ -203,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     conversion = commands.add_parser("conversion", help="check converted voices on CREMA-D; resumes")
     conversion.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
     conversion.add_argument("--runs", type=Path, default=Path("runs"), help="where measured clips are kept")
-    conversion.add_argument("--clips", type=int, default=200, help="clips to convert by each backend")
+    conversion.add_argument("--clips", type=int, default=240, help="clips to convert by each backend")
     conversion.set_defaults(run=_conversion)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
