@@ -23,7 +23,7 @@ def comparison(found: "tuple[Card, ...]") -> str:
         f'<tr><th scope="row">{escape(c.title)}</th><td>{len(c.emotions)}</td><td>{size(c.size_mb)}</td>'
         + "".join(
             f'<td class="words">{escape(f.measure)}</td><td>{_interval(f)}</td>'
-            f"<td>{_share(f.baseline)}</td><td>{_share(f.chance)}</td>"
+            f"<td>{_shown(f, f.baseline)}</td><td>{_shown(f, f.chance)}</td>"
             for f in c.figures[:1]
         )
         + "</tr>"
@@ -31,7 +31,7 @@ def comparison(found: "tuple[Card, ...]") -> str:
     )
     head = "".join(
         f'<th scope="col"{" class=words" if name == "Measure" else ""}>{name}</th>'
-        for name in ("Model", "Classes", "Size", "Measure", "Value [95 %]", "Majority", "Chance")
+        for name in ("Model", "Outputs", "Size", "Measure", "Value [95 %]", "Constant", "Chance")
     )
     return f'<div class="ss">{table("All models", head, rows)}</div>'
 
@@ -41,16 +41,16 @@ def card(shown: "Card") -> str:
     facts = {
         "System": shown.system.replace("_", " "),
         "Encoder": shown.encoder,
-        "Classes": ", ".join(shown.emotions),
+        _OUTPUTS[shown.answer]: ", ".join(shown.emotions),
         "Trained on": "; ".join(shown.corpora),
     }
     items = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     rows = "".join(
-        f'<tr><th scope="row">{escape(f.measure)}</th><td>{_interval(f)}</td><td>{_share(f.baseline)}</td>'
-        f"<td>{_share(f.chance)}</td></tr>"
+        f'<tr><th scope="row">{escape(f.measure)}</th><td>{_interval(f)}</td><td>{_shown(f, f.baseline)}</td>'
+        f"<td>{_shown(f, f.chance)}</td></tr>"
         for f in shown.figures
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Measure", "Value [95 %]", "Majority", "Chance"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Measure", "Value [95 %]", "Constant", "Chance"))
     figures = table(f"Figures of {shown.title}", head, rows) if rows else "<p>No figures were measured.</p>"
     words = {
         "Measured on": _lines(f.split for f in shown.figures) or escape(shown.split),
@@ -93,12 +93,19 @@ def table(caption: str, head: str, rows: str) -> str:
     )
 
 
+_OUTPUTS = {"emotion": "Classes", "distribution": "Listeners’ answers", "dimensions": "Dimensions"}
+_NO_SHARES = ("CCC", "KL", "cosine", "Chebyshev", "Clark", "Canberra")
+
+
 def _interval(figure: "Figure") -> str:
-    return f"<strong>{_share(figure.value)}</strong> [{_share(figure.low)}, {_share(figure.high)}]"
+    low, high = (_shown(figure, value) for value in (figure.low, figure.high))
+    return f"<strong>{_shown(figure, figure.value)}</strong> [{low}, {high}]"
 
 
-def _share(value: float) -> str:
-    """Return a share in per cent with one decimal."""
+def _shown(figure: "Figure", value: float) -> str:
+    """Return a share in per cent with one decimal, any other measure as it is; "–" where there is none."""
     if not math.isfinite(value):
         return "–"
+    if figure.measure.startswith(_NO_SHARES):
+        return f"{value:.3f}".replace("-", "−")
     return f"{100 * value:.1f} %"
