@@ -396,6 +396,7 @@ class _View:
     times_s: np.ndarray | None = None
     bands_hz: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    first_s: float = 0.0
 
 
 class _Logit(nn.Module):
@@ -550,6 +551,7 @@ def _view(model: SpeechModel, samples: Tensor) -> _View:
             lambda relevance: relevance[0].double().numpy(),
             feature_names=axes.names,
         )
+    first_s = model.first_column_s(samples)
     if axes.kind == "log_mel":
         return _View(
             inputs,
@@ -557,8 +559,9 @@ def _view(model: SpeechModel, samples: Tensor) -> _View:
             model.baseline_name,
             _same,
             lambda relevance: relevance[0].double().numpy(),
-            times_s=_column_times(model, np.arange(inputs.shape[-1])),
+            times_s=_column_times(model, first_s, np.arange(inputs.shape[-1])),
             bands_hz=np.asarray(axes.bands_hz, dtype=float),
+            first_s=first_s,
         )
     spectrum = _Spectrum(inputs.shape[-1])
     spectrum.check(inputs)
@@ -568,8 +571,9 @@ def _view(model: SpeechModel, samples: Tensor) -> _View:
         model.baseline_name,
         spectrum.synthesise,
         lambda relevance: (spectrum.groups @ _complex_sum(relevance)[0]).double().numpy(),
-        times_s=axes.first_s + spectrum.frame_times_s,
+        times_s=first_s + spectrum.frame_times_s,
         bands_hz=mel_centres_hz(SPECTRUM_BANDS),
+        first_s=first_s,
     )
 
 
@@ -581,9 +585,9 @@ def _complex_sum(relevance: Tensor) -> Tensor:
     return relevance if relevance.ndim == 3 else relevance.sum(-1)
 
 
-def _column_times(model: SpeechModel, columns: np.ndarray) -> np.ndarray:
+def _column_times(model: SpeechModel, first_s: float, columns: np.ndarray) -> np.ndarray:
     step_s = 1 / SAMPLE_RATE if model.axes.step_s is None else model.axes.step_s
-    return model.axes.first_s + columns * step_s
+    return first_s + columns * step_s
 
 
 class _Spectrum:
@@ -788,7 +792,7 @@ def _grad_cam(task: _Task) -> _Found:
     on_inputs = _Logit(logit.network, _same, logit.index, logit.against, None, logit.sign)
     relevance = LayerGradCam(on_inputs, layer).attribute(inputs.clone().requires_grad_())
     columns, rows = _layer_places(logit.network, layer, inputs)
-    times_s = _column_times(model, columns)
+    times_s = _column_times(model, view.first_s, columns)
     settings = {"layer": name, "cells_s": float(np.diff(times_s[:2])[0]) if len(times_s) > 1 else None}
     bands_hz = None
     if rows is not None and model.axes.bands_hz is not None:

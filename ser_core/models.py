@@ -181,6 +181,10 @@ class SpeechModel(ABC):
     def inputs(self, samples: Tensor) -> Tensor:
         """Return the network's inputs for (batch, samples) of 16 kHz audio of equal length."""
 
+    def first_column_s(self, samples: Tensor) -> float:
+        """Return where the first column of a clip's inputs is centred, in seconds; a model that trims moves it."""
+        return self.axes.first_s
+
     @abstractmethod
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return the reference of the same shape as ``inputs`` that holds no evidence."""

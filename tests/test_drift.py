@@ -26,8 +26,11 @@ from explain.drift import (
     write_table,
 )
 from explain.regions import Region, iou
+from explain.samples import samples
+from ser_core.audio import read
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.features import LogMel
+from ser_core.models import load_model
 
 
 class Gate(nn.Module):
@@ -72,6 +75,27 @@ def test_a_network_that_listens_at_one_place_drifts_by_all_of_the_silence(gate):
     assert gate.top_region_iou < 0.05
     assert gate.map_correlation < 0.1
     assert gate.probability_change > 0.01
+
+
+@pytest.mark.parametrize("method", ["input_x_gradient", "deeplift", "lrp", "grad_cam"])
+def test_the_bundled_cnn_explains_a_clip_alike_whatever_silence_is_in_front(method):
+    model, spoken = load_model("log-mel-resnet"), read(samples()[0].path)
+    for silence_s in (0.5, 0.37):
+        found = clip_drift(model, spoken, method, silence_s=silence_s)
+        assert found.region_shifts_s and max(found.region_shifts_s) <= 0.01
+        assert found.top_stays and found.top_region_iou > 0.9 and found.map_correlation > 0.95
+        assert abs(found.probability_change) < 0.02 and not found.answer_changed
+
+
+def test_the_bundled_cnn_hears_a_room_but_no_silence_around_it():
+    rng = np.random.default_rng(0)
+    spoken = np.repeat(rng.standard_normal(40), 160).astype(np.float32)
+    room = (0.01 * rng.standard_normal(4000)).astype(np.float32)
+    model = load_model("log-mel-resnet")
+    for around, frames in ((room, 90), (0.001 * room, 40), (0 * room, 40)):
+        given = torch.from_numpy(np.concatenate([around, spoken, around]))[None]
+        assert model.inputs(given).shape[-1] == pytest.approx(frames, abs=2)
+        assert model.first_column_s(given) == pytest.approx(0.0 if frames == 90 else 0.25, abs=0.011)
 
 
 def test_the_silence_may_be_of_any_length():

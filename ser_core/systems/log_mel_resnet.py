@@ -1,5 +1,9 @@
 """A small residual network on the log-mel spectrogram, in the manner of the published cue study.
 
+As in that study the audio is trimmed: the network is asked about the frames from the first to the last one that sounds.
+So silence around a clip changes neither its answer nor, but for its place, its explanation, whatever the strides. The
+network learns from whole clips, whose ends hold the room; a room sounds, too.
+
 Every module has a rule in Captum's LRP and DeepLIFT: rectifiers are modules used once, sums are
 ``Addition_Module``, and batch normalisation is folded into the convolutions when the weights are saved.
 """
@@ -21,6 +25,7 @@ from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log
 
 WIDTHS = (24, 32, 64, 96)
 STRIDES = (2, 2, 2, 1)
+SOUNDING_RANGE = 1.5  # 60 dB on the scale of the log-mel spectrogram
 
 
 def convolution(channels_in: int, channels: int, size: int, stride: int, *, normalise: bool) -> nn.Sequential:
@@ -84,12 +89,32 @@ class LogMelResNet(nn.Module):
         return self.classify(self.embed(log_mel, frames))
 
 
+def sounding(log_mel: Tensor) -> slice:
+    """Return the frames of log-mel spectrograms (…, bands, frames) from the first to the last one that sounds.
+
+    A frame sounds where a band of it comes within 60 dB of the loudest cell of its clip; a room is louder.
+    """
+    peaks = log_mel.amax(dim=-2)
+    heard = (peaks >= peaks.amax(dim=-1, keepdim=True) - SOUNDING_RANGE).reshape(-1, peaks.shape[-1]).any(0)
+    places = torch.nonzero(heard).flatten()
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
 class LogMelResNetModel(LogMelModel):
     """The trained network behind the interface of the app."""
 
     gradcam_layers = ("blocks.3.add", "blocks.2.add")
     relevance_rules = True
     network: LogMelResNet
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return (batch, bands, frames) of (batch, samples), without the silence around the clip."""
+        log_mel = self.log_mel(samples)
+        return log_mel[..., sounding(log_mel)]
+
+    def first_column_s(self, samples: Tensor) -> float:
+        """Return the centre of the first frame that sounds, in seconds."""
+        return sounding(self.log_mel(samples)).start * self.log_mel.step_s
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:
@@ -110,12 +135,12 @@ def fit(
 
 def logits(network: LogMelResNet, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
-    return over_clips(network, values)
+    return over_clips(network, _trimmed(values))
 
 
 def embeddings(network: LogMelResNet, values: list[np.ndarray]) -> np.ndarray:
     """Return pooled embeddings (clips, features)."""
-    return over_clips(network.embed, values)
+    return over_clips(network.embed, _trimmed(values))
 
 
 def load(folder: Path, card: Card) -> LogMelResNetModel:
@@ -135,6 +160,10 @@ def save(network: LogMelResNet, temperature: float, folder: Path) -> None:
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
     save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+
+
+def _trimmed(values: list[np.ndarray]) -> list[np.ndarray]:
+    return [log_mel[:, sounding(torch.from_numpy(log_mel))] for log_mel in values]
 
 
 def _folded(pair: nn.Sequential) -> nn.Sequential:
