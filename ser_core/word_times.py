@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.ndimage import median_filter
 from torch import Tensor
 
 from ser_core.audio import SAMPLE_RATE
@@ -119,12 +118,13 @@ def aligned_text(
             raise SettingError(f"{len(spoken)} words cannot have been said in {len(samples) / SAMPLE_RATE:.1f} s.")
         scores, said = _follow(recogniser, frames, start, tokens, ALIGNMENT_HEADS[encoder])
         sure = _probabilities(recogniser, said, tokens) if confident else None
-    begins = np.append(token_starts(scores), len(scores)) * STEP_S
-    ends = np.cumsum([len(piece) for piece in pieces])
-    words = []
-    for word, first, last in zip(spoken, ends - [len(piece) for piece in pieces], ends, strict=True):
-        confidence = float(sure[first:last].mean()) if sure is not None else None
-        words.append(Word(word, float(begins[first]), float(begins[last]), confidence))
+    begins = token_starts(scores) * STEP_S
+    words, first = [], 0
+    for word, piece in zip(spoken, pieces, strict=True):
+        said_tokens = len(piece) - _silent_tail(recogniser, piece)
+        confidence = float(sure[first : first + said_tokens].mean()) if sure is not None else None
+        words.append(Word(word, float(begins[first]), float(begins[first + said_tokens]), confidence))
+        first += len(piece)
     return SpokenText(trimmed(words, samples), language, f"your text, with times found by {encoder}")
 
 
@@ -236,13 +236,22 @@ def _follow(
     attention = torch.stack([out.cross_attentions[layer][0, head] for layer, head in heads]).numpy()
     spread = attention.std(1, keepdims=True)
     attention = (attention - attention.mean(1, keepdims=True)) / np.maximum(spread, 1e-9)
-    attention = median_filter(attention, size=(1, 1, SMOOTHED_STEPS), mode="reflect").mean(0)
+    half = SMOOTHED_STEPS // 2
+    padded = np.pad(attention, ((0, 0), (0, 0), (half, half)), mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, SMOOTHED_STEPS, axis=-1)
+    attention = np.median(windows, axis=-1).mean(0)
     return attention[len(start) - 1 :].T, out.last_hidden_state[0, len(start) - 1 : -1]
+
+
+def _silent_tail(recogniser: Recogniser, piece: list[int]) -> int:
+    """Return how many tokens at the end of a word are punctuation: the decoder puts the pause after the word there."""
+    spoken = [any(character.isalnum() for character in recogniser.tokens.decode([token])) for token in piece]
+    return next((place for place, heard in enumerate(reversed(spoken)) if heard), 0)
 
 
 def _probabilities(recogniser: Recogniser, said: Tensor, tokens: list[int]) -> np.ndarray:
     """Return the probability (tokens,) that the decoder gave to each token."""
-    vocabulary: Tensor = recogniser.decoder.embed_tokens.weight  # type: ignore[assignment, union-attr]
+    vocabulary: Tensor = recogniser.decoder.embed_tokens.weight
     return (said @ vocabulary.T).softmax(-1)[torch.arange(len(tokens)), torch.tensor(tokens)].numpy()
 
 

@@ -1,0 +1,179 @@
+"""The words of a clip, for models that read them: the reader's own text, and what each word and level says.
+
+A model reads words if it has ``with_words`` and ``evidence``, as ``ser_core.systems.mater`` has.
+"""
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.parts import session
+from pages.parts.words import number, percent, plain
+from ser_core.errors import SerscopeError, SettingError
+
+if TYPE_CHECKING:
+    from explain.attribution import Target
+    from ser_core.audio import Recording
+    from ser_core.models import SpeechModel
+    from ser_core.systems.mater import Evidence, LevelEvidence, WordEvidence
+    from ser_core.word_times import SpokenText
+
+LANGUAGES = {"English": "en", "another (recognised)": None}
+MULTILINGUAL = "whisper-base"
+LONGEST_TEXT = 4000
+
+
+def known(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
+    """Return the model with the words of the clip, if it reads words: the reader's, else the recogniser's."""
+    if not hasattr(model, "with_words"):
+        return model
+    kept: dict[str, SpokenText] = st.session_state.setdefault("spoken", {})
+    if recording.sha256 not in kept:
+        with st.spinner("Recognising the words"):
+            kept[recording.sha256] = model.hears(recording.samples)
+    with st.expander(f"Words: {kept[recording.sha256].text or 'none recognised'}"):
+        _correct(recording, kept, model.recogniser)
+    bound: SpeechModel = model.with_words(kept[recording.sha256])
+    return bound
+
+
+def show(recording: "Recording", model: "SpeechModel", target: "Target") -> None:
+    """Draw what levels and words say for the target, if the model reads words."""
+    if not hasattr(model, "evidence"):
+        return
+    found = model.evidence(recording, target.emotion, target.against)
+    st.subheader("Words and levels")
+    st.html(word_strip(found, target.name, recording.duration_s))
+    st.html(word_table(found, target.name))
+    st.html(level_table(found, target.name, model.emotions))
+
+
+def _correct(recording: "Recording", kept: "dict[str, SpokenText]", recogniser: str) -> None:
+    """Let the reader give another text, a TextGrid or another language."""
+    spoken = kept[recording.sha256]
+    st.caption(
+        f"{plain(spoken.origin[0].upper() + spoken.origin[1:])}. A corrected text is laid over the clip by the "
+        "recogniser; a TextGrid with a tier 'words' is taken as it is. Neither leaves this session."
+    )
+    with st.form("spoken", border=False):
+        text = st.text_area("What was said", spoken.text, max_chars=LONGEST_TEXT, key=session.input_key("said"))
+        left, right = st.columns(2)
+        language = left.selectbox("Language", list(LANGUAGES), key=session.input_key("said-in"))
+        grid = right.file_uploader("TextGrid", type=["TextGrid", "txt"], key=session.input_key("grid"))
+        use, back = st.columns(2)
+        pressed = use.form_submit_button("Use these words")
+        again = back.form_submit_button("Let the recogniser listen again")
+    if not pressed and not again:
+        return
+    try:
+        with st.spinner("Finding the words in the clip"):
+            kept[recording.sha256] = _spoken(recording, None if again else text, LANGUAGES[language], grid, recogniser)
+    except SerscopeError as fault:
+        st.error(plain(str(fault)))
+        return
+    finally:
+        if grid is not None:
+            session.drop_upload(grid)
+    st.rerun()
+
+
+def _spoken(recording: "Recording", text: str | None, language: str | None, grid: Any, recogniser: str) -> "SpokenText":
+    from ser_core.word_times import SpokenText, aligned_text, recognised, text_grid_words
+
+    encoder = recogniser if language == "en" else MULTILINGUAL
+    if text is None:
+        return recognised(recording.samples, encoder, language=language)
+    if grid is not None:
+        try:
+            return text_grid_words(grid.getvalue().decode("utf-8-sig"), language or "und")
+        except UnicodeDecodeError:
+            raise SettingError(
+                "The TextGrid is not in UTF-8; set Praat's text writing to UTF-8 and save it again."
+            ) from None
+    if not text.strip():
+        return SpokenText((), language or "und", "you say that nothing was said")
+    return aligned_text(recording.samples, text, encoder, language=language)
+
+
+def word_strip(found: "Evidence", target: str, duration_s: float) -> str:
+    """Return the words on the clip's time line, coloured by what they say."""
+    largest = max((abs(w.acoustic + w.text) for w in found.words), default=0.0) or 1.0
+    boxes = []
+    for word in found.words:
+        spoken, moves = word.measures.word, word.acoustic + word.text
+        left, width = 100 * spoken.start_s / duration_s, 100 * (spoken.end_s - spoken.start_s) / duration_s
+        boxes.append(
+            f'<span class="spoken" style="left:{left:.2f}%;width:{width:.2f}%" title="{escape(spoken.text)}">'
+            f'<span class="{_side(moves)}" style="opacity:{0.15 + 0.85 * abs(moves) / largest:.2f}"></span>'
+            f"<b>{escape(spoken.text)}</b></span>"
+        )
+    return f'<div class="ss"><div class="spoken-line" aria-hidden="true">{"".join(boxes)}</div></div>'
+
+
+def word_table(found: "Evidence", target: str) -> str:
+    """Return a table of the words: how each was said, what it means, and how far it moves the answer."""
+    if not found.words:
+        return '<div class="ss"><p>No words are known for this clip, so the word level has nothing to say.</p></div>'
+    largest = max(abs(w.acoustic + w.text) for w in found.words) or 1.0
+    heads = ("Word", "From–to (s)", "Moves", "", "Pitch", "Level", "Length", "Pause before", "Valence")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    rows = "".join(_word_row(word, largest) for word in found.words)
+    caption = f"How far each word moves the logit of {escape(target)}, and how it was said"
+    about = (
+        f"{caption}. Moves add up to the word level’s; pitch and level are set against the clip. "
+        f"{escape(found.spoken.origin[0].upper() + found.spoken.origin[1:])}."
+    )
+    if found.foreign:
+        about += " The text encoder does not read this language, so the text is left out."
+    return (
+        f'<div class="ss"><p class="soft">{about}</p><div class="scroll" tabindex="0"><table class="spoken">'
+        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>"
+    )
+
+
+def level_table(found: "Evidence", target: str, emotions: tuple[str, ...]) -> str:
+    """Return a table of the levels: what each answers, how sure it is, its weight, and how far it moves the answer."""
+    heads = ("Level", "Answers", "Entropy", "Weight", "Voice moves", "Text moves", "Constant", "Together")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    total = number(sum(level.moves for level in found.levels))
+    caption = f"What each level answers and how far it moves the logit of {escape(target)}"
+    return (
+        f'<div class="ss"><p class="soft">{caption}, {total} in all. A level’s weight falls as its entropy rises.</p>'
+        f'<div class="scroll" tabindex="0"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(_level_row(level, emotions) for level in found.levels)}</tbody></table></div></div>"
+    )
+
+
+def _word_row(word: "WordEvidence", largest: float) -> str:
+    m, moves = word.measures, word.acoustic + word.text
+    width = 50 * abs(moves) / largest
+    start = 50.0 if moves >= 0 else 50 - width
+    pitch = number(m.pitch_hz, "Hz")
+    if m.pitch_against_clip is not None:
+        pitch += f" <small>{_signed(m.pitch_against_clip, 'st')}</small>"
+    return (
+        f'<tr><th scope="row">{escape(m.word.text)}</th><td>{m.word.start_s:.2f}–{m.word.end_s:.2f}</td>'
+        f'<td class="bar"><div class="track" aria-hidden="true"><div class="fill {_side(moves)}" '
+        f'style="left:{start:.1f}%;width:{width:.1f}%"></div><div class="zero"></div></div></td>'
+        f"<td>{_signed(moves)}</td><td>{pitch}</td><td>{_signed(m.level_against_clip, 'dB')}</td>"
+        f"<td>{m.duration_s:.2f} s</td><td>{m.pause_s:.2f} s</td>"
+        f"<td>{_signed(m.valence) if m.valence is not None else '–'}</td></tr>"
+    )
+
+
+def _level_row(level: "LevelEvidence", emotions: tuple[str, ...]) -> str:
+    best = max(range(len(emotions)), key=lambda place: level.probabilities[place])
+    return (
+        f'<tr><th scope="row">{level.level}</th><td>{escape(emotions[best])} {percent(level.probabilities[best])}</td>'
+        f"<td>{level.entropy_bits:.2f} bits</td><td>{percent(level.weight)}</td><td>{_signed(level.acoustic)}</td>"
+        f"<td>{_signed(level.text)}</td><td>{_signed(level.constant)}</td><td>{_signed(level.moves)}</td></tr>"
+    )
+
+
+def _side(moves: float) -> str:
+    return "for" if moves >= 0 else "against"
+
+
+def _signed(value: float, unit: str = "") -> str:
+    return f"{value:+.2f} {unit}".rstrip().replace("-", "−")
