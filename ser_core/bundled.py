@@ -35,6 +35,10 @@ VOTED_DIMENSIONS_LIMITS = (
     "between them.",
     *DIMENSIONS_LIMITS,
 )
+TWELVE_SENTENCES = (
+    "It learned what words mean for emotion from twelve sentences that were each said in every emotion, so it learned "
+    "nothing from them: what the text of another sentence adds to the answer is noise."
+)
 EMOTALE_LIMITS = (
     "Trained on 800 acted clips of 18 Danes, three of them children, who spoke five emotions in Danish and English; "
     "three raters each. It has heard no spontaneous speech and no patients. Only 18 speakers stand behind its figures.",
@@ -88,11 +92,15 @@ class Plan:
 
 EMOTALE_LICENCE = "Training data EmoTale: no licence stated, the authors ask to be cited"
 CREMA_D_LICENCE = "Training data CREMA-D: ODbL 1.0 (database), DbCL 1.0 (contents)"
-DIGITS_LICENCE = "Keyword network's training data Free Spoken Digit Dataset: CC BY-SA 4.0"
+KEYWORDS_LICENCES = (
+    "Keyword network's training data Free Spoken Digit Dataset: CC BY-SA 4.0",
+    "Keyword network's training data RAVDESS (words of its sentences): CC BY-NC-SA 4.0, not for commercial use",
+)
 
 OPENSMILE_LICENCE = "openSMILE: audEERING research licence (free for research, not for commercial products)"
 
 HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
+POOLING_RECIPE = Recipe(epochs=12, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
 TUNING_RECIPE = Recipe(epochs=8, rate=1e-3, encoder_rate=1e-4, layer_decay=0.8)
 FUNCTIONALS_RECIPE = Recipe(epochs=20, batch=64, rate=1e-3)
 
@@ -142,6 +150,30 @@ PLANS = {
             place=0,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=TUNING_RECIPE,
+        ),
+        Plan(
+            name="whisper-tiny-attentive",
+            title="Whisper tiny.en, attentive pooling",
+            system="lightweight_heads",
+            encoder="whisper-tiny.en",
+            summary="The published encoder of Whisper tiny.en as it is; a learned mix of its layers decides where "
+            "in time each layer is listened to, and three small heads answer.",
+            place=1,
+            licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=POOLING_RECIPE,
+            options={"head": "attentive"},
+        ),
+        Plan(
+            name="whisper-base-attentive",
+            title="Whisper base, attentive pooling",
+            system="lightweight_heads",
+            encoder="whisper-base",
+            summary="The published encoder of Whisper base as it is; a learned mix of its layers decides where "
+            "in time each layer is listened to, and three small heads answer.",
+            place=2,
+            licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
+            recipe=POOLING_RECIPE,
+            options={"head": "attentive"},
         ),
         Plan(
             name="log-mel-resnet",
@@ -213,7 +245,7 @@ PLANS = {
         ),
         Plan(
             name="label-distribution",
-            title="How listeners would split",
+            title="Label distribution (listeners’ votes)",
             system="label_distribution",
             encoder="whisper-tiny.en",
             summary="Learns from what listeners heard, not from what was acted: it answers with the share of listeners "
@@ -262,9 +294,26 @@ PLANS = {
             summary="For a microcontroller: a transformer of 0.18 million parameters on MicroFrontend features and a "
             "frozen keyword network, fused late; an int8 copy for the device lies beside it.",
             place=5,
-            licences=(CREMA_D_LICENCE, DIGITS_LICENCE),
-            recipe=Recipe(epochs=12, batch=32, rate=2e-3, average=0.99, masked=0.5),
+            licences=(CREMA_D_LICENCE, *KEYWORDS_LICENCES),
+            recipe=Recipe(epochs=8, batch=32, rate=2e-3, average=0.99, masked=0.5),
             options={"fused": True},
+        ),
+        Plan(
+            name="mater",
+            title="Words, utterance, embedding (MATER)",
+            system="mater",
+            encoder="whisper-tiny.en",
+            summary="Three levels that each hear the voice and read the text, in an ensemble that listens to those "
+            "that are sure. What each word brings to the answer is exact. Its text comes from Whisper, or from you.",
+            place=8,
+            licences=(
+                "Recogniser and speech encoder Whisper tiny.en: MIT (OpenAI)",
+                "Sentence encoder all-MiniLM-L6-v2: Apache-2.0",
+                "Word list of VADER: MIT",
+                OPENSMILE_LICENCE,
+                CREMA_D_LICENCE,
+            ),
+            limits=(*CREMA_D_LIMITS, TWELVE_SENTENCES),
         ),
     )
 }
@@ -278,4 +327,26 @@ PLANS["co-vada-after"] = replace(
     place=6,
     extra={"before": "whisper-tiny-statistics"},
     augmentation="co_vada:praat",
+)
+
+RAVDESS_LIMITS = (
+    "Trained on acted English: 24 North American actors who spoke two fixed sentences, eight emotions, in a studio. It "
+    "has heard no spontaneous speech, no other language, no children and no patients.",
+    "The label is the emotion the actor was asked to play, not what listeners hear and not what the speaker felt.",
+    CREMA_D_LIMITS[2],
+)
+RAVDESS_LICENCE = "Training data RAVDESS: CC BY-NC-SA 4.0, not for commercial use"
+
+PLANS["mll-ravdess"] = Plan(
+    name="mll-ravdess",
+    title="Eight emotions (MLL)",
+    system="mll",
+    encoder="whisper-tiny.en",
+    summary="Eight emotions, calm and surprise among them: speech mixed by energy, attention over frames and four "
+    "losses (MLL) on frozen Whisper tiny.en. The weight of each frame is shown beside the explanation.",
+    place=6,
+    licences=("Encoder Whisper tiny.en: MIT (OpenAI)", RAVDESS_LICENCE),
+    recipe=Recipe(epochs=12, batch=64, rate=2e-3, weight_decay=0.05, average=0.97),
+    task="ravdess",
+    limits=RAVDESS_LIMITS,
 )

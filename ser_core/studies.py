@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ser_core.bundled import PLANS, Plan
@@ -17,7 +19,8 @@ class Study:
     """Variants of a system on the folds of one task.
 
     name: of the stored table. title and question: for the reader. variants: name → plan, the plain one first, against
-    which the others are set. seeds: each replaces the seed of a plan's recipe.
+    which the others are set. seeds: each replaces the seed of a plan's recipe. by_clip: clips instead of
+    speakers are dealt to the folds, so speakers stand on both sides; only to show how much that flatters.
     """
 
     name: str
@@ -26,6 +29,7 @@ class Study:
     task: str
     variants: dict[str, Plan]
     seeds: tuple[int, ...] = (0, 1, 2)
+    by_clip: bool = False
 
 
 def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: list[int] | None = None) -> pd.DataFrame:
@@ -43,6 +47,8 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
     """
     task = TASKS[study.task]
     table = with_folds(task, corpus_table)
+    if study.by_clip:
+        table = table.assign(fold=np.random.default_rng(0).permutation(len(table)) % task.folds)
     parts = []
     for seed in study.seeds:
         for variant, plan in study.variants.items():
@@ -83,6 +89,38 @@ def _functionals(task: str) -> Study:
         {variant: replace(plan, task=task) for variant, plan in plans.items()},
         seeds=(0,),
     )
+
+
+def _mater(name: str, task: str, encoder: str, where: str) -> Study:
+    plan = replace(PLANS["mater"], task=task, encoder=encoder)
+    variants: dict[str, dict[str, Any]] = {
+        "ensemble, weights from entropy": {},
+        "ensemble, equal weights": {"weighting": "equal"},
+        "ensemble, acoustic only": {"modalities": ("acoustic",)},
+    }
+    for level in ("word", "utterance", "embedding"):
+        variants[f"{level} level"] = {"levels": (level,)}
+        for kind in ("acoustic", "text"):
+            variants[f"{level} level, {kind}"] = {"levels": (level,), "modalities": (kind,)}
+    return Study(
+        name,
+        f"Word, utterance and embedding levels on {TASKS[task].title} (MATER)",
+        f"Does an ensemble beat its levels, and does text add anything {where}?",
+        task,
+        {variant: replace(plan, options=options) for variant, options in variants.items()},
+        seeds=(0,),
+    )
+
+
+def _light(encoder: str, head: str) -> Plan:
+    return replace(PLANS["whisper-tiny-attentive"], encoder=encoder, options={"head": head})
+
+
+_MLL = PLANS["mll-ravdess"]
+
+
+def _mll_with(*parts: str, eam: bool = False, flam: bool = False) -> Plan:
+    return replace(_MLL, options={"eam": eam, "flam": flam, "parts": ("kl", *parts)})
 
 
 STUDIES: dict[str, Study] = {
@@ -139,6 +177,48 @@ STUDIES: dict[str, Study] = {
                 "late fusion": PLANS["edge-fusion"],
             },
             seeds=(0,),
+        ),
+        Study(
+            "lightweight-heads",
+            "Lightweight transformers under light heads",
+            "Does a head that is more than linear, or that attends over time, help a frozen encoder?",
+            "crema_d",
+            {
+                f"{encoder.removeprefix('whisper-')}, {head}": _light(encoder, head)
+                for encoder in ("whisper-tiny.en", "whisper-base")
+                for head in ("linear", "mlp", "attentive")
+            },
+            seeds=(0,),
+        ),
+        Study(
+            "lightweight-heads-by-clip",
+            "The same where clips, not speakers, are dealt to the folds",
+            "How much does it flatter to test on speakers who were trained on, as the published comparison does?",
+            "crema_d",
+            {
+                f"tiny.en, {head}; speakers on both sides": _light("whisper-tiny.en", head)
+                for head in ("linear", "mlp", "attentive")
+            },
+            seeds=(0,),
+            by_clip=True,
+        ),
+        _mater("mater", "crema_d", "whisper-tiny.en", "where every sentence is said in every emotion"),
+        _mater("mater-urdu", "urdu", "whisper-base", "in spontaneous Urdu, where the speaker gives the emotion away"),
+        Study(
+            "mll",
+            "Multi-loss learning, part by part (MLL)",
+            "What do mixed speech, attention over frames and each further loss bring over cross-entropy, one at a time "
+            "and together? With hard labels KL is cross-entropy; with mixed speech it is the KL to the soft label.",
+            "ravdess",
+            {
+                "cross-entropy, mean of frames": _mll_with(),
+                "+ mixed speech (EAM)": _mll_with(eam=True),
+                "+ frame attention (FLAM)": _mll_with(flam=True),
+                "+ focal loss": _mll_with("focal"),
+                "+ centre loss": _mll_with("center"),
+                "+ supervised contrast": _mll_with("contrast"),
+                "all of them (MLL)": _MLL,
+            },
         ),
         *(_functionals(task) for task in TASKS),
     )

@@ -28,7 +28,7 @@ from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.frames import encoder_frames
 from ser_core.models import Card, PoolingWeights, SpeechModel
 from ser_core.systems.whisper_pooling import AttentivePooling, LayerMix, weighted_statistics
-from ser_core.systems.whisper_statistics import Heads, fit_head, halved
+from ser_core.systems.whisper_statistics import Features, Heads, fit_head, halved
 from ser_core.training import AfterEpoch, Recipe, length_batches
 from ser_core.weights import WHISPER
 
@@ -196,10 +196,14 @@ def fit(
     torch.manual_seed(recipe.seed)
     states, hidden = frames[0].shape[1:]
     network = LightHead(head, encoder, states, hidden, targets.shape[1])
-    pooled = _over_frames(network.pool, frames)
-    network.heads.fit_scale(pooled)
-    fixed = network.heads.standardise(pooled)
-    features = _PooledAtPlaces(network, frames, recipe.seed) if head == "attentive" else fixed
+    features: Features
+    if network.attention is None:
+        pooled = _over_frames(network.pool, frames)
+        network.heads.fit_scale(pooled)
+        features = network.heads.standardise(pooled)
+    else:  # the scale of plain means and deviations, with which the attention starts
+        network.heads.fit_scale(_over_frames(network.pool, frames[::4]))
+        features = _PooledAtPlaces(network, frames, recipe.seed)
     wanted = torch.from_numpy(targets.astype(np.float32))
     fit_head(_Separately(network), features, wanted, recipe, seed=recipe.seed, loss=_loss)
     return network.eval()
@@ -249,14 +253,14 @@ def _loss(separate: Tensor, target: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _over_frames(pool: Callable[[Tensor, Tensor], Tensor], frames: Sequence[np.ndarray], batch: int = 64) -> Tensor:
+def _over_frames(pool: Callable[[Tensor, Tensor], Tensor], frames: Sequence[np.ndarray], batch: int = 32) -> Tensor:
     """Return what ``pool`` makes of whole clips (clips, features)."""
     rows: dict[int, Tensor] = {}
     for places in length_batches(np.array([len(clip) for clip in frames]), batch, None):
         steps = torch.tensor([len(frames[i]) for i in places])
         padded = torch.zeros(len(places), int(steps.max()), *frames[0].shape[1:])
         for row, place in enumerate(places):
-            padded[row, : steps[row]] = torch.from_numpy(np.asarray(frames[place]).astype(np.float32))
+            padded[row, : steps[row]] = torch.from_numpy(np.array(frames[place]))
         real = torch.arange(padded.shape[1]) < steps[:, None]
         rows.update(zip(places.tolist(), pool(padded, real), strict=True))
     return torch.stack([rows[i] for i in range(len(frames))])

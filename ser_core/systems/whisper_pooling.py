@@ -64,9 +64,12 @@ def weighted_statistics(parts: Tensor, share: Tensor) -> Tensor:
         parts: (batch, steps, parts, size).
         share: (batch, steps, parts), sums to 1 over the steps.
     """
-    mean = (share[..., None] * parts).sum(1)
-    variance = (share[..., None] * (parts - mean[:, None]) ** 2).sum(1)
-    return torch.cat([mean.flatten(1), (variance + 1e-6).sqrt().flatten(1)], dim=-1)
+    centre = parts.mean(1)  # moments around it keep their digits
+    moved = (parts - centre[:, None]).transpose(1, 2)
+    weights = share.transpose(1, 2)[:, :, None]
+    mean = (weights @ moved)[:, :, 0]
+    variance = ((weights @ moved.square())[:, :, 0] - mean.square()).clamp(min=0)
+    return torch.cat([(mean + centre).flatten(1), (variance + 1e-6).sqrt().flatten(1)], dim=-1)
 
 
 class WhisperPooling(nn.Module):

@@ -76,7 +76,7 @@ class Heads(nn.Module):
         with torch.no_grad():
             for head in self.heads:
                 for parameter in list(head.children())[-1].parameters():
-                    parameter /= temperature
+                    parameter.div_(temperature)
 
     def standardise(self, statistics: Tensor) -> Tensor:
         """Return z-scores of the training speech (batch, features)."""
