@@ -6,7 +6,7 @@ broadcasting, a learned vector whose softmax over frames weighs them; and four l
 range: KL to the soft label, focal, centre (64 numbers a clip) and supervised contrast.
 
 What differs here. The encoder is frozen and can be any of ``encoders``; all its states stand side by side, averaged
-over 160 ms and reduced to the 256 leading principal components of the training clips' frames. The focus γ = 2, the
+over 160 ms and reduced to the 512 leading principal components of the training clips' frames. The focus γ = 2, the
 temperature τ = 0.07, the weight in the label and the context broadcasting are inferred from common practice.
 
 Computing. A frozen encoder sees a waveform once, so mixes cannot be drawn anew for every batch. Each training clip has
@@ -22,6 +22,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ from ser_core.training import _resume as resume
 
 MIXES = 2
 FRAME_S = 0.16
-COMPONENTS = 256
+COMPONENTS = 512
 WIDTH = 128
 VIEW = 64
 CENTER_RATE = 5e-3
@@ -280,14 +281,11 @@ def fit(
     own = reduced_frames(head, values)
     pool = mixes(head, values) if eam else []
     averaged = copy.deepcopy(head)
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [value for name, value in head.named_parameters() if name != "centers"]},
-            {"params": [head.centers], "lr": CENTER_RATE, "weight_decay": 0.0},
-        ],
-        lr=recipe.rate,
-        weight_decay=recipe.weight_decay,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [value for name, value in head.named_parameters() if name != "centers"]},
+        {"params": [head.centers], "lr": CENTER_RATE, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.weight_decay)
     wanted = targets.astype(np.float32)
     lengths = np.array([len(clip) for clip in own])
     first_epoch = resume(folder, recipe, head, averaged, optimiser)
@@ -399,7 +397,7 @@ def partners(codes: Sequence[int], clip: int) -> list[int]:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the mixing steps of SplitMix64
         lots = (lots ^ (lots >> np.uint64(shift))) * np.uint64(factor)
     drawn = lots.astype(np.float64) < 2.0**64 * MIXES / len(codes)
-    return [int(place) for place in np.flatnonzero(drawn) if codes[place] != codes[clip]]
+    return [place for place in np.flatnonzero(drawn).tolist() if codes[place] != codes[clip]]
 
 
 def mixed(clip: np.ndarray, partner: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
