@@ -24,8 +24,9 @@ with method_side:
 
 # After the clip, as they load the heavy libraries.
 from explain.boxes import box_sentence, own_region  # noqa: E402
-from pages.parts import answer, exports, tables, viewer, work  # noqa: E402
+from pages.parts import answer, exports, tables, viewer, words_of_clip, work  # noqa: E402
 
+model = words_of_clip.known(recording, model)
 prediction = work.prediction(recording, model)
 with target_side:
     target = choose.target(model, prediction)
@@ -67,6 +68,7 @@ def why_and_cues() -> None:
         box = own_region(shown, **selection)
         st.html(f'<div class="ss"><p role="status">{escape(box_sentence(shown, box))}</p></div>')
         own = work.own_cues(shown, box)
+    words_of_clip.show(recording, model, shown.target)
     tables.show_magnitudes(shown, selection, own)
     tables.show_contrasts(shown, selection, own)
 

@@ -43,7 +43,8 @@ def judged() -> "DataFrame | None":
 
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
-    for key in ("clip", "origin", "judged", "predictions", "explanations", "paths", "settings", "region_rule"):
+    made = ("predictions", "explanations", "paths", "spoken", "settings", "region_rule")
+    for key in ("clip", "origin", "judged", *made):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 
