@@ -51,7 +51,7 @@ FUNCTIONALS = "eGeMAPSv02"
 OWN_WORDS = " and its own transcript"
 """At the end of an encoder's name: the recogniser's transcript is used even where the corpus has one."""
 
-STRENGTH = {"word": 0.02, "utterance": 0.02, "embedding": 0.0005}
+STRENGTH = {"word": 0.3, "utterance": 0.1, "embedding": 0.001}
 """Inverse regularisation of each level's logistic regression (scikit-learn's C)."""
 
 WEIGHTINGS = ("entropy", "equal")
