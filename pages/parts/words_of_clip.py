@@ -28,13 +28,13 @@ def known(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
     """Return the model with the words of the clip, if it reads words: the reader's, else the recogniser's."""
     if not hasattr(model, "with_words"):
         return model
-    kept: dict[str, SpokenText] = st.session_state.setdefault("spoken", {})
-    if recording.sha256 not in kept:
+    kept = _kept()
+    if "words" not in kept:
         with st.spinner("Recognising the words"):
-            kept[recording.sha256] = model.hears(recording.samples)
-    with st.expander(f"Words: {kept[recording.sha256].text or 'none recognised'}"):
-        _correct(recording, kept, model.recogniser)
-    bound: SpeechModel = model.with_words(kept[recording.sha256])
+            kept["words"] = model.hears(recording.samples)
+    with st.expander(f"Words: {plain(kept['words'].text) or 'none recognised'}"):
+        _correct(recording, kept["words"], model.recogniser)
+    bound: SpeechModel = model.with_words(kept["words"])
     return bound
 
 
@@ -42,21 +42,29 @@ def show(recording: "Recording", model: "SpeechModel", target: "Target") -> None
     """Draw what levels and words say for the target, if the model reads words."""
     if not hasattr(model, "evidence"):
         return
-    found = model.evidence(recording, target.emotion, target.against)
+    kept, asked = _kept(), (model.name, target)
+    if asked not in kept:
+        kept[asked] = model.evidence(recording, target.emotion, target.against)
+    found = kept[asked]
     st.subheader("Words and levels")
-    st.html(word_strip(found, target.name, recording.duration_s))
+    st.html(word_strip(found, recording.duration_s))
     st.html(word_table(found, target.name))
     st.html(level_table(found, target.name, model.emotions))
 
 
-def _correct(recording: "Recording", kept: "dict[str, SpokenText]", recogniser: str) -> None:
+def _kept() -> dict[Any, Any]:
+    """Return the session's "words" of the clip, and the evidence for each model and target that was asked for."""
+    kept: dict[Any, Any] = st.session_state.setdefault("spoken", {})
+    return kept
+
+
+def _correct(recording: "Recording", spoken: "SpokenText", recogniser: str) -> None:
     """Let the reader give another text, a TextGrid or another language."""
-    spoken = kept[recording.sha256]
     st.caption(
         f"{plain(spoken.origin[0].upper() + spoken.origin[1:])}. A corrected text is laid over the clip by the "
         "recogniser; a TextGrid with a tier 'words' is taken as it is. Neither leaves this session."
     )
-    with st.form("spoken", border=False):
+    with st.form("said", border=False):
         text = st.text_area("What was said", spoken.text, max_chars=LONGEST_TEXT, key=session.input_key("said"))
         left, right = st.columns(2)
         language = left.selectbox("Language", list(LANGUAGES), key=session.input_key("said-in"))
@@ -68,7 +76,7 @@ def _correct(recording: "Recording", kept: "dict[str, SpokenText]", recogniser: 
         return
     try:
         with st.spinner("Finding the words in the clip"):
-            kept[recording.sha256] = _spoken(recording, None if again else text, LANGUAGES[language], grid, recogniser)
+            _kept()["words"] = _spoken(recording, None if again else text, LANGUAGES[language], grid, recogniser)
     except SerscopeError as fault:
         st.error(plain(str(fault)))
         return
@@ -96,7 +104,7 @@ def _spoken(recording: "Recording", text: str | None, language: str | None, grid
     return aligned_text(recording.samples, text, encoder, language=language)
 
 
-def word_strip(found: "Evidence", target: str, duration_s: float) -> str:
+def word_strip(found: "Evidence", duration_s: float) -> str:
     """Return the words on the clip's time line, coloured by what they say."""
     largest = max((abs(w.acoustic + w.text) for w in found.words), default=0.0) or 1.0
     boxes = []
