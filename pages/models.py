@@ -1,8 +1,35 @@
 """The model cards: what each model is, how well it does, and what it is not for."""
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from pages.parts import cards
+
+if TYPE_CHECKING:
+    from ser_core.models import Card
+
+
+def device_bundle(shown: "Card") -> None:
+    """Offer the int8 copy of a model that has one, and say what it costs."""
+    if shown.system != "edge_fusion":
+        return
+    from ser_core import edge_export
+    from ser_core.registry import model_folders
+
+    folder = model_folders()[shown.name]
+    if not edge_export.has_bundle(folder):
+        return
+    st.caption(edge_export.summary(folder))
+    st.download_button(
+        "Bundle for a device (ZIP)",
+        lambda: edge_export.bundle(folder),
+        file_name=f"{shown.name}-int8.zip",
+        mime="application/zip",
+        on_click="ignore",
+        key=f"bundle-{shown.name}",
+    )
+
 
 st.title("Models")
 st.caption(
@@ -17,3 +44,4 @@ else:
 for card in found:
     with st.container(border=True):
         st.html(cards.card(card))
+        device_bundle(card)

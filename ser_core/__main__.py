@@ -159,6 +159,20 @@ def _conversion(options: argparse.Namespace) -> int:
     return 0
 
 
+def _keywords(options: argparse.Namespace) -> int:
+    from ser_core.keywords import run
+
+    print(json.dumps(run(options.digits, options.ravdess, options.corpus, options.runs), indent=2))
+    return 0
+
+
+def _edge_export(options: argparse.Namespace) -> int:
+    from ser_core.edge_export import run
+
+    print(run(options.model, options.corpus, options.runs, options.bundle))
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
@@ -228,6 +242,20 @@ def _parser() -> argparse.ArgumentParser:
     conversion.add_argument("--runs", type=Path, default=Path("runs"), help="where measured clips are kept")
     conversion.add_argument("--clips", type=int, default=240, help="clips to convert by each backend")
     conversion.set_defaults(run=_conversion)
+
+    keywords = commands.add_parser("keywords", help="train the keyword network of the edge model")
+    keywords.add_argument("--digits", type=Path, required=True, help="folder of the Free Spoken Digit Dataset")
+    keywords.add_argument("--ravdess", type=Path, required=True, help="folder of RAVDESS")
+    keywords.add_argument("--corpus", type=Path, help="folder of CREMA-D, to probe what the embedding knows there")
+    keywords.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints are kept")
+    keywords.set_defaults(run=_keywords)
+
+    edge = commands.add_parser("edge-export", help="int8 model of an edge model and its zip for a device")
+    edge.add_argument("model", nargs="?", default="edge-fusion", help="a bundled model of system edge_fusion")
+    edge.add_argument("--corpus", type=Path, help="folder of its corpus: quantise anew, and set int8 against float")
+    edge.add_argument("--runs", type=Path, default=Path("runs"), help="where 'train' kept the folds")
+    edge.add_argument("--bundle", type=Path, help="write the zip for a device here")
+    edge.set_defaults(run=_edge_export)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)
