@@ -25,6 +25,7 @@ from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log
 
 WIDTHS = (24, 32, 64, 96)
 STRIDES = (2, 2, 2, 1)
+LEAD_FRAMES = 2
 SOUNDING_RANGE = 1.5  # 60 dB on the scale of the log-mel spectrogram
 
 
@@ -109,12 +110,16 @@ class LogMelResNetModel(LogMelModel):
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return (batch, bands, frames) of (batch, samples), without the silence around the clip."""
-        log_mel = self.log_mel(samples)
+        log_mel = self._after_silence(samples)
         return log_mel[..., sounding(log_mel)]
 
     def first_column_s(self, samples: Tensor) -> float:
         """Return the centre of the first frame that sounds, in seconds."""
-        return sounding(self.log_mel(samples)).start * self.log_mel.step_s
+        return (sounding(self._after_silence(samples)).start - LEAD_FRAMES) * self.log_mel.step_s
+
+    def _after_silence(self, samples: Tensor) -> Tensor:
+        # Whisper's spectrogram mirrors the start of a clip; here it starts from silence, with or without some in front.
+        return self.log_mel(nn.functional.pad(samples, (LEAD_FRAMES * self.log_mel.hop_samples, 0)))
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:
