@@ -337,6 +337,19 @@ RAVDESS_LIMITS = (
 )
 RAVDESS_LICENCE = "Training data RAVDESS: CC BY-NC-SA 4.0, not for commercial use"
 
+PLANS["mll-crema-d"] = Plan(
+    name="mll-crema-d",
+    title="Frame attention (MLL)",
+    system="mll",
+    encoder="whisper-tiny.en",
+    summary="Attention over frames and four losses (MLL) on frozen Whisper tiny.en, without mixed speech. The weight "
+    "of each frame is shown beside the explanation.",
+    place=7,
+    licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
+    recipe=Recipe(epochs=8, batch=64, rate=2e-3, weight_decay=0.05, average=0.99),
+    options={"eam": False},
+)
+
 PLANS["mll-ravdess"] = Plan(
     name="mll-ravdess",
     title="Eight emotions (MLL)",

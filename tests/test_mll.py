@@ -10,6 +10,7 @@ from torch import Tensor
 
 import ser_core.frames
 from ser_core.encoders import SpeechEncoder
+from ser_core.errors import ModelError
 from ser_core.models import Card, InputAxes
 from ser_core.systems import mll
 from ser_core.training import Recipe
@@ -239,3 +240,22 @@ def test_the_saved_model_answers_alike_and_shows_its_frame_weights(bands, tmp_pa
         assert len(shown.times_s) == len(shown.weights)
         np.testing.assert_allclose(np.diff(shown.times_s), mll.FRAME_S)
         assert shown.times_s[0] == pytest.approx(0.07)  # the centre of steps at 0, 20, … 140 ms
+
+
+def test_training_can_start_from_another_corpus(bands, tmp_path, monkeypatch):
+    values, targets = tones(32)
+    monkeypatch.setattr(mll, "ASSETS", tmp_path)
+    first = tmp_path / "models" / "first"
+    before = mll.fit(values, targets, RECIPE, "bands", first, None, eam=False)
+    mll.save(before, 1.0, first)
+    others, _ = tones(20, seed=5)
+    kinds = np.eye(3)[np.arange(20) % 3]
+    still = replace(RECIPE, epochs=0)
+    after = mll.fit(others, kinds, still, "bands", tmp_path / "run", None, start="first")
+    for name, value in after.state_dict().items():
+        if name.startswith(("classifier", "centers")):
+            assert value.shape[0] == 3
+        else:
+            torch.testing.assert_close(value, before.state_dict()[name].half().float())
+    with pytest.raises(ModelError, match="cannot start from first"):
+        mll.fit(others, kinds, still, "bands", tmp_path / "other", None, flam=False, start="first")

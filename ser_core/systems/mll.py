@@ -33,9 +33,11 @@ from ser_core import losses
 from ser_core.audio import read
 from ser_core.augmentation import energy_adaptive_mixup
 from ser_core.encoders import SpeechEncoder, frozen_encoder
+from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.frames import encoder_frames
 from ser_core.models import Card, PoolingWeights, SpeechModel
+from ser_core.settings import ASSETS
 from ser_core.training import AfterEpoch, Recipe, length_batches
 from ser_core.training import _checkpoint as checkpoint
 from ser_core.training import _resume as resume
@@ -49,6 +51,8 @@ CENTER_RATE = 5e-3
 DECAY = 7 / 8
 LOSSES = ("kl", "focal", "center", "contrast")
 CHUNK = 500
+FILE = "weights.safetensors"
+OF_CLASSES = ("classifier.", "centers")
 PRINCIPAL_FRAMES = 6000
 
 _COARSE: dict[tuple[str, int], np.ndarray] = {}
@@ -259,8 +263,9 @@ def fit(
     eam: bool = True,
     flam: bool = True,
     parts: Sequence[str] = LOSSES,
+    start: str = "",
 ) -> MultiLossHead:
-    """Return the head trained on clips and targets (clips, classes); goes on from its last epoch.
+    """Return the head trained on clips and targets (clips, classes); a run that was stopped goes on.
 
     Args:
         values: of ``prepare``.
@@ -272,12 +277,20 @@ def fit(
         eam: whether a clip may be replaced by a mix.
         flam: whether frames are weighed by attention, or all alike.
         parts: of the loss.
+        start: name of a bundled model of this system on the same encoder, trained on other speakers; the head starts
+            from its weights, but for what belongs to its classes.
+
+    Raises:
+        ModelError: the weights of that model do not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     network = frozen_encoder(encoder)
     head = MultiLossHead(encoder, network.states * network.hidden_size, targets.shape[1], flam=flam)
-    head.centre, head.axes = principal_axes(values, encoder)
+    if start:
+        _start_from(head, start)
+    else:
+        head.centre, head.axes = principal_axes(values, encoder)
     own = reduced_frames(head, values)
     pool = mixes(head, values) if eam else []
     averaged = copy.deepcopy(head)
@@ -343,13 +356,13 @@ def save(network: MultiLossHead, temperature: float, folder: Path) -> None:
     state = {name: value.clone() for name, value in network.state_dict().items()}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] /= temperature
-    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / FILE)
 
 
 def load(folder: Path, card: Card) -> MllModel:
     """Return the model of a folder; its card names the encoder."""
     encoder = frozen_encoder(card.encoder)
-    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
+    state = {name: value.float() for name, value in load_file(folder / FILE).items()}
     flam = any(name.startswith("flam.") for name in state)
     head = MultiLossHead(card.encoder, encoder.states * encoder.hidden_size, len(card.emotions), flam=flam)
     head.load_state_dict(state)
@@ -474,6 +487,15 @@ def _coarse_frames(encoder: str, codes: Sequence[int], waveform: Callable[[int],
                 states = [torch.from_numpy(np.array(frames[:, state]))[None] for state in range(frames.shape[1])]
                 _COARSE[encoder, codes[place]] = coarse(states, network.step_s)[0].half().numpy()
     return [_COARSE[encoder, code] for code in codes]
+
+
+def _start_from(head: MultiLossHead, name: str) -> None:
+    state = {key: value.float() for key, value in load_file(ASSETS / "models" / name / FILE).items()}
+    kept = {key: value for key, value in state.items() if not key.startswith(OF_CLASSES)}
+    absent = {key for key in head.state_dict() if not key.startswith(OF_CLASSES)} ^ kept.keys()
+    if absent or any(head.state_dict()[key].shape != value.shape for key, value in kept.items()):
+        raise ModelError(f"Training cannot start from {name}: its head or its encoder is not the one that is trained.")
+    head.load_state_dict(kept, strict=False)
 
 
 def _samples(pcm: np.ndarray) -> np.ndarray:
