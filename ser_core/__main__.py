@@ -173,6 +173,13 @@ def _edge_export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _fairness(options: argparse.Namespace) -> int:
+    from ser_core.fairness import compare
+
+    print(compare(options.before, options.after, options.corpus).to_string(index=False))
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
@@ -256,6 +263,12 @@ def _parser() -> argparse.ArgumentParser:
     edge.add_argument("--runs", type=Path, default=Path("runs"), help="where 'train' kept the folds")
     edge.add_argument("--bundle", type=Path, help="write the zip for a device here")
     edge.set_defaults(run=_edge_export)
+
+    fairness = commands.add_parser("fairness", help="gaps between groups of speakers, of one model and of another")
+    fairness.add_argument("before", help="a bundled model with stored predictions, such as whisper-tiny-statistics")
+    fairness.add_argument("after", help="another one of the same corpus, such as co-vada-after")
+    fairness.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
+    fairness.set_defaults(run=_fairness)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

@@ -16,14 +16,18 @@ sequentially rejective multiple test procedure"; p-values of permutations, Phips
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ser_core import metrics
+from ser_core.bundled import PLANS
+from ser_core.corpora import read_corpus
 from ser_core.errors import SettingError
 from ser_core.metrics import Interval
-from ser_core.results import labels_of
+from ser_core.results import CHANGES, RESULTS, figures, labels_of, paired_change, read_study
+from ser_core.splits import speaker_table
 
 Measure = Callable[[np.ndarray], np.ndarray]
 """From (…, groups, classes, classes) confusion matrices to (…) values."""
@@ -310,6 +314,41 @@ def change_table(
             found.append(row)
     table = pd.DataFrame(found)
     return table.assign(change_p_holm=holm(table["change_p"].tolist())) if len(table) else table
+
+
+def overall_changes(before: pd.DataFrame, after: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return UAR, WA and macro-F1 of all speakers before and after, and their change; columns as ``change_table``."""
+    labels, found = labels_of(before), []
+    old, new = (figures(rows, "emotion", labels, replicates=replicates) for rows in (before, after))
+    for name in CHANGES:
+        change = paired_change(before, after, name, replicates=replicates)
+        row: dict[str, object] = {"attribute": "all speakers", "groups": "", "too_small": "", "measure": name}
+        for when, interval in (("before", old[name]), ("after", new[name]), ("change", change)):
+            row |= {when: interval.value, f"{when}_low": interval.low, f"{when}_high": interval.high}
+            row |= {} if when == "change" else {f"{when}_chance": interval.chance}
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def compare(before: str, after: str, corpus: Path, *, replicates: int = 10_000) -> pd.DataFrame:
+    """Compare two bundled models over the speakers of their task; write and return the table.
+
+    Args:
+        before: name of a model whose out-of-fold predictions are stored.
+        after: of another one of the same task.
+        corpus: folder of the corpus, which knows sex, age, race and ethnicity.
+        replicates: of bootstrap and permutations.
+
+    Returns:
+        The rows of ``overall_changes`` and ``change_table``, also in ``assets/results/fairness-<before>-<after>.csv``.
+    """
+    task = PLANS[after].task
+    rows = [read_study(f"{name}.{task}") for name in (before, after)]
+    people = speaker_table(read_corpus(corpus, task).table)
+    changes = change_table(rows[0], rows[1], people, replicates=replicates)
+    table = pd.concat([overall_changes(rows[0], rows[1], replicates=replicates), changes], ignore_index=True)
+    table.to_csv(RESULTS / f"fairness-{before}-{after}.csv", index=False, float_format="%.4f")
+    return table
 
 
 def _words(groups: Grouping) -> dict[str, object]:
