@@ -37,7 +37,7 @@ RAVDESS_SUBSET: dict[str, list[Any]] = {
 }
 LONGEST_LEAD = 16
 SHORTEST_WORD_S = 0.08
-RECIPE = Recipe(epochs=14, batch=32, rate=3e-3, average=0.99, masked=0.3, stretched=0.8)
+RECIPE = Recipe(epochs=12, batch=64, rate=3e-3, average=0.98, masked=0.5)
 
 
 class KeywordClassifier(nn.Module):

@@ -40,7 +40,7 @@ KEYWORD_FRAMES = 80
 KEYWORD_WIDTHS = (32, 64, 128, 192, 256)
 KEYWORD_FEATURES = 64
 
-FUSION_RECIPE = Recipe(epochs=4, batch=32, rate=2e-3, average=0.98)
+FUSION_RECIPE = Recipe(epochs=3, batch=32, rate=2e-3, average=0.98)
 
 
 def convolution(channels_in: int, channels: int, size: int, stride: int, groups: int = 1) -> nn.Sequential:
