@@ -31,6 +31,7 @@ SMALLEST_CHANGE = 0.02
 DIRECTIONS = ("higher", "lower")
 SHAPLEY_MAX_FEATURES = 512
 GRADIENT_BATCH = 4
+PART_POINTS = 4
 OCCLUSION_COLUMNS = 10_000
 LARGE_NETWORK = 2_000_000
 SPECTRUM_BANDS = 40
@@ -235,7 +236,8 @@ def attribute(
         target: the class, or the pair of classes, whose calibrated logit is explained.
         method: a name from ``methods_for(model)``.
         seed: of whatever is drawn (GradientSHAP, Shapley sampling, the noise that replaces audio).
-        tolerance: completeness error at which path methods stop doubling their steps, and above which DeepLIFT fails.
+        tolerance: completeness error at which path methods stop refining, and above which DeepLIFT fails. Integrated
+            Gradients adds up the errors of all parts of its path, whatever their sign.
         max_steps: most steps of a path; at it the result is returned with the error it has.
         noise: GradientSHAP's spread of baselines, as a share of the mean distance of the input from the baseline.
         window_s: length of an occluded patch in seconds; 0.1, or 0.3 for a model on functionals.
@@ -686,22 +688,68 @@ def _input_x_gradient(task: _Task) -> _Found:
 def _integrated_gradients(task: _Task) -> _Found:
     from captum.attr import IntegratedGradients
 
-    logit, view, tolerance = task.logit, task.view, task.options.tolerance
-    difference, error = _completeness(logit, view)
-    point = view.point.clone().requires_grad_()
-    for done, steps in _rounds(FIRST_STEPS, task.options.max_steps):
-        logit.plan(1 - 0.5**done, 1 - 0.5 ** (done + 1), steps)
+    logit, view, options = task.logit, task.view, task.options
+    points = min(PART_POINTS, options.max_steps)
+
+    def place(share: float) -> Tensor:
+        return view.baseline + share * (view.point - view.baseline)
+
+    def value(share: float) -> tuple[float, float]:
+        with torch.no_grad():
+            return share, float(logit(place(share)).double()[0])
+
+    def part(start: tuple[float, float], end: tuple[float, float]) -> _Part:
         relevance = IntegratedGradients(logit).attribute(
-            point,
-            baselines=view.baseline,
-            n_steps=steps,
+            place(end[0]).requires_grad_(),
+            baselines=place(start[0]),
+            n_steps=points,
             method="gausslegendre",
             internal_batch_size=GRADIENT_BATCH,
         )
-        if error(relevance) <= tolerance:
+        missed = float(relevance.detach().double().sum()) - (end[1] - start[1])
+        return _Part(start, end, relevance.detach(), missed)
+
+    logit.plan(0.0, 0.5, 2 * points + 3)
+    start, end = value(0.0), value(1.0)
+    difference = end[1] - start[1]
+    scale = max(abs(difference), logit.smallest)
+    parts = [part(start, end)] if options.max_steps < 2 * points else _halves(start, end, value, part)
+    # What a part should add up to is known, so only the parts that miss are cut finer, and no pass is made in vain.
+    while sum(abs(p.missed) for p in parts) > options.tolerance * scale:
+        if (len(parts) + 1) * points > options.max_steps:
             break
-    settings = {"quadrature": "Gauss–Legendre", "difference": difference, "tolerance": tolerance}
-    return _Found(relevance, error(relevance), steps, settings)
+        logit.plan(logit.high, (1 + logit.high) / 2, 2 * points + 1)
+        worst = max(parts, key=lambda p: abs(p.missed))
+        parts.remove(worst)
+        parts += _halves(worst.start, worst.end, value, part)
+    relevance = torch.stack([p.relevance for p in parts]).sum(0)
+    settings = {
+        "quadrature": f"Gauss–Legendre, {points} points on each part of the path; parts that miss most are halved",
+        "parts": len(parts),
+        "difference": difference,
+        "tolerance": options.tolerance,
+    }
+    return _Found(relevance, abs(sum(p.missed for p in parts)) / scale, len(parts) * points, settings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of the path between two (share of the way, target there): what it adds, and by how much it misses."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    relevance: Tensor
+    missed: float
+
+
+def _halves(
+    start: tuple[float, float],
+    end: tuple[float, float],
+    value: Callable[[float], tuple[float, float]],
+    part: Callable[[tuple[float, float], tuple[float, float]], _Part],
+) -> list[_Part]:
+    middle = value((start[0] + end[0]) / 2)
+    return [part(start, middle), part(middle, end)]
 
 
 def _rounds(first: int, last: int) -> Iterator[tuple[int, int]]:
