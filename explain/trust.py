@@ -134,6 +134,7 @@ def trust(
     quick: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    known: Callable[[Trust], None] | None = None,
 ) -> Trust:
     """Return the tests of one explanation.
 
@@ -146,6 +147,7 @@ def trust(
         quick: only deletion, insertion and randomised weights.
         seed: of every draw.
         progress: told the share done (0 … 1) and what is being done.
+        known: given what is known so far, after each group of tests.
 
     Raises:
         ExplanationError: the attribution has no time axis.
@@ -157,21 +159,28 @@ def trust(
     tell = progress or (lambda share, words: None)
     regions = salient_regions(attribution) if regions is None else tuple(regions)
     random = np.random.default_rng(seed)
-    cells = masking(model, recording, attribution.target, seed=seed)
     tell(0.0, "Taking the salient regions away")
+    cells = masking(model, recording, attribution.target, seed=seed)
     tests, curves = region_tests(cells, regions, speech, random)
-    tell(0.4 if quick else 0.15, "Destroying the model")
+
+    def so_far(share: float, words: str) -> Trust:
+        found = Trust(model.name, attribution.method, attribution.target, tests, curves)
+        if known is not None:
+            known(found)
+        tell(share, words)
+        return found
+
+    so_far(0.4 if quick else 0.15, "Destroying the model")
     turned = unrelated(attribution.relevance, random)
     tests += (randomised_weights(model, recording, attribution, turned, seed),)
     if not quick:
-        tell(0.3, "Asking whether the map foretells removals")
+        so_far(0.3, "Asking whether the map foretells removals")
         tests += (infidelity_test(cells, attribution, random),)
-        tell(0.4, "Changing what nobody hears")
+        so_far(0.4, "Changing what nobody hears")
         tests += stability_tests(model, recording, attribution, turned, seed)
-        tell(0.75, "Asking other methods")
+        so_far(0.75, "Asking other methods")
         tests += agreement_tests(model, recording, attribution, cells, regions, speech, random)
-    tell(1.0, "Done")
-    return Trust(model.name, attribution.method, attribution.target, tests, curves)
+    return so_far(1.0, "Done")
 
 
 # Taking cells away

@@ -24,7 +24,17 @@ with method_side:
 
 # After the clip, as they load the heavy libraries.
 from explain.boxes import box_sentence, own_region  # noqa: E402
-from pages.parts import answer, exports, tables, viewer, words_of_clip, work  # noqa: E402
+from pages.parts import (  # noqa: E402
+    answer,
+    experiment_panel,
+    exports,
+    listen_panel,
+    tables,
+    trust_panel,
+    viewer,
+    words_of_clip,
+    work,
+)
 
 model = words_of_clip.known(recording, model)
 prediction = work.prediction(recording, model)
@@ -82,6 +92,12 @@ with place if made else place.container():
     with st.expander("Correct the measurement"):
         choose.measurement(shown.tracks.settings, shown.tracks.sex_guess)
 
-    # 7 To take away
+    # 7 Whether it is true, what else would have done it, how it sounds
+    key = work.identity(shown)
+    trust_panel.show(shown, model, key)
+    experiment_panel.show(shown, model, key)
+    listen_panel.show(shown, model, key)
+
+    # 8 To take away
     st.header("Take it away")
     exports.show(shown)

@@ -6,6 +6,8 @@ import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.parts import background
+
 if TYPE_CHECKING:
     from pandas import DataFrame
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -43,6 +45,7 @@ def judged() -> "DataFrame | None":
 
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
+    background.stop_all()
     made = ("predictions", "explanations", "paths", "spoken", "settings", "region_rule")
     for key in ("clip", "origin", "judged", *made):
         st.session_state.pop(key, None)

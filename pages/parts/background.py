@@ -1,0 +1,111 @@
+"""Work that the reader does not wait for: it runs in a thread and tells how far it is; its result stays in the session.
+
+One thread does all sessions' background work in the order in which it was asked for, so that the views that readers
+wait for keep the other cores.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+
+from ser_core.errors import SerscopeError
+
+KEPT = 12
+EVERY_S = 1.0
+
+_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
+
+
+@dataclass
+class Job:
+    """Work under way: the share done (0 … 1), what is being done, what is known so far, and the future result."""
+
+    share: float = 0.0
+    words: str = "Waiting for its turn"
+    known: Any = None
+    future: Future | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    drawn: bool = False
+
+    def tell(self, share: float, words: str) -> None:
+        """Take in how far the work is; ends it where nobody wants it any more."""
+        if self.stop.is_set():
+            raise _StoppedError
+        self.share, self.words = share, words
+
+    def learn(self, known: Any) -> None:
+        """Take in what is known so far."""
+        self.known = known
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a result or a fault."""
+        return self.future is not None and self.future.done()
+
+
+class _StoppedError(Exception):
+    """The reader has stopped the work."""
+
+
+def job(key: tuple) -> Job | None:
+    """Return the session's job of that key, if it was started."""
+    return _jobs().get(key)
+
+
+def start(key: tuple, work: Callable[[Job], Any]) -> Job:
+    """Start work unless the session has it already; ``work`` is given the job to tell how far it is."""
+    jobs = _jobs()
+    if key not in jobs:
+        started = Job()
+        started.future = _pool.submit(work, started)
+        jobs[key] = started
+        while len(jobs) > KEPT:
+            jobs.pop(next(iter(jobs))).stop.set()
+    return jobs[key]
+
+
+def result(started: Job) -> Any:
+    """Return the result when there is one; draws the progress, or the fault in plain words, and returns None else.
+
+    For the body of a fragment that runs every so often; when the work is done the page is drawn once more without it.
+    """
+    if not started.done:
+        show_progress(started)
+        return None
+    assert started.future is not None
+    if not started.drawn:
+        started.drawn = True
+        st.rerun()
+    fault = started.future.exception()
+    if isinstance(fault, SerscopeError):
+        st.error(str(fault))
+        return None
+    if fault is not None:
+        raise fault
+    return started.future.result()
+
+
+def stop_all() -> None:
+    """Stop the session's work and forget its results."""
+    for each in st.session_state.pop("jobs", {}).values():
+        each.stop.set()
+
+
+def show_progress(started: Job) -> None:
+    """Draw a bar with what is being done, and a button that stops it."""
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.progress(min(1.0, max(0.0, started.share)), f"{started.words} …")
+    if right.button("Stop", key=f"stop-{id(started)}"):
+        started.stop.set()
+        jobs = _jobs()
+        for key in [key for key, each in jobs.items() if each is started]:
+            del jobs[key]
+        st.rerun(scope="fragment")
+
+
+def _jobs() -> dict[tuple, Job]:
+    return st.session_state.setdefault("jobs", {})

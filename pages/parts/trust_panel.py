@@ -1,0 +1,186 @@
+"""Whether the explanation can be trusted: verdicts of its tests, its curves, and where it stands on two axes."""
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import background
+from pages.parts.cards import table
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from explain.expert import Agreement
+    from explain.explanation import Explanation
+    from explain.trust import Curve, Test, Trust
+    from ser_core.models import SpeechModel
+
+MARKS = {"holds": "✓", "weak": "~", "fails": "✗", "cannot be decided": "–"}
+CLASSES = {"holds": "agrees", "weak": "contested", "fails": "disagrees", "cannot be decided": "none"}
+CORNERS = (
+    ("plausible, not faithful", "It looks right and is not what the model did: the most misleading kind."),
+    ("faithful and plausible", "The model relied on it, and experts expect it."),
+    ("neither", "Nothing can be learned from this map."),
+    ("faithful, not plausible", "The model relied on something that experts do not name: a shortcut, or news."),
+)
+
+
+def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
+    """Draw the panel of one explanation; the tests are started by the reader and run in the background."""
+    st.header("Can this map be trusted?")
+    if shown.attribution.times_s is None:
+        st.info("An explanation over named features has no regions to take away; choose Occlusion to test one in time.")
+        return
+    st.caption(
+        "A map is a claim about the model. These tests take the salient regions away, destroy the model, change what "
+        "nobody hears, and compare each outcome with what chance gives for this very clip."
+    )
+    asked = ("trust", key)
+
+    def work(job: background.Job) -> "Trust":
+        from explain.trust import trust
+
+        return trust(
+            model,
+            shown.recording,
+            shown.attribution,
+            shown.speech,
+            regions=shown.regions,
+            progress=job.tell,
+            known=job.learn,
+        )
+
+    if background.job(asked) is None and st.button("Test this explanation", type="primary"):
+        background.start(asked, work)
+    started = background.job(asked)
+    if started is None:
+        return
+    watched = st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)
+    watched(shown, started)
+
+
+def _watch(shown: "Explanation", started: background.Job) -> None:
+    found = background.result(started)
+    if found is None:
+        found = started.known
+    if found is not None:
+        draw(shown, found)
+
+
+def draw(shown: "Explanation", found: "Trust") -> None:
+    """Draw the verdict, every test, the curves and the two axes."""
+    st.html(
+        f'<div class="ss"><p class="paragraph" role="status"><span class="verdict {CLASSES[found.verdict]}">'
+        f"<i>{MARKS[found.verdict]}</i>{escape(found.verdict)}</span> {escape(found.sentence)}</p>"
+        f"{tests(found.tests)}</div>"
+    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if found.curves:
+            st.plotly_chart(curves(found.curves), config={"displaylogo": False}, width="stretch")
+            st.caption(
+                f"The logit of {found.target.name} as its salient regions are taken away one after another, or are all "
+                "that is left. Grey: the same shapes at random places, mean and range of five draws."
+            )
+    right.html(axes(found, shown.agreements))
+
+
+def tests(found: "tuple[Test, ...]") -> str:
+    """Return the table of tests."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(test.name)}</th>'
+        f'<td class="words"><span class="verdict {CLASSES[test.verdict]}"><i>{MARKS[test.verdict]}</i>{test.verdict}'
+        f"</span></td><td>{_number(test.value)}</td><td>{_number(test.threshold)}</td>"
+        f'<td class="words wide">{escape(test.words)}</td></tr>'
+        for test in found
+    )
+    names = ("Test", "Verdict", "Value", "Limit by chance", "What was found")
+    head = "".join(
+        f'<th scope="col"{" class=words" if name in ("Verdict", "What was found") else ""}>{name}</th>'
+        for name in names
+    )
+    return table("Tests of the explanation", head, rows)
+
+
+def curves(found: "tuple[Curve, ...]") -> "go.Figure":
+    """Return the logit against the number of regions taken away or put in."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for curve, colour in zip(found, ("#b2500f", "#0b6b75"), strict=False):
+        steps = list(range(len(curve.ours)))
+        figure.add_trace(
+            go.Scatter(
+                x=[*steps, *reversed(steps)],
+                y=[*curve.random_high, *reversed(curve.random_low)],
+                fill="toself",
+                mode="none",
+                fillcolor="rgba(128,144,154,0.25)",
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(x=steps, y=curve.random, line={"color": "#80909a", "dash": "dot"}, name=f"{curve.name}, random")
+        )
+        figure.add_trace(go.Scatter(x=steps, y=curve.ours, line={"color": colour, "width": 3}, name=curve.name))
+    figure.update_xaxes(title="regions", dtick=1)
+    figure.update_yaxes(title="logit")
+    figure.update_layout(
+        height=320, margin={"l": 10, "r": 10, "t": 10, "b": 40}, legend={"orientation": "h", "y": 1.15}
+    )
+    return figure
+
+
+def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
+    """Return the two-axis chart: faithful to the model (across), plausible to an expert (up)."""
+    place = standing(found, agreements)
+    if place is None:
+        return (
+            '<div class="ss"><p class="soft">Faithful and plausible cannot be set against each other here: a test or '
+            "every expectation is missing.</p></div>"
+        )
+    across, up = place
+    corner = CORNERS[(0 if up >= 0.5 else 2) + (1 if across >= 0.95 else 0)]
+    # The line between "holds" and not lies at 95 % of random places, drawn in the middle.
+    x = 20 + 260 * (0.5 * across / 0.95 if across < 0.95 else 0.5 + 0.5 * (across - 0.95) / 0.05)
+    y = 20 + 180 * (1 - up)
+    words = (
+        f"Faithful: removal beats {across:.0%} of random places. Plausible: {up:.0%} of the cues that could be judged "
+        f"move as experts expect of {found.target.emotion}."
+    )
+    labels = "".join(
+        f'<text x="{85 + 130 * (number % 2)}" y="{14 if number < 2 else 218}" text-anchor="middle" '
+        f'font-size="10" fill="currentColor" opacity="0.75">{escape(name)}</text>'
+        for number, (name, _) in enumerate(CORNERS)
+    )
+    return (
+        '<div class="ss"><p class="title" aria-hidden="true">Faithful and plausible are two things</p>'
+        f'<svg viewBox="0 0 300 228" role="img" aria-label="{escape(words)}" style="width:100%;max-width:26rem">'
+        '<rect x="20" y="20" width="260" height="180" fill="none" stroke="currentColor" opacity="0.4"/>'
+        '<path d="M150 20V200M20 110H280" stroke="currentColor" opacity="0.25"/>'
+        f'{labels}<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="#0b6b75" stroke="white" stroke-width="1.5"/></svg>'
+        f'<p>{escape(words)}</p><p class="soft"><strong>{escape(corner[0].capitalize())}.</strong> '
+        f"{escape(corner[1])}</p></div>"
+    )
+
+
+def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float, float] | None:
+    """Return how faithful (share of random places that removal beats) and how plausible (share of cues) it is."""
+    deletion = next((test for test in found.tests if test.name == "deletion" and math.isfinite(test.value)), None)
+    judged = [
+        row.status
+        for row in agreements
+        if row.emotion == found.target.emotion
+        and row.scope == "salient regions"
+        and row.status in ("agrees", "disagrees")
+    ]
+    if deletion is None or not judged:
+        return None
+    return float((deletion.null < deletion.value).mean()), judged.count("agrees") / len(judged)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
