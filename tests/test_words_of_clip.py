@@ -84,14 +84,14 @@ def page() -> None:
 def test_a_corrected_text_is_laid_over_the_clip_and_the_recogniser_can_be_asked_again() -> None:
     app = AppTest.from_function(page, default_timeout=60).run()
     assert "wrong 0.20 0.60" in [m.value for m in app.markdown]
-    app.text_area[0].set_value("We were away a year ago").run()
+    app.text_area[0].set_value("We were away a year ago")
     app.button[0].click().run()
     assert not app.exception and not app.error
     words = next(m.value for m in app.markdown if m.value.startswith("We "))
     times = [float(t) for t in re.findall(r"\d+\.\d+", words)]
     assert len(times) == 12 and (np.diff(times) >= 0).all()
     assert "your text, with times found by whisper-tiny.en" in [m.value for m in app.markdown]
-    app.text_area[0].set_value("word " * 300).run()
+    app.text_area[0].set_value("word " * 300)
     app.button[0].click().run()
     assert "cannot have been said" in app.error[0].value
 
