@@ -159,6 +159,7 @@ def test_the_summary_counts_clips_and_weighs_words() -> None:
                     "f0_got_semitones": moved * asked,
                     "formants_asked_percent": asked,
                     "formants_got_percent": moved * asked + 3,
+                    "formants_got_fixed_percent": moved * asked,
                     "like_source": 0.55,
                     "like_target": like,
                     "words": 4,
@@ -168,9 +169,9 @@ def test_the_summary_counts_clips_and_weighs_words() -> None:
                 }
             )
     found = summary(pd.DataFrame(rows), replicates=100).set_index(["backend", "measure"])["value"]
-    assert found["praat", "f0 moved by asked (slope)"] == pytest.approx(2)
-    assert found["praat", "formants moved by asked (slope)"] == pytest.approx(2)
-    assert found["world", "formants off what was asked (percent)"] == pytest.approx(3)
+    assert found["praat", "F0 in semitones, moved by asked (slope)"] == pytest.approx(2)
+    assert found["praat", "formants in percent, ceiling by voice, moved by asked (slope)"] == pytest.approx(2)
+    assert found["world", "formants in percent, ceiling by voice, off what was asked"] == pytest.approx(3)
     assert found["world", "word error rate: change"] == pytest.approx(0.5)
     assert found["praat", "nearer to target than to source: before"] == 0
     assert found["praat", "nearer to target than to source: after"] == 1
