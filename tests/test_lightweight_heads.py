@@ -80,17 +80,17 @@ def test_the_linear_head_sees_means_only_and_is_linear_in_them() -> None:
 
 
 def test_attention_learns_where_the_evidence_is() -> None:
-    """One frame in 24, marked in one unit, says the class; all others are noise of the same size."""
+    """One frame in 20, marked in one unit, says the class; all others are noise of the same size."""
     random = np.random.default_rng(0)
     classes = np.arange(200) % 2
-    clips = random.normal(0, 1, (200, 24, 2, 8)).astype(np.float16)
-    at = random.integers(0, 24, 200)
+    clips = random.normal(0, 1, (200, 20, 2, 8)).astype(np.float16)
+    at = random.integers(0, 20, 200)
     clips[np.arange(200), at, :, 0] = 6
     clips[np.arange(200), at, :, 1] = np.where(classes, 2.5, -2.5)[:, None]
     torch.manual_seed(0)
     head = LightHead("attentive", "any", 2, 8, 2)
-    head.heads.fit_scale(head.pool(torch.from_numpy(clips[:100]).float()).detach())
     features = lightweight_heads._PooledAtPlaces(head, list(clips[:100]), 0)
+    head.heads.fit_scale(features.scale())
     recipe = Recipe(epochs=20, batch=20, rate=5e-3, weight_decay=0.0)
     fit_head(
         lightweight_heads._Separately(head),
@@ -104,13 +104,13 @@ def test_attention_learns_where_the_evidence_is() -> None:
     unseen = torch.from_numpy(clips[100:]).float()
     share = head.attention.shares(unseen, None).mean(-1).detach().numpy()
     right = (head.eval().heads.classify(head.embed(unseen)).argmax(1).numpy() == classes[100:]).mean()
-    moved = np.abs(share - 1 / 24)
+    moved = np.abs(share - 1 / 20)
     assert moved[np.arange(100), at[100:]].mean() > 2 * moved.mean()
     assert right > 0.9
 
 
 def test_each_step_of_training_reads_every_stretch_of_a_clip_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    clip = np.broadcast_to(np.arange(240, dtype=np.float16)[:, None, None], (240, 1, 1))
+    clip = np.broadcast_to(np.arange(20 * PLACES, dtype=np.float16)[:, None, None], (20 * PLACES, 1, 1))
     seen: list[np.ndarray] = []
     head = LightHead("mlp", "any", 1, 1, 2)
 
@@ -122,7 +122,7 @@ def test_each_step_of_training_reads_every_stretch_of_a_clip_once(monkeypatch: p
     reader = lightweight_heads._PooledAtPlaces(head, [clip, clip[:5]], 0)
     reader[torch.tensor([0, 0])], reader[torch.tensor([1])]
     first, second = seen[0][:, :, 0, 0]
-    assert (first // 10).tolist() == (second // 10).tolist() == list(range(PLACES))
+    assert (first // 20).tolist() == (second // 20).tolist() == list(range(PLACES))
     assert not np.array_equal(first, second)
     assert set(seen[1].ravel()) == set(range(5))
 

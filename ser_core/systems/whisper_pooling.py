@@ -64,7 +64,7 @@ def weighted_statistics(parts: Tensor, share: Tensor) -> Tensor:
         parts: (batch, steps, parts, size).
         share: (batch, steps, parts), sums to 1 over the steps.
     """
-    centre = parts.mean(1)  # moments around it keep their digits
+    centre = parts[:, 0].detach()  # moments around a value nearby keep their digits
     moved = (parts - centre[:, None]).transpose(1, 2)
     weights = share.transpose(1, 2)[:, :, None]
     mean = (weights @ moved)[:, :, 0]
