@@ -31,7 +31,7 @@ from ser_core.systems import edrl_mea
 from ser_core.systems.whisper_statistics import frozen, statistics
 from ser_core.tasks import TASKS, with_folds
 
-TABLE = "noise-robustness.crema_d.parquet"
+TABLE = "noise-robustness"
 NOISES = ("stationary", "babble", "environment")
 LEVELS_DB = (20, 15, 10, 5, 0)
 CONDITIONS = tuple((noise, level) for noise in NOISES for level in LEVELS_DB)
@@ -105,8 +105,9 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
         runs: folder that keeps what is finished, one file a fold; the training is that of ``train edrl-mea``.
 
     Returns:
-        UAR by stage and condition as Markdown; the answers go to ``assets/results``, one row a clip × condition ×
-        stage: variant, seed, test, noise, snr_db, clip, speaker, fold, emotion, p_<emotion>.
+        UAR by stage and condition as Markdown; the answers go to ``assets/results/noise-robustness.<corpus>.parquet``,
+        one row a clip × condition × stage: variant, seed, noise, snr_db, clip, speaker, fold, emotion, p_<emotion>.
+        Of CREMA-D, "clean, all clips" are all, and "clean" those that were also tested with noise.
     """
     plan = PLANS["edrl-mea"]
     task = TASKS[plan.task]
@@ -131,7 +132,8 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
             parts = []
             for stage, variant in STAGES.items():
                 network = whole if stage == "edrl-mea" else edrl_mea.up_to(stage, whole, learnt, targets[training])
-                answered = [_answers(network, table[testing], [values[i] for i in np.flatnonzero(testing)])]
+                clean = _answers(network, table[testing], [values[i] for i in np.flatnonzero(testing)])
+                answered = [clean.assign(noise="clean, all clips"), clean[clean["clip"].isin(chosen["clip"])]]
                 for place, (noise, level) in enumerate(CONDITIONS):
                     columns = [row[:, None] for row in noisy[own, place]]
                     answered.append(_answers(network, chosen[own], columns, noise=noise, snr_db=float(level)))
@@ -147,37 +149,29 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
             print(f"noise and other corpora, fold {fold}", flush=True)
         found.append(pd.read_parquet(store))
     rows = pd.concat(found, ignore_index=True)
-    rows.to_parquet(RESULTS / TABLE, index=False, compression="zstd")
-    return markdown(summary(rows))
+    told = []
+    for name, part in rows.groupby("test", sort=False):
+        answers = part.drop(columns="test").reset_index(drop=True)
+        answers.to_parquet(RESULTS / f"{TABLE}.{name}.parquet", index=False, compression="zstd")
+        told.append(f"{TASKS[str(name)].title}\n\n{markdown(summary(answers))}\n")
+    return "\n".join(told)
 
 
 def summary(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
     """Return UAR of every stage in every condition, with its change from the plain encoder, over speakers.
 
-    The clean condition counts the clips that were also tested with noise, so that the curve is of the same clips;
-    "clean, all clips" counts every clip.
-
     Args:
-        rows: as stored by :func:`run`.
+        rows: of one table of :func:`run`.
         replicates: of the bootstrap.
 
     Returns:
-        The columns of ``results.by_variant``, and test, noise, snr_db.
+        The columns of ``results.by_variant``, and noise, snr_db.
     """
-    own = rows[rows["test"] == "crema_d"]
-    noisy = set(own.loc[own["noise"] != "clean", "clip"])
-    clean = own[own["noise"] == "clean"]
-    groups = [("crema_d", "clean, all clips", float("nan"), clean)]
-    groups.append(("crema_d", "clean", float("nan"), clean[clean["clip"].isin(noisy)]))
-    for noise, snr_db in CONDITIONS:
-        groups.append(("crema_d", noise, float(snr_db), own[(own["noise"] == noise) & (own["snr_db"] == snr_db)]))
-    for test in dict.fromkeys(rows.loc[rows["test"] != "crema_d", "test"]):
-        groups.append((test, "clean", float("nan"), rows[rows["test"] == test]))
     found = []
-    for test, noise, level, part in groups:
-        if len(part):
-            measured = by_variant(part, replicates=replicates)
-            found.append(measured[measured["measure"] == "UAR"].assign(test=test, noise=noise, snr_db=level))
+    for _, part in rows.groupby(["noise", "snr_db"], sort=False, dropna=False):
+        measured = by_variant(part, replicates=replicates)
+        noise, level = part[["noise", "snr_db"]].iloc[0]
+        found.append(measured[measured["measure"] == "UAR"].assign(noise=noise, snr_db=level))
     return pd.concat(found, ignore_index=True)
 
 
@@ -185,16 +179,15 @@ def markdown(measured: pd.DataFrame) -> str:
     """Return a summary as one Markdown table: UAR [95 % interval over speakers], and the change from the plain one."""
     variants = list(dict.fromkeys(measured["variant"]))
     lines = ["| tested on | " + " | ".join(variants) + " |", "|---|" + "---|" * len(variants)]
-    for _, part in measured.groupby(["test", "noise", "snr_db"], sort=False, dropna=False):
-        test, noise, level = part[["test", "noise", "snr_db"]].iloc[0]
+    for _, part in measured.groupby(["noise", "snr_db"], sort=False, dropna=False):
+        noise, level = part[["noise", "snr_db"]].iloc[0]
         by = part.set_index("variant")
         cells = []
         for variant in variants:
             row = by.loc[variant]
             change = f"; {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
             cells.append(f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" + ("" if np.isnan(row.change) else change))
-        where = test if np.isnan(level) and noise == "clean" else f"{test}, {noise}"
-        lines.append(f"| {where}{'' if np.isnan(level) else f' {level:.0f} dB'} | {' | '.join(cells)} |")
+        lines.append(f"| {noise}{'' if np.isnan(level) else f', {level:.0f} dB'} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -29,15 +29,14 @@ def rows() -> pd.DataFrame:
     """Answers that are right less often with noise, and more often the later the stage."""
     random = np.random.default_rng(0)
     table, parts = corpus(), []
-    tested = [("crema_d", "clean", np.nan), ("emodb", "clean", np.nan)]
-    tested += [("crema_d", noise, float(level)) for noise, level in CONDITIONS]
+    tested = [("clean, all clips", np.nan), ("clean", np.nan), *((n, float(level)) for n, level in CONDITIONS)]
     for place, variant in enumerate(STAGES.values()):
-        for test, noise, level in tested:
-            clips = table if noise == "clean" else noisy_clips(table)
+        for noise, level in tested:
+            clips = table if noise == "clean, all clips" else noisy_clips(table)
             right = random.random(len(clips)) < (0.5 + 0.15 * place if np.isnan(level) else 0.2 + 0.02 * level)
             truth = np.array([EMOTIONS.index(e) for e in clips["emotion"]])
             given = np.where(right, truth, random.integers(0, 6, len(clips)))
-            part = clips.assign(variant=variant, seed=0, test=test, noise=noise, snr_db=level)
+            part = clips.assign(variant=variant, seed=0, noise=noise, snr_db=level)
             part[[f"p_{e}" for e in EMOTIONS]] = np.where(given[:, None] == np.arange(6), 0.75, 0.05)
             parts.append(part)
     return pd.concat(parts, ignore_index=True)
@@ -73,21 +72,23 @@ def test_each_mixture_has_its_level_and_the_same_noise_at_every_level(tmp_path, 
     assert abs(np.corrcoef(first[0], added[len(LEVELS_DB)])[0, 1]) < 0.05
 
 
-def test_uar_of_a_condition_is_scikit_learns_and_clean_counts_the_clips_that_were_noisy(rows, measured) -> None:
-    part = rows[(rows["variant"] == "EDRL") & (rows["noise"] == "babble") & (rows["snr_db"] == 5)]
-    given = np.array(EMOTIONS)[part[[f"p_{e}" for e in EMOTIONS]].to_numpy().argmax(1)]
+def test_uar_of_a_condition_is_scikit_learns_and_its_change_is_from_the_plain_encoder(rows, measured) -> None:
+    def uar(variant: str) -> float:
+        part = rows[(rows["variant"] == variant) & (rows["noise"] == "babble") & (rows["snr_db"] == 5)]
+        given = np.array(EMOTIONS)[part[[f"p_{e}" for e in EMOTIONS]].to_numpy().argmax(1)]
+        return recall_score(part["emotion"], given, average="macro")
+
     chosen = (measured["variant"] == "EDRL") & (measured["noise"] == "babble") & (measured["snr_db"] == 5)
-    expected = recall_score(part["emotion"], given, average="macro")
-    assert measured.loc[chosen, "value"].item() == pytest.approx(expected)
-    clips = measured.groupby(["test", "noise"])["clips"].unique()
-    assert clips["crema_d", "clean, all clips"] == [96]
-    assert clips["crema_d", "clean"] == [24]
-    assert clips["emodb", "clean"] == [96]
+    assert measured.loc[chosen, "value"].item() == pytest.approx(uar("EDRL"))
+    assert measured.loc[chosen, "change"].item() == pytest.approx(uar("EDRL") - uar("frozen encoder"))
+    clips = measured.groupby("noise")["clips"].unique()
+    assert clips["clean, all clips"] == [96]
+    assert clips["clean"] == clips["babble"] == [24]
 
 
 def test_the_table_sets_every_stage_against_the_plain_encoder(measured) -> None:
     text = markdown(measured)
     assert text.splitlines()[0] == "| tested on | frozen encoder | EDRL | EDRL-MEA |"
-    assert len(text.splitlines()) == 2 + 2 + len(CONDITIONS) + 1
-    assert "| crema_d, babble 0 dB |" in text and "| emodb |" in text
-    assert text.count(";") == 2 * (3 + len(CONDITIONS))
+    assert len(text.splitlines()) == 2 + 2 + len(CONDITIONS)
+    assert "| babble, 0 dB |" in text and "| clean, all clips |" in text
+    assert text.count(";") == 2 * (2 + len(CONDITIONS))
