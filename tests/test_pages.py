@@ -138,6 +138,9 @@ def test_an_explained_clip_shows_answer_why_cues_contrast_agreement_and_exports(
         "What was measured",
         "Contrast: is the voice different there?",
         "Agreement: is it what experts expect?",
+        "Can this map be trusted?",
+        "What if the voice were different?",
+        "Hear what the model heard",
         "Take it away",
     ]
     shown = text_of(app)
