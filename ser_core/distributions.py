@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ser_core.errors import SettingError
-from ser_core.metrics import Interval, speaker_bootstrap
+from ser_core.metrics import Interval, speaker_bootstrap, speaker_sums
 
 SMALLEST = 1e-12
 
@@ -130,11 +130,15 @@ def mean_over_speakers(
     seed: int = 0,
 ) -> Interval:
     """Return the mean of one value a clip (clips,) with its interval over speakers."""
-    names, which = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
-    sums = np.zeros((len(names), 2))
-    np.add.at(sums, which, np.stack([np.ones(len(values)), values], axis=1))
-    low, high = speaker_bootstrap(sums, lambda s: s[..., 1] / s[..., 0], replicates=replicates, seed=seed)
+    sums = speaker_sums(np.stack([np.ones(len(values)), values], axis=1), speakers)
+    low, high = speaker_bootstrap(sums, mean_of, replicates=replicates, seed=seed)
     return Interval(float(np.mean(values)), low, high, baseline=float(baseline), chance=float(chance))
+
+
+def mean_of(sums: np.ndarray) -> np.ndarray:
+    """Return the mean (…) of counts and sums (…, 2)."""
+    means: np.ndarray = sums[..., 1] / sums[..., 0]
+    return means
 
 
 def shares_of(counts: np.ndarray, smoothing: float = 0.0) -> np.ndarray:

@@ -249,11 +249,9 @@ def concordance(
     # Sums of squares keep their digits only around the mean.
     centre = x.mean()
     x, y = x - centre, y - centre
-    _, which = _speaker_places(speakers)
-    tensors = np.zeros((which.max() + 1, 6))
-    np.add.at(tensors, which, np.stack([np.ones(clips), x, y, x * x, y * y, x * y], axis=1))
-    low, high = speaker_bootstrap(tensors, _concordance, replicates=replicates, seed=seed)
-    return Interval(float(_concordance(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
+    tensors = speaker_moments(x, y, speakers)
+    low, high = speaker_bootstrap(tensors, concordance_of, replicates=replicates, seed=seed)
+    return Interval(float(concordance_of(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
 
 
 def group_gap(
@@ -326,7 +324,22 @@ def _calibration_error(sums: np.ndarray) -> np.ndarray:
     return _ratio(np.abs(sums[..., 1]).sum(axis=-1), sums[..., 0].sum(axis=-1))
 
 
-def _concordance(sums: np.ndarray) -> np.ndarray:
+def speaker_sums(values: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+    """Return the sums (speakers, columns) of values (clips, columns) over each speaker's clips, speakers sorted."""
+    _, which = _speaker_places(speakers)
+    sums = np.zeros((which.max() + 1, values.shape[1]))
+    np.add.at(sums, which, values)
+    return sums
+
+
+def speaker_moments(truth: np.ndarray, predicted: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+    """Return each speaker's count, sums, sums of squares and of products (speakers, 6) of two values a clip."""
+    x, y = truth, predicted
+    return speaker_sums(np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1), speakers)
+
+
+def concordance_of(sums: np.ndarray) -> np.ndarray:
+    """Return the concordance correlation (…) of summed moments (…, 6)."""
     count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     mean_x, mean_y = x / count, y / count
     spread = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ser_core import metrics
 from ser_core.cards import read_card, write_card
+from ser_core.distributions import MEASURES, evaluate_distributions, mean_of
 from ser_core.errors import CorpusError
 from ser_core.metrics import Interval
 from ser_core.models import Card, Figure
@@ -59,8 +60,6 @@ def figures(rows: pd.DataFrame, answer: str, labels: Sequence[str], *, replicate
         }
     given = rows[[f"p_{label}" for label in labels]].to_numpy(dtype=float)
     if answer == "distribution":
-        from ser_core.distributions import evaluate_distributions
-
         wanted = rows[[f"t_{label}" for label in labels]].to_numpy(dtype=float)
         found: dict[str, Interval] = evaluate_distributions(wanted, given, speakers, replicates=replicates)
         return found
@@ -114,8 +113,7 @@ def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
     """Return each variant's figures: variant, seeds, clips, speakers, measure, value, low, high, baseline, chance.
 
     Variants keep the order of the rows; their first is the plain one. ``change``, ``change_low`` and ``change_high``
-    are the difference from it, with the interval of the difference over the speakers that both answered for; classes
-    only, since the measures of the other kinds are not sums over speakers' clips.
+    are the difference from it, with the interval of the difference over the speakers that both answered for.
     """
     answer, labels = kind_of(rows), labels_of(rows)
     found = []
@@ -124,7 +122,7 @@ def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
         part = rows[rows["variant"] == name]
         for measure, m in figures(part, answer, labels, replicates=replicates).items():
             change = Interval(float("nan"), float("nan"), float("nan"))
-            if name != names[0] and measure in CHANGES and answer == "emotion":
+            if name != names[0] and measure in changes_of(answer, labels):
                 change = paired_change(rows[rows["variant"] == names[0]], part, measure, replicates=replicates)
             found.append(
                 {
@@ -145,35 +143,53 @@ def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
 def paired_change(
     before: pd.DataFrame, after: pd.DataFrame, measure: str = "UAR", *, replicates: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Return after − before of a measure of ``CHANGES``, with its interval over the same resampled speakers.
+    """Return after − before of a measure of ``changes_of``, with its interval over the same resampled speakers.
 
     Args:
-        before: predictions "emotion" of one variant, any number of seeds.
+        before: predictions of one variant, any number of seeds.
         after: of the other, over the same speakers.
-        measure: "UAR", "WA" or "macro-F1".
+        measure: such as "UAR", "KL" or "CCC valence".
         replicates: of the bootstrap.
         seed: of its draws.
 
     Raises:
         CorpusError: the two tables are not of the same speakers.
     """
-    labels = labels_of(before)
+    statistic = changes_of(kind_of(before), labels_of(before))[measure]
     if set(before["speaker"]) != set(after["speaker"]):
         raise CorpusError("A change is measured on the same speakers; the two tables differ in theirs.")
-    tensors = np.stack([_tensors(rows, labels) for rows in (before, after)], axis=1)
-    statistic = CHANGES[measure]
+    pair = [_tensors(rows, measure) for rows in (before, after)]
+    tensors = np.stack(pair, axis=-1)  # the two variants last, so that both see the same draws of speakers
 
     def change(sums: np.ndarray) -> np.ndarray:
-        return statistic(sums[..., 1, :, :]) - statistic(sums[..., 0, :, :])
+        return statistic(sums[..., 1]) - statistic(sums[..., 0])
 
     low, high = metrics.speaker_bootstrap(tensors, change, replicates=replicates, seed=seed)
     return Interval(float(change(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
 
 
-def _tensors(rows: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+def changes_of(answer: str, labels: Sequence[str]) -> dict[str, metrics.Statistic]:
+    """Return the measures of a kind of answer whose change has an interval, as functions of summed tensors."""
+    if answer == "dimensions":
+        return {f"CCC {label}": metrics.concordance_of for label in labels}
+    if answer == "distribution":
+        return dict.fromkeys(MEASURES, mean_of)
+    return CHANGES
+
+
+def _tensors(rows: pd.DataFrame, measure: str) -> np.ndarray:
+    """Return what each speaker adds to a measure of ``changes_of``, (speakers, …)."""
+    speakers = rows["speaker"].tolist()
+    if kind_of(rows) == "dimensions":
+        label = measure.removeprefix("CCC ")
+        return metrics.speaker_moments(rows[f"t_{label}"].to_numpy(), rows[f"d_{label}"].to_numpy(), speakers)
+    labels = labels_of(rows)
     given = rows[[f"p_{label}" for label in labels]].to_numpy()
+    if kind_of(rows) == "distribution":
+        values = MEASURES[measure](rows[[f"t_{label}" for label in labels]].to_numpy(), given)
+        return metrics.speaker_sums(np.stack([np.ones(len(values)), values], axis=1), speakers)
     answers = [labels[i] for i in given.argmax(1)]
-    return metrics.speaker_confusions(rows["emotion"].tolist(), answers, rows["speaker"].tolist(), labels)
+    return metrics.speaker_confusions(rows["emotion"].tolist(), answers, speakers, labels)
 
 
 def summary() -> pd.DataFrame:

@@ -114,3 +114,34 @@ def test_every_plan_names_a_system_and_a_task_that_exist() -> None:
     for plan in PLANS.values():
         assert plan.task in TASKS
         assert importlib.util.find_spec(f"ser_core.systems.{plan.system}"), plan.name
+
+
+@pytest.mark.parametrize(("answer", "measure"), [("dimensions", "CCC valence"), ("distribution", "KL")])
+def test_the_change_of_values_and_of_shares_is_that_of_resampled_speakers(answer: str, measure: str) -> None:
+    generator = np.random.default_rng(3)
+    speakers = np.repeat([f"s{i}" for i in range(12)], 20)
+    base = pd.DataFrame({"clip": np.arange(240).astype(str), "speaker": speakers, "emotion": "x", "fold": 0})
+    truth, noise = generator.uniform(0.1, 0.9, 240), generator.normal(0, 0.15, (2, 240))
+    tables = []
+    for place, scale in enumerate((2.0, 1.0)):
+        given = np.clip(truth + scale * noise[place], 0.01, 0.99)
+        if answer == "dimensions":
+            tables.append(base.assign(d_valence=given, t_valence=truth))
+        else:
+            tables.append(base.assign(p_a=given, p_b=1 - given, t_a=truth, t_b=1 - truth))
+
+    def by_hand(rows: pd.DataFrame) -> float:
+        if answer == "dimensions":
+            x, y = rows["t_valence"].to_numpy(), rows["d_valence"].to_numpy()
+            return float(2 * np.cov(x, y, bias=True)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
+        t, p = rows[["t_a", "t_b"]].to_numpy(), rows[["p_a", "p_b"]].to_numpy()
+        return float((t * np.log(t / p)).sum(1).mean())
+
+    found = results.paired_change(tables[0], tables[1], measure, replicates=2000)
+    assert found.value == pytest.approx(by_hand(tables[1]) - by_hand(tables[0]))
+    drawn = []
+    for _ in range(500):
+        picked = np.concatenate([np.flatnonzero(speakers == f"s{i}") for i in generator.integers(0, 12, 12)])
+        drawn.append(by_hand(tables[1].iloc[picked]) - by_hand(tables[0].iloc[picked]))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.25 * (high - low))

@@ -262,7 +262,7 @@ def target(model: "SpeechModel", prediction: "Prediction") -> "Target":
         "Explain the class",
         ["", *model.emotions],
         format_func=lambda e: e or f"{predicted} (the answer)",
-        key=f"emotion-{'-'.join(model.emotions)}",
+        key=f"emotion-{predicted}-{'-'.join(model.emotions)}",
     )
     emotion = emotion or predicted
     others = [e for e in model.emotions if e != emotion]

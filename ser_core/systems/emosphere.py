@@ -223,6 +223,7 @@ def fit(
         after_epoch: not used: nothing is chosen on validation speakers.
         regions: whether the octants are learned alongside at first.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     frames = coarse_frames(values, encoder)
     torch.manual_seed(recipe.seed)
     head = SphereHead(encoder, frames[0].shape[1], regions=regions)
