@@ -4,7 +4,7 @@ A model reads words if it has ``with_words`` and ``evidence``, as ``ser_core.sys
 """
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explain.attribution import Target
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
-    from ser_core.systems.mater import Evidence, LevelEvidence, WordEvidence
+    from ser_core.systems.mater import Evidence, LevelEvidence, MaterModel, WordEvidence
     from ser_core.word_times import SpokenText
 
 LANGUAGES = {"English": "en", "another (recognised)": None}
@@ -24,24 +24,25 @@ MULTILINGUAL = "whisper-base"
 LONGEST_TEXT = 4000
 
 
-def known(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
+def known(recording: "Recording", given: "SpeechModel") -> "SpeechModel":
     """Return the model with the words of the clip, if it reads words: the reader's, else the recogniser's."""
-    if not hasattr(model, "with_words"):
-        return model
+    if not hasattr(given, "with_words"):
+        return given
+    model = cast("MaterModel", given)
     kept = _kept()
     if "words" not in kept:
         with st.spinner("Recognising the words"):
             kept["words"] = model.hears(recording.samples)
     with st.expander(f"Words: {plain(kept['words'].text) or 'none recognised'}"):
         _correct(recording, kept["words"], model.recogniser)
-    bound: SpeechModel = model.with_words(kept["words"])
-    return bound
+    return model.with_words(kept["words"])
 
 
-def show(recording: "Recording", model: "SpeechModel", target: "Target") -> None:
+def show(recording: "Recording", given: "SpeechModel", target: "Target") -> None:
     """Draw what levels and words say for the target, if the model reads words."""
-    if not hasattr(model, "evidence"):
+    if not hasattr(given, "evidence"):
         return
+    model = cast("MaterModel", given)
     kept, asked = _kept(), (model.name, target)
     if asked not in kept:
         kept[asked] = model.evidence(recording, target.emotion, target.against)
