@@ -356,10 +356,12 @@ PLANS["mll-ravdess"] = Plan(
     system="mll",
     encoder="whisper-tiny.en",
     summary="Eight emotions, calm and surprise among them: speech mixed by energy, attention over frames and four "
-    "losses (MLL) on frozen Whisper tiny.en. The weight of each frame is shown beside the explanation.",
+    "losses (MLL) on frozen Whisper tiny.en; the head starts from the one that was trained on CREMA-D. The weight of "
+    "each frame is shown beside the explanation.",
     place=6,
-    licences=("Encoder Whisper tiny.en: MIT (OpenAI)", RAVDESS_LICENCE),
+    licences=("Encoder Whisper tiny.en: MIT (OpenAI)", RAVDESS_LICENCE, CREMA_D_LICENCE),
     recipe=Recipe(epochs=12, batch=64, rate=2e-3, weight_decay=0.05, average=0.97),
     task="ravdess",
+    options={"start": "mll-crema-d"},
     limits=RAVDESS_LIMITS,
 )

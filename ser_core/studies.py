@@ -165,7 +165,7 @@ STUDIES: dict[str, Study] = {
             (0,),
         ),
         Study(
-            "edge-fusion",
+            "edge-late-fusion",
             "Late fusion for a microcontroller",
             "Does a frozen keyword network add anything where every sentence is said in every emotion?",
             "crema_d",
@@ -214,7 +214,8 @@ STUDIES: dict[str, Study] = {
                 "+ focal loss": _mll_with("focal"),
                 "+ centre loss": _mll_with("center"),
                 "+ supervised contrast": _mll_with("contrast"),
-                "all of them (MLL)": _MLL,
+                "all of them (MLL)": _mll_with("focal", "center", "contrast", eam=True, flam=True),
+                "MLL, started from CREMA-D": _MLL,
             },
         ),
         *(_functionals(task) for task in TASKS),

@@ -246,6 +246,8 @@ def test_training_can_start_from_another_corpus(bands, tmp_path, monkeypatch):
     values, targets = tones(32)
     monkeypatch.setattr(mll, "ASSETS", tmp_path)
     first = tmp_path / "models" / "first"
+    with pytest.raises(ModelError, match="train first first"):
+        mll.fit(values, targets, RECIPE, "bands", tmp_path / "run", None, start="first")
     before = mll.fit(values, targets, RECIPE, "bands", first, None, eam=False)
     mll.save(before, 1.0, first)
     others, _ = tones(20, seed=5)

@@ -281,7 +281,7 @@ def fit(
             from its weights, but for what belongs to its classes.
 
     Raises:
-        ModelError: the weights of that model do not fit.
+        ModelError: that model is not there, or its weights do not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -490,7 +490,10 @@ def _coarse_frames(encoder: str, codes: Sequence[int], waveform: Callable[[int],
 
 
 def _start_from(head: MultiLossHead, name: str) -> None:
-    state = {key: value.float() for key, value in load_file(ASSETS / "models" / name / FILE).items()}
+    path = ASSETS / "models" / name / FILE
+    if not path.exists():
+        raise ModelError(f"Training starts from {name}, which is not there yet; train {name} first.")
+    state = {key: value.float() for key, value in load_file(path).items()}
     kept = {key: value for key, value in state.items() if not key.startswith(OF_CLASSES)}
     absent = {key for key in head.state_dict() if not key.startswith(OF_CLASSES)} ^ kept.keys()
     if absent or any(head.state_dict()[key].shape != value.shape for key, value in kept.items()):
