@@ -77,7 +77,7 @@ def figure(path: Path, whole: np.ndarray, usual: np.ndarray, heard: np.ndarray |
         height=HEIGHT,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         legend={"orientation": "h", "y": 0},
-        scene=scene | {"aspectmode": "cube", "camera": {"eye": {"x": 1.15, "y": -1.3, "z": 0.7}}},
+        scene=scene | {"aspectmode": "cube", "camera": {"eye": {"x": 1.45, "y": -1.6, "z": 0.85}}},
     )
     return drawn
 
@@ -120,5 +120,7 @@ def _sphere() -> list[go.Scatter3d]:
     circles += [np.outer(axis, (-1.0, 1.0)) for axis in np.eye(3)]
     gap = np.full((3, 1), np.nan)
     x, y, z = np.concatenate([part for circle in circles for part in (circle, gap)], axis=1)
-    look = {"mode": "lines", "line": {"color": "#7d8a93", "width": 2}, "opacity": 0.5}
+    # A scale of one colour, since lines of one plain colour come out white.
+    grey = {"color": np.zeros(len(x)), "colorscale": [[0, "#7d8a93"], [1, "#7d8a93"]], "cmin": 0, "cmax": 1, "width": 2}
+    look = {"mode": "lines", "line": grey, "opacity": 0.5}
     return [go.Scatter3d(x=x, y=y, z=z, **look, hoverinfo="skip", showlegend=False, name="sphere")]
