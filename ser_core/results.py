@@ -24,7 +24,11 @@ from ser_core.settings import ASSETS
 
 RESULTS = ASSETS / "results"
 SUMMARY = "summary.csv"
-CHANGES: dict[str, metrics.Statistic] = {"UAR": metrics.uar, "WA": metrics.weighted_accuracy, "macro-F1": metrics.macro_f1}
+CHANGES: dict[str, metrics.Statistic] = {
+    "UAR": metrics.uar,
+    "WA": metrics.weighted_accuracy,
+    "macro-F1": metrics.macro_f1,
+}
 """Measures of a confusion matrix whose change between two tables has an interval."""
 
 
