@@ -281,7 +281,7 @@ def export(folder: Path, training: Sequence[np.ndarray], *, repeats: int = TIMED
         "memory_limit_bytes": MEMORY_LIMIT_BYTES,
         "latency": latency(runs, clip_windows(training[0])[:1], repeats=repeats),
         "latency_is": f"CPU emulation: one thread of {_cpu()}, one window of {WINDOW * FRONTEND.step_s:.1f} s, "
-        "float and int8 in turns in the same run. It is not the board's time.",
+        "float and int8 in turns in the same run, the thread's own time. It is not the board's time.",
         "estimate": board_estimate(costs["int8"].macs),
     }
     onnx.save(small, folder / INT8)
