@@ -81,6 +81,14 @@ def test_a_voice_turned_into_itself_sounds_the_same(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", conversion.BACKENDS)
+def test_a_conversion_gives_the_same_samples_again(backend: str) -> None:
+    breath = 0.05 * np.random.default_rng(0).normal(size=RATE)
+    samples = np.concatenate([vowel(150), breath.astype(np.float32)])
+    first, again = (conversion.convert(samples, plain("a", 150.0), plain("b", 200.0, 1.1), backend) for _ in range(2))
+    assert (first == again).all()
+
+
+@pytest.mark.parametrize("backend", conversion.BACKENDS)
 def test_breath_and_silence_survive(backend: str) -> None:
     breath = (0.05 * np.random.default_rng(0).normal(size=RATE)).astype(np.float32)
     for samples in (breath, np.zeros(RATE, np.float32)):

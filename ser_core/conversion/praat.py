@@ -7,16 +7,18 @@ around the clip's. A longer vocal tract leaves nothing above 8 kHz × scale.
 
 import numpy as np
 import parselmouth
-from parselmouth.praat import call
+from parselmouth.praat import call, run
 
 from ser_core.audio import SAMPLE_RATE
 from ser_core.conversion.voice import Change
 
 STEP_S = 0.01
+SEED = 1
 
 
 def apply(samples: np.ndarray, wanted: Change) -> np.ndarray:
     """Return (samples,) at 16 kHz with new pitch and formants."""
+    run(f"random_initializeWithSeedUnsafelyButPredictably ({SEED})")  # PSOLA places the pieces of breath at random
     sound = parselmouth.Sound(samples, sampling_frequency=SAMPLE_RATE * wanted.scale)
     low_hz, high_hz = wanted.pitch_range_hz
     manipulation = call(sound, "To Manipulation", STEP_S, low_hz * wanted.scale, high_hz * wanted.scale)
