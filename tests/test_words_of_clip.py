@@ -75,7 +75,9 @@ def page() -> None:
     from ser_core.word_times import SpokenText, Word
 
     heard = SpokenText((Word("wrong", 0.2, 0.6),), "en", "words and times recognised by whisper-tiny.en")
-    model = SimpleNamespace(recogniser="whisper-tiny.en", hears=lambda samples: heard, with_words=lambda spoken: spoken)
+    model = SimpleNamespace(
+        recogniser="whisper-tiny.en", hears=lambda samples: heard, with_words=lambda spoken, reads: spoken
+    )
     spoken = words_of_clip.known(read(ASSETS / "samples" / "neutral_man.flac"), model)
     st.write("; ".join(f"{w.text} {w.start_s:.2f} {w.end_s:.2f}" for w in spoken.words))
     st.write(spoken.origin)

@@ -35,7 +35,14 @@ def known(recording: "Recording", given: "SpeechModel") -> "SpeechModel":
             kept["words"] = model.hears(recording.samples)
     with st.expander(f"Words: {plain(kept['words'].text) or 'none recognised'}"):
         _correct(recording, kept["words"], model.recogniser)
-    return model.with_words(kept["words"])
+    reads = st.toggle("Let the text count", True, key=session.input_key("reads"), help=_READS_HELP)
+    return model.with_words(kept["words"], reads=reads)
+
+
+_READS_HELP = (
+    "A model that learned text from a few fixed sentences has learned nothing from what they mean, and another text "
+    "moves its answer all the same. Without the text, only the voice of the words counts."
+)
 
 
 def show(recording: "Recording", given: "SpeechModel", target: "Target") -> None:
@@ -133,8 +140,8 @@ def word_table(found: "Evidence", target: str) -> str:
         f"{caption}. Moves add up to the word level’s; pitch and level are set against the clip. "
         f"{escape(found.spoken.origin[0].upper() + found.spoken.origin[1:])}."
     )
-    if found.foreign:
-        about += " The text encoder does not read this language, so the text is left out."
+    if found.text_left_out:
+        about += " The text is left out: it was not to count, or the text encoder does not read its language."
     return (
         f'<div class="ss"><p class="soft">{about}</p><div class="scroll" tabindex="0"><table class="spoken">'
         f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>"

@@ -460,8 +460,8 @@ class WordEvidence:
 class Evidence:
     """What the levels and the words of a clip say for an emotion, against another or the mean of all.
 
-    The levels' ``moves`` add up to the explained logit. ``foreign`` is True where the text is in a language that the
-    text encoder does not read, so that the text is left out.
+    The levels' ``moves`` add up to the explained logit. ``text_left_out`` is True where the text is in a language that
+    the text encoder does not read, or was not to count.
     """
 
     emotion: str
@@ -469,7 +469,7 @@ class Evidence:
     levels: tuple[LevelEvidence, ...]
     words: tuple[WordEvidence, ...]
     spoken: SpokenText
-    foreign: bool
+    text_left_out: bool
 
 
 class MaterModel(SpeechModel):
@@ -477,6 +477,7 @@ class MaterModel(SpeechModel):
 
     network: Mater
     baseline_name = "mean of the training clips"
+    reads = True
 
     def __init__(self, card: Card, network: Mater, neighbourhood: Neighbourhood | None = None) -> None:
         super().__init__()
@@ -491,10 +492,16 @@ class MaterModel(SpeechModel):
         """The name of the recogniser that finds the times of words."""
         return _recogniser_of(self.card.encoder)
 
-    def with_words(self, spoken: SpokenText) -> "MaterModel":
-        """Return this model for one clip whose words are known; its name says so, its network is the same."""
+    def with_words(self, spoken: SpokenText, *, reads: bool = True) -> "MaterModel":
+        """Return this model for one clip whose words are known; its name says so, its network is the same.
+
+        Args:
+            spoken: the words.
+            reads: whether the text counts; else it is set to the training mean, and the voice of the words remains.
+        """
         bound = copy.copy(self)
-        digest = hashlib.sha256(repr(spoken).encode()).hexdigest()[:8]
+        bound.reads = reads
+        digest = hashlib.sha256(f"{spoken!r} {reads}".encode()).hexdigest()[:8]
         bound.card = dataclasses.replace(self.card, name=f"{self.card.name} ({digest})")
         bound.spoken = spoken
         return bound
@@ -515,7 +522,7 @@ class MaterModel(SpeechModel):
         """Return what levels and words say for an emotion of the model, against another or the mean of all."""
         samples = np.array(recording.samples)
         spoken = self.hears(samples)
-        values = torch.from_numpy(self.with_words(spoken)._features(samples))[None]
+        values = torch.from_numpy(self.with_words(spoken, reads=self.reads)._features(samples))[None]
         with torch.inference_mode():
             scores = self.network.embed(values)
             each, weights = self.network.shares(scores)
@@ -539,12 +546,12 @@ class MaterModel(SpeechModel):
                     self._by_word(terms, places[name, kind], scale * slope, values[0], scores[0])
                     for kind, terms in zip(MODALITIES, word_terms(words), strict=True)
                 ]
-                if self._foreign(spoken):
+                if self._leaves_out(spoken):
                     told[1] = np.zeros(len(words))
         shown = tuple(
             WordEvidence(word, float(a), float(t)) for word, a, t in zip(words, told[0], told[1], strict=True)
         )
-        return Evidence(emotion, against, tuple(levels), shown, spoken, self._foreign(spoken))
+        return Evidence(emotion, against, tuple(levels), shown, spoken, self._leaves_out(spoken))
 
     def _direction(self, level: str, emotion: str, against: str | None) -> tuple[np.ndarray, float]:
         """Return a level's slope (features,) and constant for the explained difference of log-probabilities."""
@@ -568,15 +575,16 @@ class MaterModel(SpeechModel):
         kept = np.divide(scores[place].double().numpy(), raw, out=np.ones(len(raw)), where=np.abs(raw) > 1e-9)
         return ((terms - mean / len(terms)) / deviation * kept) @ slope[place]
 
-    def _foreign(self, spoken: SpokenText) -> bool:
-        return _english(self.card.encoder) and spoken.language != sentences.LANGUAGE
+    def _leaves_out(self, spoken: SpokenText) -> bool:
+        """Return whether the text does not count."""
+        return not self.reads or (_english(self.card.encoder) and spoken.language != sentences.LANGUAGE)
 
     def _features(self, samples: np.ndarray) -> np.ndarray:
         spoken = self.hears(samples)
         found = features(samples, spoken, self.card.encoder)
         places = slices(self.card.encoder)
         silent = [place for (level, kind), place in places.items() if not spoken.words and level == "word"]
-        if self._foreign(spoken) or not spoken.words:
+        if self._leaves_out(spoken) or not spoken.words:
             silent += [place for (_, kind), place in places.items() if kind == "text"]
         for place in silent:  # what cannot be known must not speak: the training mean says nothing
             found[place] = self.network.mean[place].numpy()
