@@ -118,9 +118,5 @@ def _sphere() -> list[go.Scatter3d]:
         for a in np.radians(range(0, 180, 45))
     ]
     circles += [np.outer(axis, (-1.0, 1.0)) for axis in np.eye(3)]
-    gap = np.full((3, 1), np.nan)
-    x, y, z = np.concatenate([part for circle in circles for part in (circle, gap)], axis=1)
-    # A scale of one colour, since lines of one plain colour come out white.
-    grey = {"color": np.zeros(len(x)), "colorscale": [[0, "#7d8a93"], [1, "#7d8a93"]], "cmin": 0, "cmax": 1, "width": 2}
-    look = {"mode": "lines", "line": grey, "opacity": 0.5}
-    return [go.Scatter3d(x=x, y=y, z=z, **look, hoverinfo="skip", showlegend=False, name="sphere")]
+    look = {"mode": "lines", "line": {"color": "#7d8a93", "width": 2}, "opacity": 0.5}
+    return [go.Scatter3d(x=x, y=y, z=z, **look, hoverinfo="skip", showlegend=False) for x, y, z in circles]
