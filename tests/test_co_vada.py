@@ -1,11 +1,15 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from torch import nn
 
-from ser_core.systems import co_vada
+from ser_core import crossvalidation
+from ser_core.bundled import PLANS
+from ser_core.systems import co_vada, whisper_statistics
 from tests.test_conversion import RATE, vowel
 
 
@@ -107,3 +111,41 @@ def test_training_gets_the_converted_clips_of_training_speakers_only(
     pd.testing.assert_series_equal(
         more.set_index("clip")["emotion"], table.set_index("clip")["emotion"].loc[more["clip"]]
     )
+
+
+def test_a_plan_with_augmentation_trains_on_originals_and_converted_clips_and_is_tested_on_originals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dataclasses.replace(PLANS["co-vada-after"], augmentation="co_vada:copies", task="crema_d")
+    emotions = plan.labels
+    table = pd.DataFrame(
+        {
+            "clip": [f"clip-{i}" for i in range(360)],
+            "speaker": [f"s{i // 12:02d}" for i in range(360)],
+            "emotion": [emotions[i % 6] for i in range(360)],
+        }
+    )
+    table["file"] = table["clip"]
+    table["fold"] = [int(name[1:]) % 5 for name in table["speaker"]]
+    random = np.random.default_rng(0)
+    column = {name: random.normal(size=(12, 1)) + np.eye(12)[:, [i % 6]] for i, name in enumerate(table["clip"])}
+    monkeypatch.setattr(crossvalidation, "prepared", lambda plan, files: [column[file] for file in files])
+    given: dict[str, object] = {}
+
+    def more(whole: pd.DataFrame, training: np.ndarray, option: str) -> pd.DataFrame:
+        given.update(option=option, speakers=set(whole.loc[training, "speaker"]))
+        return whole[training].head(7)
+
+    def fit(values: list[np.ndarray], targets: np.ndarray, *others: object, **options: object) -> nn.Module:
+        given.update(values=np.concatenate(values, axis=1).T, targets=targets)
+        return whisper_statistics.Heads(12, 6).eval()
+
+    monkeypatch.setattr(co_vada, "more", more)
+    monkeypatch.setattr(whisper_statistics, "fit", fit)
+    rows = crossvalidation.run_fold(plan, table, 0, tmp_path, ship=False)
+    tested = set(table.loc[table["fold"] == 0, "speaker"])
+    assert given["option"] == "copies" and not tested & given["speakers"]
+    training = table["speaker"].isin(given["speakers"]).to_numpy()
+    assert len(given["values"]) == len(given["targets"]) == training.sum() + 7
+    assert (given["values"][-7:] == given["values"][:7]).all() and (given["targets"][-7:] == given["targets"][:7]).all()
+    assert set(rows["speaker"]) == tested and len(rows) == len(table[table["fold"] == 0])
