@@ -199,8 +199,10 @@ STUDIES: dict[str, Study] = {
             seeds=(0,),
             by_clip=True,
         ),
-        _mater("mater", "crema_d", "whisper-tiny.en", "where every sentence is said in every emotion"),
-        _mater("mater-urdu", "urdu", "whisper-base", "in spontaneous Urdu, where the speaker gives the emotion away"),
+        _mater("mater-levels", "crema_d", "whisper-tiny.en", "where every sentence is said in every emotion"),
+        _mater(
+            "mater-levels-urdu", "urdu", "whisper-base", "in spontaneous Urdu, where the speaker gives the emotion away"
+        ),
         Study(
             "mll",
             "Multi-loss learning, part by part (MLL)",

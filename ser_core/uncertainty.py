@@ -1,7 +1,7 @@
 """Does a model know when it does not know? Accuracy among its surest and its least sure answers.
 
 Clips are dealt into equal parts by the entropy of the model's probabilities. ``python -m ser_core.uncertainty
-mater.crema_d`` prints the table of a stored study, one row a variant and part.
+mater-levels.crema_d`` prints the table of a stored study, one row a variant and part.
 """
 
 import sys
@@ -60,7 +60,7 @@ def _share(sums: np.ndarray) -> np.ndarray:
 def main(arguments: list[str]) -> int:
     """Print the table of one stored study; return an exit code."""
     try:
-        rows = read_study(arguments[0] if arguments else "mater.crema_d")
+        rows = read_study(arguments[0] if arguments else "mater-levels.crema_d")
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
