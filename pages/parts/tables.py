@@ -95,7 +95,7 @@ def magnitudes(summary: CueSummary, picked: str | None, own: CueSummary | None =
         cells |= {(v.cue, "own"): v for v in own.values if v.scope == "1"}
         word = "stretch" if region.low_hz is None else "box"
         heads["own"] = f"Your {word}<br><small>{region.start_s:.2f}–{region.end_s:.2f} s</small>"
-        scopes.append("own")
+        scopes.insert(1, "own")
     notes = _Notes()
     head = "".join(f'<th scope="col"{_mark(s, picked)}>{heads[s]}</th>' for s in scopes)
     body = "".join(
