@@ -236,8 +236,7 @@ def attribute(
         target: the class, or the pair of classes, whose calibrated logit is explained.
         method: a name from ``methods_for(model)``.
         seed: of whatever is drawn (GradientSHAP, Shapley sampling, the noise that replaces audio).
-        tolerance: completeness error at which path methods stop refining, and above which DeepLIFT fails. Integrated
-            Gradients adds up the errors of all parts of its path, whatever their sign.
+        tolerance: completeness error at which path methods stop refining, and above which DeepLIFT fails.
         max_steps: most steps of a path; at it the result is returned with the error it has.
         noise: GradientSHAP's spread of baselines, as a share of the mean distance of the input from the baseline.
         window_s: length of an occluded patch in seconds; 0.1, or 0.3 for a model on functionals.
@@ -715,9 +714,7 @@ def _integrated_gradients(task: _Task) -> _Found:
     scale = max(abs(difference), logit.smallest)
     parts = [part(start, end)] if options.max_steps < 2 * points else _halves(start, end, value, part)
     # What a part should add up to is known, so only the parts that miss are cut finer, and no pass is made in vain.
-    while sum(abs(p.missed) for p in parts) > options.tolerance * scale:
-        if (len(parts) + 1) * points > options.max_steps:
-            break
+    while not _adds_up(parts, scale, options.tolerance) and (len(parts) + 1) * points <= options.max_steps:
         logit.plan(logit.high, (1 + logit.high) / 2, 2 * points + 1)
         worst = max(parts, key=lambda p: abs(p.missed))
         parts.remove(worst)
@@ -740,6 +737,16 @@ class _Part:
     end: tuple[float, float]
     relevance: Tensor
     missed: float
+
+
+def _adds_up(parts: list[_Part], scale: float, tolerance: float) -> bool:
+    """Return whether the parts add up together, and each well enough that this is no accident.
+
+    The errors of the parts, whatever their sign, are set against all that the target moves along the path.
+    """
+    together = abs(sum(p.missed for p in parts))
+    moved = max(scale, sum(abs(p.end[1] - p.start[1]) for p in parts))
+    return together <= tolerance * scale and sum(abs(p.missed) for p in parts) <= tolerance * moved
 
 
 def _halves(

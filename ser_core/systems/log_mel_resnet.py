@@ -9,6 +9,7 @@ Every module has a rule in Captum's LRP and DeepLIFT: rectifiers are modules use
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -21,11 +22,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card, LogMelModel
-from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
+from ser_core.training import AfterEpoch, Clips, Recipe, prepare_log_mel, train
 
 WIDTHS = (24, 32, 64, 96)
 STRIDES = (2, 2, 2, 1)
 LEAD_FRAMES = 2
+QUIET_FRAMES = 64
 SOUNDING_RANGE = 1.5  # 60 dB on the scale of the log-mel spectrogram
 
 
@@ -69,15 +71,23 @@ class LogMelResNet(nn.Module):
         self.blocks = nn.Sequential(
             *(Block(a, b, STRIDES[place], normalise=normalise) for place, (a, b) in enumerate(pairs))
         )
+        self.kept = nn.ReLU()  # changes nothing; names the clip's own maps for Grad-CAM
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.3)
         self.classifier = nn.Linear(WIDTHS[-1], classes)
 
     def embed(self, log_mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Return the pooled maps (batch, channels); padded columns are left out of the mean."""
+        """Return the pooled maps (batch, channels); padded columns are left out of the mean.
+
+        Without ``frames`` a clip is followed by frames at its own floor, as it was in training.
+        """
+        columns = -(-log_mel.shape[-1] // 16)
+        if frames is None:
+            floor = log_mel.detach().amin((1, 2), keepdim=True)
+            log_mel = torch.cat([log_mel, floor.expand(-1, log_mel.shape[1], QUIET_FRAMES)], -1)
         maps = self.blocks(self.stem_relu(self.stem(log_mel[:, None])))
         if frames is None:
-            return self.pool(maps).flatten(1)
+            return self.pool(self.kept(maps[..., :columns])).flatten(1)
         real = torch.arange(maps.shape[-1], device=maps.device) < (-(-frames // 16))[:, None]
         return (maps.mean(2) * real[:, None]).sum(-1) / real.sum(-1, keepdim=True)
 
@@ -104,7 +114,7 @@ def sounding(log_mel: Tensor) -> slice:
 class LogMelResNetModel(LogMelModel):
     """The trained network behind the interface of the app."""
 
-    gradcam_layers = ("blocks.3.add", "blocks.2.add")
+    gradcam_layers = ("kept",)
     relevance_rules = True
     network: LogMelResNet
 
@@ -140,12 +150,12 @@ def fit(
 
 def logits(network: LogMelResNet, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
-    return over_clips(network, _trimmed(values))
+    return _one_by_one(network, values)
 
 
 def embeddings(network: LogMelResNet, values: list[np.ndarray]) -> np.ndarray:
     """Return pooled embeddings (clips, features)."""
-    return over_clips(network.embed, _trimmed(values))
+    return _one_by_one(network.embed, values)
 
 
 def load(folder: Path, card: Card) -> LogMelResNetModel:
@@ -167,8 +177,11 @@ def save(network: LogMelResNet, temperature: float, folder: Path) -> None:
     save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
 
 
-def _trimmed(values: list[np.ndarray]) -> list[np.ndarray]:
-    return [log_mel[:, sounding(torch.from_numpy(log_mel))] for log_mel in values]
+@torch.inference_mode()
+def _one_by_one(ask: Callable[[Tensor], Tensor], values: list[np.ndarray]) -> np.ndarray:
+    # The network sees how a clip ends, so each is asked as the app asks: trimmed and alone.
+    clips = (torch.from_numpy(value).float() for value in values)
+    return np.concatenate([ask(clip[None, :, sounding(clip)]).numpy() for clip in clips])
 
 
 def _folded(pair: nn.Sequential) -> nn.Sequential:
