@@ -167,6 +167,7 @@ def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, ad
     assert moved != now
     whole_page(page, shots / "explained-light-1280.png")
 
+    page.locator(".viewer .figure").scroll_into_view_if_needed()
     canvas = page.locator(".viewer canvas").bounding_box()
     page.mouse.move(canvas["x"] + 300, canvas["y"] + canvas["height"] - 200)
     page.mouse.down()
