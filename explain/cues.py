@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from explain.regions import Region
-from ser_core.audio import Quality, Recording
+from ser_core.audio import Recording
 from ser_core.errors import ExplanationError, SettingError
+from ser_core.quality import Quality
 from ser_core.speech import Segment, speech_mask
 
 SEXES = ("female", "male", "child", "unknown")

@@ -15,9 +15,10 @@ from explain.cues import CueSettings, CueSummary, CueTracks, measure, summarise
 from explain.expert import Agreement, agreements
 from explain.regions import Region, salient_regions, windowed_regions
 from explain.words import paragraph
-from ser_core.audio import SAMPLE_RATE, Quality, Recording, quality
+from ser_core.audio import SAMPLE_RATE, Recording
 from ser_core.errors import ExplanationError
 from ser_core.models import Card, PoolingWeights, Prediction, SpeechModel
+from ser_core.quality import Quality, quality
 from ser_core.speech import Segment, speech_segments
 
 PACKAGES = ("torch", "captum", "praat-parselmouth", "opensmile", "transformers", "numpy", "scipy")

@@ -10,8 +10,9 @@ from explain.cues import Contrast, CueSettings, CueSummary, CueTracks, CueValue
 from explain.expert import Agreement
 from explain.explanation import Explanation
 from explain.regions import Region
-from ser_core.audio import SAMPLE_RATE, Quality, Recording, Source
+from ser_core.audio import SAMPLE_RATE, Recording, Source
 from ser_core.models import Card, Familiarity, Figure, PoolingWeights, Prediction
+from ser_core.quality import Quality
 from ser_core.speech import Segment
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")

@@ -23,10 +23,10 @@ from ser_core.audio import (
     clean_name,
     decode,
     from_samples,
-    quality,
     read,
 )
 from ser_core.errors import AudioError
+from ser_core.quality import quality
 from ser_core.speech import speech_segments
 from tests.bad_inputs import (
     AWKWARD_INPUTS,

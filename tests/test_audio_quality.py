@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ser_core.audio import SAMPLE_RATE, Recording, Source, bandwidth_hz, decode, from_samples, quality, snr_db
+from ser_core.audio import SAMPLE_RATE, Recording, Source, decode, from_samples
+from ser_core.quality import bandwidth_hz, quality, snr_db
 from ser_core.settings import settings
 from ser_core.speech import Segment, speech_mask, speech_segments
 from tests.bad_inputs import ffmpeg, voice, wav

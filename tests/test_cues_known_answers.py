@@ -19,7 +19,8 @@ from explain.cues import (
 from explain.praat import at_times, praat_panel
 from explain.regions import Region
 from explain.samples import samples
-from ser_core.audio import SAMPLE_RATE, Quality, from_samples, read
+from ser_core.audio import SAMPLE_RATE, from_samples, read
+from ser_core.quality import Quality
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.speech import Segment, speech_segments
 
