@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from explain.attribution import Attribution, Target, attribute, default_target
-from explain.cues import CueSettings, CueSummary, CueTracks, measure, summarise
+from explain.contrasts import summarise
+from explain.cues import CueSettings, CueSummary, CueTracks, measure
 from explain.expert import Agreement, agreements
 from explain.regions import Region, salient_regions, windowed_regions
 from explain.words import paragraph

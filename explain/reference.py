@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, magnitudes, tracks_from_panel
+from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, tracks_from_panel
+from explain.magnitudes import magnitudes
 from explain.regions import Region
 from ser_core.errors import CorpusError, SerscopeError
 from ser_core.settings import ASSETS

@@ -102,8 +102,9 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str]) -> list[
     that agree or disagree (NaN where none of them does).
     """
     from explain.attribution import Target, attribute
-    from explain.cues import CueSettings, CueSummary, magnitudes, measure
+    from explain.cues import CueSettings, CueSummary, measure
     from explain.expert import SALIENT, agreements
+    from explain.magnitudes import magnitudes
     from explain.regions import coverage, salient_regions
     from ser_core.audio import read
     from ser_core.speech import speech_segments

@@ -5,17 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explain.cues import (
-    ALL_REGIONS,
-    CUES,
-    CueSettings,
-    CueTracks,
-    arrangements,
-    cliffs_delta,
-    permutation_p,
-    shifted_deltas,
-    summarise,
-)
+from explain.contrasts import arrangements, cliffs_delta, permutation_p, shifted_deltas, summarise
+from explain.cues import ALL_REGIONS, CUES, CueSettings, CueTracks
 from explain.regions import Region
 from ser_core.audio import SAMPLE_RATE, from_samples
 from ser_core.speech import Segment

@@ -5,23 +5,15 @@ import parselmouth
 import pytest
 from parselmouth.praat import call
 
-from explain.cues import (
-    ALL_REGIONS,
-    CUES,
-    CueSettings,
-    check,
-    jitter_local,
-    measure,
-    shimmer_local_db,
-    summarise,
-    tracks_from_panel,
-)
+from explain.contrasts import summarise
+from explain.cues import ALL_REGIONS, CUES, CueSettings, check, measure, tracks_from_panel
+from explain.periods import jitter_local, shimmer_local_db
 from explain.praat import at_times, praat_panel
 from explain.regions import Region
 from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, from_samples, read
-from ser_core.quality import Quality
 from ser_core.errors import ExplanationError, SettingError
+from ser_core.quality import Quality
 from ser_core.speech import Segment, speech_segments
 
 MALE = CueSettings(sex="male")

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from explain.cues import CueSettings, summarise, tracks_from_panel
+from explain.contrasts import summarise
+from explain.cues import CueSettings, tracks_from_panel
 from explain.praat import praat_panel
 from explain.regions import Region
 from explain.samples import BEFORE, DELIVERIES, DURATION_S, LEAD_S, NEUTRAL, samples, shape

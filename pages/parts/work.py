@@ -9,7 +9,8 @@ import numpy as np
 import streamlit as st
 
 from explain.attribution import Target
-from explain.cues import CueSettings, CueSummary, summarise
+from explain.contrasts import summarise
+from explain.cues import CueSettings, CueSummary
 from explain.explanation import Explanation, explain, remeasure
 from explain.regions import Region
 from pages.parts import session
