@@ -9,9 +9,12 @@ from pages.parts.faults import in_plain_words
 
 # 1 A clip
 recording = session.clip()
+# One empty element takes the place of all offers, which would else stay, faded, while the clip is explained.
+offers = st.empty()
 if recording is None:
-    choose.welcome()
-    choose.new_clip()
+    with offers.container():
+        choose.welcome()
+        choose.new_clip()
     st.stop()
 choose.current_clip(recording)
 
