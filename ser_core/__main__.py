@@ -180,6 +180,14 @@ def _fairness(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    from ser_core.evaluation import evaluate
+
+    written = evaluate(options.models, options.corpora, out=options.out, runs=options.runs)
+    print(f"{len(written)} tables in {options.out}")
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
@@ -269,6 +277,22 @@ def _parser() -> argparse.ArgumentParser:
     fairness.add_argument("after", help="another one of the same corpus, such as co-vada-after")
     fairness.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     fairness.set_defaults(run=_fairness)
+
+    from ser_core.settings import ASSETS
+
+    evaluate = commands.add_parser("evaluate", help="all models on all corpora, one stored table each; resumes")
+    evaluate.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="names or folders (default: all)")
+    evaluate.add_argument(
+        "--corpora",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="folders of corpora or CSV tables (default: SERSCOPE_CORPORA; CREMA-D must be lossless)",
+    )
+    evaluate.add_argument("--out", type=Path, default=ASSETS / "results" / "evaluation", help="where the tables go")
+    evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
+    evaluate.set_defaults(run=_evaluate)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

@@ -1,0 +1,295 @@
+"""Asks every model about every corpus and keeps the answers: ``python -m ser_core evaluate``.
+
+One table for each model and corpus, ``assets/results/evaluation/<model>.<corpus>.parquet``, one row a clip:
+
+=====================  ===============================================================================================
+clip, corpus, speaker  as in the corpus table; the clip is the file's name without its ending
+sex … language         sex, age (years), race, ethnicity, language; unknown is missing
+emotion                the corpus's label
+share_<emotion>        how listeners split, where the corpus has their votes
+t_<dimension>          valence, arousal, dominance as rated, from −1 to 1, where the corpus has ratings
+p_<emotion>            the model's probabilities (or shares of listeners) over all of its own emotions
+d_<dimension>          values from −1 to 1 of a model that answers with dimensions
+fold, split            "out of fold" (fold ≥ 0) or "other corpus" (fold −1)
+model, run             name of the model, and a hash of its weights (or stored answers) and of the corpus's files
+=====================  ===============================================================================================
+
+On a corpus that its weights have heard, a model is judged by its stored out-of-fold answers or not at all; the shipped
+weights are asked about other corpora only. Answers are kept as given; :func:`in_common` restricts them to the emotions
+that a corpus and a model share. Clips that cannot be read or answered are named in ``attrs["left_out"]`` of a table.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_core.audio import read
+from ser_core.cards import read_card
+from ser_core.corpora import Corpus, find_corpora, read_corpus
+from ser_core.distributions import shares_of
+from ser_core.errors import CorpusError, SerscopeError
+from ser_core.models import Card, SpeechModel
+from ser_core.registry import load, model_folders, names
+from ser_core.results import RESULTS
+from ser_core.settings import settings
+from ser_core.tasks import TASKS
+
+TABLES = RESULTS / "evaluation"
+OUT_OF_FOLD, OTHER_CORPUS = "out of fold", "other corpus"
+PEOPLE = ("sex", "age", "race", "ethnicity", "language")
+DIMENSIONS = ("valence", "arousal", "dominance")
+CHUNK = 200
+
+Tell = Callable[[float, str], None]
+"""Takes the share done (0 … 1) and what is being done."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored table: which model was asked about which corpus."""
+
+    model: str
+    corpus: str
+    path: Path
+
+
+def stored(folder: Path = TABLES) -> tuple[Stored, ...]:
+    """Return the tables in a folder, by model and corpus."""
+    found = []
+    for path in sorted(folder.glob("*.*.parquet")):
+        model, corpus = path.stem.rsplit(".", 1)
+        found.append(Stored(model, corpus, path))
+    return tuple(found)
+
+
+def read_stored(path: Path) -> pd.DataFrame:
+    """Return one stored table with its words as plain text."""
+    rows = pd.read_parquet(path)
+    words = rows.select_dtypes(include="category").columns
+    return rows.astype(dict.fromkeys(words, "str"))
+
+
+def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the clips whose emotion both corpus and model know, with probabilities over these emotions only.
+
+    Args:
+        rows: of one model and corpus.
+        called: emotion → what it counts as, for labels and outputs alike; one that is not named counts as itself, one
+            that counts as "" is left out. Outputs that count as the same are added up.
+
+    Raises:
+        CorpusError: fewer than two emotions are shared.
+    """
+    names_ = {} if called is None else dict(called)
+    truth = rows["emotion"].map(lambda word: names_.get(word, word) if isinstance(word, str) else "")
+    outputs = [column for column in rows if str(column).startswith("p_")]
+    answers: dict[str, np.ndarray] = {}
+    for column in outputs:
+        word = names_.get(str(column)[2:], str(column)[2:])
+        answers[word] = answers.get(word, 0) + rows[column].to_numpy(dtype=float)
+    shared = sorted(set(truth) & set(answers) - {""})
+    if len(shared) < 2:
+        raise CorpusError(
+            f"The clips are labelled {', '.join(sorted(set(truth) - {''})) or 'with nothing'} and the model answers "
+            f"with {', '.join(sorted(answers))}; fewer than two of these are the same."
+        )
+    keep = truth.isin(shared).to_numpy()
+    given = np.stack([answers[word][keep] for word in shared], axis=1)
+    whole = given.sum(axis=1, keepdims=True)
+    given = np.divide(given, whole, out=np.full(given.shape, 1 / len(shared)), where=whole > 0)
+    kept = rows.loc[keep].drop(columns=outputs).assign(emotion=truth[keep]).reset_index(drop=True)
+    kept[[f"p_{word}" for word in shared]] = given
+    return kept
+
+
+def has_heard(card: Card, corpus: Corpus) -> bool:
+    """Return whether the card says that some part of the model learnt from the corpus."""
+    called = {corpus.name.casefold(), corpus.title.casefold()}
+    if corpus.name in TASKS:
+        called.add(TASKS[corpus.name].title.casefold())
+    trained = {name.casefold() for name in card.corpora}
+    licences = [line.casefold() for line in card.licences if "training data" in line.casefold()]
+    return bool(called & trained) or any(
+        re.search(rf"training data {re.escape(name)}(?!\w)", line) for name in called for line in licences
+    )
+
+
+def corpora_at(folders: Sequence[Path] = ()) -> tuple[Corpus, ...]:
+    """Return the corpora with audio in these folders (or CSV files), or in SERSCOPE_CORPORA if none is given.
+
+    Raises:
+        CorpusError: there is none, one cannot be read, or two have the same name.
+    """
+    chosen = list(folders) or list(find_corpora(settings().corpora_dirs).values())
+    found = [corpus for corpus in map(read_corpus, chosen) if corpus.table["file"].notna().any()]
+    if not found:
+        raise CorpusError("There is no corpus with audio to evaluate on; name folders or set SERSCOPE_CORPORA.")
+    called = [corpus.name for corpus in found]
+    twice = sorted({name for name in called if called.count(name) > 1})
+    if twice:
+        raise CorpusError(f"Two folders hold a corpus called {', '.join(twice)}; give one of them.")
+    return tuple(found)
+
+
+def evaluate(
+    models: Sequence[str | Path] = (), folders: Sequence[Path] = (), *, out: Path = TABLES, runs: Path = Path("runs")
+) -> list[Path]:
+    """Ask models about corpora; write and return one table for each pair that can be judged.
+
+    A table whose ``run`` is unchanged is kept; one under way goes on from its last finished 200 clips.
+
+    Args:
+        models: names or folders; all at hand if none is given.
+        folders: of corpora; those in SERSCOPE_CORPORA if none is given.
+        out: receives the tables.
+        runs: keeps what is finished of a table under way.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    corpora = corpora_at(folders)
+    written = []
+    for asked in models or names():
+        folder = model_folders().get(str(asked), Path(asked))
+        card = read_card(folder) if (folder / "card.json").exists() else load(asked).card
+        for corpus in corpora:
+            path = out / f"{card.name.replace('/', '--')}.{corpus.name}.parquet"
+            heard = has_heard(card, corpus)
+            folds = RESULTS / f"{card.name}.{corpus.name}.parquet"
+            if heard and not folds.exists():
+                print(f"{card.name} × {corpus.name}: left out, its weights have heard {corpus.title}", flush=True)
+                continue
+            run = _run_of(folds if heard else folder, corpus)
+            if path.exists() and _stored_run(path) == run:
+                print(f"{card.name} × {corpus.name}: done before", flush=True)
+                written.append(path)
+                continue
+            if heard:
+                rows = out_of_fold(pd.read_parquet(folds), corpus)
+            else:
+                rows = _in_chunks(load(asked), corpus, runs / "evaluation" / f"{card.name.replace('/', '--')}-{run}")
+            _write(rows.assign(model=card.name, run=run), path)
+            lost = len(rows.attrs["left_out"])
+            print(f"{card.name} × {corpus.name}: {len(rows)} clips" + (f", {lost} left out" if lost else ""), flush=True)
+            written.append(path)
+    return written
+
+
+def out_of_fold(rows: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Return stored out-of-fold answers with what the corpus knows of each clip and speaker.
+
+    Raises:
+        CorpusError: some clips are not in the corpus.
+    """
+    known = _facts(corpus).set_index("clip")
+    absent = [clip for clip in rows["clip"] if clip not in known.index]
+    if absent:
+        raise CorpusError(f"{corpus.title} lacks {len(absent)} clips of the stored answers, first {absent[0]}.")
+    answers = rows[[column for column in rows if str(column).startswith(("p_", "d_"))]]
+    facts = known.loc[rows["clip"]].reset_index()
+    found = pd.concat([facts, answers.reset_index(drop=True)], axis=1)
+    found = found.assign(emotion=rows["emotion"].to_numpy(), fold=rows["fold"].to_numpy(), split=OUT_OF_FOLD)
+    found.attrs["left_out"] = []
+    return found
+
+
+def ask(model: SpeechModel, corpus: Corpus, tell: Tell | None = None) -> pd.DataFrame:
+    """Return the answers of a model to a corpus's clips, one row each; clips that fail are in ``attrs["left_out"]``.
+
+    Args:
+        model: its shipped weights are asked, so the corpus must be one that they have not heard.
+        corpus: with audio.
+        tell: is told how far the work is.
+    """
+    answers, left_out = [], []
+    labels = [f"{'d' if model.card.answer == 'dimensions' else 'p'}_{label}" for label in model.emotions]
+    with_audio = corpus.table[corpus.table["file"].notna()]
+    for place, (clip, file) in enumerate(zip(with_audio["name"], with_audio["file"], strict=True)):
+        try:
+            given = model.predict(read(file))
+        except SerscopeError as fault:
+            left_out.append([str(clip), str(fault)])
+            continue
+        finally:
+            if tell is not None:
+                tell((place + 1) / len(with_audio), f"{place + 1} of {len(with_audio)} clips")
+        values = given.probabilities if given.values is None else given.values
+        answers.append({"clip": clip, **dict(zip(labels, np.asarray(values, dtype=np.float32), strict=True))})
+    facts = _facts(corpus)
+    rows = facts.merge(pd.DataFrame(answers, columns=["clip", *labels]), on="clip", how="inner", validate="1:1")
+    rows = rows.assign(fold=-1, split=OTHER_CORPUS)
+    rows.attrs["left_out"] = left_out
+    return rows
+
+
+def _in_chunks(model: SpeechModel, corpus: Corpus, folder: Path) -> pd.DataFrame:
+    """Return ``ask``, kept in the folder chunk by chunk until the whole is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = corpus.table[corpus.table["file"].notna()]
+    parts, started, asked = [], time.monotonic(), 0
+    for first in range(0, len(table), CHUNK):
+        path = folder / f"{corpus.name}-{first:06d}.parquet"
+        some = table.iloc[first : first + CHUNK]
+        if not path.exists():
+            _write(ask(model, Corpus(**(vars(corpus) | {"table": some}))), path)
+            asked += len(some)
+            each = (time.monotonic() - started) / asked
+            left = (len(table) - first - len(some)) * each / 60
+            done = f"{first + len(some)} of {len(table)} clips"
+            print(f"{model.name} × {corpus.name}: {done}, {each:.2f} s each, {left:.0f} min to go", flush=True)
+        parts.append(read_stored(path))
+    left_out = [each for part in parts for each in part.attrs["left_out"]]
+    for part in parts:
+        part.attrs = {}
+    rows = pd.concat(parts, ignore_index=True)
+    rows.attrs["left_out"] = left_out
+    return rows
+
+
+def _facts(corpus: Corpus) -> pd.DataFrame:
+    """Return what a corpus knows of each clip in the columns of a stored table."""
+    table = corpus.table
+    facts = table[["name", "corpus", "speaker", *PEOPLE, "emotion"]].rename(columns={"name": "clip"})
+    votes = [column for column in table if str(column).startswith("vote_")]
+    given = {str(column): table[column] for column in table if str(column).startswith("share_")}
+    if votes and not given:
+        counts = table[votes].fillna(0).to_numpy(dtype=float)
+        shares = np.full(counts.shape, np.nan)
+        voted = counts.sum(axis=1) > 0
+        if voted.any():
+            shares[voted] = shares_of(counts[voted])
+        given = {f"share_{str(vote)[5:]}": pd.Series(shares[:, k], table.index) for k, vote in enumerate(votes)}
+    if corpus.rating_range is not None:
+        low, high = corpus.rating_range
+        given |= {f"t_{name}": 2 * (table[name] - low) / (high - low) - 1 for name in DIMENSIONS}
+    return pd.concat([facts, pd.DataFrame(given, index=table.index, dtype=np.float32)], axis=1)
+
+
+def _run_of(answers: Path, corpus: Corpus) -> str:
+    """Return a hash of what the answers follow from: weights or stored answers, and the corpus's files."""
+    found = hashlib.sha256()
+    for path in sorted(answers.glob("*.safetensors")) if answers.is_dir() else [answers]:
+        found.update(path.read_bytes() if path.is_file() else str(path).encode())
+    for file in corpus.table["file"].dropna():
+        found.update(f"{Path(file).name} {Path(file).stat().st_size}\n".encode())
+    return found.hexdigest()[:12]
+
+
+def _stored_run(path: Path) -> str:
+    runs = pd.read_parquet(path, columns=["run"])["run"].unique()
+    return str(runs[0]) if len(runs) == 1 else ""
+
+
+def _write(rows: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all; words as categories, numbers in single precision."""
+    words = [column for column in rows if not pd.api.types.is_numeric_dtype(rows[column]) and column != "clip"]
+    shares = rows.select_dtypes(include="float64").columns
+    small = rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(shares, np.float32) | {"fold": np.int8})
+    small.attrs = rows.attrs
+    partial = path.with_suffix(".partial")
+    small.to_parquet(partial, index=False, compression="zstd")
+    partial.replace(path)
