@@ -22,11 +22,12 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_core.audio import SAMPLE_RATE, read
+from ser_core.batches import collate
 from ser_core.errors import ModelError, WeightsError
+from ser_core.familiarity import Neighbourhood
 from ser_core.features import LogMel, mel_centres_hz
-from ser_core.models import InputAxes
+from ser_core.models import Card, InputAxes, SpeechModel
 from ser_core.settings import settings
-from ser_core.training import collate
 from ser_core.weights import WHISPER, whisper_state
 
 
@@ -256,6 +257,39 @@ class PatchFrames(SpeechEncoder):
         return states, None
 
 
+class FrozenEncoderModel(SpeechModel):
+    """A trained head on an encoder that stays as published; its network has the encoder as ``encoder``."""
+
+    def __init__(self, card: Card, network: nn.Module, neighbourhood: Neighbourhood | None = None) -> None:
+        super().__init__()
+        self.card, self.network, self.neighbourhood = card, network.eval(), neighbourhood
+        self.encoder = cast(SpeechEncoder, network.encoder)
+        self.axes, self.baseline_name = self.encoder.axes, self.encoder.baseline_name
+        self.gradcam_layers = tuple(f"encoder.{layer}" for layer in self.encoder.gradcam_layers)
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        """Return the encoder's input for (batch, samples)."""
+        return self.encoder.inputs(samples)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        """Return the encoder's reference of the same shape as ``inputs``."""
+        return self.encoder.baseline(inputs)
+
+
+def coarse(states: Sequence[Tensor], group: int) -> Tensor:
+    """Return the states side by side, each frame brought to mean 0 and variance 1, averaged over ``group`` steps.
+
+    Args:
+        states: (batch, steps, hidden) each.
+        group: steps that become one.
+
+    Returns:
+        (batch, steps / group, states × hidden); the last frame may be of fewer steps.
+    """
+    scaled = torch.cat([nn.functional.layer_norm(state.float(), state.shape[-1:]) for state in states], -1)
+    return nn.functional.avg_pool1d(scaled.transpose(1, 2), group, ceil_mode=True).transpose(1, 2)
+
+
 @functools.lru_cache(maxsize=4)
 def frozen_encoder(name: str) -> SpeechEncoder:
     """Return a pretrained encoder in evaluation mode whose weights need no gradient; loaded once per process.
@@ -265,6 +299,12 @@ def frozen_encoder(name: str) -> SpeechEncoder:
     """
     encoder = WhisperFrames(name) if name in WHISPER else _from_folder(name)
     return encoder.eval().requires_grad_(False)
+
+
+def encoder_mb(name: str) -> float:
+    """Return the size of a published encoder in MB: Whisper as packaged in half precision, others in single."""
+    bytes_each = 2 if name in WHISPER else 4
+    return bytes_each * sum(parameter.numel() for parameter in frozen_encoder(name).parameters()) / 1e6
 
 
 def _from_folder(name: str) -> SpeechEncoder:

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ser_core.batches import length_batches
 from ser_core.encoders import frozen_encoder
 from ser_core.settings import settings
-from ser_core.training import length_batches
 
 SHARD_CLIPS = 500
 

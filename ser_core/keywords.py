@@ -19,13 +19,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.audio import SAMPLE_RATE, from_samples, read
+from ser_core.batches import over_clips
 from ser_core.errors import CorpusError
 from ser_core.metrics import evaluate
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.settings import ASSETS
 from ser_core.speech import speech_segments
 from ser_core.systems.edge_fusion import KEYWORD_BANDS, KEYWORD_FEATURES, KEYWORD_FRAMES, DSResNetSE, EdgeFusion
-from ser_core.training import Clips, Recipe, over_clips, train
+from ser_core.training import Clips, Recipe, train
 
 FOLDER = ASSETS / "keywords"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

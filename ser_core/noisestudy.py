@@ -20,6 +20,7 @@ from ser_core.augmentation import mix_at_snr
 from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus
 from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared, run_fold
+from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.features import LogMel
 from ser_core.noise import Source, babble, environment, speech_shaped
@@ -28,7 +29,7 @@ from ser_core.settings import settings
 from ser_core.speech import speech_mask, speech_segments
 from ser_core.splits import validation_speakers
 from ser_core.systems import edrl_mea
-from ser_core.systems.whisper_statistics import frozen, statistics
+from ser_core.systems.whisper_statistics import statistics
 from ser_core.tasks import TASKS, with_folds
 
 TABLE = "noise-robustness"
@@ -196,7 +197,7 @@ def _statistics(mixed: np.ndarray, encoder: str) -> np.ndarray:
     with torch.inference_mode():
         log_mel = LogMel()(torch.from_numpy(mixed))
         with torch.autocast("cpu", torch.bfloat16):
-            states, _ = frozen(encoder)(log_mel)
+            states, _ = frozen_encoder(encoder)(log_mel)
         return statistics([state.float() for state in states]).numpy()
 
 

@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.audio import read
+from ser_core.batches import collate, length_batches
 from ser_core.errors import ModelError
 from ser_core.features import LogMel
 
 Network = TypeVar("Network", bound=nn.Module)
 AfterEpoch = Callable[[nn.Module, int], dict[str, float]]
+LossOf = Callable[[np.ndarray, int, np.random.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,28 +56,6 @@ class Clips:
 
     log_mels: list[np.ndarray]
     targets: np.ndarray
-
-
-def length_batches(lengths: np.ndarray, size: int, generator: np.random.Generator | None) -> Iterator[np.ndarray]:
-    """Yield index batches of clips of similar length; shuffled if a generator is given."""
-    jitter = generator.uniform(0.85, 1.15, len(lengths)) if generator is not None else 1.0
-    order = np.argsort(lengths * jitter, kind="stable")
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
-    if generator is not None:
-        generator.shuffle(batches)
-    yield from batches
-
-
-def collate(log_mels: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Pad clips with their own floor; return (batch, bands, frames) float32 and the real frame counts."""
-    frames = torch.tensor([mel.shape[1] for mel in log_mels])
-    longest = -(-int(frames.max()) // 64) * 64  # few distinct shapes: kernels are compiled once per shape
-    out = torch.empty(len(log_mels), log_mels[0].shape[0], longest)
-    for row, mel in enumerate(log_mels):
-        clip = torch.from_numpy(mel.astype(np.float32))
-        out[row, :, : mel.shape[1]] = clip
-        out[row, :, mel.shape[1] :] = clip.min()
-    return out, frames
 
 
 def spec_augment(log_mel: Tensor, frames: Tensor, generator: np.random.Generator) -> Tensor:
@@ -124,63 +104,45 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-def train(
+def descend(
     model: Network,
-    clips: Clips,
+    optimiser: torch.optim.Optimizer,
+    lengths: np.ndarray,
     recipe: Recipe,
     folder: Path,
     *,
+    loss_of: LossOf,
+    set_rates: Callable[[int], None],
     after_epoch: AfterEpoch | None = None,
-    device: str = "cpu",
 ) -> Network:
     """Train and return the model whose weights are the moving average over the steps.
 
     Args:
-        model: maps (batch, bands, frames), frame counts to logits (batch, classes).
-        clips: training clips; targets may be soft.
-        recipe: the run's numbers.
-        folder: where the checkpoint is kept; an existing one is resumed.
+        model: in place; its buffers are taken over as they are.
+        optimiser: of its parameters.
+        lengths: (clips,) by which clips of similar length come into one batch.
+        recipe: epochs, batch, average and seed.
+        folder: where the checkpoint of every epoch is kept; an existing one is resumed.
+        loss_of: maps the clips of a batch, the step and the epoch's generator to the loss.
+        set_rates: sets the optimiser's learning rates for a step, 0 … epochs × steps − 1.
         after_epoch: measures the averaged model; its figures go to ``folder/progress.jsonl``.
-        device: "cpu" or "cuda".
 
     Raises:
         ModelError: the folder holds a checkpoint of another recipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    model.to(device).train()
     averaged = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay)
-    peaks = [group["lr"] for group in optimiser.param_groups]
-    steps_per_epoch = -(-len(clips.log_mels) // recipe.batch)
-    total = recipe.epochs * steps_per_epoch
+    steps_per_epoch = -(-len(lengths) // recipe.batch)
     first_epoch = _resume(folder, recipe, model, averaged, optimiser)
-    lengths = np.array([mel.shape[1] for mel in clips.log_mels])
-    targets = torch.from_numpy(clips.targets.astype(np.float32))
     step = first_epoch * steps_per_epoch
     for epoch in range(first_epoch, recipe.epochs):
         generator = np.random.default_rng((recipe.seed, epoch))
         torch.manual_seed(recipe.seed * 1000 + epoch)
+        model.train()
         started, running = time.monotonic(), 0.0
         for batch in length_batches(lengths, recipe.batch, generator):
-            scale = _schedule(step / total, recipe.warmup)
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * scale
-            log_mel, frames = collate([_perturbed(clips.log_mels[i], recipe, generator) for i in batch])
-            if generator.random() < recipe.masked:
-                log_mel = spec_augment(log_mel, frames, generator)
-            target = targets[torch.from_numpy(batch)]
-            if recipe.mixup:
-                share = float(generator.beta(recipe.mixup, recipe.mixup))
-                other = torch.from_numpy(generator.permutation(len(batch)))
-                log_mel = share * log_mel + (1 - share) * log_mel[other]
-                frames = torch.maximum(frames, frames[other])
-                target = share * target + (1 - share) * target[other]
-            with torch.autocast(device, torch.bfloat16):
-                logits = model(log_mel.to(device), frames.to(device))
-            loss = nn.functional.cross_entropy(
-                logits.float(), target.to(device), label_smoothing=recipe.label_smoothing
-            )
+            set_rates(step)
+            loss = loss_of(batch, step, generator)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -204,26 +166,59 @@ def train(
     return averaged.eval()
 
 
-@torch.inference_mode()
-def over_clips(
-    network: Callable[[Tensor, Tensor], Tensor], log_mels: list[np.ndarray], *, batch: int = 32, device: str = "cpu"
-) -> np.ndarray:
-    """Return what a network gives for each clip (clips, …), in the order of the clips.
+def train(
+    model: Network,
+    clips: Clips,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    after_epoch: AfterEpoch | None = None,
+    device: str = "cpu",
+) -> Network:
+    """Train a network on log-mel clips; see ``descend``.
 
     Args:
-        network: maps padded clips (batch, bands, frames) and frame counts to (batch, …), in evaluation mode.
-        log_mels: (bands, frames) each.
-        batch: clips at once.
+        model: maps (batch, bands, frames), frame counts to logits (batch, classes).
+        clips: training clips; targets may be soft.
+        recipe: the run's numbers.
+        folder: where the checkpoint is kept; an existing one is resumed.
+        after_epoch: measures the averaged model; its figures go to ``folder/progress.jsonl``.
         device: "cpu" or "cuda".
+
+    Raises:
+        ModelError: the folder holds a checkpoint of another recipe.
     """
-    rows: dict[int, np.ndarray] = {}
-    lengths = np.array([mel.shape[1] for mel in log_mels])
-    for indices in length_batches(lengths, batch, None):
-        log_mel, frames = collate([log_mels[i] for i in indices])
+    torch.manual_seed(recipe.seed)
+    model.to(device)
+    optimiser = torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    total = recipe.epochs * -(-len(clips.log_mels) // recipe.batch)
+    lengths = np.array([mel.shape[1] for mel in clips.log_mels])
+    targets = torch.from_numpy(clips.targets.astype(np.float32))
+
+    def set_rates(step: int) -> None:
+        scale = _schedule(step / total, recipe.warmup)
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = peak * scale
+
+    def loss_of(batch: np.ndarray, step: int, generator: np.random.Generator) -> Tensor:
+        log_mel, frames = collate([_perturbed(clips.log_mels[i], recipe, generator) for i in batch])
+        if generator.random() < recipe.masked:
+            log_mel = spec_augment(log_mel, frames, generator)
+        target = targets[torch.from_numpy(batch)]
+        if recipe.mixup:
+            share = float(generator.beta(recipe.mixup, recipe.mixup))
+            other = torch.from_numpy(generator.permutation(len(batch)))
+            log_mel = share * log_mel + (1 - share) * log_mel[other]
+            frames = torch.maximum(frames, frames[other])
+            target = share * target + (1 - share) * target[other]
         with torch.autocast(device, torch.bfloat16):
-            values = network(log_mel.to(device), frames.to(device)).float().cpu().numpy()
-        rows.update(zip(indices.tolist(), values, strict=True))
-    return np.stack([rows[i] for i in range(len(log_mels))])
+            logits = model(log_mel.to(device), frames.to(device))
+        return nn.functional.cross_entropy(logits.float(), target.to(device), label_smoothing=recipe.label_smoothing)
+
+    return descend(
+        model, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates, after_epoch=after_epoch
+    )
 
 
 def prepare_log_mel(file: str) -> np.ndarray:

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from ser_core import training
+from ser_core.batches import collate_frames
+from ser_core.encoders import coarse
 from ser_core.errors import CorpusError
 from ser_core.models import Card
 from ser_core.sphere import DIMENSIONS, octant_shares
@@ -58,7 +61,7 @@ def test_a_run_killed_in_an_epoch_ends_in_the_same_weights(
 ) -> None:
     values, wanted = clips
     whole = run(values, wanted, tmp_path / "whole")
-    kept = system.checkpoint
+    kept = training._checkpoint
     calls = []
 
     def killed(*arguments: Any) -> None:
@@ -67,10 +70,10 @@ def test_a_run_killed_in_an_epoch_ends_in_the_same_weights(
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(system, "checkpoint", killed)
+    monkeypatch.setattr(training, "_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         run(values, wanted, tmp_path / "stopped")
-    monkeypatch.setattr(system, "checkpoint", kept)
+    monkeypatch.setattr(training, "_checkpoint", kept)
     resumed = run(values, wanted, tmp_path / "stopped")
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
@@ -80,7 +83,7 @@ def test_padding_changes_no_clip(clips: Made) -> None:
     torch.manual_seed(0)
     pooling = system.StylePooling(FEATURES).eval()
     with torch.inference_mode():
-        together = pooling(*system.collate_frames(values[:6]))
+        together = pooling(*collate_frames(values[:6]))
         alone = torch.cat([pooling(torch.from_numpy(clip[None]).float()) for clip in values[:6]])
     assert torch.allclose(together, alone, atol=1e-5)
 
@@ -145,6 +148,6 @@ def test_a_stored_model_answers_in_the_three_dimensions(tmp_path: Path) -> None:
     assert found.constant == pytest.approx((-0.2, 0.1, 0.0), abs=1e-3)
     mel = encoder.inputs(torch.from_numpy(np.array(clip.samples))[None])
     with torch.inference_mode():
-        frames = system.coarse(encoder(mel)[0], encoder.step_s)
+        frames = coarse(encoder(mel)[0], system.group_of(encoder.step_s))
         assert head(frames)[0].numpy() == pytest.approx(found.values, abs=0.01)
     assert frames.shape[1] == -(-75 // 4)  # 1.5 s in frames of 20 ms, four to a coarse one

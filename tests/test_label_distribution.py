@@ -10,10 +10,11 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy
 
+from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.models import Card
 from ser_core.systems import label_distribution as system
-from ser_core.systems.whisper_statistics import frozen, statistics
+from ser_core.systems.whisper_statistics import statistics
 from ser_core.training import Recipe
 from tests.planted import recording
 
@@ -25,7 +26,7 @@ RECIPE = Recipe(epochs=12, batch=16, rate=3e-3, weight_decay=0.0, label_smoothin
 def made_up(clips: int = 96) -> tuple[list[np.ndarray], np.ndarray]:
     """Statistics of noise whose first mean says how the listeners split."""
     generator = np.random.default_rng(0)
-    encoder = frozen(ENCODER)
+    encoder = frozen_encoder(ENCODER)
     values = generator.normal(0, 1, (clips, 2 * encoder.states * encoder.hidden_size)).astype(np.float32)
     wanted = softmax(np.stack([2 * values[:, 0], np.zeros(clips), -2 * values[:, 0]], axis=1), axis=1)
     values[:, :384] = values[:, :1] + 0.1 * values[:, :384]
@@ -39,7 +40,7 @@ def fitted(folder: Path, recipe: Recipe = RECIPE, **options: Any) -> tuple[syste
 
 
 def test_poolings_pick_the_means_of_all_layers_or_of_the_last() -> None:
-    encoder = frozen(ENCODER)
+    encoder = frozen_encoder(ENCODER)
     constant = [torch.full((1, 7, encoder.hidden_size), float(layer)) for layer in range(encoder.states)]
     columns = statistics(constant)
     assert columns[0, system._chosen("last", columns.shape[1], encoder.hidden_size)].unique().tolist() == [4.0]
@@ -77,7 +78,7 @@ def test_a_stored_model_answers_as_the_trained_one(tmp_path: Path, hidden: int) 
     assert model.constant == pytest.approx(tuple(wanted.mean(0)), abs=1e-6)
     with torch.inference_mode():
         heads = model.network.heads
-        kept = heads.classify(heads.standardise(torch.from_numpy(np.concatenate(values, axis=1).T)))
+        kept = heads.classify(heads.embed(torch.from_numpy(np.concatenate(values, axis=1).T)))
     assert kept.numpy() == pytest.approx(system.logits(network, values), abs=0.05)
     found = model.predict(recording(0.1 * np.random.default_rng(1).standard_normal(16_000)))
     assert (found.answer, found.values, found.constant) == ("distribution", None, model.constant)

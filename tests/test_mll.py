@@ -9,7 +9,9 @@ from scipy.special import softmax
 from torch import Tensor
 
 import ser_core.frames
-from ser_core.encoders import SpeechEncoder
+from ser_core import training
+from ser_core.batches import collate_frames
+from ser_core.encoders import SpeechEncoder, coarse
 from ser_core.errors import ModelError
 from ser_core.models import Card, InputAxes
 from ser_core.systems import mll
@@ -99,7 +101,7 @@ def test_padding_changes_nothing(flam):
     torch.manual_seed(0)
     head = mll.MultiLossHead("", 20, 4, flam=flam).eval()
     short, long = torch.randn(9, 20), torch.randn(13, 20)
-    padded, real = mll.collate_frames([short.half().numpy(), long.half().numpy()])
+    padded, real = collate_frames([short.half().numpy(), long.half().numpy()])
     assert padded.shape == (2, 16, 20) and real.sum(1).tolist() == [9, 13]
     with torch.no_grad():
         together = head(padded, real)
@@ -133,7 +135,7 @@ def test_every_loss_reaches_the_frames():
 
 def test_coarse_frames_are_means_of_scaled_states():
     states = [torch.randn(1, 10, 6, generator=torch.Generator().manual_seed(s)) for s in (0, 1)]
-    found = mll.coarse(states, 0.04)[0].numpy()  # four steps of 40 ms, the last frame of two
+    found = coarse(states, 4)[0].numpy()  # four steps of 40 ms, the last frame of two
     scaled = [(s - s.mean(-1, keepdim=True)) / s.var(-1, unbiased=False, keepdim=True).sqrt() for s in states]
     side = torch.cat(scaled, -1)[0].numpy()
     expected = [side[0:4].mean(0), side[4:8].mean(0), side[8:10].mean(0)]
@@ -206,17 +208,17 @@ def test_it_learns_tones_of_clips_not_trained_on(bands, tmp_path, options):
 def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(bands, tmp_path, monkeypatch):
     values, targets = tones(32)
     whole = mll.fit(values, targets, RECIPE, "bands", tmp_path / "whole", None)
-    save = mll.checkpoint
+    save = training._checkpoint
 
     def killed(folder, recipe, model, averaged, optimiser, epoch):
         save(folder, recipe, model, averaged, optimiser, epoch)
         if epoch == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(mll, "checkpoint", killed)
+    monkeypatch.setattr(training, "_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         mll.fit(values, targets, RECIPE, "bands", tmp_path / "stopped", None)
-    monkeypatch.setattr(mll, "checkpoint", save)
+    monkeypatch.setattr(training, "_checkpoint", save)
     resumed = mll.fit(values, targets, RECIPE, "bands", tmp_path / "stopped", None)
     np.testing.assert_array_equal(mll.logits(resumed, values), mll.logits(whole, values))
     other = mll.fit(values, targets, replace(RECIPE, seed=1), "bands", tmp_path / "other", None)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ser_core.batches import collate, length_batches, over_clips
 from ser_core.errors import ModelError
-from ser_core.training import Clips, Recipe, collate, length_batches, over_clips, train
+from ser_core.training import Clips, Recipe, train
 
 
 class Mean(nn.Module):

@@ -21,11 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.audio import read
+from ser_core.batches import over_clips
 from ser_core.familiarity import load_neighbourhood
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.models import Card, InputAxes, PoolingWeights, SpeechModel
 from ser_core.settings import settings
-from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, train
+from ser_core.training import AfterEpoch, Clips, Recipe, train
 
 WINDOW = 320
 HOP = 160

@@ -21,11 +21,13 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from ser_core.batches import over_table, table_of
+from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.errors import SettingError
-from ser_core.familiarity import Neighbourhood, load_neighbourhood
-from ser_core.models import Card, LogMelModel
+from ser_core.familiarity import load_neighbourhood
+from ser_core.models import Card
 from ser_core.multiblock_pls import fit_multiblock_pls
-from ser_core.systems.whisper_statistics import encoder_mb, fit_head, frozen, prepare, statistics, table_of
+from ser_core.systems.whisper_statistics import WhisperStatistics, fit_head, prepare
 from ser_core.training import AfterEpoch, Recipe
 
 __all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
@@ -120,37 +122,6 @@ class EdrlMea(nn.Module):
         return self.classify(self.embed(values))
 
 
-class OnSpeech(nn.Module):
-    """Log-mel frames (batch, 80, frames) to logits: encoder, statistics, EDRL-MEA."""
-
-    def __init__(self, encoder: nn.Module, head: EdrlMea) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def embed(self, log_mel: Tensor) -> Tensor:
-        """Return the aligned embedding (batch, components)."""
-        return self.head.embed(statistics(self.encoder(log_mel)[0]))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Return logits (batch, classes) of what ``embed`` gives."""
-        return self.head.classify(embedding)
-
-    def forward(self, log_mel: Tensor) -> Tensor:
-        """Return logits (batch, classes)."""
-        return self.classify(self.embed(log_mel))
-
-
-class EdrlMeaModel(LogMelModel):
-    """The trained network behind the interface of the app."""
-
-    gradcam_layers = ("encoder.encoder.conv2",)
-    network: OnSpeech
-
-    def __init__(self, card: Card, network: OnSpeech, neighbourhood: Neighbourhood | None = None) -> None:
-        super().__init__(card, network, neighbourhood)
-
-
 def fit(
     values: list[np.ndarray],
     targets: np.ndarray,
@@ -207,14 +178,12 @@ def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.nd
 
 def logits(network: EdrlMea, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
-    with torch.inference_mode():
-        return network(torch.from_numpy(table_of(values))).numpy()
+    return over_table(network, values)
 
 
 def embeddings(network: EdrlMea, values: list[np.ndarray]) -> np.ndarray:
     """Return the embedding that is classified (clips, components)."""
-    with torch.inference_mode():
-        return network.embed(torch.from_numpy(table_of(values))).numpy()
+    return over_table(network.embed, values)
 
 
 def save(network: EdrlMea, temperature: float, folder: Path) -> None:
@@ -236,10 +205,11 @@ def read_head(folder: Path, classes: int) -> EdrlMea:
     return head.eval().requires_grad_(False)
 
 
-def load(folder: Path, card: Card) -> EdrlMeaModel:
+def load(folder: Path, card: Card) -> FrozenEncoderModel:
     """Return the model of a folder; its card names the encoder."""
     head = read_head(folder, len(card.emotions))
-    return EdrlMeaModel(card, OnSpeech(frozen(card.encoder), head), load_neighbourhood(folder))
+    network = WhisperStatistics(frozen_encoder(card.encoder), head)
+    return FrozenEncoderModel(card, network, load_neighbourhood(folder))
 
 
 def _encoder(features: int, width: int) -> nn.Module:

@@ -14,7 +14,6 @@ only listeners' votes for emotion words (CREMA-D), the target is "vote-derived V
 in ``PAD`` under the votes. That says where the chosen words lie, not what anybody rated.
 """
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,17 +24,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ser_core.batches import collate_frames, over_frames
 from ser_core.distributions import shares_of
-from ser_core.encoders import SpeechEncoder, frozen_encoder
+from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.frames import encoder_frames
 from ser_core.losses import concordance_loss
-from ser_core.models import Card, SpeechModel
+from ser_core.models import Card
 from ser_core.sphere import DIMENSIONS, octant_shares, on_unit_scale
-from ser_core.training import AfterEpoch, Recipe, length_batches
-from ser_core.training import _checkpoint as checkpoint
-from ser_core.training import _resume as resume
+from ser_core.training import AfterEpoch, Recipe, descend
+
+__all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save", "targets"]
 
 PAD = {
     "anger": (-0.51, 0.59, 0.25),
@@ -141,7 +141,7 @@ class Emosphere(nn.Module):
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Return one vector a clip (batch, width)."""
-        return self.head.embed(coarse(self.encoder(inputs)[0], self.encoder.step_s))
+        return self.head.embed(coarse(self.encoder(inputs)[0], group_of(self.encoder.step_s)))
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return values (batch, 3) of what ``embed`` gives."""
@@ -152,28 +152,14 @@ class Emosphere(nn.Module):
         return self.classify(self.embed(inputs))
 
 
-class EmosphereModel(SpeechModel):
+class EmosphereModel(FrozenEncoderModel):
     """The trained network behind the interface of the app."""
 
     network: Emosphere
 
     def __init__(self, card: Card, network: Emosphere, folder: Path) -> None:
-        super().__init__()
-        self.card = card
-        self.network = network.eval()
-        self.axes = network.encoder.axes
-        self.baseline_name = network.encoder.baseline_name
-        self.gradcam_layers = tuple(f"encoder.{name}" for name in network.encoder.gradcam_layers)
-        self.neighbourhood = load_neighbourhood(folder)
+        super().__init__(card, network, load_neighbourhood(folder))
         self.constant = tuple(network.head.constant.tolist())
-
-    def inputs(self, samples: Tensor) -> Tensor:
-        """Return the encoder's input of (batch, samples)."""
-        return self.network.encoder.inputs(samples)
-
-    def baseline(self, inputs: Tensor) -> Tensor:
-        """Return the encoder's reference without evidence."""
-        return self.network.encoder.baseline(inputs)
 
 
 def targets(table: pd.DataFrame, labels: tuple[str, ...]) -> np.ndarray:
@@ -223,7 +209,6 @@ def fit(
         after_epoch: not used: nothing is chosen on validation speakers.
         regions: whether the octants are learned alongside at first.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     frames = coarse_frames(values, encoder)
     torch.manual_seed(recipe.seed)
     head = SphereHead(encoder, frames[0].shape[1], regions=regions)
@@ -231,36 +216,27 @@ def fit(
     head.constant.copy_(wanted.mean(0))
     octants = torch.from_numpy(octant_shares(targets).astype(np.float32))
     weights = octant_weights(octants)
-    averaged = copy.deepcopy(head)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
     lengths = np.array([len(clip) for clip in frames])
     per_epoch = -(-len(frames) // recipe.batch)
-    for epoch in range(resume(folder, recipe, head, averaged, optimiser), recipe.epochs):
-        generator = np.random.default_rng((recipe.seed, epoch))
-        torch.manual_seed(recipe.seed * 1000 + epoch)
-        share = region_weight(epoch, recipe.epochs) if regions else 0.0
-        head.train()
-        for place, batch in enumerate(length_batches(lengths, recipe.batch, generator)):
-            step = epoch * per_epoch + place
-            optimiser.param_groups[0]["lr"] = (
-                recipe.rate * 0.5 * (1 + np.cos(np.pi * step / (recipe.epochs * per_epoch)))
-            )
-            with torch.autocast("cpu", torch.bfloat16):
-                embedding = head.embed(*collate_frames([frames[i] for i in batch]))
-            rows = torch.from_numpy(batch)
-            loss = concordance_loss(head.classify(embedding), wanted[rows])
-            if share and head.regions is not None:
-                loss = loss + share * region_loss(head.regions(embedding), octants[rows], weights)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-            optimiser.step()
-            with torch.no_grad():
-                for slow, fast in zip(averaged.parameters(), head.parameters(), strict=True):
-                    slow.lerp_(fast, 1 - min(recipe.average, (step + 1) / (step + 11)))
-        checkpoint(folder, recipe, head, averaged, optimiser, epoch + 1)
+
+    def set_rates(step: int) -> None:
+        progress = step / (recipe.epochs * per_epoch)
+        optimiser.param_groups[0]["lr"] = recipe.rate * 0.5 * (1 + np.cos(np.pi * progress))
+
+    def loss_of(batch: np.ndarray, step: int, generator: np.random.Generator) -> Tensor:
+        share = region_weight(step // per_epoch, recipe.epochs) if regions else 0.0
+        with torch.autocast("cpu", torch.bfloat16):
+            embedding = head.embed(*collate_frames([frames[i] for i in batch]))
+        rows = torch.from_numpy(batch)
+        loss = concordance_loss(head.classify(embedding), wanted[rows])
+        if share and head.regions is not None:
+            loss = loss + share * region_loss(head.regions(embedding), octants[rows], weights)
+        return loss
+
+    averaged = descend(head, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates)
     averaged.regions = None
-    return averaged.eval()
+    return averaged
 
 
 def region_weight(epoch: int, epochs: int) -> float:
@@ -280,34 +256,23 @@ def region_loss(logits: Tensor, octants: Tensor, weights: Tensor) -> Tensor:
     return -(weighed * logits.log_softmax(-1)).sum() / weighed.sum()
 
 
-def coarse(states: Sequence[Tensor], step_s: float) -> Tensor:
-    """Return the states (batch, steps, hidden) side by side, each scaled per frame, averaged over 80 ms."""
-    scaled = torch.cat([nn.functional.layer_norm(state.float(), state.shape[-1:]) for state in states], -1)
-    group = max(1, round(FRAME_S / step_s))
-    return nn.functional.avg_pool1d(scaled.transpose(1, 2), group, ceil_mode=True).transpose(1, 2)
+def group_of(step_s: float) -> int:
+    """Return how many steps of an encoder make a coarse frame of 80 ms."""
+    return max(1, round(FRAME_S / step_s))
 
 
 def coarse_frames(values: Sequence[np.ndarray], encoder: str) -> list[np.ndarray]:
     """Return what the head reads of each clip, (steps, features) in half precision; kept for the next fold."""
     keys = [(encoder, hashlib.sha256(clip.tobytes()).digest()) for clip in values]
     missing = [i for i, key in enumerate(keys) if key not in _COARSE]
-    step_s = frozen_encoder(encoder).step_s
+    group = group_of(frozen_encoder(encoder).step_s)
     for i, frames in zip(
         missing, encoder_frames([values[i] for i in missing], encoder) if missing else [], strict=True
     ):
         states = torch.from_numpy(np.array(frames)).unbind(1)
         with torch.inference_mode():
-            _COARSE[keys[i]] = coarse([state[None] for state in states], step_s)[0].half().numpy()
+            _COARSE[keys[i]] = coarse([state[None] for state in states], group)[0].half().numpy()
     return [_COARSE[key] for key in keys]
-
-
-def collate_frames(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Return clips (batch, steps, features) padded with zeros, and which steps are real (batch, steps)."""
-    lengths = np.array([len(clip) for clip in clips])
-    padded = np.zeros((len(clips), -(-int(lengths.max()) // 8) * 8, clips[0].shape[1]), np.float16)
-    for row, clip in enumerate(clips):
-        padded[row, : len(clip)] = clip
-    return torch.from_numpy(padded).float(), torch.from_numpy(np.arange(padded.shape[1]) < lengths[:, None])
 
 
 def logits(network: SphereHead, values: list[np.ndarray]) -> np.ndarray:
@@ -316,15 +281,9 @@ def logits(network: SphereHead, values: list[np.ndarray]) -> np.ndarray:
         return network.classify(torch.from_numpy(embeddings(network, values))).numpy()
 
 
-@torch.inference_mode()
 def embeddings(network: SphereHead, values: list[np.ndarray]) -> np.ndarray:
     """Return one vector a clip (clips, width)."""
-    frames = coarse_frames(values, network.encoder)
-    rows: dict[int, np.ndarray] = {}
-    for batch in length_batches(np.array([len(clip) for clip in frames]), 64, None):
-        found = network.embed(*collate_frames([frames[i] for i in batch])).numpy()
-        rows.update(zip(batch.tolist(), found, strict=True))
-    return np.stack([rows[i] for i in range(len(frames))])
+    return over_frames(network.embed, coarse_frames(values, network.encoder))
 
 
 def save(network: SphereHead, temperature: float, folder: Path) -> None:
@@ -338,8 +297,3 @@ def load(folder: Path, card: Card) -> EmosphereModel:
     head = SphereHead(card.encoder, encoder.states * encoder.hidden_size, regions=False)
     head.load_state_dict({name: value.float() for name, value in load_file(folder / "weights.safetensors").items()})
     return EmosphereModel(card, Emosphere(encoder, head), folder)
-
-
-def encoder_mb(encoder: str) -> float:
-    """Return the size in MB of the encoder in half precision."""
-    return 2 * sum(parameter.numel() for parameter in frozen_encoder(encoder).parameters()) / 1e6

@@ -16,6 +16,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor, nn
 
+from ser_core.batches import over_table, table_of
 from ser_core.errors import SettingError
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.functionals import feature_names, file_functionals, functionals
@@ -111,7 +112,7 @@ def fit(
     """
     if classifier not in CLASSIFIERS:
         raise SettingError(f"There is no classifier '{classifier}'; it is one of {', '.join(CLASSIFIERS)}.")
-    table, classes = _table(values), targets.argmax(1)
+    table, classes = table_of(values), targets.argmax(1)
     deviation = table.std(0, dtype=np.float64)
     network = StandardisedClassifier(table.shape[1], targets.shape[1], HIDDEN if classifier == "mlp" else None)
     network.mean.data = torch.from_numpy(table.mean(0, dtype=np.float64).astype(np.float32))
@@ -145,14 +146,12 @@ def fit(
 
 def logits(network: StandardisedClassifier, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
-    with torch.inference_mode():
-        return network(torch.from_numpy(_table(values))).numpy()
+    return over_table(network, values)
 
 
 def embeddings(network: StandardisedClassifier, values: list[np.ndarray]) -> np.ndarray:
     """Return z-scores of the training speech (clips, features)."""
-    with torch.inference_mode():
-        return network.embed(torch.from_numpy(_table(values))).numpy()
+    return over_table(network.embed, values)
 
 
 def load(folder: Path, card: Card) -> FunctionalsModel:
@@ -173,7 +172,3 @@ def save(network: StandardisedClassifier, temperature: float, folder: Path) -> N
     if "classifier.0.weight" in state:
         state["classifier.0.weight"] = state["classifier.0.weight"].half()
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
-
-
-def _table(values: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(values, axis=1).T.astype(np.float32)

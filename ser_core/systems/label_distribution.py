@@ -15,19 +15,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ser_core.batches import over_table, table_of
 from ser_core.distributions import shares_of
+from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.losses import distribution
 from ser_core.models import Card
 from ser_core.systems.whisper_statistics import (
     WhisperStatistics,
-    WhisperStatisticsModel,
-    encoder_mb,
     fit_head,
-    frozen,
     prepare,
-    table_of,
 )
 from ser_core.training import AfterEpoch, Recipe
 
@@ -64,7 +62,7 @@ class Shares(nn.Module):
         else:
             self.head = nn.Sequential(nn.Linear(len(chosen), labels))
 
-    def standardise(self, statistics: Tensor) -> Tensor:
+    def embed(self, statistics: Tensor) -> Tensor:
         """Return z-scores of the training speech (batch, chosen)."""
         return ((statistics[:, self.chosen] - self.mean) / self.deviation).clamp(-6.0, 6.0)
 
@@ -75,7 +73,7 @@ class Shares(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return logits (batch, labels)."""
-        return self.classify(self.standardise(statistics))
+        return self.classify(self.embed(statistics))
 
 
 def targets(table: pd.DataFrame, labels: tuple[str, ...]) -> np.ndarray:
@@ -121,7 +119,7 @@ def fit(
     """
     table = torch.from_numpy(table_of(values))
     torch.manual_seed(recipe.seed)
-    chosen = _chosen(pooling, table.shape[1], frozen(encoder).hidden_size)
+    chosen = _chosen(pooling, table.shape[1], frozen_encoder(encoder).hidden_size)
     network = Shares(chosen, targets.shape[1], hidden)
     network.mean.copy_(table[:, chosen].mean(0))
     network.deviation.copy_(table[:, chosen].std(0) + 1e-4)
@@ -135,20 +133,18 @@ def fit(
     def loss(found: Tensor, shares: Tensor) -> Tensor:
         return distribution(found, shares, cosine_weight)
 
-    fit_head(network.head, network.standardise(table), wanted, recipe, seed=recipe.seed, loss=loss)
+    fit_head(network.head, network.embed(table), wanted, recipe, seed=recipe.seed, loss=loss)
     return network.eval()
 
 
 def logits(network: Shares, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, labels)."""
-    with torch.inference_mode():
-        return network(torch.from_numpy(table_of(values))).numpy()
+    return over_table(network, values)
 
 
 def embeddings(network: Shares, values: list[np.ndarray]) -> np.ndarray:
     """Return standardised statistics (clips, features)."""
-    with torch.inference_mode():
-        return network.standardise(torch.from_numpy(table_of(values))).numpy()
+    return over_table(network.embed, values)
 
 
 def save(network: Shares, temperature: float, folder: Path) -> None:
@@ -158,13 +154,13 @@ def save(network: Shares, temperature: float, folder: Path) -> None:
     save_file(half, folder / "weights.safetensors")
 
 
-def load(folder: Path, card: Card) -> WhisperStatisticsModel:
+def load(folder: Path, card: Card) -> FrozenEncoderModel:
     """Return the model of a folder; its card names the encoder."""
     state = load_file(folder / "weights.safetensors")
     hidden = state["head.1.weight"].shape[0] if "head.1.weight" in state else 0
     head = Shares(state["chosen"], len(card.emotions), hidden)
     head.load_state_dict({name: value if name == "chosen" else value.float() for name, value in state.items()})
-    model = WhisperStatisticsModel(card, WhisperStatistics(frozen(card.encoder), head), load_neighbourhood(folder))
+    model = FrozenEncoderModel(card, WhisperStatistics(frozen_encoder(card.encoder), head), load_neighbourhood(folder))
     model.constant = tuple(head.constant.tolist())
     return model
 

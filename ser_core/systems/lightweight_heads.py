@@ -13,7 +13,7 @@ Shinoda 2018. Mixup: Zhang et al. 2018.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ser_core.encoders import SpeechEncoder, frozen_encoder
+from ser_core.batches import over_frames
+from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, encoder_mb, frozen_encoder
 from ser_core.errors import ModelError
-from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.familiarity import load_neighbourhood
 from ser_core.frames import encoder_frames
-from ser_core.models import Card, PoolingWeights, SpeechModel
+from ser_core.models import Card, PoolingWeights
 from ser_core.systems.whisper_pooling import AttentivePooling, LayerMix, weighted_statistics
 from ser_core.systems.whisper_statistics import Features, Heads, fit_head, halved
-from ser_core.training import AfterEpoch, Recipe, length_batches
-from ser_core.weights import WHISPER
+from ser_core.training import AfterEpoch, Recipe
+
+__all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
 HEADS = ("linear", "mlp", "attentive")
 PLACES = 20
@@ -79,7 +81,7 @@ class LightHead(nn.Module):
 
     def embed(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
         """Return z-scores of the pooled frames (batch, features)."""
-        return self.heads.standardise(self.pool(frames, real))
+        return self.heads.embed(self.pool(frames, real))
 
 
 class EncoderWithHead(nn.Module):
@@ -107,25 +109,10 @@ class EncoderWithHead(nn.Module):
         return self.classify(self.embed(inputs))
 
 
-class EncoderWithHeadModel(SpeechModel):
+class EncoderWithHeadModel(FrozenEncoderModel):
     """The trained network behind the interface of the app."""
 
     network: EncoderWithHead
-
-    def __init__(self, card: Card, network: EncoderWithHead, neighbourhood: Neighbourhood | None = None) -> None:
-        super().__init__()
-        encoder = network.encoder
-        self.card, self.network, self.neighbourhood = card, network.eval(), neighbourhood
-        self.axes, self.baseline_name = encoder.axes, encoder.baseline_name
-        self.gradcam_layers = tuple(f"encoder.{layer}" for layer in encoder.gradcam_layers)
-
-    def inputs(self, samples: Tensor) -> Tensor:
-        """Return the encoder's input for (batch, samples)."""
-        return self.network.encoder.inputs(samples)
-
-    def baseline(self, inputs: Tensor) -> Tensor:
-        """Return the encoder's reference of the same shape as ``inputs``."""
-        return self.network.encoder.baseline(inputs)
 
     def pooling(self, inputs: Tensor) -> PoolingWeights | None:
         """Return the pooling attention (mean over layers) at every step of the encoder; None for the other heads."""
@@ -158,7 +145,7 @@ class _PooledAtPlaces:
 
     def scale(self) -> Tensor:
         """Return the pooled frames of every fourth clip (clips, features)."""
-        return _over_frames(self.head.pool, list(self.kept[::4]))
+        return torch.from_numpy(over_frames(self.head.pool, list(self.kept[::4]), batch=32))
 
 
 class _Separately(nn.Module):
@@ -205,9 +192,9 @@ def fit(
     network = LightHead(head, encoder, states, hidden, targets.shape[1])
     features: Features
     if network.attention is None:
-        pooled = _over_frames(network.pool, frames)
+        pooled = torch.from_numpy(over_frames(network.pool, frames, batch=32))
         network.heads.fit_scale(pooled)
-        features = network.heads.standardise(pooled)
+        features = network.heads.embed(pooled)
     else:  # the scale of plain means and deviations, with which the attention starts
         features = _PooledAtPlaces(network, frames, recipe.seed)
         network.heads.fit_scale(features.scale())
@@ -224,7 +211,7 @@ def logits(network: LightHead, values: list[np.ndarray]) -> np.ndarray:
 
 def embeddings(network: LightHead, values: list[np.ndarray]) -> np.ndarray:
     """Return z-scores of the pooled frames (clips, features)."""
-    return _over_frames(network.embed, encoder_frames(values, network.encoder)).numpy()
+    return over_frames(network.embed, encoder_frames(values, network.encoder), batch=32)
 
 
 def save(network: LightHead, temperature: float, folder: Path) -> None:
@@ -249,25 +236,5 @@ def load(folder: Path, card: Card) -> EncoderWithHeadModel:
     return EncoderWithHeadModel(card, EncoderWithHead(encoder, head), load_neighbourhood(folder))
 
 
-def encoder_mb(encoder: str) -> float:
-    """Return the size of the published encoder in MB: Whisper as packaged in half precision, others in single."""
-    bytes_each = 2 if encoder in WHISPER else 4
-    return bytes_each * sum(parameter.numel() for parameter in frozen_encoder(encoder).parameters()) / 1e6
-
-
 def _loss(separate: Tensor, target: Tensor) -> Tensor:
     return torch.stack([nn.functional.cross_entropy(logits, target) for logits in separate]).sum()
-
-
-@torch.inference_mode()
-def _over_frames(pool: Callable[[Tensor, Tensor], Tensor], frames: Sequence[np.ndarray], batch: int = 32) -> Tensor:
-    """Return what ``pool`` makes of whole clips (clips, features)."""
-    rows: dict[int, Tensor] = {}
-    for places in length_batches(np.array([len(clip) for clip in frames]), batch, None):
-        steps = torch.tensor([len(frames[i]) for i in places])
-        padded = torch.zeros(len(places), int(steps.max()), *frames[0].shape[1:])
-        for row, place in enumerate(places):
-            padded[row, : steps[row]] = torch.from_numpy(np.array(frames[place]))
-        real = torch.arange(padded.shape[1]) < steps[:, None]
-        rows.update(zip(places.tolist(), pool(padded, real), strict=True))
-    return torch.stack([rows[i] for i in range(len(frames))])

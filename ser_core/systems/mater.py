@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from ser_core import sentences
 from ser_core.audio import Recording, read
+from ser_core.batches import over_table, table_of
 from ser_core.calibration import fit_temperature
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError, SettingError
@@ -342,7 +343,7 @@ def fit(
         level: [i for kind in modalities for i in range(places[level, kind].start, places[level, kind].stop)]
         for level in levels
     }
-    table, classes = _table(values), targets.argmax(1)
+    table, classes = table_of(values), targets.argmax(1)
     network = Mater(table.shape[1], targets.shape[1], columns, weighting)
     deviation = table.std(0, dtype=np.float64)
     network.mean.copy_(torch.from_numpy(table.mean(0, dtype=np.float64)))
@@ -378,14 +379,12 @@ def _level_temperature(scores: np.ndarray, classes: np.ndarray, level: str, seed
 
 def logits(network: Mater, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
-    with torch.inference_mode():
-        return network(torch.from_numpy(_table(values))).numpy()
+    return over_table(network, values)
 
 
 def embeddings(network: Mater, values: list[np.ndarray]) -> np.ndarray:
     """Return z-scores of the training speech (clips, features)."""
-    with torch.inference_mode():
-        return network.embed(torch.from_numpy(_table(values))).numpy()
+    return over_table(network.embed, values)
 
 
 def save(network: Mater, temperature: float, folder: Path) -> None:
@@ -414,10 +413,6 @@ def encoder_mb(encoder: str) -> float:
     """Return the size in MB of the recogniser (half precision, as packaged) and the sentence encoder."""
     recogniser = sum(value.numel() for value in whisper_state(_recogniser_of(encoder)).values())
     return 2 * recogniser / 1e6 + (sentences.encoder_mb() if _english(encoder) else 0.0)
-
-
-def _table(values: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(values, axis=1).T.astype(np.float32)
 
 
 # ------------------------------------------------------------------------------------------------------- in the app

@@ -16,7 +16,6 @@ for one fold serves every other fold, seed and variant in which neither clip is 
 where someone speaks: silence has no emotion, so the covered share is that of the speech.
 """
 
-import copy
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -32,15 +31,16 @@ from torch import Tensor, nn
 from ser_core import losses
 from ser_core.audio import read
 from ser_core.augmentation import energy_adaptive_mixup
-from ser_core.encoders import SpeechEncoder, frozen_encoder
+from ser_core.batches import collate_frames, over_frames
+from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.frames import encoder_frames
-from ser_core.models import Card, PoolingWeights, SpeechModel
+from ser_core.models import Card, PoolingWeights
 from ser_core.settings import ASSETS
-from ser_core.training import AfterEpoch, Recipe, length_batches
-from ser_core.training import _checkpoint as checkpoint
-from ser_core.training import _resume as resume
+from ser_core.training import AfterEpoch, Recipe, descend
+
+__all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
 MIXES = 2
 FRAME_S = 0.16
@@ -182,7 +182,7 @@ class Mll(nn.Module):
 
     def frames(self, inputs: Tensor) -> Tensor:
         """Return the frames (batch, steps, features) that the head reads."""
-        return self.head.reduce(coarse(self.encoder(inputs)[0], self.encoder.step_s))
+        return self.head.reduce(coarse(self.encoder(inputs)[0], _group(self.encoder.step_s)))
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Return one vector a clip (batch, width)."""
@@ -197,27 +197,10 @@ class Mll(nn.Module):
         return self.classify(self.embed(inputs))
 
 
-class MllModel(SpeechModel):
+class MllModel(FrozenEncoderModel):
     """The trained network behind the interface of the app."""
 
     network: Mll
-
-    def __init__(self, card: Card, network: Mll, folder: Path) -> None:
-        super().__init__()
-        self.card = card
-        self.network = network.eval()
-        self.axes = network.encoder.axes
-        self.baseline_name = network.encoder.baseline_name
-        self.gradcam_layers = tuple(f"encoder.{name}" for name in network.encoder.gradcam_layers)
-        self.neighbourhood = load_neighbourhood(folder)
-
-    def inputs(self, samples: Tensor) -> Tensor:
-        """Return the encoder's input of (batch, samples)."""
-        return self.network.encoder.inputs(samples)
-
-    def baseline(self, inputs: Tensor) -> Tensor:
-        """Return the encoder's reference without evidence."""
-        return self.network.encoder.baseline(inputs)
 
     def pooling(self, inputs: Tensor) -> PoolingWeights | None:
         """Return FLAM's weight of every frame of one clip."""
@@ -230,20 +213,6 @@ class MllModel(SpeechModel):
         group = _group(self.network.encoder.step_s)
         centres = self.network.encoder.step_times(group * len(weights)).reshape(-1, group).mean(1)
         return PoolingWeights(centres, weights, "FLAM's weight of each frame")
-
-
-def coarse(states: Sequence[Tensor], step_s: float) -> Tensor:
-    """Return the states side by side, each frame brought to mean 0 and variance 1, averaged over 160 ms.
-
-    Args:
-        states: (batch, steps, hidden) each.
-        step_s: seconds from one step to the next.
-
-    Returns:
-        (batch, steps / group, states × hidden); the last frame may be of fewer steps.
-    """
-    scaled = torch.cat([nn.functional.layer_norm(state.float(), state.shape[-1:]) for state in states], -1)
-    return nn.functional.avg_pool1d(scaled.transpose(1, 2), _group(step_s), ceil_mode=True).transpose(1, 2)
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:
@@ -283,7 +252,6 @@ def fit(
     Raises:
         ModelError: that model is not there, or its weights do not fit.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     network = frozen_encoder(encoder)
     head = MultiLossHead(encoder, network.states * network.hidden_size, targets.shape[1], flam=flam)
@@ -293,7 +261,6 @@ def fit(
         head.centre, head.axes = principal_axes(values, encoder)
     own = reduced_frames(head, values)
     pool = mixes(head, values) if eam else []
-    averaged = copy.deepcopy(head)
     groups: list[dict[str, Any]] = [
         {"params": [value for name, value in head.named_parameters() if name != "centers"]},
         {"params": [head.centers], "lr": CENTER_RATE, "weight_decay": 0.0},
@@ -301,38 +268,27 @@ def fit(
     optimiser = torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.weight_decay)
     wanted = targets.astype(np.float32)
     lengths = np.array([len(clip) for clip in own])
-    first_epoch = resume(folder, recipe, head, averaged, optimiser)
-    step = first_epoch * -(-len(own) // recipe.batch)
-    for epoch in range(first_epoch, recipe.epochs):
-        generator = np.random.default_rng((recipe.seed, epoch))
-        torch.manual_seed(recipe.seed * 1000 + epoch)
+    per_epoch = -(-len(own) // recipe.batch)
+
+    def set_rates(step: int) -> None:
         for group, peak in zip(optimiser.param_groups, (recipe.rate, CENTER_RATE), strict=True):
-            group["lr"] = peak * DECAY**epoch
-        head.train()
-        for batch in length_batches(lengths, recipe.batch, generator):
-            frames, rows = [], []
-            for clip in batch:
-                if eam and pool[clip] and generator.random() < 0.5:
-                    mix = pool[clip][generator.integers(len(pool[clip]))]
-                    frames.append(mix.frames)
-                    rows.append((1 - mix.weight) * wanted[clip] + mix.weight * wanted[mix.partner])
-                else:
-                    frames.append(own[clip])
-                    rows.append(wanted[clip])
-            with torch.autocast("cpu", torch.bfloat16):
-                embedding = head.embed(*collate_frames(frames))
-            loss = multi_loss(head, embedding.float(), torch.from_numpy(np.stack(rows)), parts)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            share = 1 - min(recipe.average, step / (step + 10))
-            with torch.no_grad():
-                for slow, fast in zip(averaged.parameters(), head.parameters(), strict=True):
-                    slow.lerp_(fast, share)
-        checkpoint(folder, recipe, head, averaged, optimiser, epoch + 1)
-    return averaged.eval()
+            group["lr"] = peak * DECAY ** (step // per_epoch)
+
+    def loss_of(batch: np.ndarray, step: int, generator: np.random.Generator) -> Tensor:
+        frames, rows = [], []
+        for clip in batch:
+            if eam and pool[clip] and generator.random() < 0.5:
+                mix = pool[clip][generator.integers(len(pool[clip]))]
+                frames.append(mix.frames)
+                rows.append((1 - mix.weight) * wanted[clip] + mix.weight * wanted[mix.partner])
+            else:
+                frames.append(own[clip])
+                rows.append(wanted[clip])
+        with torch.autocast("cpu", torch.bfloat16):
+            embedding = head.embed(*collate_frames(frames))
+        return multi_loss(head, embedding.float(), torch.from_numpy(np.stack(rows)), parts)
+
+    return descend(head, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates)
 
 
 def logits(network: MultiLossHead, values: list[np.ndarray]) -> np.ndarray:
@@ -340,15 +296,9 @@ def logits(network: MultiLossHead, values: list[np.ndarray]) -> np.ndarray:
     return network.classify(torch.from_numpy(embeddings(network, values))).detach().numpy()
 
 
-@torch.inference_mode()
 def embeddings(network: MultiLossHead, values: list[np.ndarray]) -> np.ndarray:
     """Return one vector a clip (clips, width)."""
-    frames = reduced_frames(network, values)
-    rows: dict[int, np.ndarray] = {}
-    for batch in length_batches(np.array([len(clip) for clip in frames]), 64, None):
-        found = network.embed(*collate_frames([frames[i] for i in batch])).numpy()
-        rows.update(zip(batch.tolist(), found, strict=True))
-    return np.stack([rows[i] for i in range(len(frames))])
+    return over_frames(network.embed, reduced_frames(network, values))
 
 
 def save(network: MultiLossHead, temperature: float, folder: Path) -> None:
@@ -366,12 +316,7 @@ def load(folder: Path, card: Card) -> MllModel:
     flam = any(name.startswith("flam.") for name in state)
     head = MultiLossHead(card.encoder, encoder.states * encoder.hidden_size, len(card.emotions), flam=flam)
     head.load_state_dict(state)
-    return MllModel(card, Mll(encoder, head), folder)
-
-
-def encoder_mb(encoder: str) -> float:
-    """Return the size in MB of the encoder in half precision."""
-    return 2 * sum(parameter.numel() for parameter in frozen_encoder(encoder).parameters()) / 1e6
+    return MllModel(card, Mll(encoder, head), load_neighbourhood(folder))
 
 
 @dataclass(frozen=True, eq=False)
@@ -457,15 +402,6 @@ def principal_axes(values: Sequence[np.ndarray], encoder: str) -> tuple[Tensor, 
     return _axes(encoder, tuple(codes))
 
 
-def collate_frames(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Return clips (batch, steps, features) padded with zeros, and which steps are real (batch, steps)."""
-    lengths = np.array([len(clip) for clip in clips])
-    padded = np.zeros((len(clips), -(-int(lengths.max()) // 8) * 8, clips[0].shape[1]), np.float16)
-    for row, clip in enumerate(clips):
-        padded[row, : len(clip)] = clip
-    return torch.from_numpy(padded).float(), torch.from_numpy(np.arange(padded.shape[1]) < lengths[:, None])
-
-
 def _reduced(head: MultiLossHead, codes: Sequence[int], waveform: Callable[[int], np.ndarray]) -> list[np.ndarray]:
     key = _code(head.axes.numpy())
     todo = [place for place, code in enumerate(codes) if (key, code) not in _REDUCED]
@@ -485,7 +421,7 @@ def _coarse_frames(encoder: str, codes: Sequence[int], waveform: Callable[[int],
             inputs = [network.inputs(torch.from_numpy(waveform(i))[None])[0].half().numpy() for i in places]
             for place, frames in zip(places, encoder_frames(inputs, encoder), strict=True):
                 states = [torch.from_numpy(np.array(frames[:, state]))[None] for state in range(frames.shape[1])]
-                _COARSE[encoder, codes[place]] = coarse(states, network.step_s)[0].half().numpy()
+                _COARSE[encoder, codes[place]] = coarse(states, _group(network.step_s))[0].half().numpy()
     return [_COARSE[encoder, code] for code in codes]
 
 

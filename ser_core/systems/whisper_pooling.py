@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ser_core.batches import over_clips
 from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
-from ser_core.training import AfterEpoch, Clips, Recipe, over_clips, prepare_log_mel, train
+from ser_core.training import AfterEpoch, Clips, Recipe, prepare_log_mel, train
 
 
 class LayerMix(nn.Module):

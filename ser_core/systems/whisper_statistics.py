@@ -6,7 +6,6 @@ trained with mixup (Zhang et al. 2018) on standardised statistics and differ by 
 """
 
 import copy
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -17,11 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.audio import read
-from ser_core.encoders import WhisperFrames
+from ser_core.batches import over_table, table_of
+from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.familiarity import load_neighbourhood
 from ser_core.features import LogMel
-from ser_core.models import Card, LogMelModel
+from ser_core.models import Card
 from ser_core.training import AfterEpoch, Recipe
+
+__all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -78,7 +80,7 @@ class Heads(nn.Module):
                 for parameter in list(head.children())[-1].parameters():
                     parameter.div_(temperature)
 
-    def standardise(self, statistics: Tensor) -> Tensor:
+    def embed(self, statistics: Tensor) -> Tensor:
         """Return z-scores of the training speech (batch, features)."""
         return ((statistics - self.mean) / self.deviation).clamp(-6.0, 6.0)
 
@@ -88,17 +90,17 @@ class Heads(nn.Module):
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
-        return self.classify(self.standardise(statistics))
+        return self.classify(self.embed(statistics))
 
 
 class StatisticsHead(Protocol):
-    """What reads the statistics: standardised first, so that an attribution's path starts where training was."""
+    """What reads the statistics."""
 
-    def standardise(self, statistics: Tensor) -> Tensor:
-        """Return (batch, features) of (batch, features)."""
+    def embed(self, statistics: Tensor, /) -> Tensor:
+        """Return what is classified (batch, …) of (batch, features)."""
 
-    def classify(self, scores: Tensor) -> Tensor:
-        """Return logits (batch, classes) of standardised statistics."""
+    def classify(self, embedding: Tensor, /) -> Tensor:
+        """Return logits (batch, classes) of what ``embed`` gives."""
 
 
 class WhisperStatistics(nn.Module):
@@ -110,8 +112,8 @@ class WhisperStatistics(nn.Module):
         self.heads = heads
 
     def embed(self, log_mel: Tensor) -> Tensor:
-        """Return standardised statistics (batch, features)."""
-        return self.heads.standardise(statistics(self.encoder(log_mel)[0]))
+        """Return what the head classifies (batch, features)."""
+        return self.heads.embed(statistics(self.encoder(log_mel)[0]))
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return logits (batch, classes) of what ``embed`` gives."""
@@ -120,13 +122,6 @@ class WhisperStatistics(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
         return self.classify(self.embed(log_mel))
-
-
-class WhisperStatisticsModel(LogMelModel):
-    """The trained network behind the interface of the app."""
-
-    gradcam_layers = ("encoder.encoder.conv2",)
-    network: WhisperStatistics
 
 
 def statistics(states: list[Tensor]) -> Tensor:
@@ -144,7 +139,7 @@ def prepare(file: str, encoder: str) -> np.ndarray:
     with torch.inference_mode():
         log_mel = LogMel()(samples[None])
         with torch.autocast("cpu", torch.bfloat16):  # several times faster; the app itself runs in single precision
-            states, _ = frozen(encoder)(log_mel)
+            states, _ = frozen_encoder(encoder)(log_mel)
         return statistics([state.float() for state in states])[0].numpy()[:, None]
 
 
@@ -156,7 +151,7 @@ def fit(
     torch.manual_seed(recipe.seed)
     heads = Heads(table.shape[1], targets.shape[1])
     heads.fit_scale(table)
-    scores, wanted = heads.standardise(table), torch.from_numpy(targets.astype(np.float32))
+    scores, wanted = heads.embed(table), torch.from_numpy(targets.astype(np.float32))
     for place, head in enumerate(heads.heads):
         fit_head(head, scores, wanted, recipe, seed=recipe.seed + place)
     return heads.eval()
@@ -164,14 +159,12 @@ def fit(
 
 def logits(network: Heads, values: list[np.ndarray]) -> np.ndarray:
     """Return logits (clips, classes)."""
-    with torch.inference_mode():
-        return network(torch.from_numpy(table_of(values))).numpy()
+    return over_table(network, values)
 
 
 def embeddings(network: Heads, values: list[np.ndarray]) -> np.ndarray:
     """Return standardised statistics (clips, features)."""
-    with torch.inference_mode():
-        return network.standardise(torch.from_numpy(table_of(values))).numpy()
+    return over_table(network.embed, values)
 
 
 def save(network: Heads, temperature: float, folder: Path) -> None:
@@ -189,12 +182,12 @@ def halved(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def load(folder: Path, card: Card) -> WhisperStatisticsModel:
+def load(folder: Path, card: Card) -> FrozenEncoderModel:
     """Return the model of a folder; its card names the encoder."""
-    encoder = frozen(card.encoder)
+    encoder = frozen_encoder(card.encoder)
     heads = Heads(2 * encoder.states * encoder.hidden_size, len(card.emotions))
     heads.load_state_dict({k: v.float() for k, v in load_file(folder / "weights.safetensors").items()})
-    return WhisperStatisticsModel(card, WhisperStatistics(encoder, heads), load_neighbourhood(folder))
+    return FrozenEncoderModel(card, WhisperStatistics(encoder, heads), load_neighbourhood(folder))
 
 
 def fit_head(
@@ -229,21 +222,3 @@ def fit_head(
             optimiser.step()
             schedule.step()
     head.eval()
-
-
-def encoder_mb(encoder: str) -> float:
-    """Return the size in MB of the published encoder in half precision, as packaged."""
-    return 2 * sum(parameter.numel() for parameter in frozen(encoder).parameters()) / 1e6
-
-
-@functools.cache
-def frozen(encoder: str) -> WhisperFrames:
-    """Return the published encoder, loaded once per process, in evaluation mode."""
-    frames = WhisperFrames(encoder).eval()
-    frames.requires_grad_(False)
-    return frames
-
-
-def table_of(values: list[np.ndarray]) -> np.ndarray:
-    """Return what ``prepare`` gave for each clip as (clips, features)."""
-    return np.concatenate(values, axis=1).T.astype(np.float32)
