@@ -12,7 +12,9 @@ from explain.expert import Agreement
 from explain.explanation import Explanation
 from explain.explanation import explain as explain_clip
 from explain.intervention import EXPERIMENTS, DoseResponse
-from explain.trust import Curve, Test, Trust
+from explain.removal import Curve
+from explain.trust import Trust
+from explain.verdicts import Test
 from pages.parts import background, experiment_panel, trust_panel
 from ser_core.errors import ExplanationError
 from tests.planted import burst_model, clip, recording

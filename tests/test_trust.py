@@ -10,32 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from explain import trust as trust_module
+from explain import map_changes, removal
 from explain.attribution import Attribution, Target, attribute, masking
-from explain.regions import Region, salient_regions
-from explain.trust import (
-    FAILS,
-    HOLDS,
-    UNDECIDED,
-    WEAK,
-    Test,
-    Trust,
+from explain.map_changes import (
     correlation,
     destroyed,
-    infidelity,
-    infidelity_test,
-    mask_of,
-    overlap,
-    placements,
     randomised_weights,
     re_encoded,
-    region_tests,
     relative_change,
     shifted_by_5_ms,
-    trust,
     unrelated,
     with_noise,
 )
+from explain.regions import Region, salient_regions
+from explain.removal import infidelity, infidelity_test, mask_of, overlap, placements, region_tests
+from explain.trust import QUICK, Trust, trust
+from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK, Test
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
 from tests.planted import FunctionalsModel, burst_model, clip, recording
@@ -84,7 +74,7 @@ def test_a_destroyed_model_is_caught_in_every_clip() -> None:
 
 def test_a_map_that_does_not_depend_on_the_weights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     _, sound, found = clips()[0]
-    monkeypatch.setattr(trust_module, "attribute", lambda *a, **k: found)
+    monkeypatch.setattr(map_changes, "attribute", lambda *a, **k: found)
     turned = unrelated(found.relevance, np.random.default_rng(0))
     assert randomised_weights(burst_model(), sound, found, turned).verdict == FAILS
 
@@ -104,8 +94,8 @@ def test_infidelity_is_captums(monkeypatch: pytest.MonkeyPatch) -> None:
     kind, sound, found = clips()[1]
     model = burst_model()
     cells = masking(model, sound, Target(kind))
-    boxes = trust_module._random_boxes(found.relevance.shape, np.random.default_rng(4))
-    monkeypatch.setattr(trust_module, "_random_boxes", lambda shape, random: boxes)
+    boxes = removal._random_boxes(found.relevance.shape, np.random.default_rng(4))
+    monkeypatch.setattr(removal, "_random_boxes", lambda shape, random: boxes)
     ours = infidelity_test(cells, found, np.random.default_rng(4)).value
     inputs = model.inputs(torch.from_numpy(sound.samples.copy())[None])
     baseline = model.baseline(inputs)
@@ -238,7 +228,7 @@ def test_the_whole_panel_of_planted_evidence_holds_and_says_so() -> None:
 
 def test_the_quick_panel_has_only_the_three_tests_of_faithfulness() -> None:
     _, sound, found = clips()[0]
-    assert [t.name for t in trust(burst_model(), sound, found, quick=True).tests] == list(trust_module.QUICK)
+    assert [t.name for t in trust(burst_model(), sound, found, quick=True).tests] == list(QUICK)
 
 
 def test_a_map_without_regions_cannot_be_decided_and_says_why() -> None:
@@ -261,7 +251,7 @@ def test_occlusion_of_a_model_on_functionals_is_tested_over_time() -> None:
     model = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
     sound = clips()[0][1]
     found = attribute(model, sound, Target("a"), "occlusion")
-    assert {t.name for t in trust(model, sound, found, quick=True).tests} == set(trust_module.QUICK)
+    assert {t.name for t in trust(model, sound, found, quick=True).tests} == set(QUICK)
 
 
 def verdict_of(**verdicts: str) -> Trust:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from explain.expert import Agreement
     from explain.explanation import Explanation
-    from explain.trust import Curve, Test, Trust
+    from explain.removal import Curve
+    from explain.trust import Trust
+    from explain.verdicts import Test
     from ser_core.models import SpeechModel
 
 MARKS = {"holds": "✓", "weak": "~", "fails": "✗", "cannot be decided": "–"}

@@ -1,0 +1,197 @@
+"""Whether a map is true of the model: cells of the clip are taken away, and the model is asked about what is left.
+
+*Deletion* and *insertion* compare the salient regions with the same shapes at random places, *infidelity* (Yeh et al.
+2019) what the map foretells about the removal of random boxes with what happens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from explain.attribution import Attribution, Masking, relevance_on_grid
+from explain.regions import Region
+from explain.verdicts import Test, against, undecided
+from ser_core.speech import Segment, speech_mask
+
+PLACEMENTS = 39
+PERTURBATIONS = 40
+FEWEST_TURNS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A logit as regions are taken away or put in, one after another: ``ours`` and the mean of random places."""
+
+    name: str
+    ours: tuple[float, ...]
+    random: tuple[float, ...]
+    random_low: tuple[float, ...]
+    random_high: tuple[float, ...]
+
+
+def mask_of(cells: Masking, regions: Sequence[Region]) -> np.ndarray:
+    """Return which cells, (bands, columns) or (columns,), have their centre in one of the regions."""
+    inside = np.zeros((1 if cells.bands_hz is None else len(cells.bands_hz), len(cells.times_s)), dtype=bool)
+    for region in regions:
+        columns = (cells.times_s >= region.start_s) & (cells.times_s < region.end_s)
+        rows = np.ones(len(inside), dtype=bool)
+        if cells.bands_hz is not None and region.low_hz is not None and region.high_hz is not None:
+            rows = (cells.bands_hz >= region.low_hz) & (cells.bands_hz < region.high_hz)
+        inside |= rows[:, None] & columns
+    return inside if cells.bands_hz is not None else inside[0]
+
+
+def placements(masks: np.ndarray, spoken: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return masks (count, regions, …) of the same shapes at random places.
+
+    All regions of a draw are turned together by a random number of columns of speech and, where there are bands,
+    rolled by a random number of bands, so that their shapes, gaps and sizes stay; what lies outside speech stays
+    outside.
+
+    Args:
+        masks: (regions, bands, columns) or (regions, columns).
+        spoken: (columns,) where there is speech.
+        count: draws.
+        random: source of the draws.
+    """
+    places = np.flatnonzero(spoken)
+    drawn = np.repeat(masks[None], count, axis=0)
+    for row in drawn:
+        turn = int(random.integers(1, max(2, len(places))))
+        row[..., places] = np.roll(row[..., places], turn, axis=-1)
+        if masks.ndim == 3:
+            row[...] = np.roll(row, int(random.integers(masks.shape[1])), axis=1)
+    return drawn
+
+
+def region_tests(
+    cells: Masking, regions: Sequence[Region], speech: Sequence[Segment], random: np.random.Generator
+) -> tuple[tuple[Test, ...], tuple[Curve, ...]]:
+    """Return deletion and insertion of the salient regions against the same shapes at random places."""
+    if not regions:
+        words = "There is no salient region, so nothing could be taken away."
+        return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
+    each = np.stack([mask_of(cells, [region]) for region in regions])
+    spoken = spoken_in(cells, speech)
+    steps = np.logical_or.accumulate(each, axis=0)
+    drawn = np.logical_or.accumulate(placements(each, spoken, PLACEMENTS, random), axis=1)
+    blank = np.zeros((1, *steps.shape[1:]))
+    whole, nothing = (float(cells.logits(mask)[0]) for mask in (1 - blank, blank))
+    deleted, inserted = cells.logits(~steps), cells.logits(steps)
+    curves, tests = [], []
+    for name, ours, start, of in (
+        ("deletion", deleted, whole, lambda masks: ~masks),
+        ("insertion", inserted, nothing, lambda masks: masks),
+    ):
+        # All draws give the end of the curve, on which the test decides; a few give its way there.
+        ends = cells.logits(of(drawn[:, -1]))
+        some = np.stack([cells.logits(of(draw)) for draw in drawn[:5]])
+        sign = 1.0 if name == "deletion" else -1.0
+        effect, null = sign * (start - ours[-1]), np.sort(sign * (start - ends))
+        words = _region_words(name, effect, null, len(regions))
+        tests.append(against(name, effect, "logit", null, words))
+        curves.append(
+            Curve(
+                name,
+                (start, *ours),
+                (start, *some.mean(0)),
+                (start, *some.min(0)),
+                (start, *some.max(0)),
+            )
+        )
+    return tuple(tests), tuple(curves)
+
+
+def _region_words(name: str, effect: float, null: np.ndarray, count: int) -> str:
+    regions = "the salient region" if count == 1 else f"the {count} salient regions"
+    beaten = float((null < effect).mean())
+    did = f"taking {regions} away lowers" if name == "deletion" else f"{regions} alone raise"
+    did = did.replace("region alone raise", "region alone raises")
+    return f"{did} the logit by {effect:+.2f}, more than {beaten:.0%} of the same shapes at random places."
+
+
+def infidelity(removed: np.ndarray, foretold: np.ndarray) -> float:
+    """Return the infidelity of Yeh et al. 2019, with the scale of the map set to its best (Captum's ``normalize``).
+
+    Args:
+        removed: change of the logit by each perturbation, f(x) − f(x without), (perturbations,).
+        foretold: what the map says of each, the sum of its relevance over what was removed, (perturbations,).
+    """
+    scale = float((removed * foretold).sum() / (foretold**2).sum()) if (foretold**2).sum() > 0 else 1.0
+    return float(((scale * foretold - removed) ** 2).mean())
+
+
+def infidelity_test(cells: Masking, attribution: Attribution, random: np.random.Generator) -> Test:
+    """Return how well the map foretells what removing random boxes does, against the map turned in time."""
+    unit = "squared logit"
+    relevance = _on_cells(attribution, cells)
+    boxes = _random_boxes(relevance.shape, random)
+    whole = cells.logits(np.ones((1, *relevance.shape)))[0]
+    removed = whole - cells.logits(1.0 - boxes)
+    axes = tuple(range(1, boxes.ndim))
+
+    def of(values: np.ndarray) -> float:
+        return infidelity(removed, (boxes * values).sum(axis=axes))
+
+    value = of(relevance)
+    by = turns(relevance.shape[-1])
+    if len(by) < FEWEST_TURNS:
+        return undecided("infidelity", unit, "The clip is too short to turn its map in time.")
+    null = np.sort([of(np.roll(relevance, turn, axis=-1)) for turn in by])
+    beaten = float((null > value).mean())
+    words = (
+        f"removing {len(boxes)} random boxes is foretold with a mean squared error of {value:.3g}, better than "
+        f"{beaten:.0%} of the same map turned in time."
+    )
+    return against("infidelity", value, unit, null, words, smaller_is_better=True)
+
+
+def _random_boxes(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    """Return boxes (perturbations, …) of a fifth to half of each axis at random places, 1 inside."""
+    boxes = np.zeros((PERTURBATIONS, *shape))
+    for box in boxes:
+        where = []
+        for size in shape:
+            width = int(random.integers(max(1, size // 5), max(2, size // 2 + 1)))
+            start = int(random.integers(0, size - width + 1))
+            where.append(slice(start, start + width))
+        box[tuple(where)] = 1.0
+    return boxes
+
+
+def _on_cells(attribution: Attribution, cells: Masking) -> np.ndarray:
+    """Return the relevance on the masking's grid; each of its cells takes an equal part of the map's cell it lies in.
+
+    Sums stay what they are wherever the grids are the same, or the masking's is the finer one.
+    """
+    times = attribution.times_s
+    assert times is not None
+    if attribution.bands_hz is None or cells.bands_hz is None:
+        line = np.atleast_2d(attribution.relevance).sum(0) if attribution.bands_hz is not None else None
+        flat = attribution if line is None else _over_time(attribution, line)
+        found = np.nan_to_num(relevance_on_grid(flat, cells.times_s))
+        return found if cells.bands_hz is None else np.repeat(found[None] / len(cells.bands_hz), len(cells.bands_hz), 0)
+    return np.nan_to_num(relevance_on_grid(attribution, cells.times_s, cells.bands_hz))
+
+
+def _over_time(attribution: Attribution, relevance: np.ndarray) -> Attribution:
+    return replace(attribution, relevance=relevance, bands_hz=None, axes="time")
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Return intersection over union (0 … 1) of two sets of cells."""
+    union = int((one | other).sum())
+    return int((one & other).sum()) / union if union else 0.0
+
+
+def spoken_in(cells: Masking, speech: Sequence[Segment]) -> np.ndarray:
+    """Return which columns lie in speech; all of them where no speech was found."""
+    found = speech_mask(speech, cells.times_s)
+    return found if found.any() else np.ones(len(cells.times_s), dtype=bool)
+
+
+def turns(columns: int) -> np.ndarray:
+    """Return the turns in time, in columns, that make a map unrelated: a tenth of the clip or more."""
+    least = max(1, columns // 10)
+    return np.arange(least, columns - least + 1)
