@@ -25,10 +25,10 @@ from ser_core.audio import SAMPLE_RATE, read
 from ser_core.batches import collate
 from ser_core.errors import ModelError, WeightsError
 from ser_core.familiarity import Neighbourhood
-from ser_core.features import LogMel, mel_centres_hz
+from ser_core.features import LogMel, at_floor, kaldi_centres_hz, mel_centres_hz, unit_variance
 from ser_core.models import Card, InputAxes, SpeechModel
 from ser_core.settings import settings
-from ser_core.weights import WHISPER, whisper_state
+from ser_core.weights import WHISPER, read_folder, whisper_state
 
 
 class SpeechEncoder(nn.Module, ABC):
@@ -133,7 +133,7 @@ class WhisperFrames(SpeechEncoder):
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return frames that all lie at the lowest level of the clip."""
-        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
+        return at_floor(inputs)
 
     def collate(self, inputs: Sequence[np.ndarray]) -> tuple[Tensor, Tensor | None]:
         """Return clips padded with their own floor, and their real frame counts."""
@@ -188,10 +188,7 @@ class WaveformFrames(SpeechEncoder):
         """
         if samples.shape[-1] < self.field:
             raise ModelError(f"This encoder needs at least {self.field / SAMPLE_RATE:.3f} s of audio.")
-        if not self.normalise:
-            return samples
-        deviation = (samples.var(-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
-        return (samples - samples.mean(-1, keepdim=True)) / deviation
+        return unit_variance(samples) if self.normalise else samples
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return silence."""
@@ -213,8 +210,6 @@ class PatchFrames(SpeechEncoder):
 
     def __init__(self, encoder: nn.Module, config: Any, extractor: Any) -> None:
         super().__init__()
-        from transformers.audio_utils import hertz_to_mel, mel_to_hertz
-
         self.encoder = encoder
         self.extractor = extractor
         self.hidden_size = config.hidden_size
@@ -224,9 +219,7 @@ class PatchFrames(SpeechEncoder):
         self.step_s = 0.01 * self.stride
         self.first_s = 0.01 * self.patch / 2
         self.floor = -extractor.mean / (2 * extractor.std) if extractor.do_normalize else 0.0
-        edges = np.linspace(hertz_to_mel(20.0, "kaldi"), hertz_to_mel(8000.0, "kaldi"), config.num_mel_bins + 2)
-        centres = np.asarray(mel_to_hertz(edges, "kaldi"))[1:-1]
-        self.axes = InputAxes("log_mel", step_s=0.01, first_s=0.0125, bands_hz=tuple(centres.tolist()))
+        self.axes = filter_bank_axes(config.num_mel_bins)
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return the filter bank (batch, bands, frames) of the clip itself.
@@ -243,7 +236,7 @@ class PatchFrames(SpeechEncoder):
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return frames that all lie at the lowest level of the clip."""
-        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
+        return at_floor(inputs)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
         """Return the states of (batch, bands, frames), one step each ``step_s``."""
@@ -255,6 +248,11 @@ class PatchFrames(SpeechEncoder):
             patches = state[:, 2:]  # a class and a distillation token come first
             states.append(patches.unflatten(1, (self.rows, -1)).mean(1)[:, :steps])
         return states, None
+
+
+def filter_bank_axes(bands: int) -> InputAxes:
+    """Return the axes of Kaldi's filter bank: 25 ms frames every 10 ms, from the first sample on."""
+    return InputAxes("log_mel", step_s=0.01, first_s=0.0125, bands_hz=tuple(kaldi_centres_hz(bands).tolist()))
 
 
 class FrozenEncoderModel(SpeechModel):
@@ -308,16 +306,13 @@ def encoder_mb(name: str) -> float:
 
 
 def _from_folder(name: str) -> SpeechEncoder:
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+    from transformers import AutoModel
 
-    where = settings()
-    kept = where.weights_dir / Path(name).name if where.weights_dir else None
+    kept_in = settings().weights_dir
+    kept = kept_in / Path(name).name if kept_in else None
     source = next((str(folder) for folder in (kept, Path(name)) if folder and folder.is_dir()), name)
-    options = {"local_files_only": not where.hub_allowed, "trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(source, **options)
-        extractor: Any = AutoFeatureExtractor.from_pretrained(source, **options)
-        network = cast(nn.Module, AutoModel.from_pretrained(source, use_safetensors=True, **options))
+        config, extractor, network = read_folder(source, AutoModel)
     except (OSError, ValueError, KeyError) as fault:
         raise WeightsError(
             f"The encoder '{name}' is not at hand. Put its folder (config.json, preprocessor_config.json, "

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.audio_utils import mel_filter_bank
+from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
 
 SAMPLE_RATE = 16_000
 
@@ -49,7 +49,25 @@ class LogMel(nn.Module):
 
 def mel_centres_hz(bands: int = 80) -> np.ndarray:
     """Return the centre frequencies in Hz of ``LogMel``'s bands, shape (bands,)."""
-    from transformers.audio_utils import hertz_to_mel, mel_to_hertz
+    return _centres_hz(0.0, bands, "slaney")
 
-    edges = np.linspace(hertz_to_mel(0.0, "slaney"), hertz_to_mel(8000.0, "slaney"), bands + 2)
-    return np.asarray(mel_to_hertz(edges, "slaney"))[1:-1]
+
+def kaldi_centres_hz(bands: int) -> np.ndarray:
+    """Return the centre frequencies in Hz of Kaldi's filter bank from 20 Hz up, shape (bands,)."""
+    return _centres_hz(20.0, bands, "kaldi")
+
+
+def at_floor(bands: Tensor) -> Tensor:
+    """Return a spectrogram of the shape (batch, bands, frames) that lies at each clip's lowest level everywhere."""
+    return bands.amin(dim=(1, 2), keepdim=True).expand_as(bands)
+
+
+def unit_variance(samples: Tensor) -> Tensor:
+    """Return samples (batch, samples) of zero mean and unit variance, as wav2vec 2.0's feature extractor does."""
+    deviation = (samples.var(-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
+    return (samples - samples.mean(-1, keepdim=True)) / deviation
+
+
+def _centres_hz(lowest_hz: float, bands: int, scale: str) -> np.ndarray:
+    edges = np.linspace(hertz_to_mel(lowest_hz, scale), hertz_to_mel(8000.0, scale), bands + 2)
+    return np.asarray(mel_to_hertz(edges, scale))[1:-1]

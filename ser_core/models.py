@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ser_core.audio import Recording
 from ser_core.errors import ModelError
 from ser_core.familiarity import Familiarity, Neighbourhood
-from ser_core.features import LogMel, mel_centres_hz
+from ser_core.features import LogMel, at_floor, mel_centres_hz
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class LogMelModel(SpeechModel):
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return frames that all lie at the lowest level of the clip."""
-        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
+        return at_floor(inputs)
 
 
 def model_names() -> tuple[str, ...]:

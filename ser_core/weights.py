@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,26 @@ from ser_core.errors import WeightsError
 from ser_core.settings import settings
 
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+def read_folder(source: str, kind: Any) -> tuple[Any, Any, Any]:
+    """Return configuration, feature extractor and network of a ``transformers`` folder or, where allowed, hub name.
+
+    Only safetensors are read and no code of the folder is run.
+
+    Args:
+        source: folder or hub name.
+        kind: the ``transformers`` class that builds the network, such as ``AutoModel``.
+
+    Raises:
+        OSError, ValueError, KeyError: of ``transformers``; the caller says what was asked for.
+    """
+    from transformers import AutoConfig, AutoFeatureExtractor
+
+    options = {"local_files_only": not settings().hub_allowed, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(source, **options)
+    extractor = AutoFeatureExtractor.from_pretrained(source, **options)
+    return config, extractor, kind.from_pretrained(source, use_safetensors=True, **options)
 
 
 @dataclass(frozen=True)

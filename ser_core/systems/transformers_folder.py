@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.audio_utils import hertz_to_mel, mel_to_hertz
 
 from ser_core.audio import SAMPLE_RATE
+from ser_core.encoders import filter_bank_axes
 from ser_core.errors import ModelError
-from ser_core.features import LogMel
+from ser_core.features import LogMel, at_floor, unit_variance
 from ser_core.models import Card, InputAxes, LogMelModel, SpeechModel
-from ser_core.settings import settings
+from ser_core.weights import read_folder
 
 
 class _Logits(nn.Module):
@@ -40,10 +39,7 @@ class WaveformClassifier(SpeechModel):
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return (batch, samples), brought to zero mean and unit variance where the model was trained so."""
-        if not self.normalise:
-            return samples
-        deviation = (samples.var(-1, keepdim=True, unbiased=False) + 1e-7).sqrt()
-        return (samples - samples.mean(-1, keepdim=True)) / deviation
+        return unit_variance(samples) if self.normalise else samples
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return silence."""
@@ -79,9 +75,7 @@ class FilterBankClassifier(SpeechModel):
         self.card = card
         self.network = nn.Sequential(_Swap(), _Logits(classifier))
         self.extractor = extractor
-        edges = np.linspace(hertz_to_mel(20.0, "kaldi"), hertz_to_mel(8000.0, "kaldi"), extractor.num_mel_bins + 2)
-        centres = np.asarray(mel_to_hertz(edges, "kaldi"))[1:-1]
-        self.axes = InputAxes("log_mel", step_s=0.01, first_s=0.0125, bands_hz=tuple(centres.tolist()))
+        self.axes = filter_bank_axes(extractor.num_mel_bins)
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return (batch, bands, frames) of (batch, samples), padded to the model's fixed length.
@@ -98,7 +92,7 @@ class FilterBankClassifier(SpeechModel):
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return frames that all lie at the lowest level of the clip."""
-        return inputs.amin(dim=(1, 2), keepdim=True).expand_as(inputs)
+        return at_floor(inputs)
 
 
 class _Swap(nn.Module):
@@ -125,15 +119,10 @@ def load_pretrained(name: str) -> SpeechModel:
     Raises:
         ModelError: the folder or name holds no audio classifier that can be used.
     """
-    from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+    from transformers import AutoModelForAudioClassification
 
-    offline = not settings().hub_allowed
     try:
-        config = AutoConfig.from_pretrained(name, local_files_only=offline, trust_remote_code=False)
-        extractor = AutoFeatureExtractor.from_pretrained(name, local_files_only=offline, trust_remote_code=False)
-        classifier = AutoModelForAudioClassification.from_pretrained(
-            name, local_files_only=offline, trust_remote_code=False, use_safetensors=True
-        )
+        config, extractor, classifier = read_folder(name, AutoModelForAudioClassification)
     except (OSError, ValueError, KeyError) as fault:
         raise ModelError(
             f"'{Path(name).name}' is not an audio-classification model that can be loaded "
