@@ -32,6 +32,7 @@ import pandas as pd
 from ser_core.audio import read
 from ser_core.cards import read_card
 from ser_core.corpora import Corpus, find_corpora, read_corpus
+from ser_core.corpora.vocabulary import emotion_words
 from ser_core.distributions import shares_of
 from ser_core.errors import CorpusError, SerscopeError
 from ser_core.models import Card, SpeechModel
@@ -108,6 +109,12 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     return kept
 
 
+def output_words(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a model's output names in the words of the corpus tables; those without one, or sharing one, as given."""
+    words = [_word(label) for label in labels]
+    return tuple(word if words.count(word) == 1 else label for word, label in zip(words, labels, strict=True))
+
+
 def has_heard(card: Card, corpus: Corpus) -> bool:
     """Return whether the card says that some part of the model learnt from the corpus."""
     called = {corpus.name.casefold(), corpus.title.casefold()}
@@ -174,7 +181,9 @@ def evaluate(
                 rows = _in_chunks(load(asked), corpus, runs / "evaluation" / f"{card.name.replace('/', '--')}-{run}")
             _write(rows.assign(model=card.name, run=run), path)
             lost = len(rows.attrs["left_out"])
-            print(f"{card.name} × {corpus.name}: {len(rows)} clips" + (f", {lost} left out" if lost else ""), flush=True)
+            print(
+                f"{card.name} × {corpus.name}: {len(rows)} clips" + (f", {lost} left out" if lost else ""), flush=True
+            )
             written.append(path)
     return written
 
@@ -206,7 +215,8 @@ def ask(model: SpeechModel, corpus: Corpus, tell: Tell | None = None) -> pd.Data
         tell: is told how far the work is.
     """
     answers, left_out = [], []
-    labels = [f"{'d' if model.card.answer == 'dimensions' else 'p'}_{label}" for label in model.emotions]
+    kind = "d" if model.card.answer == "dimensions" else "p"
+    labels = [f"{kind}_{word}" for word in output_words(model.emotions)]
     with_audio = corpus.table[corpus.table["file"].notna()]
     for place, (clip, file) in enumerate(zip(with_audio["name"], with_audio["file"], strict=True)):
         try:
@@ -267,6 +277,13 @@ def _facts(corpus: Corpus) -> pd.DataFrame:
         low, high = corpus.rating_range
         given |= {f"t_{name}": 2 * (table[name] - low) / (high - low) - 1 for name in DIMENSIONS}
     return pd.concat([facts, pd.DataFrame(given, index=table.index, dtype=np.float32)], axis=1)
+
+
+def _word(label: str) -> str:
+    try:
+        return emotion_words([label], "The model")[0] or label
+    except CorpusError:
+        return label
 
 
 def _run_of(answers: Path, corpus: Corpus) -> str:
