@@ -1,6 +1,7 @@
 """Command line: ``python -m explain CLIP --model … --method … [--pdf …] [--json …] [--csv …] [--textgrid …]``.
 
-``python -m explain study …`` runs the corpus study (:mod:`explain.study`).
+``python -m explain study …`` runs the corpus study (:mod:`explain.study`), ``python -m explain trust-study …`` the one
+of the trust tests (:mod:`explain.trust_study`).
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
@@ -24,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
         from explain import study
 
         return study.main(arguments[1:])
+    if arguments[:1] == ["trust-study"]:
+        from explain import trust_study
+
+        return trust_study.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         return _explain(options)
@@ -36,8 +41,9 @@ def _explain(options: argparse.Namespace) -> int:
     from explain import export
     from explain.attribution import Target, method_label, methods_for
     from explain.cues import CueSettings
-    from explain.explanation import explain
+    from explain.explanation import explain, with_baseline
     from explain.report import pdf
+    from explain.rivals import rival_target
     from explain.trust import trust
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
@@ -51,11 +57,11 @@ def _explain(options: argparse.Namespace) -> int:
         pitch_ceiling_hz=options.pitch_ceiling,
         formant_ceiling_hz=options.formant_ceiling,
     )
-    if options.against and not options.target:
-        raise SettingError("--against needs --target: name the emotion that is explained rather than the other.")
     if options.direction and not options.target:
         raise SettingError("--direction needs --target: name the dimension that is explained.")
-    target = Target(options.target, options.against, options.direction) if options.target else None
+    target = Target(options.target, options.against or None, options.direction) if options.target else None
+    if options.against is not None:
+        target = rival_target(model.predict(recording), options.target, options.against)
     explanation = explain(
         recording,
         model,
@@ -68,6 +74,14 @@ def _explain(options: argparse.Namespace) -> int:
     print(f"{model.card.title}: {_answer(explanation.prediction)}")
     print(f"Explained: {explanation.target.name}, by {method_label(explanation.attribution.method)}")
     print(explanation.paragraph)
+    if explanation.rivalry is not None:
+        print(explanation.rivalry.sentence)
+    if options.baseline:
+        explanation = with_baseline(
+            explanation, [read(path) for path in options.baseline], None if options.quiet else _tell
+        )
+        assert explanation.own_baseline is not None
+        print(explanation.own_baseline.sentence)
     if options.trust:
         found = trust(
             model,
@@ -122,13 +136,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", help="attribution method (default: the first that fits the model)")
     parser.add_argument("--target", help="emotion or dimension to explain (default: the predicted one)")
     parser.add_argument("--direction", choices=("higher", "lower"), help="which way a dimension is explained")
-    parser.add_argument("--against", help="explain the target rather than this emotion")
+    parser.add_argument(
+        "--against",
+        nargs="?",
+        const="",
+        metavar="EMOTION",
+        help="explain the target rather than this emotion, and say what separates the two (default: the runner-up)",
+    )
     parser.add_argument("--regions", choices=("connected", "windows"), default="connected")
     parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
     parser.add_argument("--pitch-floor", type=float, metavar="HZ")
     parser.add_argument("--pitch-ceiling", type=float, metavar="HZ")
     parser.add_argument("--formant-ceiling", type=float, metavar="HZ")
     parser.add_argument("--trust", choices=("quick", "full"), help="test whether the explanation is true of the model")
+    parser.add_argument(
+        "--baseline", nargs="+", metavar="FILE", help="up to 20 other clips of the same person, to set the cues against"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     for name, what in (
         ("pdf", "the report"),

@@ -308,6 +308,20 @@ def expected_percentile(direction: str) -> float:
     )
 
 
+def agreeing_percentiles(direction: str) -> tuple[float, float] | None:
+    """Return between which percentiles of neutral speech a value agrees with a direction; None where it has no place.
+
+    Contours must also truly fall or rise; "contested", "regular" and "irregular" have no place among percentiles.
+    """
+    return {
+        **dict.fromkeys(_UP, (HIGH_PERCENTILE, 100.0)),
+        **dict.fromkeys(_SLIGHTLY_UP, (SLIGHTLY_HIGH_PERCENTILE, 100.0)),
+        **dict.fromkeys(_DOWN, (0.0, LOW_PERCENTILE)),
+        "medium": (LOW_PERCENTILE, HIGH_PERCENTILE),
+        "medium-high": (LOW_PERCENTILE, 100.0),
+    }.get(direction)
+
+
 def tally(rows: Sequence[Agreement]) -> tuple[Tally, ...]:
     """Return the cues by status, for each emotion and scope in the order in which they come."""
     keys = list(dict.fromkeys((row.emotion, row.scope) for row in rows))

@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from explain.attribution import Attribution, Target, attribute, default_target
+from explain.baseline import OwnBaseline, own_baseline
 from explain.contrasts import summarise
 from explain.cues import CueSettings, CueSummary, CueTracks, measure
 from explain.expert import Agreement, agreements
 from explain.regions import Region, salient_regions, windowed_regions
+from explain.rivals import Rivalry, rivalry
 from explain.words import paragraph
 from ser_core.audio import SAMPLE_RATE, Recording
 from ser_core.errors import ExplanationError
@@ -31,7 +33,9 @@ class Explanation:
     """Everything the page shows and the exports hold; ``seconds`` is the computing time of each step.
 
     ``spectrogram_db`` has the shape (bins, columns), in dB below the clip's maximum, at ``spectrogram_hz`` and
-    ``spectrogram_times_s``. ``region_rule`` is "connected", "windows" (the published way) or "yours".
+    ``spectrogram_times_s``. ``region_rule`` is "connected", "windows" (the published way) or "yours". ``rivalry`` is
+    there where the target is one emotion rather than another; ``own_baseline`` where clips of the same person were
+    given.
     """
 
     recording: Recording
@@ -53,6 +57,8 @@ class Explanation:
     versions: dict[str, str]
     seconds: dict[str, float]
     region_rule: str = "connected"
+    rivalry: Rivalry | None = None
+    own_baseline: OwnBaseline | None = None
 
 
 def explain(
@@ -64,6 +70,7 @@ def explain(
     *,
     region_rule: str = "connected",
     progress: Callable[[float, str], None] | None = None,
+    like: Explanation | None = None,
 ) -> Explanation:
     """Return the whole explanation of one clip.
 
@@ -75,10 +82,15 @@ def explain(
         settings: of the acoustic measurement.
         region_rule: "connected" regions, or the published "windows" of 150 ms.
         progress: told the share done (0 … 1) and what is being done.
+        like: an explanation of the same clip whose speech and cue tracks are taken over, so that nothing is measured
+            twice; ``settings`` must then be None.
 
     Raises:
-        ExplanationError: the target or the rule is unknown, or the method does not fit the model.
+        ExplanationError: the target or the rule is unknown, the method does not fit the model, or ``like`` is of
+            another clip.
     """
+    if like is not None and (settings is not None or like.recording.sha256 != recording.sha256):
+        raise ExplanationError("Only an explanation of the same clip, measured alike, can be taken over; leave it out.")
     if region_rule not in REGION_RULES:
         raise ExplanationError(f"There is no region rule '{region_rule}'; choose one of {', '.join(REGION_RULES)}.")
     for emotion in (target.emotion, target.against) if target else ():
@@ -88,7 +100,7 @@ def explain(
     seconds: dict[str, float] = {}
     tell(0.02, "Finding speech")
     with _timed(seconds, "speech"):
-        speech = speech_segments(recording)
+        speech = speech_segments(recording) if like is None else like.speech
     tell(0.08, f"Asking {model.card.title}")
     with _timed(seconds, "prediction"):
         prediction = model.predict(recording)
@@ -105,8 +117,10 @@ def explain(
             regions = windowed_regions(attribution, speech=speech)
     tell(0.65, "Measuring the voice")
     with _timed(seconds, "cues"):
-        tracks = measure(recording, settings or CueSettings(), speech)
-    levels, times, hz = spectrogram(recording)
+        tracks = measure(recording, settings or CueSettings(), speech) if like is None else like.tracks
+    levels, times, hz = (
+        spectrogram(recording) if like is None else (like.spectrogram_db, like.spectrogram_times_s, like.spectrogram_hz)
+    )
     blank = Explanation(
         recording=recording,
         quality=quality(recording, speech, _voiced_share(tracks)),
@@ -127,6 +141,7 @@ def explain(
         versions=versions(),
         seconds=seconds,
         region_rule=region_rule,
+        own_baseline=None if like is None else like.own_baseline,
     )
     tell(0.8, "Comparing cues")
     explained = _with_cues(blank)
@@ -140,13 +155,33 @@ def remeasure(
     """Return the explanation with new measuring settings or regions; the model is not asked again."""
     regions = explanation.regions if regions is None else regions
     rule = explanation.region_rule if regions == explanation.regions else "yours"
-    tracks, seconds = explanation.tracks, dict(explanation.seconds)
+    tracks, own, seconds = explanation.tracks, explanation.own_baseline, dict(explanation.seconds)
     if settings is not None:
         with _timed(seconds, "cues"):
-            tracks = measure(explanation.recording, settings, explanation.speech)
+            # The other clips of the person were measured with the settings before.
+            tracks, own = measure(explanation.recording, settings, explanation.speech), None
     return _with_cues(
-        dataclasses.replace(explanation, tracks=tracks, regions=regions, seconds=seconds, region_rule=rule)
+        dataclasses.replace(
+            explanation, tracks=tracks, regions=regions, seconds=seconds, region_rule=rule, own_baseline=own
+        )
     )
+
+
+def with_baseline(
+    explanation: Explanation, others: Sequence[Recording], progress: Callable[[float, str], None] | None = None
+) -> Explanation:
+    """Return the explanation with the cues of its clip set against up to 20 other clips of the same person.
+
+    Args:
+        explanation: of one clip.
+        others: the person's other clips.
+        progress: told the share done (0 … 1) and what is being done.
+
+    Raises:
+        ExplanationError: there is no other clip, or there are too many.
+    """
+    own = own_baseline(explanation.cues, explanation.tracks, explanation.recording.sha256, others, progress)
+    return dataclasses.replace(explanation, own_baseline=own)
 
 
 def spectrogram(recording: Recording) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -175,8 +210,11 @@ def _with_cues(explanation: Explanation) -> Explanation:
         # Experts speak of emotions; of dimensions nothing is expected.
         p = explanation.prediction
         emotions = () if p.values is not None else (p.top, p.runner_up)
-        agreed = agreements(cues, emotions, explanation.tracks.settings.sex)
-    done = dataclasses.replace(explanation, cues=cues, agreements=agreed, seconds=seconds)
+        sex = explanation.tracks.settings.sex
+        agreed = agreements(cues, emotions, sex)
+        target = explanation.target
+        rivals = rivalry(cues, target.emotion, target.against, sex) if target.against is not None else None
+    done = dataclasses.replace(explanation, cues=cues, agreements=agreed, seconds=seconds, rivalry=rivals)
     return dataclasses.replace(done, paragraph=paragraph(done))
 
 

@@ -1,8 +1,9 @@
 """One paragraph in plain words, made from an explanation's figures only."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from explain.cues import ALL_REGIONS, CLIP, Contrast, cue
+from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, cue
 from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
 from ser_core.models import Prediction
 from ser_core.sphere import NEAR_ZERO, POLES
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from explain.explanation import Explanation
 
 _CLEAR = 0.05
+_MEASURED = frozenset(c.name for c in CUES)
 _MOST = 3
 
 
@@ -61,7 +63,7 @@ def dimensions_in_words(prediction: Prediction) -> str:
         value = prediction.value(name)
         pole = POLES[name][int(value > 0)] if name in POLES and abs(value) >= NEAR_ZERO else "in the middle"
         said.append(f"{name} {signed(value)} ({pole})")
-    return f"{_listed(said)}, on scales from −1 to 1"
+    return f"{listed(said)}, on scales from −1 to 1"
 
 
 def signed(value: float) -> str:
@@ -73,17 +75,17 @@ def _place(explanation: "Explanation") -> str:
     regions, target = explanation.regions, explanation.target.name
     speaks = "speaks" if explanation.attribution.signed else "matters"
     if explanation.region_rule == "yours" and regions:
-        spans = _listed([_span(region.start_s, region.end_s) for region in regions[:_MOST]])
+        spans = listed([_span(region.start_s, region.end_s) for region in regions[:_MOST]])
         more = f" and {len(regions) - _MOST} more" if len(regions) > _MOST else ""
         return f"The place was chosen by hand ({spans}{more}); it is not what the model points to."
     if explanation.attribution.axes == "features":
         names = explanation.attribution.feature_names or ()
         ranked = sorted(zip(explanation.attribution.relevance, names, strict=True), reverse=True)[:_MOST]
-        listed = [name for value, name in ranked if value > 0]
-        verb = "is" if len(listed) == 1 else "are"
+        best = [name for value, name in ranked if value > 0]
+        verb = "is" if len(best) == 1 else "are"
         return (
-            f"What {speaks} most for {target} {verb} {_listed(listed)}; this method says nothing about time."
-            if listed
+            f"What {speaks} most for {target} {verb} {listed(best)}; this method says nothing about time."
+            if best
             else f"No feature {speaks} for {target}."
         )
     if not regions:
@@ -112,8 +114,8 @@ def _contrast(explanation: "Explanation") -> str:
     said = []
     for row in clear[:_MOST]:
         way = "higher" if (row.difference or 0) > 0 else "lower"
-        said.append(f"{_name(row.cue)} is {way} by {abs(row.difference or 0):.3g} {row.unit}")
-    return f"There, against the rest of the speech in the clip and beyond chance, {_listed(said)}."
+        said.append(f"{cue_name(row.cue)} is {way} by {abs(row.difference or 0):.3g} {row.unit}")
+    return f"There, against the rest of the speech in the clip and beyond chance, {listed(said)}."
 
 
 def _one_way(row: Contrast) -> bool:
@@ -155,14 +157,14 @@ def _told(rows: dict[tuple[str, str], Agreement], count: Tally | None) -> str:
     found = [[rows[count.emotion, cue] for cue in cues] for cues in (count.agrees, count.disagrees)]
     found[0].sort(key=lambda row: -abs((row.percentile or 0.0) - 50))
     found[1].sort(key=lambda row: -abs((row.percentile or 0.0) - expected_percentile(row.expected or "")))
-    words = [_listed([_placed(row) for row in part[:_MOST]]) for part in found if part]
+    words = [listed([_placed(row) for row in part[:_MOST]]) for part in found if part]
     if all(found):
         return f": most clearly {words[0]}, while {words[1]} {'does' if len(found[1]) == 1 else 'do'} not"
     return f": most clearly {words[0]}" if found[0] else f": least {words[0]}" if found[1] else ""
 
 
 def _placed(row: Agreement) -> str:
-    return f"{_name(OURS.get(row.cue, row.cue))} (percentile {row.percentile:.0f})"
+    return f"{cue_name(OURS.get(row.cue, row.cue))} (percentile {row.percentile:.0f})"
 
 
 def _shared(rows: list[Agreement], top: str, other: str) -> str:
@@ -174,13 +176,14 @@ def _shared(rows: list[Agreement], top: str, other: str) -> str:
     )
     if own == others:
         return f"; the same cues fit both, so these cues do not separate {top} from {other}"
-    names = _listed([_name(OURS.get(cue, cue)) for cue in both])
+    names = listed([cue_name(OURS.get(cue, cue)) for cue in both])
     fit, do = ("fits", "does") if len(both) == 1 else ("fit", "do")
     return f"; {names} {fit} both and {do} not separate {top} from {other}"
 
 
-def _name(name: str) -> str:
-    title = cue(name).title.split(" (")[0]
+def cue_name(name: str) -> str:
+    """Return a cue's name inside a sentence: "pitch level", "F1", and for one not measured here "voice onset"."""
+    title = cue(name).title.split(" (")[0] if name in _MEASURED else name.replace("_", " ")
     return title if title.isupper() or title[1:2].isdigit() else title[0].lower() + title[1:]
 
 
@@ -196,5 +199,6 @@ def _span(start_s: float, end_s: float) -> str:
     return f"{start_s:.2f} to {end_s:.2f} s"
 
 
-def _listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -42,11 +42,21 @@ def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
     assert "by Integrated Gradients" in out and "not what the speaker felt" in out
 
 
+def test_the_answer_is_explained_against_the_runner_up_and_the_persons_other_clips(clip: str, capsys) -> None:
+    others = [str(sample.path) for sample in samples()[:3]]
+    assert explain_main([clip, "--model", "egemaps-logistic", "--quiet", "--baseline", *others, "--against"]) == 0
+    out = capsys.readouterr().out
+    assert " rather than " in out and "experts’ tables" in out
+    # The clip itself is no baseline of its own.
+    assert "Too few clips: 2 other clips of the same person" in out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--target", "joyful"], "does not know 'joyful'"),
-        (["--against", "fear"], "--against needs --target"),
+        (["--target", "fear", "--against", "fear"], "rather than itself"),
+        (["--against", "boredom"], "does not know 'boredom'"),
         (["--model", "nothing-like-this"], "There is no model"),
         (["--method", "magic"], "magic"),
         (["--pdf", "/no/such/folder/a.pdf"], "cannot be written"),
