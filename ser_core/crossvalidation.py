@@ -31,13 +31,13 @@ VALIDATION_SPEAKERS = 8
 
 def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
     """Return every clip's input to the system, extracted once and kept in the cache folder."""
-    system = _system(plan)
-    key = hashlib.sha256(json.dumps([plan.system, plan.encoder, files]).encode()).hexdigest()
-    store = settings().cache_dir / "features" / f"{plan.system}-{key[:12]}.npz"
+    prepare = _system(plan).prepare  # systems that read clips alike share what was read
+    key = hashlib.sha256(json.dumps([prepare.__module__, plan.encoder, files]).encode()).hexdigest()
+    store = settings().cache_dir / "features" / f"{prepare.__module__.rpartition('.')[2]}-{key[:12]}.npz"
     if not store.exists():
         arrays = []
         for place, file in enumerate(files):
-            arrays.append(system.prepare(file, plan.encoder))
+            arrays.append(prepare(file, plan.encoder))
             if place % 500 == 499:
                 print(f"{place + 1} of {len(files)} clips prepared", flush=True)
         store.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     inputs, wanted = pick(training), targets[training]
     if plan.augmentation:
         more = _more_clips(plan, table, training)
-        inputs += [prepared(plan, [file])[0] for file in more["file"]]
+        inputs += prepared(plan, more["file"].tolist())
         wanted = np.concatenate([wanted, _targets(plan, more)])
     network = system.fit(inputs, wanted, plan.recipe, plan.encoder, out, after_epoch, **plan.options)
     temperature = 1.0

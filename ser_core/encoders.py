@@ -299,6 +299,11 @@ def frozen_encoder(name: str) -> SpeechEncoder:
     return encoder.eval().requires_grad_(False)
 
 
+def prepare(file: str, encoder: str) -> np.ndarray:
+    """Return an encoder's input for an audio file, time last."""
+    return frozen_encoder(encoder).prepare(file)
+
+
 def encoder_mb(name: str) -> float:
     """Return the size of a published encoder in MB: Whisper as packaged in half precision, others in single."""
     bytes_each = 2 if name in WHISPER else 4

@@ -221,8 +221,8 @@ def train(
     )
 
 
-def prepare_log_mel(file: str) -> np.ndarray:
-    """Return the log-mel spectrogram (80, frames) of an audio file in half precision."""
+def prepare_log_mel(file: str, encoder: str = "") -> np.ndarray:
+    """Return the log-mel spectrogram (80, frames) of an audio file in half precision; every encoder hears the same."""
     samples = torch.from_numpy(np.array(read(file).samples))
     with torch.inference_mode():
         return LogMel()(samples[None])[0].half().numpy()

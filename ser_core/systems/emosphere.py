@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ser_core.batches import collate_frames, over_frames
 from ser_core.distributions import shares_of
-from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder
+from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import CorpusError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.frames import encoder_frames
@@ -181,11 +181,6 @@ def targets(table: pd.DataFrame, labels: tuple[str, ...]) -> np.ndarray:
     shares = shares_of(table[[f"vote_{word}" for word in words]].to_numpy())
     order = [DIMENSIONS.index(label) for label in labels]
     return shares @ np.array([PAD[word] for word in words])[:, order]
-
-
-def prepare(file: str, encoder: str) -> np.ndarray:
-    """Return the encoder's input for an audio file, time last."""
-    return frozen_encoder(encoder).prepare(file)
 
 
 def fit(

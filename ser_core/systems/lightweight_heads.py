@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.batches import over_frames
-from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, encoder_mb, frozen_encoder
+from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.frames import encoder_frames
@@ -158,11 +158,6 @@ class _Separately(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return torch.stack([perceptron(scores) for perceptron in self.head.heads.heads]).float()
-
-
-def prepare(file: str, encoder: str) -> np.ndarray:
-    """Return the encoder's input for an audio file, time last."""
-    return frozen_encoder(encoder).prepare(file)
 
 
 def fit(

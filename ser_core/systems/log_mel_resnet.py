@@ -22,7 +22,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card, LogMelModel
-from ser_core.training import AfterEpoch, Clips, Recipe, prepare_log_mel, train
+from ser_core.training import AfterEpoch, Clips, Recipe, train
+from ser_core.training import prepare_log_mel as prepare
+
+__all__ = ["embeddings", "fit", "load", "logits", "prepare", "save"]
 
 WIDTHS = (24, 32, 64, 96)
 STRIDES = (2, 2, 2, 1)
@@ -130,11 +133,6 @@ class LogMelResNetModel(LogMelModel):
     def _after_silence(self, samples: Tensor) -> Tensor:
         # Whisper's spectrogram mirrors the start of a clip; here it starts from silence, with or without some in front.
         return self.log_mel(nn.functional.pad(samples, (LEAD_FRAMES * self.log_mel.hop_samples, 0)))
-
-
-def prepare(file: str, encoder: str) -> np.ndarray:
-    """Return a clip's log-mel spectrogram (80, frames)."""
-    return prepare_log_mel(file)
 
 
 def fit(

@@ -15,7 +15,10 @@ from ser_core.batches import over_clips
 from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card, LogMelModel, PoolingWeights
-from ser_core.training import AfterEpoch, Clips, Recipe, prepare_log_mel, train
+from ser_core.training import AfterEpoch, Clips, Recipe, train
+from ser_core.training import prepare_log_mel as prepare
+
+__all__ = ["embeddings", "fit", "load", "logits", "prepare", "save"]
 
 
 class LayerMix(nn.Module):
@@ -128,11 +131,6 @@ class WhisperPoolingModel(LogMelModel):
             share = self.network.pooling.weights(self.network.mix(states), real)[0].mean(-1)
         times = np.arange(len(share)) * self.network.encoder.step_s
         return PoolingWeights(times, share.numpy(), "attention of the pooling, mean over its heads")
-
-
-def prepare(file: str, encoder: str) -> np.ndarray:
-    """Return a clip's log-mel spectrogram (80, frames)."""
-    return prepare_log_mel(file)
 
 
 def fit(
