@@ -139,20 +139,15 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
         target,
         Card(
             name=plan.name,
-            title=plan.title,
             system=plan.system,
-            summary=plan.summary,
             emotions=plan.labels,
             encoder=plan.encoder,
-            corpora=(task.title,),
-            licences=plan.licences,
             split=split,
             figures=card_figures(rows, plan.answer, plan.labels, split, command),
-            intended_use="Research and teaching about how speech emotion models decide. Not a diagnosis.",
-            limits=plan.limits,
             size_mb=0.0,
             answer=plan.answer,
             extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra,
+            **plan.words,
         ),
     )
     return target

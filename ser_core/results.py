@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core import metrics
+from ser_core.bundled import PLANS
 from ser_core.cards import read_card, write_card
 from ser_core.distributions import MEASURES, evaluate_distributions, mean_of
 from ser_core.errors import CorpusError
@@ -85,14 +86,14 @@ def card_figures(
 
 
 def refresh_cards() -> None:
-    """Rebuild the figures of every bundled card from its stored out-of-fold predictions."""
+    """Rebuild every bundled card: its words from its plan, its figures from its stored out-of-fold predictions."""
     for card in bundled_cards():
         stored = sorted(RESULTS.glob(f"{card.name}.*.parquet"))
         if stored and card.figures:
             rows, command = pd.read_parquet(stored[0]), card.figures[0].command
             fresh = card_figures(rows, card.answer, card.emotions, card.split, command)
             folder = ASSETS / "models" / card.name
-            write_card(folder, Card(**(vars(card) | {"figures": fresh})))
+            write_card(folder, Card(**(vars(card) | PLANS[card.name].words | {"figures": fresh})))
 
 
 def bundled_cards() -> tuple[Card, ...]:
@@ -256,12 +257,12 @@ def models_markdown() -> str:
         "| model | corpus, folds done | UAR | accuracy | macro-F1 | ECE | majority baseline UAR / accuracy | size |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for card in sorted(bundled_cards(), key=lambda c: (c.corpora, c.extra.get("place", 50))):
+    for card in sorted(bundled_cards(), key=lambda c: (c.corpora[0], c.extra.get("place", 50))):
         if card.answer != "emotion":
             continue
         by = {figure.measure: figure for figure in card.figures}
         cells = [f"{by[m].value:.3f} [{by[m].low:.3f}, {by[m].high:.3f}]" for m in ("UAR", "WA", "macro-F1", "ECE")]
         base = f"{by['UAR'].baseline:.3f} / {by['WA'].baseline:.3f}"
-        done = f"{', '.join(card.corpora)}, {card.extra['folds']}"
+        done = f"{card.corpora[0]}, {card.extra['folds']}"
         lines.append(f"| {card.title} | {done} | {' | '.join(cells)} | {base} | {card.size_mb:.1f} MB |")
     return "\n".join(lines)
