@@ -5,9 +5,10 @@ Pitch, jitter, formants and the other cues belong to the whole voice, so they ar
 
 import numpy as np
 
-from explain.attribution import Attribution, cell_edges
+from explain.attribution import Attribution
 from explain.explanation import Explanation
 from explain.regions import Region
+from explain.views import cell_edges
 from ser_core.errors import SettingError
 
 

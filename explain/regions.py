@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from explain.attribution import Attribution, cell_edges
+from explain.attribution import Attribution
+from explain.views import cell_edges
 from ser_core.speech import Segment
 
 SMOOTHING_S = 0.05

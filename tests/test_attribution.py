@@ -10,8 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from explain import attribution as module
 from explain.attribution import Target, attribute, method_label, methods_for, relevance_on_grid
+from explain.methods import layer_places
+from explain.views import Spectrum
 from ser_core.errors import ExplanationError
 from tests.planted import FunctionalsModel, PlantedModel, WaveformModel, burst_model, clip, recording
 
@@ -350,7 +351,7 @@ def test_the_virtual_spectrum_keeps_completeness():
 @hypothesis_settings(max_examples=30, deadline=None)
 def test_the_virtual_spectrum_gives_every_sample_back(samples, seed):
     waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(seed))
-    spectrum = module._Spectrum(samples)
+    spectrum = Spectrum(samples)
     assert (spectrum.synthesise(spectrum.analyse(waveform)) - waveform).abs().max() < 1e-5
     assert spectrum.frame_times_s[-1] <= samples / 16_000 + 0.01
     np.testing.assert_array_equal(spectrum.groups.sum(0), 1)
@@ -427,7 +428,7 @@ def test_cells_of_a_layer_sit_where_they_look(pool, offset):
         layer = nn.Sequential(nn.Conv2d(1, 8, 5, stride=2, padding=2))
         if pool:
             layer.append(nn.AvgPool2d(2))
-    columns, rows = module._layer_places(layer, layer[-1], torch.zeros(1, 80, 100).unsqueeze(1))
+    columns, rows = layer_places(layer, layer[-1], torch.zeros(1, 80, 100).unsqueeze(1))
     stride = 4 if pool else 2
     np.testing.assert_allclose(columns, np.arange(len(columns)) * stride + offset, atol=0.5)
     np.testing.assert_allclose(rows, np.arange(len(rows)) * stride + offset, atol=0.5)

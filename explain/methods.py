@@ -1,0 +1,372 @@
+"""The attribution methods, each over a view of a clip: what Captum offers, and what it takes to trust the result."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explain.views import Cells, Logit, View, column_times, same
+from ser_core.errors import ExplanationError
+from ser_core.models import SpeechModel
+
+FIRST_STEPS = 8
+GRADIENT_BATCH = 4
+PART_POINTS = 4
+OCCLUSION_COLUMNS = 10_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of ``attribute`` that a method may read."""
+
+    seed: int
+    tolerance: float
+    max_steps: int
+    noise: float
+    window_bands: int | None
+    max_windows: int | None
+    permutations: int
+    cells: Cells | None
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a method is asked: the explained logit of a model, the clip as it is seen, and the settings."""
+
+    model: SpeechModel
+    logit: Logit
+    view: View
+    options: Options
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Relevance of a view's point; ``view`` replaces the view where relevance lands elsewhere."""
+
+    relevance: Tensor
+    completeness_error: float | None = None
+    steps: int | None = None
+    settings: dict = field(default_factory=dict)
+    view: View | None = None
+
+
+def _completeness(logit: Logit, view: View, baselines: Tensor | None = None) -> tuple[float, Callable[[Tensor], float]]:
+    """Return target(point) − mean target(baselines), and the function from relevance to its completeness error."""
+    with torch.no_grad():
+        reference = logit(view.baseline if baselines is None else baselines).double().mean()
+        difference = float(logit(view.point).double()[0] - reference)
+
+    def error(relevance: Tensor) -> float:
+        return abs(float(relevance.detach().double().sum()) - difference) / max(abs(difference), logit.smallest)
+
+    return difference, error
+
+
+def _saliency(task: Task) -> Found:
+    from captum.attr import Saliency
+
+    slope = Saliency(task.logit).attribute(task.view.point.clone().requires_grad_())
+    return Found(slope if slope.ndim < 4 else slope.square().sum(-1).sqrt())
+
+
+def _input_x_gradient(task: Task) -> Found:
+    from captum.attr import InputXGradient
+
+    logit, view = task.logit, task.view
+    # Seen from the baseline, the baseline is zero: Captum then multiplies by the distance from it.
+    distance = (view.point - view.baseline).requires_grad_()
+    return Found(InputXGradient(lambda moved: logit(view.baseline + moved)).attribute(distance))
+
+
+def _integrated_gradients(task: Task) -> Found:
+    from captum.attr import IntegratedGradients
+
+    logit, view, options = task.logit, task.view, task.options
+    points = min(PART_POINTS, options.max_steps)
+
+    def place(share: float) -> Tensor:
+        return view.baseline + share * (view.point - view.baseline)
+
+    def value(share: float) -> tuple[float, float]:
+        with torch.no_grad():
+            return share, float(logit(place(share)).double()[0])
+
+    def part(start: tuple[float, float], end: tuple[float, float]) -> _Part:
+        relevance = IntegratedGradients(logit).attribute(
+            place(end[0]).requires_grad_(),
+            baselines=place(start[0]),
+            n_steps=points,
+            method="gausslegendre",
+            internal_batch_size=GRADIENT_BATCH,
+        )
+        missed = float(relevance.detach().double().sum()) - (end[1] - start[1])
+        return _Part(start, end, relevance.detach(), missed)
+
+    logit.plan(0.0, 0.5, 2 * points + 3)
+    start, end = value(0.0), value(1.0)
+    difference = end[1] - start[1]
+    scale = max(abs(difference), logit.smallest)
+    parts = [part(start, end)] if options.max_steps < 2 * points else _halves(start, end, value, part)
+    # What a part should add up to is known, so only the parts that miss are cut finer, and no pass is made in vain.
+    while not _adds_up(parts, scale, options.tolerance) and (len(parts) + 1) * points <= options.max_steps:
+        logit.plan(logit.high, (1 + logit.high) / 2, 2 * points + 1)
+        worst = max(parts, key=lambda p: abs(p.missed))
+        parts.remove(worst)
+        parts += _halves(worst.start, worst.end, value, part)
+    relevance = torch.stack([p.relevance for p in parts]).sum(0)
+    settings = {
+        "quadrature": f"Gauss–Legendre, {points} points on each part of the path; parts that miss most are halved",
+        "parts": len(parts),
+        "difference": difference,
+        "tolerance": options.tolerance,
+    }
+    return Found(relevance, abs(sum(p.missed for p in parts)) / scale, len(parts) * points, settings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of the path between two (share of the way, target there): what it adds, and by how much it misses."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    relevance: Tensor
+    missed: float
+
+
+def _adds_up(parts: list[_Part], scale: float, tolerance: float) -> bool:
+    """Return whether the parts add up together, and each well enough that this is no accident.
+
+    The errors of the parts, whatever their sign, are set against all that the target moves along the path.
+    """
+    together = abs(sum(p.missed for p in parts))
+    moved = max(scale, sum(abs(p.end[1] - p.start[1]) for p in parts))
+    return together <= tolerance * scale and sum(abs(p.missed) for p in parts) <= tolerance * moved
+
+
+def _halves(
+    start: tuple[float, float],
+    end: tuple[float, float],
+    value: Callable[[float], tuple[float, float]],
+    part: Callable[[tuple[float, float], tuple[float, float]], _Part],
+) -> list[_Part]:
+    middle = value((start[0] + end[0]) / 2)
+    return [part(start, middle), part(middle, end)]
+
+
+def _rounds(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Yield (0, first), (1, 2 × first), … up to last, and at least once."""
+    steps, done = min(first, last), 0
+    yield done, steps
+    while steps * 2 <= last:
+        steps, done = steps * 2, done + 1
+        yield done, steps
+
+
+def _gradient_shap(task: Task, draws: int = 8) -> Found:
+    # Captum's GradientShap draws from the process-wide generators, so threads change each other's results; it cannot
+    # limit its batch either. Here a clip has its own generator, and places on the path are Gauss–Legendre's instead of
+    # random ones, which needs a tenth of the gradients for the same expectation.
+    logit, view, tolerance = task.logit, task.view, task.options.tolerance
+    generator = torch.Generator().manual_seed(task.options.seed)
+    spread = task.options.noise * float((view.point - view.baseline).abs().mean())
+    shape = (draws, *view.baseline.shape[1:])
+    baselines = view.baseline + spread * torch.randn(shape, generator=generator)
+    difference, error = _completeness(logit, view, baselines)
+    for done, steps in _rounds(FIRST_STEPS, task.options.max_steps):
+        logit.plan(1 - 0.5**done, 1 - 0.5 ** (done + 1), steps)
+        places, weights = np.polynomial.legendre.leggauss(steps)
+        order = torch.randperm(steps, generator=generator) % draws
+        relevance = torch.zeros_like(view.point)
+        for rows in torch.arange(steps).split(GRADIENT_BATCH):
+            column = (-1, *[1] * (view.point.ndim - 1))
+            place = torch.from_numpy((1 + places[rows]) / 2).float().reshape(column)
+            weight = torch.from_numpy(weights[rows] / 2).float().reshape(column)
+            distance = view.point - baselines[order[rows]]
+            points = (baselines[order[rows]] + place * distance).requires_grad_()
+            slope = torch.autograd.grad(logit(points).sum(), points)[0]
+            relevance += (weight * slope * distance).sum(0, keepdim=True)
+        if error(relevance) <= tolerance:
+            break
+    settings = {
+        "seed": task.options.seed,
+        "baseline_draws": draws,
+        "quadrature": "Gauss–Legendre",
+        "noise": spread,
+        "difference": difference,
+        "tolerance": tolerance,
+    }
+    return Found(relevance, error(relevance), steps, settings)
+
+
+def _deeplift(task: Task) -> Found:
+    from captum.attr import DeepLift
+
+    logit, view, tolerance = task.logit, task.view, task.options.tolerance
+    difference, error = _completeness(logit, view)
+    relevance = DeepLift(logit).attribute(view.point.clone().requires_grad_(), baselines=view.baseline)
+    if error(relevance) > tolerance:
+        raise ExplanationError(
+            f"DeepLIFT does not add up for this clip: its completeness error is {error(relevance):.0%}, more than "
+            f"{tolerance:.0%}; use Integrated Gradients instead."
+        )
+    return Found(relevance, error(relevance), None, {"difference": difference, "tolerance": tolerance})
+
+
+def _lrp(task: Task, gamma: float = 0.25) -> Found:
+    from captum.attr import LRP
+    from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
+
+    logit, view = task.logit, task.view
+    convolutions = [module for module in logit.network.modules() if isinstance(module, nn.Conv2d)]
+    relevance = torch.zeros_like(view.point)
+    # Relevance is linear in what is handed back, so a pair of classes is one pass each.
+    for index, sign in ((logit.index, logit.sign), (logit.against, -1.0)):
+        if index is not None:
+            for number, module in enumerate(convolutions):
+                module.rule = GammaRule(gamma) if number else EpsilonRule()
+            point = view.point.clone().requires_grad_()
+            relevance += sign * LRP(logit.network).attribute(point, target=index)
+    rules = f"ε on the first convolution and on linear layers, γ = {gamma} on the other convolutions"
+    return Found(relevance, settings={"rules": rules})
+
+
+def _grad_cam(task: Task) -> Found:
+    from captum.attr import LayerGradCam
+
+    model, logit, view = task.model, task.logit, task.view
+    name = model.gradcam_layers[-1]
+    layer = logit.network.get_submodule(name)
+    with torch.no_grad():
+        inputs = view.decode(view.point)
+    on_inputs = Logit(logit.network, same, logit.index, logit.against, None, logit.sign)
+    relevance = LayerGradCam(on_inputs, layer).attribute(inputs.clone().requires_grad_())
+    columns, rows = layer_places(logit.network, layer, inputs)
+    times_s = column_times(model, view.first_s, columns)
+    settings = {"layer": name, "cells_s": float(np.diff(times_s[:2])[0]) if len(times_s) > 1 else None}
+    bands_hz = None
+    if rows is not None and model.axes.bands_hz is not None:
+        bands_hz = np.interp(rows, np.arange(len(model.axes.bands_hz)), model.axes.bands_hz)
+    shape = relevance.shape[2:] if rows is not None else relevance.shape[-1:]
+    placed = replace(
+        view,
+        land=lambda cells: cells.reshape(shape).double().numpy(),
+        times_s=times_s,
+        bands_hz=bands_hz,
+    )
+    return Found(relevance, settings=settings, view=placed)
+
+
+def layer_places(network: nn.Module, layer: nn.Module, inputs: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return where the cells of a layer's output sit: indices of input columns and, of a 2-d layer, of input rows.
+
+    Padding and stride shift the cells, so the centre of what a cell sees is measured: the centroid of the gradient of
+    a few cells, at a noise input so that no unit is silent.
+    """
+    seen: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
+    probe = (inputs.mean() + inputs.std() * noise).requires_grad_()
+    network(probe)
+    handle.remove()
+    output = seen[0]
+    columns = _axis_places(output, probe, -1)
+    return columns, _axis_places(output, probe, -2) if output.ndim == 4 else None
+
+
+def _axis_places(output: Tensor, probe: Tensor, axis: int) -> np.ndarray:
+    cells, size = output.shape[axis], probe.shape[axis]
+    stride = max(1, round(size / cells))
+    others = [dim for dim in range(probe.ndim) if dim != probe.ndim + axis]
+    offsets = []
+    for cell in sorted({cells // 4, cells // 2, (3 * cells) // 4}):
+        slope = torch.autograd.grad(output.select(axis, cell).square().sum(), probe, retain_graph=True)[0]
+        weight = slope.abs().sum(others).double()
+        if weight.sum() > 0:
+            offsets.append(float((weight * torch.arange(size)).sum() / weight.sum()) - cell * stride)
+    offset = round(2 * float(np.median(offsets))) / 2 if offsets else (stride - 1) / 2
+    return np.arange(cells) * stride + offset
+
+
+def _feature_ablation(task: Task) -> Found:
+    from captum.attr import FeatureAblation
+
+    logit, view = task.logit, task.view
+    logit.plan(0.0, 1.0, view.point.shape[-1])
+    with torch.no_grad():
+        return Found(FeatureAblation(logit).attribute(view.point, baselines=view.baseline, perturbations_per_eval=64))
+
+
+def _shapley_sampling(task: Task) -> Found:
+    from captum.attr import ShapleyValueSampling
+
+    logit, view = task.logit, task.view
+    permutations, seed = task.options.permutations, task.options.seed
+    difference, error = _completeness(logit, view)
+    generator = torch.Generator().manual_seed(seed)
+
+    def orders(features: int, count: int) -> Iterator[list[int]]:
+        for _ in range(count):
+            yield torch.randperm(features, generator=generator).tolist()
+
+    sampling = ShapleyValueSampling(logit)
+    # Captum's own orders come from the process-wide generator.
+    sampling.permutation_generator = orders
+    logit.plan(0.0, 1.0, permutations * view.point.shape[-1])
+    with torch.no_grad():
+        relevance = sampling.attribute(
+            view.point, baselines=view.baseline, n_samples=permutations, perturbations_per_eval=64
+        )
+    settings = {"seed": seed, "permutations": permutations, "difference": difference}
+    return Found(relevance, error(relevance), None, settings)
+
+
+def _occlusion(task: Task) -> Found:
+    from captum.attr import Occlusion
+
+    logit, view, cells = task.logit, task.view, task.options.cells
+    assert cells is not None
+    rows = view.point.shape[1] if view.point.ndim == 3 else 1
+    columns = view.point.shape[-1]
+    high = min(rows, task.options.window_bands or max(1, round(rows / 10)))
+    wide = min(columns, max(1, round(cells.window_s / cells.step_s)))
+    most = task.options.max_windows or cells.max_windows
+    while (count := _count(rows, high) * _count(columns, wide)) > most:
+        high, wide = min(rows, math.ceil(high * 1.25)), min(columns, math.ceil(wide * 1.25))
+    size: tuple[int, ...] = (high, wide)
+    stride: tuple[int, ...] = (max(1, high // 2), max(1, wide // 2))
+    if view.point.ndim == 2:
+        size, stride = size[1:], stride[1:]
+    logit.plan(0.0, 1.0, count)
+    with torch.no_grad():
+        relevance = Occlusion(logit).attribute(
+            view.point,
+            sliding_window_shapes=size,
+            strides=stride,
+            baselines=view.baseline,
+            perturbations_per_eval=1 if view.point.ndim == 2 else max(1, min(64, OCCLUSION_COLUMNS // columns)),
+        )
+    settings = cells.settings | {"window_s": wide * cells.step_s, "windows": count, "stride": "half a window"}
+    if view.point.ndim == 3:
+        settings["window_bands"] = high
+    return Found(relevance, settings=settings)
+
+
+def _count(size: int, window: int) -> int:
+    return math.ceil((size - window) / max(1, window // 2)) + 1
+
+
+COMPUTE: dict[str, Callable[[Task], Found]] = {
+    "saliency": _saliency,
+    "input_x_gradient": _input_x_gradient,
+    "integrated_gradients": _integrated_gradients,
+    "gradient_shap": _gradient_shap,
+    "deeplift": _deeplift,
+    "lrp": _lrp,
+    "occlusion": _occlusion,
+    "grad_cam": _grad_cam,
+    "feature_ablation": _feature_ablation,
+    "shapley_sampling": _shapley_sampling,
+}
