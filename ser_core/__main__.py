@@ -188,6 +188,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _power(options: argparse.Namespace) -> int:
+    from ser_core.power import write
+
+    print(write(options.runs).to_string(index=False))
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
@@ -293,6 +300,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, default=ASSETS / "results" / "evaluation", help="where the tables go")
     evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
     evaluate.set_defaults(run=_evaluate)
+
+    power = commands.add_parser(
+        "power", help="how often made-up gaps between groups are found, and where there is none"
+    )
+    power.add_argument("--runs", type=int, default=1000, help="made-up corpora for each size of groups")
+    power.set_defaults(run=_power)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

@@ -191,12 +191,12 @@ def gaps(
     chosen = MEASURES if measures is None else measures
     placed = _placed(tensors, groups)
     known = groups.member.any(axis=0)
-    drawn = _drawn(placed, replicates, seed)
-    dealt = _dealt(tensors[known], groups.member[:, known].argmax(axis=0), len(groups.names), replicates, seed)
+    resampled = drawn(placed, draws(len(placed), replicates, seed))
+    deals = dealt(tensors[known], groups.member[:, known].argmax(axis=0), len(groups.names), replicates, seed)
     found = {}
     for name, measure in chosen.items():
-        value, chance = float(measure(placed.sum(axis=0))), measure(dealt)
-        low, high = _limits(measure(drawn))
+        value, chance = float(measure(placed.sum(axis=0))), measure(deals)
+        low, high = _limits(measure(resampled))
         interval = Interval(value, low, high, baseline=0.0, chance=float(np.nanmean(chance)))
         found[name] = Gap(interval, _p(int((chance >= value - 1e-12).sum()), replicates))
     return found
@@ -231,7 +231,7 @@ def gap_changes(
         raise SettingError(f"A change is measured on the same speakers; here are {len(before)} and {len(after)}.")
     chosen = MEASURES if measures is None else measures
     one, other = _placed(before, groups), _placed(after, groups)
-    drawn = _drawn(np.stack([one, other], axis=1), replicates, seed)
+    resampled = drawn(np.stack([one, other], axis=1), draws(len(one), replicates, seed))
     difference = (other - one).reshape(len(one), -1)
     swaps = np.random.default_rng([seed, 2]).integers(0, 2, (replicates, len(one))).astype(float)
     moved = (swaps @ difference).reshape(replicates, *one.shape[1:])
@@ -239,7 +239,7 @@ def gap_changes(
     found = {}
     for name, measure in chosen.items():
         value = float(measure(other.sum(axis=0)) - measure(one.sum(axis=0)))
-        low, high = _limits(measure(drawn[:, 1]) - measure(drawn[:, 0]))
+        low, high = _limits(measure(resampled[:, 1]) - measure(resampled[:, 0]))
         swapped = np.abs(measure(second) - measure(first))
         as_large = int((swapped >= abs(value) - 1e-12).sum())
         found[name] = Gap(Interval(value, low, high, baseline=0.0, chance=0.0), _p(as_large, replicates))
@@ -365,14 +365,19 @@ def _placed(tensors: np.ndarray, groups: Grouping) -> np.ndarray:
     return groups.member.T[:, :, None, None] * tensors[:, None].astype(float)
 
 
-def _drawn(placed: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Return sums (replicates, …) over speakers that are drawn with replacement, of (speakers, …)."""
-    count = len(placed)
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=replicates).astype(float)
-    return (weights @ placed.reshape(count, -1)).reshape(replicates, *placed.shape[1:])
+def draws(speakers: int, replicates: int, seed: int) -> np.ndarray:
+    """Return how often each speaker is drawn (replicates, speakers), with replacement."""
+    chances = np.full(speakers, 1 / speakers)
+    return np.random.default_rng(seed).multinomial(speakers, chances, size=replicates).astype(float)
 
 
-def _dealt(tensors: np.ndarray, group_of: np.ndarray, groups: int, replicates: int, seed: int) -> np.ndarray:
+def drawn(placed: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return sums (replicates, …) of (speakers, …) weighted by ``draws``."""
+    sums: np.ndarray = (weights @ placed.reshape(len(placed), -1)).reshape(len(weights), *placed.shape[1:])
+    return sums
+
+
+def dealt(tensors: np.ndarray, group_of: np.ndarray, groups: int, replicates: int, seed: int) -> np.ndarray:
     """Return (replicates, groups, classes, classes) when the groups are dealt to the speakers at random."""
     deals = np.random.default_rng([seed, 1]).permuted(np.tile(group_of, (replicates, 1)), axis=1)
     flat = tensors.reshape(len(tensors), -1).astype(float)

@@ -1,0 +1,364 @@
+"""Each group of speakers against a reference group, by every measure, and the one rule by which a gap is a finding.
+
+A speaker adds a tensor to the own group: a confusion matrix, calibration bins, or sums of errors of valence, arousal
+and dominance. Intervals draw speakers with replacement (one stage: a speaker comes with all clips), 10,000 times, by
+multinomial weights over these tensors: one matrix product. A speaker who is in several groups, such as a bilingual in
+both languages, is drawn with all of them.
+
+The rule: a gap is a finding where the permutation test of the speakers' groups gives p ≤ 0.05 after Holm's correction
+over everything that is shown. The intervals alone must not decide: with few speakers they leave out 0 too often. A
+speaker who is in both groups keeps the clips and exchanges the two groups' labels instead.
+
+Sources: as in :mod:`ser_core.fairness`; reliability diagrams and ECE, Guo et al. 2017, arXiv:1706.04599.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ser_core import metrics
+from ser_core.errors import SettingError
+from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, drawn, draws, holm
+from ser_core.results import kind_of, labels_of
+
+LEVEL = 0.05
+BINS = 15
+SPREADS = ("TPR gap", "FPR gap", "DP gap", "equalised odds gap")
+"""Gaps over all groups at once, of ``fairness.MEASURES``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What each speaker adds to each group.
+
+    Attributes:
+        attribute: what the groups differ in.
+        groups: names, sorted.
+        speakers: those who are in a group, sorted.
+        clips: (speakers, groups) numbers of clips.
+        classes: emotions, or none for dimensions.
+        confusions: (speakers, groups, classes, classes), rows the truth; empty for dimensions.
+        calibration: (speakers, groups, bins, 3): clips, right answers and confidences in bins of confidence.
+        errors: dimension → (speakers, groups, 2): rated clips and sum of predicted − rated.
+    """
+
+    attribute: str
+    groups: tuple[str, ...]
+    speakers: tuple[str, ...]
+    clips: np.ndarray
+    classes: tuple[str, ...]
+    confusions: np.ndarray
+    calibration: np.ndarray
+    errors: dict[str, np.ndarray]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of speakers of each group."""
+        return tuple(int(count) for count in (self.clips > 0).sum(axis=0))
+
+    def too_small(self, group: str) -> str:
+        """Return why nothing should be concluded from a group; empty where it is large enough."""
+        size = self.sizes[self.groups.index(group)]
+        return "" if size >= FEWEST_SPEAKERS else f"{size} speakers, fewer than {FEWEST_SPEAKERS}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a group: its name, which tensors it comes from, and how."""
+
+    name: str
+    tensors: np.ndarray
+    statistic: metrics.Statistic
+
+
+def attributes_of(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return every way to group the clips of a table, and each clip's group; NaN where it is not known.
+
+    Sex, age group, race, ethnicity, language and corpus where they differ; and two of them at once where two or more
+    such groups have enough speakers.
+    """
+    known = {name: rows[name] for name in ("sex", "race", "ethnicity", "language", "corpus") if name in rows}
+    if "age" in rows:
+        ages = pd.to_numeric(rows["age"])
+        group_of = {age: age_group(float(age)) for age in ages.dropna().unique()}
+        known["age group"] = ages.map(group_of)
+    single = {}
+    for name in (*ATTRIBUTES, "corpus"):
+        if name in known:
+            groups = known[name].astype("object").where(known[name].notna())
+            groups = groups.where(groups.astype(str).str.lower() != "unknown")
+            if groups.nunique() > 1:
+                single[name] = groups
+    both = {}
+    for place, first in enumerate(single):
+        for second in list(single)[place + 1 :]:
+            one, other = single[first], single[second]
+            together = (one.astype(str) + ", " + other.astype(str)).where(one.notna() & other.notna())
+            sizes = rows["speaker"].groupby(together).nunique()
+            if (sizes >= FEWEST_SPEAKERS).sum() > 1:
+                both[f"{first} and {second}"] = together
+    return single | both
+
+
+def evidence(rows: pd.DataFrame, attribute: str, group_of: pd.Series) -> Evidence:
+    """Return what each speaker adds to each group.
+
+    Args:
+        rows: predictions of one model, one row a clip: speaker; emotion and p_<emotion>, or t_ and d_<dimension>.
+        attribute: what the groups differ in.
+        group_of: group of each row; rows without one are left out.
+
+    Raises:
+        SettingError: fewer than two groups, or clips without a speaker.
+    """
+    known = group_of.notna().to_numpy()
+    rows, given = rows.loc[known], group_of[known]
+    if rows["speaker"].isna().any():
+        raise SettingError("Some clips have no speaker; leave them out, since speakers are what is resampled.")
+    which, groups = pd.factorize(given.astype(str), sort=True)
+    who, speakers = pd.factorize(rows["speaker"], sort=True)
+    if len(groups) < 2:
+        raise SettingError(f"Gaps in {attribute} need two groups or more; here is {', '.join(groups) or 'none'}.")
+    shape = (len(speakers), len(groups))
+    cell = who * shape[1] + which
+    clips = _counted(cell, shape)
+    if kind_of(rows) == "dimensions":
+        errors = {}
+        for name in labels_of(rows):
+            if f"t_{name}" in rows:
+                rated = rows[f"t_{name}"].notna().to_numpy()
+                off = (rows[f"d_{name}"] - rows[f"t_{name}"]).to_numpy(dtype=float)
+                parts = [_counted(cell[rated], shape), _counted(cell[rated], shape, off[rated])]
+                errors[name] = np.stack(parts, axis=-1)
+        none = np.zeros((*shape, 0, 0))
+        return Evidence(attribute, tuple(groups), tuple(speakers), clips, (), none, none, errors)
+    classes = tuple(str(column)[2:] for column in rows if str(column).startswith("p_"))
+    chances = rows[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
+    truth = pd.Index(classes).get_indexer(pd.Index(rows["emotion"]))
+    if (truth < 0).any():
+        strange = sorted(set(rows["emotion"].astype(str)) - set(classes))
+        raise SettingError(f"Labels that the model cannot answer with: {', '.join(strange)}; leave such clips out.")
+    size = len(classes)
+    answer, confidence = chances.argmax(axis=1), chances.max(axis=1)
+    confusions = _counted((cell * size + truth) * size + answer, (*shape, size, size))
+    place = cell * BINS + np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    right = (answer == truth).astype(float)
+    bins = [_counted(place, (*shape, BINS), weights) for weights in (None, right, confidence)]
+    return Evidence(attribute, tuple(groups), tuple(speakers), clips, classes, confusions, np.stack(bins, axis=-1), {})
+
+
+def measures_of(found: Evidence) -> dict[str, Measure]:
+    """Return every measure of a group by name, the ones to judge by first."""
+    offered = []
+    if found.classes:
+        offered.append(Measure("UAR", found.confusions, metrics.uar))
+        for place, name in enumerate(found.classes):
+            offered.append(Measure(f"recall of {name}", found.confusions, _of_class(metrics.recalls, place)))
+        offered.append(Measure("ECE", found.calibration, calibration_error))
+        for place, name in enumerate(found.classes):
+            offered.append(Measure(f"false alarms of {name}", found.confusions, _of_class(false_alarms, place)))
+        for place, name in enumerate(found.classes):
+            offered.append(Measure(f"answered {name}", found.confusions, _of_class(shares_answered, place)))
+        offered.append(Measure("accuracy", found.confusions, metrics.weighted_accuracy))
+        offered.append(Measure("macro-F1", found.confusions, metrics.macro_f1))
+    for name, tensors in found.errors.items():
+        offered.append(Measure(f"bias of {name}", tensors, _mean_error))
+    return {measure.name: measure for measure in offered}
+
+
+def false_alarms(matrix: np.ndarray) -> np.ndarray:
+    """Return per class (…, classes) the share of other clips that are taken for it (FPR)."""
+    wrong = matrix.sum(axis=-2) - np.diagonal(matrix, axis1=-2, axis2=-1)
+    return _ratio(wrong, matrix.sum(axis=(-2, -1))[..., None] - matrix.sum(axis=-1))
+
+
+def shares_answered(matrix: np.ndarray) -> np.ndarray:
+    """Return per class (…, classes) the share of all clips that are answered with it."""
+    return _ratio(matrix.sum(axis=-2), matrix.sum(axis=(-2, -1))[..., None])
+
+
+def calibration_error(bins: np.ndarray) -> np.ndarray:
+    """Return the expected calibration error (…) of bins (…, bins, 3)."""
+    return _ratio(np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
+
+
+def reliability(found: Evidence) -> pd.DataFrame:
+    """Return group, confidence, right (share) and clips of each bin of confidence that holds clips."""
+    sums = found.calibration.sum(axis=0)
+    rows = []
+    for place, group in enumerate(found.groups):
+        for count, right, confidence in sums[place]:
+            if count:
+                rows.append(
+                    {"group": group, "confidence": confidence / count, "right": right / count, "clips": int(count)}
+                )
+    return pd.DataFrame(rows, columns=["group", "confidence", "right", "clips"])
+
+
+def differences(
+    found: Evidence,
+    reference: str,
+    chosen: Sequence[str],
+    spreads: Sequence[str] = (),
+    *,
+    replicates: int = 10_000,
+    intervals: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return every chosen measure in every group, its difference from the reference group, and what is a finding.
+
+    Args:
+        found: of :func:`evidence`.
+        reference: group that the others are set against.
+        chosen: names of :func:`measures_of`.
+        spreads: names of ``fairness.MEASURES``, gaps over all groups at once.
+        replicates: draws of speakers, and deals of groups.
+        intervals: whether intervals are wanted; without them only p is worked out.
+        seed: of draws and deals.
+
+    Returns:
+        measure, group, speakers, clips, value, low, high, difference, difference_low, difference_high, chance, p,
+        p_holm, finding, too_small. The reference has no difference and no p. A spread has the group "all" and, as its
+        difference, the gap itself; it is never below 0, so ``chance`` is its mean when the groups are dealt to the
+        speakers at random, and p says how often they then lie as far apart.
+
+    Raises:
+        SettingError: the reference is not among the groups, or a measure is not offered.
+    """
+    offered = measures_of(found)
+    strange = [name for name in chosen if name not in offered] + [name for name in spreads if name not in MEASURES]
+    if reference not in found.groups or strange:
+        raise SettingError(f"There is no {', '.join(strange) or reference} among what can be shown here.")
+    weights = draws(len(found.speakers), replicates, seed) if intervals else None
+    base, rows = found.groups.index(reference), []
+    wanted = [offered[name] for name in chosen]
+    sums = {id(m.tensors): drawn(m.tensors, weights) for m in wanted} if weights is not None else {}
+    permuted = {
+        place: _permuted([m.tensors for m in wanted], found, (place, base), replicates, [seed, 1, place])
+        for place in range(len(found.groups))
+        if place != base and min(found.sizes[place], found.sizes[base]) > 0
+    }
+    for measure in wanted:
+        values = measure.statistic(measure.tensors.sum(axis=0))
+        resampled = measure.statistic(sums[id(measure.tensors)]) if intervals else None
+        for place, group in enumerate(found.groups):
+            row: dict[str, object] = {"measure": measure.name, "group": group, "speakers": found.sizes[place]}
+            row |= {"clips": int(found.clips[:, place].sum()), "value": float(values[place])}
+            alone = found.sizes[place] < 2
+            row["low"], row["high"] = _limits(None if resampled is None or alone else resampled[:, place])
+            apart = float(values[place] - values[base]) if place != base else float("nan")
+            alone = alone or found.sizes[base] < 2
+            row["difference"] = apart
+            row["difference_low"], row["difference_high"] = _limits(
+                None if resampled is None or alone or place == base else resampled[:, place] - resampled[:, base]
+            )
+            row["chance"] = row["p"] = float("nan")
+            if place in permuted and np.isfinite(apart):
+                first, second = (measure.statistic(side) for side in permuted[place][id(measure.tensors)])
+                row["p"] = _p(np.abs(first - second), abs(apart))
+            rows.append(row | {"too_small": found.too_small(group)})
+    rows += _spreads(found, spreads, weights, replicates, seed)
+    table = pd.DataFrame(rows)
+    tested = table["p"].notna()
+    table["p_holm"] = np.nan
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].tolist())
+    return table.assign(finding=table["p_holm"] <= LEVEL)
+
+
+def _spreads(
+    found: Evidence, spreads: Sequence[str], weights: np.ndarray | None, replicates: int, seed: int
+) -> list[dict[str, object]]:
+    if not spreads:
+        return []
+    resampled = None if weights is None else drawn(found.confusions, weights)
+    matrices = _dealt_groups(found, replicates, seed)
+    rows: list[dict[str, object]] = []
+    for name in spreads:
+        value = float(MEASURES[name](found.confusions.sum(axis=0)))
+        low, high = _limits(None if resampled is None else MEASURES[name](resampled))
+        row: dict[str, object] = {"measure": name, "group": "all", "speakers": len(found.speakers)}
+        row |= {"clips": int(found.clips.sum()), "value": value, "low": low, "high": high}
+        row |= {"difference": value, "difference_low": low, "difference_high": high}
+        small = [group for group in found.groups if found.too_small(group)]
+        reason = f"{', '.join(small)}: fewer than {FEWEST_SPEAKERS} speakers" if small else ""
+        by_chance = MEASURES[name](matrices)
+        row |= {"p": _p(by_chance, value), "chance": float(np.nanmean(by_chance)), "too_small": reason}
+        rows.append(row)
+    return rows
+
+
+def _dealt_groups(found: Evidence, replicates: int, seed: int) -> np.ndarray:
+    """Return (replicates, groups, classes, classes) when no group differs from another."""
+    member = found.clips > 0
+    if (member.sum(axis=1) == 1).all():
+        whole = found.confusions.sum(axis=1)
+        return dealt(whole, member.argmax(axis=1), len(found.groups), replicates, seed)
+    # Some speakers are in several groups: those in all of them have their groups exchanged, the others keep theirs.
+    everywhere = member.all(axis=1)
+    tensors = found.confusions.reshape(*member.shape, -1)
+    keys = np.random.default_rng([seed, 1]).random((replicates, *member[everywhere].shape))
+    order = keys.argsort(axis=-1)
+    sums = np.tile(tensors[~everywhere].sum(axis=0), (replicates, 1, 1))
+    for place in range(len(found.groups)):
+        for source in range(len(found.groups)):
+            sums[:, place] += (order[..., place] == source).astype(float) @ tensors[everywhere, source]
+    return sums.reshape(replicates, *found.confusions.shape[1:])
+
+
+def _permuted(
+    tensors: Sequence[np.ndarray], found: Evidence, pair: tuple[int, int], replicates: int, seed: list[int]
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Return each tensor's sums of two groups (replicates, …) when the groups do not differ, by the tensor's id."""
+    first, second = pair
+    member = found.clips > 0
+    both = member[:, first] & member[:, second]
+    either = member[:, first] | member[:, second]
+    random = np.random.default_rng(seed)
+    sides = {}
+    if both.any():
+        swapped = random.integers(0, 2, (replicates, int(both.sum()))).astype(float)
+    else:
+        in_first = random.permuted(np.tile(member[either, first], (replicates, 1)), axis=1).astype(float)
+    for each in {id(tensor): tensor for tensor in tensors}.values():
+        one, other = (each[:, place].reshape(len(each), -1) for place in pair)
+        if both.any():
+            moved = swapped @ (other - one)[both]
+            left, right = one.sum(axis=0) + moved, other.sum(axis=0) - moved
+        else:
+            whole = (one + other)[either]
+            left = in_first @ whole
+            right = whole.sum(axis=0) - left
+        shape = (replicates, *each.shape[2:])
+        sides[id(each)] = (left.reshape(shape), right.reshape(shape))
+    return sides
+
+
+def _counted(place: np.ndarray, shape: tuple[int, ...], weights: np.ndarray | None = None) -> np.ndarray:
+    counts: np.ndarray = np.bincount(place, weights, minlength=int(np.prod(shape))).reshape(shape).astype(float)
+    return counts
+
+
+def _of_class(statistic: metrics.Statistic, place: int) -> metrics.Statistic:
+    return lambda matrix: statistic(matrix)[..., place]
+
+
+def _mean_error(sums: np.ndarray) -> np.ndarray:
+    return _ratio(sums[..., 1], sums[..., 0])
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), np.asarray(whole, dtype=float))
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _limits(values: np.ndarray | None) -> tuple[float, float]:
+    if values is None or np.isnan(values).all():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _p(chance: np.ndarray, value: float) -> float:
+    return (1 + int((chance >= value - 1e-12).sum())) / (1 + len(chance))

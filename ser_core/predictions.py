@@ -1,0 +1,299 @@
+"""Reads a table of somebody's own predictions, and says in one sentence what is wrong with it.
+
+A table is CSV (commas, semicolons or tabs, UTF-8) or Parquet with one row a clip:
+
+==============================  ======================================================================================
+file (or clip, path)            what was heard; each once
+speaker                         who spoke; intervals and tests are over speakers
+emotion (or label)              the true emotion
+p_<emotion>                     the model's probabilities, which sum to 1; a column for every emotion it can answer
+sex, age, race, ethnicity,      of the speaker, as far as known; groups are made from them
+language
+corpus                          where the clip is from, if from several
+==============================  ======================================================================================
+
+Instead of probabilities, ``d_valence``, ``d_arousal``, ``d_dominance`` and the rated ``t_valence`` … (from −1 to 1).
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser_core.corpora.vocabulary import EMOTIONS
+from ser_core.errors import SerscopeError
+from ser_core.evaluation import DIMENSIONS, PEOPLE, output_words
+
+MOST_ROWS = 1_000_000
+MOST_COLUMNS = 500
+MOST_BYTES = 50_000_000
+ALIASES = {
+    **dict.fromkeys(("clip", "path", "filename", "file_name"), "file"),
+    **dict.fromkeys(("speaker_id", "spk"), "speaker"),
+    **dict.fromkeys(("label", "truth", "true", "emotion_label"), "emotion"),
+    **dict.fromkeys(("gender",), "sex"),
+}
+SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
+
+
+class PredictionsError(SerscopeError):
+    """A table of predictions cannot be used."""
+
+
+def read_predictions(data: bytes, name: str) -> pd.DataFrame:
+    """Return a user's table in the columns of a stored one (see :mod:`ser_core.evaluation`).
+
+    Args:
+        data: the file.
+        name: its name; one that ends in .parquet is read as Parquet.
+
+    Raises:
+        PredictionsError: the table is not usable; the sentence says why and what to do.
+    """
+    if not data:
+        raise PredictionsError("The file is empty; export the table again.")
+    if len(data) > MOST_BYTES:
+        raise PredictionsError(
+            f"The file has {len(data) / 1e6:.0f} MB, more than {MOST_BYTES / 1e6:.0f}; "
+            "save it as Parquet, or leave out columns that are not needed."
+        )
+    is_parquet = name.lower().endswith((".parquet", ".pq")) or data[:4] == b"PAR1"
+    return checked(_parquet(data) if is_parquet else _csv(data))
+
+
+def checked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of predictions in the columns of a stored one.
+
+    Raises:
+        PredictionsError: the table is not usable; the sentence says why and what to do.
+    """
+    if not len(table):
+        raise PredictionsError("The table has a header but no rows; one row a clip is needed.")
+    if len(table) > MOST_ROWS:
+        raise PredictionsError(f"The table has {len(table):,} rows, more than {MOST_ROWS:,}; give a part of it.")
+    table = _named(table)
+    kind, columns = _outputs(table)
+    needed = ("file", "speaker", "emotion") if kind == "p" else ("file", "speaker")
+    absent = [column for column in needed if column not in table]
+    if absent:
+        raise PredictionsError(
+            f"The table lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}; "
+            f"it has {_some([str(column) for column in table])}."
+        )
+    text = {column: _text(table[column]) for column in needed}
+    for column in needed:
+        blank = int((text[column] == "").sum())
+        if blank:
+            raise PredictionsError(f"{_rows(blank)} no {column}; fill it in or leave such rows out.")
+    twice = text["file"][text["file"].duplicated()]
+    if len(twice):
+        raise PredictionsError(
+            f"{twice.nunique()} files stand in the table more than once, first {twice.iloc[0]!r}; "
+            "give one model's answers, one row a file."
+        )
+    if text["speaker"].nunique() < 2:
+        raise PredictionsError(
+            f"All rows are of one speaker, {text['speaker'].iloc[0]!r}; with a single speaker nothing can be said "
+            "about others, so two or more are needed."
+        )
+    values = _numbers(table, columns)
+    rows = pd.DataFrame({"clip": text["file"], "speaker": text["speaker"]})
+    rows.insert(1, "corpus", _text(table["corpus"]) if "corpus" in table else "your table")
+    rows = rows.assign(**_people(table, text["speaker"]))
+    if kind == "p":
+        words = output_words([column[2:] for column in columns])
+        rows["emotion"] = _truth(text["emotion"], columns, words)
+        _probabilities(values, text["file"])
+        rows[[f"p_{word}" for word in words]] = values
+    else:
+        rows["emotion"] = None
+        rated = _numbers(table, [f"t_{column[2:]}" for column in columns])
+        if np.abs(values).max() > 1 or np.abs(rated).max() > 1:
+            raise PredictionsError("Valence, arousal and dominance must lie from −1 to 1; rescale predicted and rated.")
+        rows[[f"d_{column[2:]}" for column in columns]] = values
+        rows[[f"t_{column[2:]}" for column in columns]] = rated
+    return rows.assign(fold=-1, split="as given", model="your model", run="")
+
+
+def _parquet(data: bytes) -> pd.DataFrame:
+    import pyarrow  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(data))
+        about = file.metadata
+        size = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
+        if about.num_rows > MOST_ROWS or about.num_columns > MOST_COLUMNS or size > 10 * MOST_BYTES:
+            raise PredictionsError(
+                f"The table has {about.num_rows:,} rows and {about.num_columns} columns; at most {MOST_ROWS:,} and "
+                f"{MOST_COLUMNS} can be read."
+            )
+        return file.read().to_pandas(ignore_metadata=True)
+    except (pyarrow.ArrowException, OSError, ValueError) as fault:
+        raise PredictionsError("The file is not a readable Parquet table; write it again, or give CSV.") from fault
+
+
+def _csv(data: bytes) -> pd.DataFrame:
+    try:
+        words = data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise PredictionsError(
+            f"The file is not UTF-8 text (byte {fault.start + 1} of {len(data)}); save the table as CSV in UTF-8."
+        ) from fault
+    first = words.lstrip("\r\n").partition("\n")[0]
+    sign = max(",;\t", key=first.count)
+    if "\0" in words or not first.count(sign):
+        raise PredictionsError("The file is not a table; columns separated by commas under a header line are needed.")
+    if first.count(sign) >= MOST_COLUMNS:
+        raise PredictionsError(f"The table has {first.count(sign) + 1} columns; at most {MOST_COLUMNS} can be read.")
+    named = [column.strip().lower() for column in first.replace('"', "").split(sign)]
+    twice = sorted({column for column in named if column and named.count(column) > 1})
+    if twice:
+        raise PredictionsError(f"The header names {', '.join(twice)} twice; keep one column of each name.")
+    try:
+        return pd.read_csv(io.StringIO(words), sep=sign, dtype=str, keep_default_na=False, index_col=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
+        raise PredictionsError(
+            "The rows do not fit the header: some have more cells than it has names; export the table again."
+        ) from fault
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with known names for its columns; a name that is spelt out wins over an alias."""
+    given = [str(column).strip() for column in table]
+    lower = [name if name.lower().startswith(("p_", "d_", "t_")) else name.lower() for name in given]
+    lower = [f"{name[:2].lower()}{name[2:]}" if name[1:2] == "_" else name for name in lower]
+    names = [ALIASES.get(name, name) if ALIASES.get(name) not in lower else name for name in lower]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PredictionsError(f"Several columns mean {', '.join(twice)}; keep one of each.")
+    return table.set_axis(names, axis=1)
+
+
+def _outputs(table: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return the kind of answer, "p" or "d", and its columns."""
+    chances = [str(column) for column in table if str(column).startswith("p_") and str(column)[2:]]
+    if chances:
+        if len(chances) < 2:
+            raise PredictionsError(f"There is one column of probabilities, {chances[0]}; two or more are needed.")
+        folded = [output_words([column[2:]])[0].casefold() for column in chances]
+        same = sorted({word for word in folded if folded.count(word) > 1})
+        if same:
+            raise PredictionsError(f"Several columns of probabilities mean {', '.join(same)}; add them up.")
+        return "p", chances
+    values = [f"d_{name}" for name in DIMENSIONS if f"d_{name}" in table]
+    if values:
+        absent = [f"t_{column[2:]}" for column in values if f"t_{column[2:]}" not in table]
+        if absent:
+            raise PredictionsError(f"The rated values {', '.join(absent)} are missing beside the predicted ones.")
+        return "d", values
+    raise PredictionsError(
+        "There are no columns of probabilities; name them p_anger, p_happiness and so on, one for every emotion that "
+        "the model can answer."
+    )
+
+
+def _truth(given: pd.Series, columns: Sequence[str], words: Sequence[str]) -> pd.Series:
+    """Return the true label of each row in the words of the outputs."""
+    called = {column[2:].casefold(): word for column, word in zip(columns, words, strict=True)}
+    called |= {word.casefold(): word for word in words}
+    labels = {label: called.get(label.casefold()) or output_words([label])[0] for label in given.unique()}
+    strange = {label: word for label, word in labels.items() if word not in words}
+    unknown = sorted(label for label, word in strange.items() if word not in EMOTIONS)
+    if unknown:
+        raise PredictionsError(
+            f"The emotion {_some([repr(label) for label in unknown])} is not known, and no column of probabilities has "
+            "its name; rename it or leave such rows out."
+        )
+    if strange:
+        raise PredictionsError(
+            f"The model has no column of probabilities for {_some(sorted(strange.values()))}, which some clips are "
+            "labelled with; add it, or leave such rows out."
+        )
+    return given.map(labels)
+
+
+def _probabilities(values: np.ndarray, files: pd.Series) -> None:
+    if values.min() < 0:
+        row = int(np.argmax(values.min(axis=1) < 0))
+        raise PredictionsError(
+            f"Some probabilities are negative, first of {files.iloc[row]!r}: are these logits? Turn them into "
+            "probabilities (softmax)."
+        )
+    sums = values.sum(axis=1)
+    if np.allclose(sums, 100, atol=1):
+        raise PredictionsError("The probabilities sum to 100: they are in per cent; divide them by 100.")
+    wrong = ~np.isclose(sums, 1, atol=1e-2)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise PredictionsError(
+            f"The probabilities do not sum to 1 in {_count(int(wrong.sum()), 'row')}, first {sums[row]:.3g} for "
+            f"{files.iloc[row]!r}; give a probability for every emotion the model can answer."
+        )
+    values /= sums[:, None]
+
+
+def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Return columns as finite numbers (rows, columns)."""
+    found = np.empty((len(table), len(columns)))
+    for place, column in enumerate(columns):
+        numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        if not np.isfinite(numbers).all():
+            row = int(np.argmin(np.isfinite(numbers)))
+            cell = str(table[column].iloc[row]).strip()
+            if cell.lower() in ("", "nan", "none", "<na>"):
+                raise PredictionsError(f"Column {column} is empty in row {row + 1}; fill it in or leave such rows out.")
+            what = "is infinite" if np.isinf(numbers[row]) else "is no number"
+            raise PredictionsError(
+                f"Column {column} holds {cell[:30]!r}, which {what}, in row {row + 1}; correct it or leave it out."
+            )
+        found[:, place] = numbers
+    return found
+
+
+def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
+    """Return what is known of the speakers; one speaker, one sex, race and ethnicity."""
+    found: dict[str, Any] = {}
+    for column in PEOPLE:
+        if column not in table:
+            found[column] = np.nan if column == "age" else None
+            continue
+        given = _text(table[column])
+        if column == "age":
+            years = pd.to_numeric(given.where(given != "", np.nan), errors="coerce")
+            wrong = (years.isna() & (given != "")) | (years < 0) | (years > 120)
+            if wrong.any():
+                raise PredictionsError(
+                    f"The age {given[wrong].iloc[0]!r} is no number of years from 0 to 120; leave it empty if unknown."
+                )
+            found[column] = years
+            continue
+        if column == "sex":
+            given = given.str.lower().map(lambda word: SEXES.get(word, word))
+        given = given.mask(given.str.lower().isin(["", "nan", "none", "unknown"]))
+        if column != "language":
+            several = given.groupby(speakers).nunique()
+            if (several > 1).any():
+                raise PredictionsError(
+                    f"Speaker {several.idxmax()!r} has more than one {column}; give each speaker one."
+                )
+        found[column] = given
+    return found
+
+
+def _text(column: pd.Series) -> pd.Series:
+    return column.astype("str").str.strip().where(column.notna(), "").reset_index(drop=True)
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count:,} rows have"
+
+
+def _count(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,266 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import recall_score
+
+from ser_core import group_differences as room
+from ser_core import metrics, power
+from ser_core.errors import SettingError
+
+CLASSES = ("anger", "fear", "neutral")
+
+
+def made_up(counts: dict[str, int], *, clips: int = 30, seed: int = 0, worse: float = 0.0) -> pd.DataFrame:
+    """Predictions of speakers in groups; those of the last group are right that much more seldom."""
+    random, rows = np.random.default_rng(seed), []
+    for group, speakers in counts.items():
+        for number in range(speakers):
+            skill = np.clip(random.normal(0.65, 0.08) - worse * (group == list(counts)[-1]), 0.05, 0.95)
+            for place in range(clips):
+                truth = place % 3
+                answer = truth if random.random() < skill else int(random.integers(3))
+                chances = random.dirichlet(np.where(np.arange(3) == answer, 8.0, 1.0))
+                chances[answer] += 1
+                row = dict(zip([f"p_{c}" for c in CLASSES], chances / chances.sum(), strict=True))
+                name = f"{group}-{number:03d}"
+                rows.append({"clip": f"{name}-{place}", "speaker": name, "sex": group, "emotion": CLASSES[truth]} | row)
+    return pd.DataFrame(rows).sample(frac=1, random_state=seed, ignore_index=True)
+
+
+def answers(rows: pd.DataFrame) -> np.ndarray:
+    return np.array([CLASSES[i] for i in rows[[f"p_{c}" for c in CLASSES]].to_numpy().argmax(1)])
+
+
+def test_point_values_of_every_group_are_fairlearns() -> None:
+    rows = made_up({"a": 7, "b": 5, "c": 4}, worse=0.2)
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "b", list(room.measures_of(found)), replicates=50).set_index(["measure", "group"])
+    truth, said = rows["emotion"].to_numpy(), answers(rows)
+
+    def frame(metric, t=truth, p=said) -> pd.Series:
+        return MetricFrame(metrics=metric, y_true=t, y_pred=p, sensitive_features=rows["sex"]).by_group
+
+    expected = {"UAR": frame(lambda t, p: recall_score(t, p, average="macro"))}
+    for label in CLASSES:
+        for name, metric in (
+            ("recall of", true_positive_rate),
+            ("false alarms of", false_positive_rate),
+            ("answered", selection_rate),
+        ):
+            expected[f"{name} {label}"] = frame(metric, truth == label, said == label)
+    for measure, values in expected.items():
+        for group in "abc":
+            assert table.loc[(measure, group), "value"] == pytest.approx(values[group])
+            apart = table.loc[(measure, group), "difference"]
+            assert np.isnan(apart) if group == "b" else apart == pytest.approx(values[group] - values["b"])
+
+
+def test_calibration_of_a_group_is_that_of_its_clips() -> None:
+    rows = made_up({"a": 4, "b": 4})
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "a", ["ECE"], replicates=50).set_index("group")
+    for group in "ab":
+        part = rows[rows["sex"] == group]
+        chances = part[[f"p_{c}" for c in CLASSES]].to_numpy()
+        theirs = metrics.calibration_error(
+            part["emotion"].tolist(), chances, part["speaker"].tolist(), CLASSES, bins=15
+        )
+        assert table.loc[group, "value"] == pytest.approx(theirs.value)
+    diagram = room.reliability(found)
+    weighted = diagram["clips"] * (diagram["right"] - diagram["confidence"]).abs()
+    assert weighted[diagram["group"] == "a"].sum() / (4 * 30) == pytest.approx(table.loc["a", "value"])
+
+
+def test_intervals_are_those_of_drawing_speakers_and_counting_again() -> None:
+    rows = made_up({"a": 9, "b": 8}, worse=0.15)
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "a", ["UAR"], ["TPR gap"], replicates=10_000).set_index(["measure", "group"])
+    by_speaker = {
+        name: (part["emotion"].to_numpy(), answers(part), part["sex"].iloc[0]) for name, part in rows.groupby("speaker")
+    }
+    random, drawn = np.random.default_rng(1), []
+    for _ in range(2000):
+        chosen = [by_speaker[name] for name in random.choice(found.speakers, len(found.speakers))]
+        recalls = []
+        for group in "ab":
+            truth = np.concatenate([t for t, _, g in chosen if g == group])
+            said = np.concatenate([p for _, p, g in chosen if g == group])
+            recalls.append([np.mean(said[truth == label] == label) for label in CLASSES])
+        one, other = np.array(recalls)
+        drawn.append((one.mean(), other.mean(), other.mean() - one.mean(), np.sqrt(np.mean((one - other) ** 2))))
+    ours = [table.loc[("UAR", "a")], table.loc[("UAR", "b")]]
+    limits = [(row["low"], row["high"]) for row in ours]
+    limits.append((ours[1]["difference_low"], ours[1]["difference_high"]))
+    limits.append(tuple(table.loc[("TPR gap", "all"), ["low", "high"]]))
+    for (low, high), values in zip(limits, np.array(drawn).T, strict=True):
+        theirs = np.percentile(values, [2.5, 97.5])
+        # The Monte-Carlo error of a percentile of 2,000 draws is about 4 % of the width.
+        assert abs(low - theirs[0]) < 0.1 * np.ptp(theirs) and abs(high - theirs[1]) < 0.1 * np.ptp(theirs)
+
+
+def test_p_is_that_of_dealing_the_groups_by_hand_and_holm_covers_all_that_is_shown() -> None:
+    from itertools import combinations
+
+    rows = made_up({"a": 4, "b": 4}, worse=0.2)
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "a", ["UAR", "accuracy"], ["TPR gap"], replicates=20_000)
+    whole = found.confusions.sum(axis=1)
+    gaps = []
+    for first in combinations(range(8), 4):
+        side = np.isin(np.arange(8), first)
+        gaps.append(abs(float(metrics.uar(whole[side].sum(0)) - metrics.uar(whole[~side].sum(0)))))
+    uar = table[(table["measure"] == "UAR") & (table["group"] == "b")].iloc[0]
+    exact = np.mean(np.array(gaps) >= abs(uar["difference"]) - 1e-12)
+    assert uar["p"] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
+    tested = table.dropna(subset="p")
+    assert len(tested) == 3 and tested["p_holm"].min() == pytest.approx(min(1.0, 3 * tested["p"].min()))
+
+
+def test_a_planted_gap_is_a_finding_and_is_none_where_there_is_none() -> None:
+    for worse, expected in ((0.3, True), (0.0, False)):
+        rows = made_up({"a": 15, "b": 15}, worse=worse)
+        found = room.evidence(rows, "sex", rows["sex"])
+        table = room.differences(found, "a", ["UAR", "accuracy"], room.SPREADS, replicates=2000)
+        assert bool(table.loc[table["measure"] == "UAR", "finding"].any()) is expected
+
+
+def bilingual(apart: float, seed: int) -> pd.DataFrame:
+    """Ten speakers, each in two languages; the second is understood less well by as much as is said."""
+    rows = [made_up({"da": 10}, clips=24, seed=seed).assign(language="da")]
+    rows.append(made_up({"da": 10}, clips=24, seed=seed, worse=apart).assign(language="en"))
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_the_languages_of_bilinguals_are_exchanged_within_each_speaker() -> None:
+    rows = bilingual(0.2, 3)
+    found = room.evidence(rows, "language", rows["language"])
+    assert found.sizes == (10, 10) and len(found.speakers) == 10
+    table = room.differences(found, "da", ["UAR"], room.SPREADS, replicates=4000).set_index(["measure", "group"])
+    assert table.loc[("UAR", "en"), "finding"] and table.loc[("TPR gap", "all"), "p"] < 0.05
+    # Between groups of other speakers the same answers would not do: the speakers differ more than the languages.
+    one, other = power.speaker_uars(found)
+    paired = stats.permutation_test((one, other), lambda a, b: np.mean(a - b), permutation_type="samples")
+    assert table.loc[("UAR", "en"), "p"] == pytest.approx(paired.pvalue, abs=0.01)
+    alarms = 0
+    for seed in range(100):
+        level = bilingual(0.0, seed).sample(frac=1, random_state=seed)
+        language = pd.Series(np.random.default_rng(seed).permutation(level["language"].to_numpy()), level.index)
+        drawn = room.evidence(level, "language", language)
+        alarms += room.differences(drawn, "da", ["UAR"], replicates=200, intervals=False)["p"].min() <= 0.05
+    assert alarms <= 13  # 5 expected; 14 or more happens once in 2,000 times
+
+
+def test_small_groups_say_why_and_unknown_speakers_are_left_out() -> None:
+    rows = made_up({"a": 16, "b": 3, "unknown": 4}, clips=6)
+    groups = room.attributes_of(rows)
+    assert list(groups) == ["sex"] and groups["sex"].nunique() == 2
+    found = room.evidence(rows, "sex", groups["sex"])
+    assert found.too_small("a") == "" and found.too_small("b") == "3 speakers, fewer than 15"
+    alone = room.evidence(rows, "sex", rows["sex"].where((rows["sex"] == "a") | (rows["speaker"] == "b-000")))
+    table = room.differences(alone, "a", ["UAR"], replicates=100).set_index("group")
+    assert np.isnan(table.loc["b", "low"]) and np.isnan(table.loc["b", "difference_low"])
+
+
+def test_two_attributes_at_once_are_offered_where_enough_speakers_share_both() -> None:
+    rows = made_up({"female": 32, "male": 32}, clips=3)
+    number = rows["speaker"].str[-3:].astype(int)
+    crossed = room.attributes_of(rows.assign(language=np.where(number % 2, "da", "en")))
+    assert list(crossed) == ["sex", "language", "sex and language"]
+    assert set(crossed["sex and language"]) == {"female, da", "female, en", "male, da", "male, en"}
+    assert list(room.attributes_of(rows.assign(language=np.where(number < 2, "da", "en")))) == [
+        "sex",
+        "language",
+        "sex and language",
+    ]
+    assert list(room.attributes_of(made_up({"f": 9, "m": 9}, clips=3).assign(race="x"))) == ["sex"]
+
+
+def test_bias_of_dimensions_is_the_mean_error_of_a_group() -> None:
+    random = np.random.default_rng(0)
+    names = np.repeat([f"s{number:02d}" for number in range(20)], 10)
+    rows = pd.DataFrame({"speaker": names, "t_valence": random.uniform(-1, 1, 200)})
+    rows["sex"] = np.where(rows["speaker"] < "s10", "female", "male")
+    rows["d_valence"] = rows["t_valence"] + np.where(rows["sex"] == "male", 0.3, 0.0) + random.normal(0, 0.1, 200)
+    rows.loc[:4, "t_valence"] = np.nan  # unrated clips do not count
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "female", ["bias of valence"], replicates=2000).set_index("group")
+    for group, part in rows.groupby("sex"):
+        assert table.loc[group, "value"] == pytest.approx((part["d_valence"] - part["t_valence"]).mean())
+    assert table.loc["male", "finding"] and 0.2 < table.loc["male", "difference_low"] < 0.3
+
+
+def test_a_wrong_reference_measure_or_grouping_is_told() -> None:
+    rows = made_up({"a": 3, "b": 3}, clips=3)
+    found = room.evidence(rows, "sex", rows["sex"])
+    for reference, chosen, gaps in (("x", ["UAR"], []), ("a", ["fun"], []), ("a", ["UAR"], ["fun"])):
+        with pytest.raises(SettingError, match="There is no"):
+            room.differences(found, reference, chosen, gaps)
+    with pytest.raises(SettingError, match="two groups"):
+        room.evidence(rows, "sex", pd.Series("a", rows.index))
+    with pytest.raises(SettingError, match="cannot answer"):
+        room.evidence(rows.assign(emotion="joy"), "sex", rows["sex"])
+
+
+@given(st.integers(2, 4), st.integers(0, 1000))
+def test_what_is_counted_does_not_hang_on_the_order_of_rows(groups: int, seed: int) -> None:
+    rows = made_up(dict.fromkeys("abcd"[:groups], 2), clips=4, seed=seed)
+    one = room.evidence(rows, "sex", rows["sex"])
+    mixed = rows.sample(frac=1, random_state=seed)
+    other = room.evidence(mixed, "sex", mixed["sex"])
+    assert (one.confusions == other.confusions).all() and one.confusions.sum() == len(rows)
+    assert one.calibration == pytest.approx(other.calibration)
+
+
+def test_a_page_of_a_hundred_thousand_predictions_answers_in_under_a_second() -> None:
+    rows = pd.concat([made_up({"f": 50, "m": 50}, clips=100)] * 10, ignore_index=True)
+    started = time.process_time()
+    found = room.evidence(rows, "sex", rows["sex"])
+    chosen = [name for name in room.measures_of(found) if name.startswith(("UAR", "recall", "ECE"))]
+    room.differences(found, "f", chosen, room.SPREADS)
+    assert len(rows) == 100_000 and time.process_time() - started < 1.0
+
+
+# --- how much can be found
+
+
+def test_gaps_are_flagged_seldom_where_there_are_none_and_found_where_there_are() -> None:
+    found = power.simulate([(5, 5), (61, 7)], runs=60, replicates=300)
+    none = found[found["gap"] == 0]
+    # 3 of 60 are expected of "alone" and no more than that of "any"; more than 9 happen once in 800 times.
+    assert (none["alone"] * 60 <= 9).all() and (none["any"] * 60 <= 9).all()
+    planted = found[found["gap"] == 0.1].set_index("first")
+    assert planted.loc[61, "alone"] > 0.4 > planted.loc[5, "any"]
+
+
+def test_the_stored_simulation_holds_what_the_rule_promises() -> None:
+    found = power.read_table()
+    assert set(zip(found["first"], found["second"], strict=True)) == set(power.SIZES) and (found["runs"] >= 1000).all()
+    none = found[found["gap"] == 0]
+    assert (none["any_low"] <= 0.05).all() and (none["alone_low"] <= 0.05).all()
+    assert (found.loc[found["gap"] == 0.1, "any"] > none["any"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(("sizes", "level"), [((9, 9), 0.05), ((61, 7), 0.05), ((20, 20), 0.01)])
+def test_the_stated_power_is_that_of_the_t_test_it_stands_for(sizes: tuple[int, int], level: float) -> None:
+    one, other = (stats.norm.ppf((np.arange(size) + 0.5) / size) for size in sizes)
+    stated = power.power_of_gap(0.1 * one, 0.1 * other, level=level)
+    random = np.random.default_rng(0)
+    first = random.normal(0, stated.deviation, (4000, sizes[0]))
+    second = random.normal(0.1, stated.deviation, (4000, sizes[1]))
+    found = (stats.ttest_ind(first, second, axis=1).pvalue <= level).mean()
+    assert stated.of_ten_points == pytest.approx(found, abs=0.03)
+    there = random.normal(stated.smallest, stated.deviation, (4000, sizes[1]))
+    assert (stats.ttest_ind(first, there, axis=1).pvalue <= level).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_so_few_speakers_that_no_deal_is_rare_enough_have_no_power() -> None:
+    assert power.smallest_p(3, 3) == pytest.approx(2 / 20) and power.smallest_p(2, 5) == pytest.approx(1 / 21)
+    stated = power.power_of_gap([0.1, 0.2, 0.3], [0.8, 0.9, 1.0])
+    assert stated.of_ten_points == 0 and np.isnan(stated.smallest)
+    assert power.power_of_gap([0.5, 0.5], [0.5] * 90).smallest == 0

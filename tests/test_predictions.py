@@ -1,0 +1,128 @@
+import io
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_core.group_differences import attributes_of, evidence
+from ser_core.predictions import PredictionsError, read_predictions
+
+
+def good(speakers: int = 4, clips: int = 5) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    chances = random.dirichlet([1, 1, 1], speakers * clips).round(6)
+    rows = [
+        (f"s{speaker}/{clip}.wav", f"s{speaker}", ("anger", "joy", "Neutral")[clip % 3], "fm"[speaker % 2])
+        for speaker in range(speakers)
+        for clip in range(clips)
+    ]
+    table = pd.DataFrame(rows, columns=["file", "speaker", "label", "gender"])
+    return table.assign(p_angry=chances[:, 0], p_happiness=chances[:, 1], p_neutral=chances[:, 2])
+
+
+def csv(table: pd.DataFrame, **options) -> bytes:
+    return table.to_csv(index=False, **options).encode()
+
+
+def as_parquet(table: pd.DataFrame) -> bytes:
+    kept = io.BytesIO()
+    table.to_parquet(kept)
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [csv(good()), csv(good(), sep=";"), csv(good(), sep="\t"), b"\xef\xbb\xbf" + csv(good()), as_parquet(good())],
+    ids=["commas", "semicolons", "tabs", "byte order mark", "parquet"],
+)
+def test_every_usual_form_of_a_good_table_is_read_alike(data: bytes) -> None:
+    rows = read_predictions(data, "mine.parquet" if data[:4] == b"PAR1" else "mine.csv")
+    assert [c for c in rows if c.startswith("p_")] == ["p_anger", "p_happiness", "p_neutral"]
+    assert set(rows["emotion"]) == {"anger", "happiness", "neutral"}
+    assert rows["sex"].tolist()[:6] == ["female"] * 5 + ["male"]
+    given = good().iloc[:, 4:].to_numpy()
+    assert rows[["p_anger", "p_happiness", "p_neutral"]].to_numpy() == pytest.approx(given, abs=1e-5)
+    found = evidence(rows, "sex", attributes_of(rows)["sex"])
+    assert found.sizes == (2, 2) and found.confusions.sum() == 20
+
+
+def changed(**columns: object) -> pd.DataFrame:
+    return good().assign(**columns)
+
+
+def with_cell(column: str, value: object) -> pd.DataFrame:
+    table = good().astype(object)
+    table.loc[3, column] = value
+    return table
+
+
+MALFORMED = {
+    "empty file": (b"", "mine.csv", "file is empty"),
+    "not UTF-8": (csv(changed(speaker="Jürgen")).decode().encode("latin-1"), "mine.csv", "not UTF-8 text"),
+    "no table": (b"Dear all\nhere are my results.\n", "mine.csv", "not a table"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(300), "mine.csv", "not UTF-8 text"),
+    "cut Parquet": (as_parquet(good())[:-300], "mine.parquet", "not a readable Parquet"),
+    "ragged rows": (csv(good()) + b"a,b,c,d,e,f,g,h,i,j\n", "mine.csv", "do not fit the header"),
+    "header only": (csv(good().head(0)), "mine.csv", "header but no rows"),
+    "missing column": (csv(good().drop(columns="speaker")), "mine.csv", "lacks the column speaker"),
+    "no probabilities": (csv(good().iloc[:, :4]), "mine.csv", "no columns of probabilities"),
+    "one probability": (csv(good().iloc[:, :5]), "mine.csv", "one column of probabilities"),
+    "same emotion twice": (csv(changed(p_anger=0.0)), "mine.csv", "mean anger"),
+    "column twice": (csv(good()).replace(b"gender", b"speaker", 1), "mine.csv", "names speaker twice"),
+    "file twice": (csv(with_cell("file", "s0/0.wav")), "mine.csv", "more than once, first 's0/0.wav'"),
+    "no file": (csv(with_cell("file", "")), "mine.csv", "1 row has no file"),
+    "no speaker": (csv(with_cell("speaker", " ")), "mine.csv", "1 row has no speaker"),
+    "one speaker": (csv(changed(speaker="Ann", gender="f")), "mine.csv", "one speaker, 'Ann'"),
+    "unknown label": (csv(with_cell("label", "hangry")), "mine.csv", "'hangry' is not known"),
+    "truth without a column": (
+        csv(with_cell("label", "sadness")),
+        "mine.csv",
+        "no column of probabilities for sadness",
+    ),
+    "not a number": (csv(with_cell("p_angry", "much")), "mine.csv", "'much', which is no number, in row 4"),
+    "NaN": (csv(with_cell("p_angry", np.nan)), "mine.csv", "p_angry is empty in row 4"),
+    "infinite": (as_parquet(changed(p_angry=np.inf)), "mine.parquet", "'inf', which is infinite, in row 1"),
+    "negative": (csv(with_cell("p_angry", -0.2)), "mine.csv", "negative, first of 's0/3.wav'"),
+    "not summing to 1": (csv(changed(p_angry=0.9)), "mine.csv", "do not sum to 1 in 20 rows"),
+    "per cent": (csv(changed(p_angry=50.0, p_happiness=30.0, p_neutral=20.0)), "mine.csv", "in per cent"),
+    "two sexes": (csv(with_cell("gender", "m")), "mine.csv", "'s0' has more than one sex"),
+    "age in words": (csv(changed(age="old")), "mine.csv", "age 'old'"),
+    "unrated dimensions": (csv(good().iloc[:, :4].assign(d_valence=0.1)), "mine.csv", "t_valence are missing"),
+    "off the scale": (csv(good().iloc[:, :4].assign(d_valence=0.1, t_valence=4)), "mine.csv", "from −1 to 1"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_each_malformed_table_has_its_own_sentence(case: str) -> None:
+    data, name, sentence = MALFORMED[case]
+    with pytest.raises(PredictionsError) as fault:
+        read_predictions(data, name)
+    said = str(fault.value)
+    assert sentence in said and said.endswith((".", "?)")) and "\n" not in said
+    others = [text for other, (_, _, text) in MALFORMED.items() if other != case and text != sentence]
+    assert not any(text in said for text in others)
+
+
+def test_too_large_a_table_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_core.predictions.MOST_ROWS", 19)
+    for data, name in ((csv(good()), "mine.csv"), (as_parquet(good()), "mine.parquet")):
+        with pytest.raises(PredictionsError, match="has 20 rows"):
+            read_predictions(data, name)
+    monkeypatch.setattr("ser_core.predictions.MOST_BYTES", 100)
+    with pytest.raises(PredictionsError, match="MB, more than"):
+        read_predictions(csv(good()), "mine.csv")
+
+
+def test_own_classes_out_of_the_vocabulary_are_kept_where_truth_and_columns_name_them() -> None:
+    table = good().rename(columns={"p_angry": "p_Stressed"})
+    table["label"] = table["label"].replace("anger", "stressed")
+    rows = read_predictions(csv(table), "mine.csv")
+    assert "p_Stressed" in rows and "Stressed" in set(rows["emotion"])
+
+
+def test_a_hundred_thousand_predictions_are_read_in_seconds() -> None:
+    data = csv(good(speakers=100, clips=1000))
+    started = time.perf_counter()
+    assert len(read_predictions(data, "mine.csv")) == 100_000
+    assert time.perf_counter() - started < 10
