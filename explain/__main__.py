@@ -1,12 +1,14 @@
 """Command line: ``python -m explain CLIP --model … --method … [--pdf …] [--json …] [--csv …] [--textgrid …]``.
 
 ``python -m explain study …`` runs the corpus study (:mod:`explain.study`), ``python -m explain trust-study …`` the one
-of the trust tests (:mod:`explain.trust_study`).
+of the trust tests (:mod:`explain.trust_study`), and ``python -m explain compare …`` sets explanations side by side
+(:mod:`explain.compare`).
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,18 +19,15 @@ from ser_core.errors import SerscopeError, SettingError
 if TYPE_CHECKING:
     from ser_core.models import Prediction
 
+COMMANDS = {"study": "explain.study", "trust-study": "explain.trust_study", "compare": "explain.compare"}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Explain one clip, or run the study of many, and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["study"]:
-        from explain import study
-
-        return study.main(arguments[1:])
-    if arguments[:1] == ["trust-study"]:
-        from explain import trust_study
-
-        return trust_study.main(arguments[1:])
+    if arguments and arguments[0] in COMMANDS:
+        command: int = importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
+        return command
     options = _parser().parse_args(arguments)
     try:
         return _explain(options)

@@ -1,0 +1,408 @@
+"""Explanations side by side: one clip through several models or methods, or two clips through one model.
+
+Maps are compared on one grid of 20 ms, over the seconds of speech, and over mel bands as well where both maps have
+frequencies. Two maps are *alike* where their rank correlation lies above the 95th percentile of what it is with one of
+them turned in time, and their salient regions *overlap* where they share more of their seconds than 95 % of the same
+shapes at random places in the speech.
+
+Two clips of one speaker are held against the error of measuring (:mod:`explain.change`). Two speakers are not: a
+larger larynx is no emotion. Only relative cues are set beside each other for them, those that have no absolute level
+(ranges, slopes, rate, pauses), and the place of every cue in neutral speech of the speaker's own sex, as a percentile
+and as a normal score.
+"""
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from explain.attribution import Attribution, Target, default_target, method_label, methods_for, relevance_on_grid
+from explain.change import Change, changes, repeated
+from explain.comparison_words import (
+    WHY_RELATIVE,
+    answers_in_words,
+    changes_in_words,
+    maps_in_words,
+    models_in_words,
+    relative_in_words,
+)
+from explain.cues import CLIP, CUES, CueSettings, CueTracks
+from explain.expert import expert_emotion
+from explain.explanation import Explanation, explain
+from explain.map_changes import correlation
+from explain.reference import load_reference
+from explain.removal import FEWEST_TURNS, overlap, placements, turns
+from ser_core.audio import Recording
+from ser_core.errors import ExplanationError
+from ser_core.features import mel_centres_hz
+from ser_core.models import Prediction, SpeechModel
+from ser_core.speech import speech_mask
+
+FEWEST, MOST = 2, 6
+GRID_S, GRID_BANDS = 0.02, 40
+DRAWS, STRICT = 99, 0.95
+RELATIVE = ("f0_variability", "f0_slope", "intensity_variability", "speech_rate", "pauses")
+"""Cues that have no absolute level: two speakers' own figures may be set beside each other."""
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class MapPair:
+    """How alike two maps of one clip are; ``one`` and ``other`` are places among the comparison's sides.
+
+    correlation is Spearman's, correlation_chance the 95th percentile with one map turned in time; overlap is the
+    intersection over the union of the salient regions' seconds, overlap_chance the 95th percentile at random places.
+    None where a map has no time axis, no region, or the clip is too short to turn it.
+    """
+
+    one: int
+    other: int
+    correlation: float | None
+    correlation_chance: float | None
+    overlap: float | None
+    overlap_chance: float | None
+    bands: bool
+
+    @property
+    def alike(self) -> bool | None:
+        """Whether the maps are alike beyond chance; None where that cannot be said."""
+        if self.correlation is None or self.correlation_chance is None:
+            return None
+        return self.correlation > self.correlation_chance
+
+
+@dataclass(frozen=True)
+class RelativeCue:
+    """One cue of two speakers, in relative terms only.
+
+    values are given, in ``unit``, only for cues that have no absolute level; percentiles (0 … 100) and scores (standard
+    deviations of a normal distribution) are the places in neutral speech of each speaker's own sex.
+    """
+
+    cue: str
+    unit: str
+    values: tuple[float | None, float | None]
+    percentiles: tuple[float | None, float | None]
+    scores: tuple[float | None, float | None]
+
+    @property
+    def difference(self) -> float | None:
+        """The second speaker's score less the first's."""
+        first, second = self.scores
+        return None if first is None or second is None else second - first
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Explanations side by side, and what they agree and disagree on.
+
+    Attributes:
+        kind: "models", "methods", "same speaker" or "two speakers".
+        titles: of the sides.
+        sides: two to six explanations; the second clip comes second.
+        pairs: every two maps of one clip; none for two clips.
+        changes: of the cues of one speaker's two clips.
+        relative: cues of two speakers.
+        sentences: what was found, in plain words.
+    """
+
+    kind: str
+    titles: tuple[str, ...]
+    sides: tuple[Explanation, ...]
+    pairs: tuple[MapPair, ...] = ()
+    changes: tuple[Change, ...] = ()
+    relative: tuple[RelativeCue, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+# One clip
+
+
+def compare_models(
+    recording: Recording,
+    models: Sequence[SpeechModel],
+    *,
+    method: str | None = None,
+    emotion: str | None = None,
+    settings: CueSettings | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Return the same clip explained through two to six models.
+
+    Args:
+        recording: the clip.
+        models: the models.
+        method: for every model that has it; the first with a time axis where a model has not, or where none is named.
+        emotion: explained for every model that knows it; by default the answer that most models give. A model that
+            does not know it explains its own answer.
+        settings: of the acoustic measurement.
+        progress: told the share done (0 … 1) and what is being done.
+
+    Raises:
+        ExplanationError: there are fewer than two models or more than six.
+    """
+    _count(models, "models")
+    asked = emotion or _most_common([model.predict(recording) for model in models])
+    jobs = [(model, _method(model, method), _target(model, recording, asked)) for model in models]
+    sides = _explained(recording, jobs, settings, progress)
+    titles = _told_apart([side.card.title for side in sides])
+    return _one_clip("models", titles, sides)
+
+
+def compare_methods(
+    recording: Recording,
+    model: SpeechModel,
+    methods: Sequence[str],
+    *,
+    target: Target | None = None,
+    settings: CueSettings | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Return the same clip and model explained by two or more methods.
+
+    Args:
+        recording: the clip.
+        model: the model.
+        methods: names that ``methods_for(model)`` offers.
+        target: what every method explains; the answer by default.
+        settings: of the acoustic measurement.
+        progress: told the share done (0 … 1) and what is being done.
+
+    Raises:
+        ExplanationError: there are fewer than two methods or more than six, or one does not fit the model.
+    """
+    _count(methods, "methods")
+    sides = _explained(recording, [(model, method, target) for method in methods], settings, progress)
+    return _one_clip("methods", _told_apart([method_label(method) for method in methods]), sides)
+
+
+def _explained(
+    recording: Recording,
+    jobs: Sequence[tuple[SpeechModel, str, Target | None]],
+    settings: CueSettings | None,
+    progress: Progress | None,
+) -> tuple[Explanation, ...]:
+    """Explain one clip several times; its voice is measured once."""
+    sides: list[Explanation] = []
+    for place, (model, method, target) in enumerate(jobs):
+        first = sides[0] if sides else None
+        own = None if first else settings
+        tell = _part(progress, place / len(jobs), 1 / len(jobs), model.card.title)
+        sides.append(explain(recording, model, method, target, own, progress=tell, like=first))
+    return tuple(sides)
+
+
+def _one_clip(kind: str, titles: tuple[str, ...], sides: tuple[Explanation, ...]) -> Comparison:
+    pairs = tuple(map_pair(sides, one, other) for one, other in itertools.combinations(range(len(sides)), 2))
+    said = (*(models_in_words(titles, sides) if kind == "models" else ()), *maps_in_words(titles, sides, pairs))
+    return Comparison(kind, titles, sides, pairs, sentences=said)
+
+
+def map_pair(sides: Sequence[Explanation], one: int, other: int, seed: int = 0) -> MapPair:
+    """Return how alike the maps of two explanations of one clip are.
+
+    Args:
+        sides: the explanations.
+        one: place of the first.
+        other: place of the second.
+        seed: of the random places.
+    """
+    first, second = sides[one], sides[other]
+    maps = [first.attribution, second.attribution]
+    if any(each.times_s is None for each in maps):
+        return MapPair(one, other, None, None, None, None, False)
+    times_s, bands_hz = _grid(maps, first.recording.duration_s)
+    spoken = speech_mask(first.speech, times_s)
+    if not spoken.any():
+        spoken = np.ones(len(times_s), dtype=bool)
+    a, b = (_on_grid(each, times_s[spoken], bands_hz) for each in maps)
+    by = turns(a.shape[-1])
+    value = chance = None
+    if len(by) >= FEWEST_TURNS:
+        value = correlation(a, b)
+        some = by if len(by) <= DRAWS else by[np.linspace(0, len(by) - 1, DRAWS).astype(int)]
+        chance = float(np.quantile([correlation(a, np.roll(b, turn, axis=-1)) for turn in some], STRICT))
+    shared = shared_chance = None
+    if first.regions and second.regions:
+        ours, theirs = (_seconds(side, times_s) for side in (first, second))
+        drawn = placements(theirs[None], spoken, DRAWS, np.random.default_rng(seed))
+        shared = overlap(ours, theirs)
+        shared_chance = float(np.quantile([overlap(ours, draw[0]) for draw in drawn], STRICT))
+    return MapPair(one, other, value, chance, shared, shared_chance, bands_hz is not None)
+
+
+def _grid(maps: Sequence[Attribution], duration_s: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """The common grid: every 20 ms that both maps know, and the mel bands within both, or None where one has none."""
+    times = [each.times_s for each in maps if each.times_s is not None]
+    start, end = max(each[0] for each in times), min(each[-1] for each in times)
+    times_s = np.arange(GRID_S / 2, duration_s, GRID_S)
+    times_s = times_s[(times_s >= start) & (times_s <= end)]
+    bands = [each.bands_hz for each in maps if each.bands_hz is not None]
+    if len(bands) < len(maps):
+        return times_s, None
+    low, high = max(each[0] for each in bands), min(each[-1] for each in bands)
+    bands_hz = mel_centres_hz(GRID_BANDS)
+    return times_s, bands_hz[(bands_hz >= low) & (bands_hz <= high)]
+
+
+def _on_grid(attribution: Attribution, times_s: np.ndarray, bands_hz: np.ndarray | None) -> np.ndarray:
+    if attribution.bands_hz is not None and bands_hz is None:
+        over_time = attribution.relevance.sum(axis=0)
+        attribution = dataclasses.replace(attribution, relevance=over_time, bands_hz=None, axes="time")
+    return np.nan_to_num(relevance_on_grid(attribution, times_s, bands_hz))
+
+
+def _seconds(side: Explanation, times_s: np.ndarray) -> np.ndarray:
+    inside = np.zeros(len(times_s), dtype=bool)
+    for region in side.regions:
+        inside |= (times_s >= region.start_s) & (times_s < region.end_s)
+    return inside
+
+
+# Two clips
+
+
+def compare_clips(
+    first: Recording,
+    second: Recording,
+    model: SpeechModel,
+    *,
+    same_speaker: bool,
+    method: str | None = None,
+    emotion: str | None = None,
+    settings: CueSettings | None = None,
+    second_settings: CueSettings | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Return two clips explained through one model: of one speaker (before and after), or of two speakers.
+
+    Args:
+        first: the first clip; the one before.
+        second: the second clip; the one after.
+        model: the model.
+        same_speaker: whether one person speaks in both; only then are absolute figures compared.
+        method: the first with a time axis by default.
+        emotion: explained in both clips; the answer to the first by default.
+        settings: of the acoustic measurement of the first clip.
+        second_settings: of the second; those of the first, with its formant ceiling, where one person speaks.
+        progress: told the share done (0 … 1) and what is being done.
+
+    Raises:
+        ExplanationError: the class or the method is not one of the model's, or a clip cannot be measured.
+    """
+    chosen = _method(model, method)
+    target = _target(model, first, emotion or default_target(model.predict(first)).emotion)
+    share = 0.3 if same_speaker else 0.5
+    one = explain(first, model, chosen, target, settings, progress=_part(progress, 0.0, share, first.name))
+    if same_speaker and second_settings is None:
+        second_settings = dataclasses.replace(
+            settings or CueSettings(), formant_ceiling_hz=one.tracks.settings.formant_ceiling_hz
+        )
+    two = explain(second, model, chosen, target, second_settings, progress=_part(progress, share, share, second.name))
+    sides, titles = (one, two), _told_apart([first.name, second.name])
+    if not same_speaker:
+        relative = relative_cues(one, two)
+        said = (*answers_in_words(titles, sides), *relative_in_words(titles, relative), WHY_RELATIVE)
+        return Comparison("two speakers", titles, sides, relative=relative, sentences=said)
+    repeats = [
+        repeated(
+            side.recording,
+            side.tracks,
+            seed=place,
+            progress=_part(progress, 0.6 + 0.2 * place, 0.2, side.recording.name),
+        )
+        for place, side in enumerate(sides)
+    ]
+    found = changes(one.cues.values, two.cues.values, (repeats[0], repeats[1]))
+    said = (*answers_in_words(titles, sides), *changes_in_words(found))
+    return Comparison("same speaker", titles, sides, changes=found, sentences=said)
+
+
+def relative_cues(one: Explanation, two: Explanation) -> tuple[RelativeCue, ...]:
+    """Return the cues of two speakers in relative terms only."""
+    from scipy.stats import norm
+
+    reference = load_reference()
+    rows = []
+    for cue in CUES:
+        if cue.name == "f0_median":
+            # The pitch level once more.
+            continue
+        values, places = [], []
+        for side in (one, two):
+            value = next((v.value for v in side.cues.values if (v.cue, v.scope) == (cue.name, CLIP)), None)
+            neutral = reference.row(cue.name, side.tracks.sex, CLIP)
+            values.append(value if cue.name in RELATIVE else None)
+            places.append(neutral.percentile(value) if neutral is not None and value is not None else None)
+        if any(each is not None for each in (*values, *places)):
+            scores = [None if place is None else float(norm.ppf(place / 100)) for place in places]
+            rows.append(
+                RelativeCue(cue.name, cue.unit, (values[0], values[1]), (places[0], places[1]), (scores[0], scores[1]))
+            )
+    return tuple(rows)
+
+
+def relative_pitch(tracks: CueTracks) -> np.ndarray:
+    """Return the pitch contour in semitones around the clip's own median, (frames,), NaN where there is no voice."""
+    return _around_median(tracks.tracks["f0_st"])
+
+
+def relative_level(tracks: CueTracks) -> np.ndarray:
+    """Return the level in dB around the clip's own mean level of speech, (frames,), NaN outside speech."""
+    level_db = np.where(tracks.speech, tracks.tracks["intensity_db"], np.nan)
+    return level_db - np.nanmean(level_db) if np.isfinite(level_db).any() else level_db
+
+
+def _around_median(values: np.ndarray) -> np.ndarray:
+    return values - np.nanmedian(values) if np.isfinite(values).any() else values
+
+
+# What is asked
+
+
+def _count(things: Sequence, what: str) -> None:
+    if not FEWEST <= len(things) <= MOST:
+        raise ExplanationError(f"{FEWEST} to {MOST} {what} can be compared, and {len(things)} were given.")
+
+
+def _method(model: SpeechModel, wanted: str | None) -> str:
+    offered = methods_for(model)
+    if wanted in {method.name for method in offered}:
+        return str(wanted)
+    return next((method.name for method in offered if method.axes != "features"), offered[0].name)
+
+
+def _target(model: SpeechModel, recording: Recording, emotion: str) -> Target | None:
+    """The emotion where the model knows it by this or another name, else the model's own answer."""
+    if model.card.answer == "dimensions":
+        return None
+    own = {expert_emotion(each): each for each in model.emotions}
+    known = own.get(expert_emotion(emotion))
+    return None if known is None else Target(known)
+
+
+def _most_common(predictions: Sequence[Prediction]) -> str:
+    tops = [expert_emotion(p.top) for p in predictions if p.values is None]
+    return Counter(tops).most_common(1)[0][0] if tops else ""
+
+
+def _told_apart(titles: Sequence[str]) -> tuple[str, ...]:
+    """Titles of which no two are the same."""
+    seen: Counter = Counter()
+    found = []
+    for title in titles:
+        seen[title] += 1
+        found.append(f"{title} ({seen[title]})" if list(titles).count(title) > 1 else title)
+    return tuple(found)
+
+
+def _part(progress: Progress | None, start: float, width: float, who: str) -> Progress:
+    def tell(share: float, words: str) -> None:
+        if progress is not None:
+            progress(start + width * share, f"{who}: {words[0].lower()}{words[1:]}")
+
+    return tell
