@@ -39,7 +39,13 @@ def unrelated(relevance: np.ndarray, random: np.random.Generator, count: int = 9
     if len(by) > count:
         by = np.sort(random.choice(by, count, replace=False))
     ranks = rankdata(relevance, axis=None).reshape(relevance.shape)
-    return np.sort([correlation(ranks, np.roll(ranks, turn, axis=-1)) for turn in by])
+    ranks = np.atleast_2d(ranks - ranks.mean())
+    if not ranks.any():
+        return np.zeros(len(by))
+    # Wiener and Khinchin: all turns at once.
+    power = np.abs(np.fft.rfft(ranks, axis=-1)) ** 2
+    together = np.fft.irfft(power, n=ranks.shape[-1], axis=-1).sum(0)
+    return np.sort(together[by] / together[0])
 
 
 def destroyed(model: SpeechModel, seed: int = 0) -> SpeechModel:
@@ -71,15 +77,28 @@ def randomised_weights(
         turned: of :func:`unrelated`.
         seed: of the destruction.
     """
-    name, unit = "randomised weights", "rank correlation"
-    if len(turned) < FEWEST_TURNS:
-        return undecided(name, unit, "The clip is too short to turn its map in time.")
+    return unlike(attribution, destroyed_map(model, recording, attribution, seed), turned)
+
+
+def destroyed_map(
+    model: SpeechModel, recording: Recording, attribution: Attribution, seed: int = 0
+) -> Attribution | None:
+    """Return the same explanation of the destroyed model; None where the method cannot explain it."""
     try:
         # What a destroyed model decides on is of no interest, so its paths need no refinement.
-        other = attribute(
+        return attribute(
             destroyed(model, seed), recording, attribution.target, attribution.method, seed=seed, max_steps=8
         )
     except ExplanationError:
+        return None
+
+
+def unlike(attribution: Attribution, other: Attribution | None, turned: np.ndarray) -> Test:
+    """Return the test of randomised weights, given the map of the destroyed model."""
+    name, unit = "randomised weights", "rank correlation"
+    if len(turned) < FEWEST_TURNS:
+        return undecided(name, unit, "The clip is too short to turn its map in time.")
+    if other is None:
         return undecided(name, unit, "The destroyed model cannot be explained by this method.")
     value = correlation(attribution.relevance, other.relevance)
     words = (

@@ -66,18 +66,34 @@ def placements(masks: np.ndarray, spoken: np.ndarray, count: int, random: np.ran
 
 
 def region_tests(
-    cells: Masking, regions: Sequence[Region], speech: Sequence[Segment], random: np.random.Generator
+    cells: Masking,
+    regions: Sequence[Region],
+    speech: Sequence[Segment],
+    random: np.random.Generator,
+    *,
+    draws: int = PLACEMENTS,
+    with_curves: bool = True,
 ) -> tuple[tuple[Test, ...], tuple[Curve, ...]]:
-    """Return deletion and insertion of the salient regions against the same shapes at random places."""
+    """Return deletion and insertion of the salient regions against the same shapes at random places.
+
+    Args:
+        cells: the clip, whose cells can be taken away.
+        regions: the salient regions.
+        speech: stretches of speech, round which the shapes are turned.
+        random: source of the draws.
+        draws: random places; 19 are the fewest with which a test can hold.
+        with_curves: whether the way to the end is drawn, too; the verdict does not need it.
+    """
     if not regions:
         words = "There is no salient region, so nothing could be taken away."
         return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
     each = np.stack([mask_of(cells, [region]) for region in regions])
     spoken = spoken_in(cells, speech)
     steps = np.logical_or.accumulate(each, axis=0)
-    drawn = np.logical_or.accumulate(placements(each, spoken, PLACEMENTS, random), axis=1)
+    drawn = np.logical_or.accumulate(placements(each, spoken, draws, random), axis=1)
     blank = np.zeros((1, *steps.shape[1:]))
     whole, nothing = (float(cells.logits(mask)[0]) for mask in (1 - blank, blank))
+    steps = steps if with_curves else steps[-1:]
     deleted, inserted = cells.logits(~steps), cells.logits(steps)
     curves, tests = [], []
     for name, ours, start, of in (
@@ -86,11 +102,13 @@ def region_tests(
     ):
         # All draws give the end of the curve, on which the test decides; a few give its way there.
         ends = cells.logits(of(drawn[:, -1]))
-        some = np.stack([cells.logits(of(draw)) for draw in drawn[:5]])
         sign = 1.0 if name == "deletion" else -1.0
         effect, null = sign * (start - ours[-1]), np.sort(sign * (start - ends))
         words = _region_words(name, effect, null, len(regions))
         tests.append(against(name, effect, "logit", null, words))
+        if not with_curves:
+            continue
+        some = np.stack([cells.logits(of(draw)) for draw in drawn[:5]])
         curves.append(
             Curve(
                 name,

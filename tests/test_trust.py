@@ -173,6 +173,17 @@ def test_rank_correlation_is_scipys(seed: int) -> None:
         assert correlation(one, other) == 0
 
 
+@pytest.mark.parametrize("shape", [(6, 41), (33,)])
+def test_unrelated_maps_are_the_map_turned_by_a_tenth_or_more(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(2).integers(0, 9, shape).astype(float)
+    least = shape[-1] // 10
+    by_hand = [
+        spearmanr(values.ravel(), np.roll(values, turn, axis=-1).ravel()).statistic
+        for turn in range(least, shape[-1] - least + 1)
+    ]
+    assert unrelated(values, np.random.default_rng(0)) == pytest.approx(sorted(by_hand))
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000))
 def test_random_places_keep_the_shapes_and_stay_off_the_silence(seed: int) -> None:

@@ -1,0 +1,350 @@
+"""Which method to offer first: the trust tests of :mod:`explain.trust` over many clips, for each model and method.
+
+Every clip's answer is explained by every method that has a time axis, and each map is put to the three tests of
+faithfulness: deletion, insertion, randomised weights. The control is the map of the destroyed model, put to the same
+deletion and insertion on the intact model: it sees the clip and knows nothing of what the model has learned, so what it
+passes is no evidence about the model. Chance is drawn per clip, by 19 random places of the same shapes instead of the
+page's 39: "holds" has the same 5 % under chance, at a little less power. Networks of over a million parameters answer about masked clips in bfloat16,
+2.5 times as fast: the explained clip and its null alike, so chance stays what it is (on 10 clips all 20 verdicts were
+those of float32, and effects differed by 0.02 of a logit).
+
+``python -m explain trust-study --corpus FOLDER`` runs it over clips that the shipped models never heard; parts are
+kept per model × method × 20 clips, so a stopped run goes on. The rows, one a clip × model × method × map × test, are
+stored in ``assets/results/trust.parquet``, and their :func:`summary` beside it as CSV.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from explain.study import Clip, in_turn
+from ser_core.errors import SerscopeError
+from ser_core.settings import ASSETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from explain.attribution import Masking
+    from explain.regions import Region
+    from explain.verdicts import Test
+    from ser_core.audio import Recording
+    from ser_core.models import SpeechModel
+    from ser_core.speech import Segment
+
+TABLE = ASSETS / "results" / "trust.parquet"
+OWN, DESTROYED = "own", "of the destroyed model"
+ALL = "all"
+DRAWS = 19
+CHUNK = 20
+SCREENED, FINAL, CONTROLS = 100, 500, 60
+SMALL_NETWORK = 1_000_000
+CHEAP = ("input_x_gradient", "saliency", "grad_cam", "deeplift", "lrp", "gradient_shap", "integrated_gradients")
+"""Methods that need tens of passes at most, the quicker first; any other needs hundreds."""
+
+
+def clip_rows(
+    clip: Clip, number: int, model: "SpeechModel", method: str, *, draws: int = DRAWS, controls: int = CONTROLS
+) -> list[dict]:
+    """Return one row per map and test of one clip's explanation by one method.
+
+    Columns: number (place in the order of :func:`explain.study.in_turn`), clip, corpus, speaker, emotion, predicted,
+    explained, model, method, map ("own" or "of the destroyed model"), test, value, unit, threshold, p, verdict,
+    regions, draws, and seconds of one processor that the
+    clip took by this method, without the control.
+
+    Args:
+        clip: the clip.
+        number: its place among the clips.
+        model: the model.
+        method: an attribution method with a time axis there.
+        draws: random places.
+        controls: only clips before this place have the control.
+    """
+    from explain.attribution import attribute, default_target, masking
+    from explain.map_changes import destroyed_map, unlike, unrelated
+    from explain.regions import salient_regions
+
+    recording, speech = _heard(clip.file)
+    started = time.process_time()
+    prediction = model.predict(recording)
+    target = default_target(prediction)
+    found = attribute(model, recording, target, method)
+    regions = salient_regions(found)
+    cells = masking(model, recording, target)
+    tests = _removals(model, cells, regions, speech, draws)
+    other = destroyed_map(model, recording, found)
+    tests += (unlike(found, other, unrelated(found.relevance, np.random.default_rng(0))),)
+    constant = {
+        "number": number,
+        "clip": Path(clip.file).stem,
+        "corpus": clip.corpus,
+        "speaker": clip.speaker,
+        "emotion": clip.emotion,
+        "predicted": prediction.top,
+        "explained": target.name,
+        "model": model.name,
+        "method": method,
+        "draws": draws,
+        "seconds": time.process_time() - started,
+    }
+    rows = [constant | {"map": OWN, "regions": len(regions)} | _row(test) for test in tests]
+    if other is not None and number < controls:
+        theirs = salient_regions(other)
+        tests = _removals(model, cells, theirs, speech, draws)
+        rows += [constant | {"map": DESTROYED, "regions": len(theirs)} | _row(test) for test in tests]
+    return rows
+
+
+def _removals(
+    model: "SpeechModel", cells: "Masking", regions: "Sequence[Region]", speech: "Sequence[Segment]", draws: int
+) -> "tuple[Test, ...]":
+    import torch
+
+    from explain.removal import region_tests
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=_size(model) > SMALL_NETWORK):
+        tests, _ = region_tests(cells, regions, speech, np.random.default_rng(0), draws=draws, with_curves=False)
+    return tests
+
+
+def _size(model: "SpeechModel") -> int:
+    return sum(parameter.numel() for parameter in model.network.parameters())
+
+
+def _row(test: "Test") -> dict:
+    names = ("value", "unit", "threshold", "p", "verdict")
+    return {"test": test.name} | {name: getattr(test, name) for name in names}
+
+
+@lru_cache(maxsize=FINAL)
+def _heard(file: str) -> "tuple[Recording, tuple[Segment, ...]]":
+    from ser_core.audio import read
+    from ser_core.speech import speech_segments
+
+    recording = read(file)
+    return recording, tuple(speech_segments(recording))
+
+
+def run(
+    clips: Sequence[Clip], model: "SpeechModel", method: str, runs: Path, tell: Callable[[str], None]
+) -> "pd.DataFrame":
+    """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on."""
+    import pandas as pd
+
+    runs.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for start in range(0, len(clips), CHUNK):
+        chunk = clips[start : start + CHUNK]
+        store = runs / f"{model.name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
+        if not store.exists():
+            rows: list[dict] = []
+            for number, clip in enumerate(chunk, start):
+                try:
+                    rows += clip_rows(clip, number, model, method)
+                except SerscopeError as fault:
+                    tell(f"{Path(clip.file).name} left out: {fault}")
+            _write(pd.DataFrame(rows), store)
+            tell(f"{model.name}, {method}: {start + len(chunk)} of {len(clips)} clips")
+        parts.append(pd.read_parquet(store))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _write(rows: "pd.DataFrame", store: Path) -> None:
+    store.parent.mkdir(parents=True, exist_ok=True)
+    partial = store.with_suffix(".partial")
+    rows.to_parquet(partial, index=False, compression="zstd")
+    partial.replace(store)
+
+
+def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":
+    """Return the share of clips whose map passes each test, and all three, by model, method and map.
+
+    Columns: model, method, map, test ("all": every test of that map holds), clips, speakers, holds with low and high,
+    its 95 % interval over speakers, weak, fails and undecided (shares of the clips; what cannot be decided has not
+    passed), and seconds (of one processor, median of a clip).
+    """
+    import pandas as pd
+
+    from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK
+    from ser_core.metrics import speaker_bootstrap
+
+    order = {UNDECIDED: 0, FAILS: 1, WEAK: 2, HOLDS: 3}
+    keys = ["model", "method", "map"]
+    per_clip = rows.assign(rank=rows["verdict"].map(order)).reset_index(drop=True)
+    # A clip passes all tests as well as it passes the worst of them.
+    worst = per_clip.loc[per_clip.groupby([*keys, "corpus", "clip"])["rank"].idxmin()].assign(test=ALL)
+    found = []
+    for key, part in pd.concat([per_clip, worst]).groupby([*keys, "test"], sort=False):
+        sums = part.assign(hit=part["verdict"] == HOLDS, one=1.0).groupby("speaker")[["hit", "one"]].sum()
+        low, high = speaker_bootstrap(
+            sums.to_numpy(dtype=float), lambda s: s[..., 0] / s[..., 1], replicates=replicates
+        )
+        shares = part["verdict"].value_counts(normalize=True)
+        found.append(
+            {
+                **dict(zip([*keys, "test"], key, strict=True)),
+                "clips": len(part),
+                "speakers": part["speaker"].nunique(),
+                "holds": shares.get(HOLDS, 0.0),
+                "low": low,
+                "high": high,
+                "weak": shares.get(WEAK, 0.0),
+                "fails": shares.get(FAILS, 0.0),
+                "undecided": shares.get(UNDECIDED, 0.0),
+                "seconds": part["seconds"].median(),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def candidates(shares: "pd.DataFrame", model: str) -> tuple[str, ...]:
+    """Return the methods whose share of clips that pass every test may still be a model's largest, best first.
+
+    The upper end of their interval reaches the best method's lower end.
+    """
+    of_model = shares[(shares["model"] == model) & (shares["map"] == OWN) & (shares["test"] == ALL)]
+    ranked = of_model.sort_values("holds", ascending=False, kind="stable")
+    return tuple(ranked.loc[ranked["high"] >= ranked["low"].iloc[0], "method"]) if len(ranked) else ()
+
+
+def read_summary(table: Path = TABLE) -> "pd.DataFrame":
+    """Return the stored :func:`summary`; empty where the study has not been run."""
+    import pandas as pd
+
+    path = table.with_suffix(".csv")
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "map", "test", "holds"])
+
+
+def default_method(model: str, shares: "pd.DataFrame | None" = None) -> str | None:
+    """Return the method whose maps passed every test in most clips for a model; None where that was not measured."""
+    found = candidates(read_summary() if shares is None else shares, model)
+    return found[0] if found else None
+
+
+def default_sentence(model: str, shares: "pd.DataFrame | None" = None) -> str:
+    """Return why that method is offered first, with its figures; empty where that was not measured."""
+    from explain.attribution import method_label
+
+    shares = read_summary() if shares is None else shares
+    first = default_method(model, shares)
+    if first is None:
+        return ""
+    of_model = shares[(shares["model"] == model) & (shares["map"] == OWN) & (shares["test"] == ALL)]
+    best = of_model[of_model["method"] == first].iloc[0]
+    others = of_model[of_model["method"] != first].sort_values("holds", ascending=False)
+    said = (
+        f"{method_label(first)} is offered first: its maps passed all three tests of faithfulness in "
+        f"{best['holds']:.0%} [{best['low']:.0%}, {best['high']:.0%}] of {best['clips']} held-out clips"
+    )
+    if not len(others):
+        return f"{said}; no other method was tested for this model."
+    second = others.iloc[0]
+    more = "more than" if best["holds"] > second["holds"] else "as many as"
+    return (
+        f"{said}, {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
+        f"({second['holds']:.0%} of {second['clips']})."
+    )
+
+
+# The run
+
+
+def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterator[tuple[str, str, int]]:
+    """Yield model, method and number of clips in the order of what is wanted first, then of cost.
+
+    The first model's cheap methods are screened; those that may be its best are run in full; then come small networks,
+    large ones, and the methods of hundreds of passes on large ones.
+    """
+    from explain.attribution import methods_for
+    from ser_core.models import load_model
+
+    later = []
+    for name in models:
+        model = load_model(name)
+        size = _size(model)
+        for method in (m.name for m in methods_for(model) if m.axes != "features"):
+            cheap = method in CHEAP
+            place = CHEAP.index(method) if cheap else len(CHEAP)
+            group = 0 if name == models[0] and cheap else 1 if size < SMALL_NETWORK else 2 if cheap else 3
+            later.append((group, size if group else 0, models.index(name), place, name, method))
+    later.sort()
+    first = [item for item in later if item[0] == 0]
+    for *_, name, method in first:
+        yield name, method, SCREENED
+    for method in candidates(shares(), models[0]):
+        yield models[0], method, FINAL
+    for *_, name, method in later[len(first) :]:
+        yield name, method, SCREENED
+    for method in candidates(shares(), models[0]):
+        yield models[0], method, FINAL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study and store its rows; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m explain trust-study", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of a lossless corpus")
+    parser.add_argument("--model", nargs="+", help="models, the default first (default: all bundled)")
+    parser.add_argument("--method", nargs="+", help="attribution methods (default: all with a time axis)")
+    parser.add_argument("--count", type=int, help=f"clips (default: {SCREENED}, {FINAL} where the default is decided)")
+    parser.add_argument("--minutes", type=float, help="start nothing new after so many minutes")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        table = _study(options)
+    except SerscopeError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    print(table.query("test == 'all'").to_string(index=False))
+    print(f"written: {options.out}")
+    return 0
+
+
+def _study(options: argparse.Namespace) -> "pd.DataFrame":
+    import pandas as pd
+
+    from ser_core.models import load_model, model_names
+    from ser_core.tasks import CREMA_D
+
+    clips = in_turn(options.corpus, CREMA_D.emotions, max(FINAL, options.count or 0))
+    parts: dict[tuple[str, str], pd.DataFrame] = {}
+    started = time.perf_counter()
+
+    def shares() -> pd.DataFrame:
+        return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000)
+
+    for name, method, count in _plan(options.model or model_names(), shares):
+        if options.method and method not in options.method:
+            continue
+        if options.minutes is not None and time.perf_counter() - started > 60 * options.minutes:
+            break
+        wanted = clips[: options.count or count]
+        runs = options.runs / "trust"
+        parts[name, method] = run(wanted, load_model(name), method, runs, lambda words: print(words, flush=True))
+        found = _stored(parts, options.out)
+    return found
+
+
+def _stored(parts: "dict[tuple[str, str], pd.DataFrame]", out: Path) -> "pd.DataFrame":
+    """Write all rows so far, with those of an earlier run that these do not replace; returns their summary."""
+    import pandas as pd
+
+    rows = pd.concat(parts.values(), ignore_index=True)
+    if out.exists():
+        earlier = pd.read_parquet(out)
+        again = pd.MultiIndex.from_frame(earlier[["model", "method"]]).isin(list(parts))
+        rows = pd.concat([earlier[~again], rows], ignore_index=True)
+    _write(rows, out)
+    table = summary(rows)
+    table.round(4).to_csv(out.with_suffix(".csv"), index=False)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The study of trust tests: planted evidence passes, a destroyed model's map does not, and the shares are counted."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explain import study, trust_study
+from explain.trust_study import ALL, DESTROYED, OWN, candidates, default_method, default_sentence, summary
+from ser_core.errors import AudioError
+from ser_core.speech import Segment
+from tests.planted import burst_model, clip, recording
+
+
+def test_maps_of_planted_evidence_pass_and_those_of_the_destroyed_model_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    sounds = {str(n): recording(clip(rng, ("low", "high")[n % 2])[0]) for n in range(12)}
+    monkeypatch.setattr(trust_study, "_heard", lambda file: (sounds[file], (Segment(0.0, 1.2),)))
+    rows: list[dict] = []
+    for n, name in enumerate(sounds):
+        one = study.Clip(name, "toy", f"s{n % 4}", "female", "low")
+        rows += trust_study.clip_rows(one, n, burst_model(), "integrated_gradients", controls=10)
+    table = pd.DataFrame(rows)
+    assert set(table[table["map"] == OWN]["test"]) == {"deletion", "insertion", "randomised weights"}
+    assert table[table["map"] == DESTROYED]["clip"].nunique() <= 10
+    decided = table[table["verdict"] != "cannot be decided"]
+    assert np.isfinite(decided[["value", "threshold", "p"]].to_numpy()).all()
+    shares = summary(table, replicates=200)
+    assert whole(shares, OWN)["holds"] >= 0.9
+    # Such a map still sees where the clip is loud, so it does not fail everywhere.
+    assert whole(shares, DESTROYED)["holds"] < 0.75
+
+
+def whole(shares: pd.DataFrame, of: str = OWN, test: str = ALL) -> dict[Hashable, Any]:
+    (row,) = shares[(shares["map"] == of) & (shares["test"] == test)].to_dict("records")
+    return row
+
+
+def rows(method: str, verdicts: list[tuple[str, str, str]], model: str = "m") -> pd.DataFrame:
+    made = [
+        {
+            "model": model,
+            "method": method,
+            "map": OWN,
+            "corpus": "toy",
+            "clip": f"c{n}",
+            "speaker": f"s{n % 5}",
+            "test": test,
+            "verdict": verdict,
+            "seconds": 2.0,
+        }
+        for n, three in enumerate(verdicts)
+        for test, verdict in zip(("deletion", "insertion", "randomised weights"), three, strict=True)
+    ]
+    return pd.DataFrame(made)
+
+
+GOOD, HALF, NONE = ("holds",) * 3, ("holds", "weak", "holds"), ("cannot be decided", "fails", "holds")
+
+
+def test_a_clip_passes_only_where_every_test_holds() -> None:
+    shares = summary(rows("ig", [GOOD] * 6 + [HALF] * 3 + [NONE]), replicates=100)
+    every = whole(shares)
+    assert [every[name] for name in ("holds", "weak", "fails", "undecided")] == [0.6, 0.3, 0.0, 0.1]
+    assert whole(shares, test="deletion")["holds"] == pytest.approx(0.9)
+    inserted = whole(shares, test="insertion")
+    assert [inserted[name] for name in ("holds", "weak", "fails")] == pytest.approx([0.6, 0.3, 0.1])
+    assert (every["clips"], every["speakers"]) == (10, 5)
+    assert every["low"] <= 0.6 <= every["high"]
+
+
+def test_the_interval_is_that_of_speakers_not_of_clips() -> None:
+    """Speakers who always or never pass give the interval of five coins, however many clips they speak."""
+    verdicts = [GOOD if n % 5 < 2 else NONE for n in range(500)]
+    share = whole(summary(rows("ig", verdicts), replicates=4000))
+    assert share["holds"] == pytest.approx(0.4)
+    assert (share["low"], share["high"]) == (0.0, pytest.approx(0.8))
+
+
+def test_the_default_is_the_method_that_passed_most_and_only_near_ones_are_its_rivals() -> None:
+    table = pd.concat(
+        [
+            rows("occlusion", ([GOOD] * 4 + [NONE]) * 20),
+            rows("saliency", [GOOD] * 5 + [NONE] * 95),
+            rows("integrated_gradients", ([GOOD] * 9 + [NONE] * 3) * 8),
+            rows("saliency", [GOOD] * 10, model="other"),
+        ]
+    )
+    shares = summary(table, replicates=500)
+    assert default_method("m", shares) == "occlusion"
+    assert "saliency" not in candidates(shares, "m")
+    assert default_method("unmeasured", shares) is None
+    assert default_sentence("unmeasured", shares) == ""
+    said = default_sentence("m", shares)
+    assert "Occlusion is offered first" in said and "80%" in said and "of 100 held-out clips" in said
+    assert "Integrated Gradients (75% of 96)" in said
+    assert "no other method was tested" in default_sentence("other", shares)
+
+
+def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def explained(one: study.Clip, number: int, model: object, method: str) -> list[dict]:
+        asked.append(one.file)
+        if one.file == "c3":
+            raise AudioError("c3 is damaged.")
+        if one.file == "c30" and asked.count("c30") == 1:
+            raise KeyboardInterrupt
+        return [{"clip": one.file, "number": number}]
+
+    monkeypatch.setattr(trust_study, "clip_rows", explained)
+    clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(45)]
+    told: list[str] = []
+    model = burst_model()
+    with pytest.raises(KeyboardInterrupt):
+        trust_study.run(clips, model, "ig", tmp_path, told.append)
+    found = trust_study.run(clips, model, "ig", tmp_path, told.append)
+    assert found["number"].tolist() == [n for n in range(45) if n != 3]
+    assert asked.count("c0") == 1
+    assert any("c3" in line and "damaged" in line for line in told)
+    more = trust_study.run([*clips, study.Clip("c45", "toy", "s", "male", "fear")], model, "ig", tmp_path, told.append)
+    assert len(more) == 45 and asked.count("c0") == 1
+
+
+def test_a_table_keeps_what_other_models_gave(tmp_path: Path) -> None:
+    out = tmp_path / "trust.parquet"
+    trust_study._stored({("m", "ig"): rows("ig", [NONE] * 6), ("n", "ig"): rows("ig", [HALF] * 6, "n")}, out)
+    table = trust_study._stored({("m", "ig"): rows("ig", [GOOD] * 6)}, out)
+    every = table[table["test"] == ALL].set_index("model")["holds"]
+    assert every.to_dict() == {"n": 0.0, "m": 1.0}
+    assert len(trust_study.read_summary(out)) == len(table)
+
+
+def test_clips_come_every_speaker_and_emotion_once_before_any_twice() -> None:
+    from ser_core.settings import settings
+
+    folders = [each / "crema_d" for each in settings().corpora_dirs if (each / "crema_d").is_dir()]
+    if not folders:
+        pytest.skip("no CREMA-D at hand")
+    few, many = (study.in_turn(folders[0], ("anger", "neutral", "fear"), count) for count in (30, 60))
+    assert few == many[:30]
+    turns = pd.DataFrame([(c.speaker, c.emotion) for c in many]).value_counts()
+    assert turns.max() - turns.min() <= 1 or turns.max() == 1
