@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,15 +20,11 @@ import numpy as np
 from explain.cues import ALL_REGIONS
 from explain.expert import OURS, SALIENT
 from explain.explanation import Explanation
+from explain.text_files import by_field, cell, inside, interval_tier, layers, line, plain
 from ser_core.errors import ExplanationError
 
 SCHEMA = "serscope explanation"
 SCHEMA_VERSION = 1
-
-# Spreadsheets take a cell that starts so for a formula (OWASP, "CSV Injection"); they fold full-width signs, too.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
-Interval = tuple[float, float, str]
 
 
 def cue_csv(explanation: Explanation) -> str:
@@ -108,7 +104,7 @@ def cue_csv(explanation: Explanation) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(columns)
-    writer.writerows([_cell(row[c]) for c in columns] for row in rows)
+    writer.writerows([cell(row[c]) for c in columns] for row in rows)
     return out.getvalue()
 
 
@@ -144,18 +140,18 @@ def text_grid(explanation: Explanation) -> str:
         for r in explanation.regions
     ]
     tiers = [
-        _interval_tier("salient regions" if i == 1 else f"salient regions {i}", layer, end)
-        for i, layer in enumerate(_layers(regions, end), start=1)
+        interval_tier("salient regions" if i == 1 else f"salient regions {i}", layer, end)
+        for i, layer in enumerate(layers(regions, end), start=1)
     ]
     tiers.append(
-        _interval_tier("speech", _inside([(s.start_s, s.end_s, "speech") for s in explanation.speech], end), end)
+        interval_tier("speech", inside([(s.start_s, s.end_s, "speech") for s in explanation.speech], end), end)
     )
     pulses = [float(t) for t in explanation.tracks.pulses_s if 0 <= t <= end]
     tiers.append(
         f'class = "TextTier"\nname = "pulses"\nxmin = 0\nxmax = {end!r}\npoints: size = {len(pulses)}\n'
         + "".join(f'points [{i}]:\nnumber = {t!r}\nmark = ""\n' for i, t in enumerate(pulses, start=1))
     )
-    tiers.append(_interval_tier("about", [(0.0, end, "; ".join(about(explanation)))], end))
+    tiers.append(interval_tier("about", [(0.0, end, "; ".join(about(explanation)))], end))
     return (
         _praat_head(explanation, "TextGrid")
         + f"tiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
@@ -206,13 +202,13 @@ def to_json(explanation: Explanation, *, spectrogram: bool = False) -> str:
         "sample_rate": recording.sample_rate,
         "duration_s": recording.duration_s,
     }
-    parts["prediction"] = _by_field(prediction) | {
+    parts["prediction"] = by_field(prediction) | {
         "top": prediction.top,
         "runner_up": prediction.runner_up,
         "entropy_bits": prediction.entropy_bits,
     }
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "left_out": left_out}
-    return json.dumps(head | {k: _plain(v) for k, v in parts.items()}, allow_nan=False, ensure_ascii=False)
+    return json.dumps(head | {k: plain(v) for k, v in parts.items()}, allow_nan=False, ensure_ascii=False)
 
 
 def from_json(text: str) -> dict[str, Any]:
@@ -282,29 +278,8 @@ def _fields(thing: Any, names: Sequence[str], prefix: str = "") -> dict[str, Any
     return {prefix + name: getattr(thing, name, None) for name in names}
 
 
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, float | np.floating):
-        return repr(float(value))
-    if not isinstance(value, str):
-        return str(value)
-    text = _utf8(value)
-    # A space in front does not stop a spreadsheet from seeing the formula.
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
-
-
-def _utf8(text: str) -> str:
-    # A file name that is not UTF-8 reaches Python with lone surrogates, which no encoder takes.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in _utf8(text))
-
-
 def _praat_head(explanation: Explanation, kind: str) -> str:
-    comments = "".join(f"! {_line(line)}\n" for line in about(explanation))
+    comments = "".join(f"! {line(each)}\n" for each in about(explanation))
     return (
         f'File type = "ooTextFile"\nObject class = "{kind}"\n\n{comments}'
         f"xmin = 0\nxmax = {explanation.recording.duration_s!r}\n"
@@ -318,65 +293,6 @@ def _points(explanation: Explanation, track: str) -> str:
     return f"points: size = {len(kept)}\n" + "".join(
         f"points [{i}]:\nnumber = {t!r}\nvalue = {v!r}\n" for i, (t, v) in enumerate(kept, start=1)
     )
-
-
-def _inside(items: Iterable[Interval], end: float) -> list[Interval]:
-    clipped = ((max(0.0, float(a)), min(float(end), float(b)), label) for a, b, label in items)
-    return sorted(item for item in clipped if item[1] > item[0])
-
-
-def _layers(items: Iterable[Interval], end: float) -> list[list[Interval]]:
-    layers: list[list[Interval]] = [[]]
-    for item in _inside(items, end):
-        free = next((layer for layer in layers if not layer or layer[-1][1] <= item[0]), None)
-        if free is None:
-            layers.append([item])
-        else:
-            free.append(item)
-    return layers
-
-
-def _interval_tier(name: str, items: Sequence[Interval], end: float) -> str:
-    filled: list[Interval] = []
-    at = 0.0
-    for start, stop, label in items:
-        if start > at:
-            filled.append((at, start, ""))
-        filled.append((start, stop, label))
-        at = stop
-    if at < end:
-        filled.append((at, end, ""))
-    text = f'class = "IntervalTier"\nname = "{name}"\nxmin = 0\nxmax = {end!r}\nintervals: size = {len(filled)}\n'
-    for i, (start, stop, label) in enumerate(filled, start=1):
-        quoted = _line(label).replace('"', '""')
-        text += f'intervals [{i}]:\nxmin = {start!r}\nxmax = {stop!r}\ntext = "{quoted}"\n'
-    return text
-
-
-def _by_field(thing: Any) -> dict[str, Any]:
-    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        flat = value.ravel()
-        values = flat.tolist()
-        if value.dtype.kind == "f" and not np.isfinite(flat).all():
-            values = [_plain(v) for v in values]
-        return {"dtype": str(value.dtype), "shape": list(value.shape), "values": values}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {k: _plain(v) for k, v in _by_field(value).items()}
-    if isinstance(value, dict):
-        return {_utf8(str(k)): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None if np.isnan(value) else ("inf" if value > 0 else "-inf")
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return _utf8(str(value))
 
 
 def _arrays(value: Any) -> Any:
