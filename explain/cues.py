@@ -198,7 +198,7 @@ def measure(recording: Recording, settings: CueSettings, speech: Sequence[Segmen
         ExplanationError: the clip is too short, or the worker failed.
     """
     from explain.praat import SHORTEST_S, praat_panel
-    from explain.workers import in_worker
+    from ser_core.workers import in_worker
 
     check(settings)
     if recording.duration_s < SHORTEST_S:

@@ -195,7 +195,7 @@ def dose_response(
         ExplanationError: the experiment, the class or the stretch is not one of the clip's, or the clip has no voice
             whose pitch could be changed.
     """
-    from explain.workers import in_worker
+    from ser_core.workers import in_worker
 
     if name not in EXPERIMENTS:
         raise ExplanationError(f"There is no experiment '{name}'; choose one of {', '.join(EXPERIMENTS)}.")

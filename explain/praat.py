@@ -3,7 +3,7 @@
 Conventions: times in seconds from the first sample, frequencies in Hz, levels in dB. Every track lies on one grid,
 ``t = k × 0.01 s`` with k = 0, 1, …; NaN where Praat's value is not defined. Praat centres its own frames in the
 clip, so they are read at the grid's times by linear interpolation, as Praat's "Get value at time" does. Parselmouth
-holds Python's global lock while it works: pages go through :mod:`explain.workers`.
+holds Python's global lock while it works: pages go through :mod:`ser_core.workers`.
 
 Sources: the Praat manual (Boersma & Weenink, praat.org); De Looze & Hirst 2008 (Speech Prosody) for pitch in two
 passes; de Jong & Wempe 2009 (Behavior Research Methods 41, 385–390) for syllable nuclei; Hillenbrand et al. 1994 and

@@ -10,10 +10,10 @@ from explain.cues import CUES, CueSettings, CueSummary, CueValue, measure
 from explain.intervention import changed
 from explain.magnitudes import magnitudes
 from explain.samples import samples
-from explain.workers import in_worker
 from ser_core.audio import from_samples, read
 from ser_core.errors import ExplanationError
 from ser_core.speech import speech_segments
+from ser_core.workers import in_worker
 
 
 def clips(cue: str, values) -> list[list[CueValue]]:

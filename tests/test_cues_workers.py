@@ -9,14 +9,14 @@ import time
 import numpy as np
 import pytest
 
-from explain import workers
 from explain.cues import CueSettings, measure
 from explain.praat import praat_panel
 from explain.samples import samples
-from explain.workers import in_worker, shut_down, warm_up
+from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError
 from ser_core.speech import Segment
+from ser_core.workers import in_worker, shut_down, warm_up
 
 
 def end_yourself():

@@ -76,13 +76,13 @@ async def warm_up(_app: st.App) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        from explain import workers
+        from ser_core import workers
 
         workers.shut_down()
 
 
 def _load_first_model() -> None:
-    from explain import workers
+    from ser_core import workers
     from ser_core.errors import SerscopeError
     from ser_core.models import load_model, model_names
 
