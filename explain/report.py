@@ -5,23 +5,19 @@ never as markup, so nothing in a file name or a model card can run. A letter tha
 appears as its code point, such as [U+65E5].
 """
 
-import dataclasses
 import json
 import math
-import re
-import unicodedata
-from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from explain import figures
 from explain.attribution import method_label
-from explain.cues import CUES, CueValue
-from explain.expert import OURS, Agreement, reference_words
 from explain.explanation import Explanation
-from explain.export import compared_emotions
-from explain.words import NO_EXPECTATION, signed
+from explain.printing import LONGEST_LABEL, LONGEST_NAME, cut, number, percent, printable
+from explain.report_cues import contrasts, cues, expert
+from explain.report_method import method_and_settings, model_card
+from explain.words import signed
 from ser_core.errors import ExplanationError
 from ser_core.settings import ASSETS
 from ser_core.sphere import POLES, octant_name
@@ -29,25 +25,11 @@ from ser_core.sphere import POLES, octant_name
 DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device."
 
 _TEMPLATE = ASSETS / "report" / "report.typ"
-_PLACES_PER_TABLE = 5
-_LONGEST_NAME = 200
-_LONGEST_LABEL = 60
-_LONGEST_TEXT = 4000
-_REGION_RULES = {
-    "connected": "connected parts above a threshold, ranked by their share",
-    "windows": "the published way: the top five windows of 150 ms",
-    "yours": "chosen by hand",
-}
-_SMALLEST = 0.001
 _ANSWER_HEADS = {
     "emotion": ["class", "probability", "from 0 to 100 %", "role"],
     "distribution": ["emotion", "share of listeners", "from 0 to 100 %", "role"],
     "dimensions": ["dimension", "value", "from −1 to 1", "role"],
 }
-_TITLES = {c.name: c.title for c in CUES}
-_UNITS = {"s": "s", "hz": "Hz", "db": "dB", "ms": "ms"}
-_JOINERS = "\u200c\u200d"
-_MARKS = {"agrees": "✓", "disagrees": "✗", "contested": "±", "no expectation": "–", "not measurable": "∅"}
 
 
 def pdf(explanation: Explanation, when: datetime | None = None) -> bytes:
@@ -83,53 +65,6 @@ def pdf(explanation: Explanation, when: datetime | None = None) -> bytes:
         ) from error
 
 
-def printable(value: Any) -> Any:
-    """Return text, or lists and dicts of text, with every letter that the report cannot print as its code point.
-
-    Control and direction characters count as such letters, so a file name cannot hide what it is. White space becomes
-    one blank. Text over 4,000 letters is cut and says so. Numbers pass unchanged.
-    """
-    if isinstance(value, dict):
-        return {k: printable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [printable(v) for v in value]
-    if not isinstance(value, str):
-        return value
-    out: list[str] = []
-    codes: list[str] = []
-    for letter in _cut(" ".join(value.split()), _LONGEST_TEXT):
-        hidden = unicodedata.category(letter)[0] == "C" and letter not in _JOINERS
-        if hidden or ord(letter) not in _coverage():
-            codes.append(f"{ord(letter):04X}")
-            continue
-        if codes:
-            out.append(f"[U+{' '.join(codes)}]")
-            codes = []
-        out.append(letter)
-    if codes:
-        out.append(f"[U+{' '.join(codes)}]")
-    return "".join(out)
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """Return a figure with three significant digits, a true minus sign and its unit; "not measurable" for None."""
-    if value is None or math.isnan(value):
-        return "not measurable"
-    size = abs(value)
-    if size == 0:
-        text = "0"
-    elif size < _SMALLEST:
-        text = f"below {_SMALLEST}" if value > 0 else f"above −{_SMALLEST}"
-    else:
-        text = f"{value:.{0 if size >= 100 else 2 - math.floor(math.log10(size))}f}".replace("-", "−")
-    return f"{text} {unit}".strip()
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Return a share 0 … 1 as a percentage; "not measurable" for None or NaN."""
-    return "not measurable" if share is None or math.isnan(share) else f"{share:.{digits}%}".replace("%", " %")
-
-
 @cache
 def _fonts() -> Any:
     import typst
@@ -137,29 +72,17 @@ def _fonts() -> Any:
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(figures.FONTS_DIR)])
 
 
-@cache
-def _coverage() -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
-
-    names = ("IBMPlexSans-Regular.ttf", "DejaVuSans.ttf")
-    return frozenset().union(*(FT2Font(str(figures.FONTS_DIR / name)).get_charmap() for name in names))
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} letters)"
-
-
 def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
     e = explanation
-    name = _cut(e.recording.name or "(no name)", _LONGEST_NAME)
-    short = _cut(e.recording.name or "(no name)", _LONGEST_LABEL)
-    target = _cut(e.target.name, 2 * _LONGEST_LABEL)
+    name = cut(e.recording.name or "(no name)", LONGEST_NAME)
+    short = cut(e.recording.name or "(no name)", LONGEST_LABEL)
+    target = cut(e.target.name, 2 * LONGEST_LABEL)
     method = method_label(e.attribution.method)
     return {
         "title": f"SERscope report: {target}, {short}",
         "heading": f"What speaks for {target} in this clip, to this model",
         "header_left": f"SERscope · {short}",
-        "header_right": f"explained: {_cut(target, _LONGEST_LABEL)}",
+        "header_right": f"explained: {cut(target, LONGEST_LABEL)}",
         "footer": f"{DISCLAIMER} Audio SHA-256 {e.recording.sha256[:12]}…",
         "disclaimer": DISCLAIMER,
         "question": [
@@ -169,7 +92,7 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
                 + ("" if e.target.direction or e.target.emotion == e.prediction.top else " (not the predicted class)"),
             ],
             ["file", name],
-            ["model", f"{_cut(e.card.title, _LONGEST_NAME)} ({_cut(e.prediction.model, _LONGEST_NAME)})"],
+            ["model", f"{cut(e.card.title, LONGEST_NAME)} ({cut(e.prediction.model, LONGEST_NAME)})"],
             ["method", method],
             ["date of the report", when.isoformat(" ", "minutes")],
         ],
@@ -188,17 +111,12 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
         "quality": _quality(e),
         "warnings": list(e.quality.warnings),
         **_where(e, method),
-        **_cues(e),
-        **_contrasts(e),
-        **_expert(e),
-        **_method(e, when),
-        **_card(e),
+        **cues(e),
+        **contrasts(e),
+        **expert(e),
+        **method_and_settings(e, when),
+        **model_card(e),
     }
-
-
-def _words(name: str) -> str:
-    words = name.replace("_", " ")
-    return re.sub(r"\b(f[0-5]|hnr|cpps|lrp|hf)\b", lambda m: m[0].upper(), words)
 
 
 def _answer(e: Explanation) -> list[list[str]]:
@@ -253,7 +171,7 @@ def _classes(e: Explanation) -> list[dict[str, Any]]:
         share = e.prediction.probability(emotion)
         rows.append(
             {
-                "name": _cut(emotion, _LONGEST_LABEL),
+                "name": cut(emotion, LONGEST_LABEL),
                 "start": 0.0,
                 "share": min(max(share, 0.0), 1.0),
                 "percent": percent(share),
@@ -339,242 +257,4 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
             if a.axes == "features"
             else "no part of the clip stands out by this method."
         ),
-    }
-
-
-def _title(cue: str, *, short: bool = False) -> str:
-    title = _TITLES.get(OURS.get(cue, cue)) or _words(cue)
-    return title.split(" (")[0] if short else title
-
-
-def _scope(scope: str) -> str:
-    return f"region {scope}" if scope.isdigit() else _words(scope)
-
-
-class _Notes:
-    """Numbers each distinct note once, in the order in which they come up."""
-
-    def __init__(self) -> None:
-        self.items: dict[str, int] = {}
-
-    def mark(self, *texts: str) -> str:
-        marks = sorted(self.items.setdefault(text, len(self.items) + 1) for text in texts if text)
-        return f" [{','.join(map(str, marks))}]" if marks else ""
-
-    def lines(self) -> list[str]:
-        return [f"[{k}] {text}" for text, k in self.items.items()]
-
-
-def _cues(e: Explanation) -> dict[str, Any]:
-    values = {(v.cue, v.scope): v for v in e.cues.values}
-    cues = list(dict.fromkeys(cue for cue, _ in values))
-    scopes = list(dict.fromkeys(scope for _, scope in values))
-    units = {v.cue: v.unit for v in e.cues.values}
-    notes = _Notes()
-    parts = []
-    for first in range(0, len(scopes), _PLACES_PER_TABLE):
-        shown = scopes[first : first + _PLACES_PER_TABLE]
-        rows = [[_title(cue), units[cue], *(_magnitude(values.get((cue, s)), notes) for s in shown)] for cue in cues]
-        parts.append({"head": ["cue", "unit", *map(_scope, shown)], "rows": rows})
-    counted = sorted({v.counted for v in e.cues.values if v.counted})
-    return {
-        "cues": parts,
-        "cue_words": "Measured once on the whole clip and cut by region. In round brackets: of how many items a value "
-        f"is made ({', '.join(counted) or 'none'}, as fits the cue). In square brackets: notes below. "
-        "“Not measurable” means too little to measure, never zero.",
-        "cue_notes": notes.lines(),
-    }
-
-
-def _magnitude(value: CueValue | None, notes: _Notes) -> str:
-    if value is None:
-        return "–"
-    count = f" ({value.count})" if value.value is not None else ""
-    return number(value.value) + count + notes.mark(value.note, value.reliability and f"Doubtful: {value.reliability}")
-
-
-def _contrasts(e: Explanation) -> dict[str, Any]:
-    notes = _Notes()
-    rows = []
-    for c in e.cues.contrasts:
-        measured = c.difference is not None
-        outside = (
-            c.effect is None
-            or c.chance_low is None
-            or c.chance_high is None
-            or not c.chance_low <= c.effect <= c.chance_high
-        )
-        beyond = outside and c.p_corrected is not None and c.p_corrected < 0.05
-        rows.append(
-            [
-                _scope(c.scope),
-                _title(c.cue, short=True),
-                number(c.inside) if measured else "–",
-                number(c.outside) if measured else "–",
-                number(c.difference, c.unit) if measured else "–",
-                _two(c.effect),
-                f"{_two(c.chance_low)} to {_two(c.chance_high)}" if c.chance_low is not None else "–",
-                _probability(c.p_corrected),
-                str(c.count),
-                (("yes" if beyond else "no") if measured else "not measurable") + notes.mark(c.note),
-            ]
-        )
-    return {
-        "contrast_head": [
-            "region",
-            "cue",
-            "inside",
-            "rest",
-            "difference",
-            "effect δ",
-            "by chance",
-            "p corrected",
-            "count",
-            "beyond chance",
-        ],
-        "contrasts": rows,
-        "contrast_words": "What is special about the place, not which emotion it is. Effect: Cliff’s δ from −1 to 1; "
-        "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is corrected "
-        "over the cues of a region (step-down minP over the same shifts, Westfall & Young). Beyond chance: outside "
-        "that range with corrected p below 0.05. A range has no δ; its p comes from the shifted differences."
-        + ("" if rows else " No contrast was measured."),
-        "contrast_notes": notes.lines(),
-    }
-
-
-def _two(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}".replace("-", "−")
-
-
-def _probability(p: float | None) -> str:
-    if p is None or math.isnan(p):
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _expert(e: Explanation) -> dict[str, Any]:
-    parts = []
-    for emotion in compared_emotions(e):
-        of_emotion = [a for a in e.agreements if a.emotion == emotion]
-        role = {e.prediction.top: "predicted", e.prediction.runner_up: "runner-up"}.get(emotion, "not predicted")
-        counts = Counter(a.status for a in of_emotion)
-        notes = _Notes()
-        parts.append(
-            {
-                "heading": f"{_cut(emotion, _LONGEST_LABEL)} ({role}, {percent(e.prediction.probability(emotion))})",
-                "counts": ", ".join(f"{status}: {n}" for status, n in counts.most_common()),
-                "rows": [_agreement(a, notes) for a in of_emotion],
-                "notes": notes.lines(),
-            }
-        )
-    return {
-        "agreement_head": ["cue", "where", "value", "percentile", "observed", "expected", "verdict", "source (notes)"],
-        "agreements": parts,
-        "agreement_words": "Experts speak of a whole delivery against a neutral voice, so the cues are set beside "
-        "neutral speech of a reference group, never beside the rest of the clip. No cue is needed or enough for an "
-        "emotion; contested cues count neither way. "
-        + (
-            NO_EXPECTATION
-            if e.prediction.values is not None
-            else reference_words(e.agreements, e.tracks.settings.sex)
-            if parts
-            else "No cue was compared."
-        ),
-    }
-
-
-def _agreement(a: Agreement, notes: _Notes) -> list[str]:
-    return [
-        _title(a.cue, short=True),
-        _words(a.scope),
-        number(a.value, a.unit) if a.value is not None else "–",
-        "–" if a.percentile is None else f"{a.percentile:.0f}",
-        a.observed or "–",
-        _words(a.expected or "–"),
-        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
-        # Sources are long: in the notes they have the width of the page.
-        notes.mark(
-            a.source and f"Source: {a.source}.",
-            a.evidence and f"The expectation is {a.evidence}.",
-            a.conflict and f"Conflict: {a.conflict}",
-            a.reference and f"Reference: {a.reference}",
-        ).strip()
-        or "–",
-    ]
-
-
-def _pairs(settings: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for name, value in settings.items():
-        stem, _, unit = str(name).rpartition("_")
-        known = _UNITS.get(unit) if stem and isinstance(value, int | float) else None
-        shown = "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-        rows.append([_words(stem), f"{shown} {known}"] if known else [_words(str(name)), shown])
-    return rows or [["none", "the method has no further settings"]]
-
-
-def _method(e: Explanation, when: datetime) -> dict[str, Any]:
-    a = e.attribution
-    completeness = (
-        "not defined for this method"
-        if a.completeness_error is None
-        else f"{percent(a.completeness_error)} of the difference that was to be explained"
-    )
-    return {
-        "method": [
-            ["model", a.model],
-            ["attribution method", method_label(a.method)],
-            ["dimension explained" if a.target.direction else "class explained", a.target.name],
-            ["axes", _words(a.axes)],
-            ["sign", "signed" if a.signed else "unsigned"],
-            ["salient regions", _REGION_RULES.get(e.region_rule, e.region_rule)],
-            ["baseline", a.baseline or "none"],
-            ["steps", "none" if a.steps is None else str(a.steps)],
-            ["completeness error", completeness],
-            ["model’s own weights", e.pooling.what if e.pooling else "none"],
-            ["computing time", ", ".join(f"{_words(k)} {v:.2f} s" for k, v in e.seconds.items()) or "not measured"],
-            ["audio SHA-256", e.recording.sha256],
-            ["report made", when.isoformat(" ", "seconds")],
-        ],
-        "attribution_settings": _pairs(a.settings),
-        "cue_settings": [
-            *_pairs(dataclasses.asdict(e.tracks.settings)),
-            ["sex guessed from the clip", e.tracks.sex_guess or "none"],
-            ["sex in force", e.tracks.sex],
-        ],
-        "versions": _pairs(e.versions),
-    }
-
-
-def _card(e: Explanation) -> dict[str, Any]:
-    c, notes = e.card, _Notes()
-    return {
-        "card": [
-            ["name", f"{c.title} ({c.name})"],
-            ["what it is", c.summary],
-            ["system", c.system],
-            ["encoder", c.encoder],
-            ["dimensions" if c.answer == "dimensions" else "classes", ", ".join(c.emotions)],
-            ["training corpora", "; ".join(c.corpora) or "not stated"],
-            ["licences", "; ".join(c.licences) or "not stated"],
-            ["split", c.split or "not stated"],
-            ["intended use", c.intended_use or "not stated"],
-            ["whole size on disk", number(c.size_mb, "MB")],
-        ],
-        "card_figure_head": [
-            *("measure", "value", "95 % interval"),
-            *("majority baseline" if c.answer == "emotion" else "constant baseline", "chance", "measured on"),
-        ],
-        "card_figures": [
-            [
-                f.measure,
-                f"{f.value:.3f}",
-                f"{f.low:.3f} to {f.high:.3f}",
-                *("–" if math.isnan(value) else f"{value:.3f}" for value in (f.baseline, f.chance)),
-                notes.mark(f"Measured on: {f.split}.", f"Repeat with: {f.command}").strip(),
-            ]
-            for f in c.figures
-        ],
-        "card_notes": notes.lines(),
-        "limits": list(c.limits) or ["The card states none."],
     }

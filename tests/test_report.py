@@ -13,7 +13,7 @@ from explanations import EMOTIONS, HOSTILE_NAMES, example_explanation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explain import figures, report
+from explain import figures, printing, report, report_cues
 
 WHEN = datetime(2026, 3, 4, 15, 16, 17, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -59,9 +59,9 @@ def test_page_one_names_the_class_all_probabilities_and_the_limits_of_use():
     explanation = example_explanation()
     assert "class explained anger" in first
     for emotion in EMOTIONS:
-        assert f"{emotion} {report.percent(explanation.prediction.probability(emotion))}" in first
+        assert f"{emotion} {printing.percent(explanation.prediction.probability(emotion))}" in first
     assert "runner-up disgust" in first
-    assert f"{report.number(explanation.prediction.entropy_bits)} bits" in first
+    assert f"{printing.number(explanation.prediction.entropy_bits)} bits" in first
     assert explanation.prediction.familiarity.sentence in first
     assert explanation.paragraph in first
     assert "≥ the upper fifth" in first
@@ -115,7 +115,7 @@ def test_contrast_beyond_chance_needs_effect_and_corrected_p():
     spread = replace(first, effect=None, chance_low=None, chance_high=None)
     cases = (replace(first, effect=0.3), replace(first, p_corrected=0.06), first, spread)
     cues = replace(explanation.cues, contrasts=cases)
-    rows = report._contrasts(replace(explanation, cues=cues))["contrasts"]
+    rows = report_cues.contrasts(replace(explanation, cues=cues))["contrasts"]
     assert [row[-1] for row in rows] == ["no", "no", "yes", "yes"]
 
 
@@ -140,8 +140,8 @@ def test_an_unknown_sex_and_how_an_expectation_is_known_are_said():
         tracks=replace(explanation.tracks, settings=settings),
         agreements=tuple(replace(a, evidence="read in the source") for a in explanation.agreements),
     )
-    assert "sex is not set" not in report._expert(explanation)["agreement_words"]
-    words = report._expert(told)
+    assert "sex is not set" not in report_cues.expert(explanation)["agreement_words"]
+    words = report_cues.expert(told)
     assert "Reference: neutral speech, CREMA-D, female, 43 speakers" in words["agreement_words"]
     assert "set the speaker" in words["agreement_words"]
     notes = words["agreements"][0]["notes"]
@@ -243,7 +243,7 @@ def test_hostile_text_is_printed_and_never_run(name):
     emotions = (f"{name}A", f"{name}B", "calm")
     text = _joined(report.pdf(example_explanation(hostile=name, emotions=emotions, region_count=1), WHEN))
     assert "root:x:0" not in text
-    printed = report.printable(name + "clip_0042.wav")
+    printed = printing.printable(name + "clip_0042.wav")
     letters = [c for c in printed if c.isascii() and not c.isspace()]
     assert "clip_0042.wav" in text or len(name) > 200
     assert all(c in text for c in letters)
@@ -259,22 +259,22 @@ def test_letters_the_fonts_have_survive():
 
 
 def test_a_letter_without_glyph_is_shown_as_its_code_point():
-    assert report.printable("日本語.wav") == "[U+65E5 672C 8A9E].wav"
+    assert printing.printable("日本語.wav") == "[U+65E5 672C 8A9E].wav"
     assert "[U+65E5672C8A9E]" in _joined(_example(hostile="日本語"))
 
 
 def test_letters_that_hide_are_shown_as_code_points():
-    assert report.printable("invoice\u202egpj.exe\x00") == "invoice[U+202E]gpj.exe[U+0000]"
-    assert report.printable("\udcff") == "[U+DCFF]"
+    assert printing.printable("invoice\u202egpj.exe\x00") == "invoice[U+202E]gpj.exe[U+0000]"
+    assert printing.printable("\udcff") == "[U+DCFF]"
 
 
 def test_urdu_names_keep_their_letters_and_joiners():
-    assert report.printable("اردو\u200cآواز") == "اردو\u200cآواز"
+    assert printing.printable("اردو\u200cآواز") == "اردو\u200cآواز"
 
 
 def test_white_space_becomes_one_blank_and_endless_text_says_how_long_it_was():
-    assert report.printable("a\n\t b") == "a b"
-    cut = report.printable("x" * 10_000)
+    assert printing.printable("a\n\t b") == "a b"
+    cut = printing.printable("x" * 10_000)
     assert len(cut) < 4100
     assert cut.endswith("… (10000 letters)")
 
@@ -291,7 +291,7 @@ def test_every_text_can_be_set(text):
         source,
         font_paths=report._fonts(),
         pdf_standards=["ua-1"],
-        sys_inputs={"s": report.printable(text)},
+        sys_inputs={"s": printing.printable(text)},
         format="pdf",
     )
     assert done.startswith(b"%PDF-")
@@ -346,7 +346,7 @@ def test_the_date_given_is_the_date_of_the_document():
     ],
 )
 def test_numbers_have_three_digits_and_a_true_minus(value, unit, words):
-    assert report.number(value, unit) == words
+    assert printing.number(value, unit) == words
 
 
 @pytest.mark.parametrize(
