@@ -114,7 +114,7 @@ KEYWORDS_LICENCES = (
 OPENSMILE_LICENCE = "openSMILE: audEERING research licence (free for research, not for commercial products)"
 
 HEADS_RECIPE = Recipe(epochs=30, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
-POOLING_RECIPE = Recipe(epochs=12, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
+POOLING_RECIPE = Recipe(epochs=24, batch=128, rate=1e-3, weight_decay=0.1, mixup=0.4)
 TUNING_RECIPE = Recipe(epochs=8, rate=1e-3, encoder_rate=1e-4, layer_decay=0.8)
 FUNCTIONALS_RECIPE = Recipe(epochs=20, batch=64, rate=1e-3)
 

@@ -35,7 +35,7 @@ from ser_core.training import AfterEpoch, Recipe
 __all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
 HEADS = ("linear", "mlp", "attentive")
-PLACES = 20
+PLACES = 40
 """Frames at which a clip is read in each step of training: one at random of two in each of so many equal stretches."""
 
 
