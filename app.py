@@ -17,6 +17,7 @@ if __name__ == "__main__":
     page = st.navigation(
         [
             st.Page(ROOT / "pages" / "explain.py", title="Explain a clip", default=True),
+            st.Page(ROOT / "pages" / "compare.py", title="Compare"),
             st.Page(ROOT / "pages" / "models.py", title="Models"),
             st.Page(ROOT / "pages" / "results.py", title="Results"),
             st.Page(ROOT / "pages" / "about.py", title="About"),

@@ -29,9 +29,11 @@ with method_side:
 from explain.boxes import box_sentence, own_region  # noqa: E402
 from pages.parts import (  # noqa: E402
     answer,
+    baseline_panel,
     experiment_panel,
     exports,
     listen_panel,
+    rival_panel,
     tables,
     trust_panel,
     viewer,
@@ -90,13 +92,16 @@ with place if made else place.container():
     answer.show_quality(shown.quality)
     why_and_cues()
     tables.show_agreement(shown)
+    key = work.identity(shown)
+    with st.expander("Set against the same person’s other clips"):
+        shown = baseline_panel.show(shown)
+    rival_panel.show(shown, model, key)
 
     # 6 Corrections
     with st.expander("Correct the measurement"):
         choose.measurement(shown.tracks.settings, shown.tracks.sex_guess)
 
     # 7 Whether it is true, what else would have done it, how it sounds
-    key = work.identity(shown)
     trust_panel.show(shown, model, key)
     experiment_panel.show(shown, model, key)
     listen_panel.show(shown, model, key)

@@ -11,6 +11,7 @@ from ser_core.errors import ModelError, SettingError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pandas import DataFrame
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from explain.attribution import Method, Target
@@ -170,8 +171,19 @@ def _corpus_clip(found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
     if chosen and st.button("Explain this clip", key="corpus-clip"):
         row = rows[rows["name"] == chosen]
         kept = row[["corpus", "valence", "arousal", "dominance", *judged]]
-        session.use(read(files[chosen]), f"{corpus.title}, labelled {row['emotion'].iloc[0]}", kept)
+        origin = f"{corpus.title}, labelled {row['emotion'].iloc[0]}"
+        session.use(read(files[chosen]), origin, kept, _same_speaker(table, row))
         st.rerun()
+
+
+def _same_speaker(table: "DataFrame", row: "DataFrame") -> "tuple[Path, ...]":
+    """Return up to 20 other clips of a clip's speaker, the neutral ones where there are enough of them."""
+    from explain.baseline import FEWEST, MOST
+
+    others = table[(table["speaker"] == row["speaker"].iloc[0]) & (table["file"] != row["file"].iloc[0])]
+    neutral = others[others["emotion"] == "neutral"]
+    chosen = neutral if len(neutral) >= FEWEST else others
+    return tuple(chosen.sample(min(MOST, len(chosen)), random_state=0)["file"])
 
 
 # ----------------------------------------------------------------------------------------------------------- the model
@@ -199,6 +211,11 @@ def model() -> "SpeechModel":
 
 
 _MODEL_HELP = "Figures, training data and limits of each model are on the page Models."
+
+
+def titles() -> dict[str, str]:
+    """Return the titles of the bundled models by name."""
+    return {name: card.title for name, card in _cards().items()}
 
 
 def _cards() -> "dict[str, Card]":

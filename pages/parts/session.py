@@ -9,6 +9,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from pages.parts import background
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pandas import DataFrame
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -20,17 +22,20 @@ def clip() -> "Recording | None":
     return st.session_state.get("clip")
 
 
-def use(recording: "Recording", origin: str, judged: "DataFrame | None" = None) -> None:
+def use(
+    recording: "Recording", origin: str, judged: "DataFrame | None" = None, others: "tuple[Path, ...]" = ()
+) -> None:
     """Take a clip into the session.
 
     Args:
         recording: the clip.
         origin: where it comes from, in words.
         judged: the clip's row of a corpus table, with what listeners answered or raters rated.
+        others: files with other clips of the same speaker, where the clip comes from a corpus.
     """
     forget()
     st.session_state["clip"], st.session_state["origin"] = recording, origin
-    st.session_state["judged"] = judged
+    st.session_state["judged"], st.session_state["others"] = judged, others
 
 
 def origin() -> str:
@@ -43,11 +48,26 @@ def judged() -> "DataFrame | None":
     return st.session_state.get("judged")
 
 
+def others() -> "tuple[Path, ...]":
+    """Return the files with other clips of the clip's speaker, if it comes from a corpus."""
+    return st.session_state.get("others", ())
+
+
+def own_clips() -> "list[Recording]":
+    """Return the other clips of the same person that the reader has given."""
+    return st.session_state.get("own_clips", [])
+
+
+def keep_own_clips(clips: "list[Recording]") -> None:
+    """Take in other clips of the same person; those before are dropped."""
+    st.session_state["own_clips"] = clips
+
+
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
     background.stop_all()
     made = ("predictions", "explanations", "paths", "spoken", "settings", "region_rule")
-    for key in ("clip", "origin", "judged", *made):
+    for key in ("clip", "origin", "judged", "others", "own_clips", "second", *made):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 
