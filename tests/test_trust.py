@@ -1,5 +1,6 @@
 """Tests of explanations, on networks whose evidence is known."""
 
+import copy
 import dataclasses
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from explain.map_changes import (
     re_encoded,
     relative_change,
     shifted_by_5_ms,
+    stability_tests,
     unrelated,
     with_noise,
 )
@@ -26,7 +28,7 @@ from explain.regions import Region, salient_regions
 from explain.removal import infidelity, infidelity_test, mask_of, overlap, placements, region_tests
 from explain.trust import QUICK, Trust, trust
 from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK, Test
-from ser_core.audio import Recording
+from ser_core.audio import SAMPLE_RATE, Recording
 from ser_core.errors import ExplanationError
 from tests.planted import FunctionalsModel, burst_model, clip, recording
 
@@ -221,6 +223,24 @@ def test_the_changes_that_nobody_hears_are_as_small_as_they_say() -> None:
     coded = re_encoded(sound).samples
     assert len(coded) == len(sound.samples)
     assert np.corrcoef(coded, sound.samples)[0, 1] > 0.9
+
+
+def test_a_model_that_leaves_out_silence_is_tested_on_the_columns_of_the_clip_as_it_is() -> None:
+    """Noise that nobody hears makes the silence around a clip part of what such a model sees."""
+    kind, sound, _ = clips()[0]
+    model = copy.copy(burst_model())
+    whole = type(model).inputs
+    model.inputs = lambda samples: whole(model, samples)[..., 20 if bool((samples == 0).any()) else 0 :]  # type: ignore[method-assign]
+    model.first_column_s = lambda samples: 0.2 if bool((samples == 0).any()) else 0.0  # type: ignore[method-assign]
+    samples = sound.samples.copy()
+    samples[: SAMPLE_RATE // 5] = 0
+    silent = dataclasses.replace(sound, samples=samples)
+    found = attribute(model, silent, Target(kind), "input_x_gradient")
+    turned = unrelated(found.relevance, np.random.default_rng(0))
+    assert found.times_s is not None and found.times_s[0] == pytest.approx(0.2)
+    for test in stability_tests(model, silent, found, turned):
+        assert np.isfinite(test.value)
+    assert stability_tests(model, silent, found, turned)[0].verdict == HOLDS
 
 
 def test_the_whole_panel_of_planted_evidence_holds_and_says_so() -> None:
