@@ -43,5 +43,7 @@ else:
     st.html(cards.comparison(found))
 for card in found:
     with st.container(border=True):
-        st.html(cards.card(card))
+        st.html(cards.heading(card))
+        with st.expander("Figures, sources and limits"):
+            st.html(cards.details(card))
         device_bundle(card)

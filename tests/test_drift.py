@@ -196,5 +196,5 @@ def test_the_model_card_shows_the_drift_of_its_own_model_only(monkeypatch, gate)
     from pages.parts import cards
 
     monkeypatch.setattr(drift_module, "read_table", lambda: (gate,))
-    assert "Put 0.5 s of silence in front" in cards.card(card("gate", ("heard", "not")))
-    assert "silence in front" not in cards.card(card("another", ("heard", "not")))
+    assert "Put 0.5 s of silence in front" in cards.details(card("gate", ("heard", "not")))
+    assert "silence in front" not in cards.details(card("another", ("heard", "not")))

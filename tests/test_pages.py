@@ -372,7 +372,8 @@ def test_text_from_outside_never_becomes_markup(hostile):
             tables.magnitudes(shown.cues, None),
             tables.contrasts(shown.cues.contrasts, "region 1"),
             tables.agreement(shown.agreements, "anger"),
-            cards.card(shown.card),
+            cards.heading(shown.card),
+            cards.details(shown.card),
         )
     )
     assert not re.search(r"<script|<b>|<label>|on\w+=", html)

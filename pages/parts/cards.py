@@ -4,6 +4,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from pages.parts.words import measure
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,24 +22,32 @@ def all_cards() -> "tuple[Card, ...]":
 def comparison(found: "tuple[Card, ...]") -> str:
     """Return one table of the first figure of every model."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(c.title)}</th><td>{len(c.emotions)}</td><td>{size(c.size_mb)}</td>'
+        f'<tr><th scope="row">{escape(c.title)}</th>'
         + "".join(
-            f'<td class="words">{escape(f.measure)}</td><td>{_interval(f)}</td>'
+            f'<td class="words">{measure(f.measure)}</td><td>{_interval(f)}</td>'
             f"<td>{_shown(f, f.baseline)}</td><td>{_shown(f, f.chance)}</td>"
             for f in c.figures[:1]
         )
-        + "</tr>"
+        + f"<td>{len(c.emotions)}</td><td>{size(c.size_mb)}</td></tr>"
         for c in found
     )
     head = "".join(
         f'<th scope="col"{" class=words" if name == "Measure" else ""}>{name}</th>'
-        for name in ("Model", "Outputs", "Size", "Measure", "Value [95 %]", "Constant", "Chance")
+        for name in ("Model", "Measure", "Value [95 %]", "Constant", "Chance", "Outputs", "Size")
     )
     return f'<div class="ss">{table("All models", head, rows)}</div>'
 
 
-def card(shown: "Card") -> str:
-    """Return one card in full."""
+def heading(shown: "Card") -> str:
+    """Return what a model is, in a line or two."""
+    return (
+        f'<div class="ss"><h3>{escape(shown.title)} <span class="tag">{size(shown.size_mb)}</span></h3>'
+        f"<p>{escape(shown.summary)}</p></div>"
+    )
+
+
+def details(shown: "Card") -> str:
+    """Return what else a card says: figures, where they come from, licences and limits."""
     facts = {
         "System": shown.system.replace("_", " "),
         "Encoder": shown.encoder,
@@ -46,7 +56,7 @@ def card(shown: "Card") -> str:
     }
     items = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
     rows = "".join(
-        f'<tr><th scope="row">{escape(f.measure)}</th><td>{_interval(f)}</td><td>{_shown(f, f.baseline)}</td>'
+        f'<tr><th scope="row">{measure(f.measure)}</th><td>{_interval(f)}</td><td>{_shown(f, f.baseline)}</td>'
         f"<td>{_shown(f, f.chance)}</td></tr>"
         for f in shown.figures
     )
@@ -61,11 +71,7 @@ def card(shown: "Card") -> str:
         "Limits": _lines(shown.limits),
     }
     paragraphs = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in words.items() if v)
-    return (
-        f'<div class="ss"><h3>{escape(shown.title)} <span class="tag">{size(shown.size_mb)}</span></h3>'
-        f'<p>{escape(shown.summary)}</p><dl class="facts">{items}</dl>{figures}'
-        f'<dl class="words">{paragraphs}</dl></div>'
-    )
+    return f'<div class="ss"><dl class="facts">{items}</dl>{figures}<dl class="words">{paragraphs}</dl></div>'
 
 
 def drift(shown: "Card") -> tuple[str, ...]:

@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts.cards import table
+from pages.parts.words import MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
-
-MEASURES = {
-    "UAR": "unweighted average recall: the mean over the emotions of the share found",
-    "WA": "accuracy: the share of clips answered rightly",
-    "macro-F1": "mean over the emotions of F1, which falls with misses and with false alarms",
-    "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
-    "KL": "Kullback–Leibler divergence from the listeners' shares; lower is better",
-    "cosine": "cosine of the angle to the listeners' shares; higher is better",
-}
 
 
 def ten_systems() -> None:

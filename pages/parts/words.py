@@ -11,6 +11,24 @@ AGREEMENT_MARKS = {
     "not measurable": "·",
 }
 
+MEASURES = {
+    "UAR": "unweighted average recall: the mean over the emotions of the share found",
+    "WA": "accuracy: the share of clips answered rightly",
+    "macro-F1": "mean over the emotions of F1, which falls with misses and with false alarms",
+    "recall": "share of the clips of an emotion that are found (true positive rate)",
+    "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
+    "KL": "Kullback–Leibler divergence from the listeners' shares; lower is better",
+    "cosine": "cosine of the angle to the listeners' shares; higher is better",
+    "CCC": "concordance correlation with the raters' values; 1 is best",
+}
+"""What measures are, by how their names begin."""
+
+
+def measure(name: str) -> str:
+    """Return a measure's name as HTML, with what it is on hover where that is known."""
+    hint = next((words for start, words in MEASURES.items() if name.startswith(start)), None)
+    return f'<abbr title="{escape(hint)}">{escape(name)}</abbr>' if hint else escape(name)
+
 
 def number(value: float | None, unit: str = "") -> str:
     """Return a value with three significant figures and its unit; "–" where there is none."""
