@@ -171,11 +171,11 @@ PLANS = {
             system="lightweight_heads",
             encoder="whisper-tiny.en",
             summary="The published encoder of Whisper tiny.en as it is; a learned mix of its layers decides where "
-            "in time each layer is listened to. Three small heads read that, three the plain statistics.",
+            "in time each layer is listened to, and three small heads answer.",
             place=1,
             licences=("Encoder Whisper tiny.en: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=POOLING_RECIPE,
-            options={"head": "paired"},
+            options={"head": "attentive"},
         ),
         Plan(
             name="whisper-base-attentive",
@@ -183,11 +183,11 @@ PLANS = {
             system="lightweight_heads",
             encoder="whisper-base",
             summary="The published encoder of Whisper base as it is; a learned mix of its layers decides where "
-            "in time each layer is listened to. Three small heads read that, three the plain statistics.",
+            "in time each layer is listened to, and three small heads answer.",
             place=2,
             licences=("Encoder Whisper base: MIT (OpenAI)", CREMA_D_LICENCE),
             recipe=POOLING_RECIPE,
-            options={"head": "paired"},
+            options={"head": "attentive"},
         ),
         Plan(
             name="log-mel-resnet",

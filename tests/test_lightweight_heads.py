@@ -79,24 +79,6 @@ def test_the_linear_head_sees_means_only_and_is_linear_in_them() -> None:
     assert not torch.allclose(answer[mlp]((clip + other) / 2), (answer[mlp](clip) + answer[mlp](other)) / 2, atol=1e-4)
 
 
-def test_a_paired_head_answers_with_the_mean_of_the_two_that_it_holds() -> None:
-    torch.manual_seed(0)
-    paired = LightHead("paired", "any", 3, 8, 2).eval()
-    assert paired.attention is not None
-    torch.nn.init.normal_(paired.attention.score[2].weight)
-    mlp, attentive = (LightHead(kind, "any", 3, 8, 2).eval() for kind in ("mlp", "attentive"))
-    state = paired.state_dict()
-    attention = {name: value for name, value in state.items() if name.startswith("attention.")}
-    attentive.load_state_dict(attention, strict=False)
-    for alone, first in ((mlp, 0), (attentive, 3)):
-        for place, perceptron in enumerate(alone.heads.heads):
-            perceptron.load_state_dict(paired.heads.heads[first + place].state_dict())
-    clip = frames(4, 9)
-    apart = [head.heads.classify(head.embed(clip)) for head in (mlp, attentive)]
-    assert torch.allclose(paired.heads.classify(paired.embed(clip)), (apart[0] + apart[1]) / 2, atol=1e-5)
-    assert not torch.allclose(apart[0], apart[1], atol=1e-3)
-
-
 def test_attention_learns_where_the_evidence_is() -> None:
     """One frame in 20, marked in one unit, says the class; all others are noise of the same size."""
     random = np.random.default_rng(0)
@@ -199,7 +181,7 @@ def test_a_head_on_any_encoder_trains_saves_loads_answers_and_is_explained(
     found = attribute(model, recording, Target("high"), method)
     assert np.isfinite(found.relevance).all() and np.abs(found.relevance).max() > 0
     weights = model.pooling(model.inputs(torch.from_numpy(clips[25])[None]))
-    assert (weights is None) == (head not in ("attentive", "paired"))
+    assert (weights is None) == (head != "attentive")
     if weights is not None:
         assert weights.weights.sum() == pytest.approx(1, abs=1e-5)
         assert weights.times_s[0] >= 0 and weights.times_s[-1] <= recording.duration_s

@@ -6,8 +6,7 @@ all of its layers side by side, and all heads are trained for as long, on the sa
 - linear: the mean over time of every layer, one linear layer;
 - mlp: mean and standard deviation over time of every layer, three perceptrons with one hidden layer, averaged;
 - attentive: as mlp, but mean and deviation are weighted by an attention over time that each layer has for itself and
-  that a learned mix of all layers decides;
-- paired: mlp and attentive side by side, the perceptrons of both averaged.
+  that a learned mix of all layers decides.
 
 Layer mix: Peters et al. 2018 (ELMo), Yang et al. 2021 (SUPERB). Attentive statistics pooling: Okabe, Koshinaka &
 Shinoda 2018. Mixup: Zhang et al. 2018.
@@ -35,7 +34,7 @@ from ser_core.training import AfterEpoch, Recipe
 
 __all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
-HEADS = ("linear", "mlp", "attentive", "paired")
+HEADS = ("linear", "mlp", "attentive")
 PLACES = 40
 """Frames at which a clip is read in each step of training: one at random of two in each of so many equal stretches."""
 
@@ -67,22 +66,17 @@ class LightHead(nn.Module):
         if kind not in HEADS:
             raise ModelError(f"There is no head '{kind}'; choose one of {', '.join(HEADS)}.")
         self.kind, self.encoder = kind, encoder
-        self.attention = LayerwisePooling(states, hidden) if kind in ("attentive", "paired") else None
+        self.attention = LayerwisePooling(states, hidden) if kind == "attentive" else None
         features = states * hidden
-        parts = 2 if kind == "paired" else 1
-        linear = kind == "linear"
-        self.heads = Heads(features, classes, hidden=0) if linear else Heads(2 * parts * features, classes, parts=parts)
+        self.heads = Heads(features, classes, hidden=0) if kind == "linear" else Heads(2 * features, classes)
 
     def pool(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
         """Return the pooled frames (batch, features)."""
-        attended = None if self.attention is None else self.attention(frames, real)
-        if attended is not None and self.kind == "attentive":
-            return attended
+        if self.attention is not None:
+            return self.attention(frames, real)
         even = torch.ones(frames.shape[:2], device=frames.device) if real is None else real.float()
         even = (even / even.sum(1, keepdim=True))[..., None].expand(frames.shape[:3])
         pooled = weighted_statistics(frames, even)
-        if attended is not None:
-            return torch.cat([pooled, attended], dim=-1)
         return pooled[:, : pooled.shape[1] // 2] if self.kind == "linear" else pooled
 
     def embed(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
@@ -163,7 +157,7 @@ class _Separately(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
-            return self.head.heads.each(scores).float()
+            return torch.stack([perceptron(scores) for perceptron in self.head.heads.heads]).float()
 
 
 def fit(

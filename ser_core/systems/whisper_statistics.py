@@ -45,13 +45,11 @@ HIDDEN = 256
 class Heads(nn.Module):
     """Statistics (batch, features) to logits: standardised, clipped at ±6, through the heads, averaged.
 
-    With ``hidden`` = 0 there is one head, a single linear layer. With several ``parts`` the features are that many
-    vectors of one length side by side, and each has heads of its own.
+    With ``hidden`` = 0 there is one head, a single linear layer.
     """
 
-    def __init__(self, features: int, classes: int, *, hidden: int = HIDDEN, parts: int = 1) -> None:
+    def __init__(self, features: int, classes: int, *, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.parts = parts
         self.mean: Tensor
         self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(features))
@@ -59,15 +57,15 @@ class Heads(nn.Module):
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Dropout(0.3),
-                nn.Linear(features // parts, hidden),
+                nn.Linear(features, hidden),
                 nn.LayerNorm(hidden),
                 nn.GELU(),
                 nn.Dropout(0.5),
                 nn.Linear(hidden, classes),
             )
             if hidden
-            else nn.Sequential(nn.Dropout(0.3), nn.Linear(features // parts, classes))
-            for _ in range(parts * (HEADS if hidden else 1))
+            else nn.Sequential(nn.Dropout(0.3), nn.Linear(features, classes))
+            for _ in range(HEADS if hidden else 1)
         )
 
     def fit_scale(self, statistics: Tensor) -> None:
@@ -86,15 +84,9 @@ class Heads(nn.Module):
         """Return z-scores of the training speech (batch, features)."""
         return ((statistics - self.mean) / self.deviation).clamp(-6.0, 6.0)
 
-    def each(self, scores: Tensor) -> Tensor:
-        """Return the logits of every head (heads, batch, classes) of z-scores, those of the first part first."""
-        own = len(self.heads) // self.parts
-        read = [part for part in scores.chunk(self.parts, dim=-1) for _ in range(own)]
-        return torch.stack([head(part) for head, part in zip(self.heads, read, strict=True)])
-
     def classify(self, scores: Tensor) -> Tensor:
         """Return logits (batch, classes) of z-scores."""
-        return self.each(scores).mean(0)
+        return torch.stack([head(scores) for head in self.heads]).mean(0)
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Return logits (batch, classes)."""
