@@ -195,6 +195,13 @@ def _power(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cues(options: argparse.Namespace) -> int:
+    from ser_core.speaker_cues import write
+
+    print(f"{len(write(options.corpora))} clips")
+    return 0
+
+
 def _results(options: argparse.Namespace) -> int:
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
@@ -306,6 +313,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     power.add_argument("--runs", type=int, default=1000, help="made-up corpora for each size of groups")
     power.set_defaults(run=_power)
+
+    cues = commands.add_parser(
+        "cues", help="store a few functionals of every clip, to set speakers' voices side by side"
+    )
+    cues.add_argument("--corpora", type=Path, nargs="+", default=[], metavar="FOLDER", help="default: SERSCOPE_CORPORA")
+    cues.set_defaults(run=_cues)
 
     results = commands.add_parser("results", help="rebuild the figures of cards and README from stored predictions")
     results.set_defaults(run=_results)

@@ -1,0 +1,89 @@
+"""Fairness: does a model answer for some groups of speakers worse than for others?"""
+
+from html import escape
+
+import streamlit as st
+
+from pages.parts import predictions
+
+st.title("Whom does it fail?")
+st.caption(
+    "Groups of speakers side by side, with 95 % intervals that know that clips come from speakers. A gap is called a "
+    "finding by one rule only: the permutation test of the speakers' groups gives p ≤ .05 after correction for "
+    "everything that is shown."
+)
+chosen = predictions.choose()
+if chosen is None:
+    st.stop()
+
+from pages.parts import fairness_charts as parts  # noqa: E402
+from pages.parts.charts import chart  # noqa: E402
+from ser_core import group_differences as groups  # noqa: E402
+from ser_core import power  # noqa: E402
+
+offered = predictions.kept(("attributes", chosen.key), lambda: groups.attributes_of(chosen.rows))
+if not offered:
+    st.info(
+        "All that is known of these speakers is the same for all of them, so there are no groups to compare. Add "
+        "columns sex, age, race, ethnicity or language to your table, or choose other speech."
+    )
+    st.stop()
+left, right = st.columns(2)
+attribute = left.selectbox("Groups by", list(offered), key="fairness-attribute")
+found = predictions.kept(
+    ("evidence", chosen.key, attribute), lambda: groups.evidence(chosen.rows, attribute, offered[attribute])
+)
+largest = found.groups[max(range(len(found.groups)), key=lambda place: found.sizes[place])]
+reference = right.selectbox(
+    "Reference group",
+    found.groups,
+    index=found.groups.index(largest),
+    key=f"fairness-reference-{attribute}-{chosen.key}",
+    help="The group that the others are set against. It changes no figure of any group.",
+)
+measures = list(groups.measures_of(found))
+usual = [name for name in measures if name == "UAR" or name.startswith(("recall of", "bias of"))]
+spreads = groups.SPREADS if found.classes else ()
+picked = st.multiselect(
+    "Measures",
+    [*measures, *spreads],
+    default=[*usual, *spreads],
+    key=f"fairness-measures-{'-'.join(found.classes)}",
+    help="All that is shown is tested together, so that fewer measures ask less of each.",
+)
+shown = [name for name in picked if name in measures]
+if not shown:
+    st.info("Choose a measure or more.")
+    st.stop()
+over_all = tuple(name for name in picked if name in spreads)
+table = predictions.kept(
+    ("differences", chosen.key, attribute, reference, *shown, *over_all),
+    lambda: groups.differences(found, reference, shown, over_all),
+)
+
+st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(parts.headline(table, reference))}</p></div>')
+few = [f"{group} ({found.too_small(group)})" for group in found.groups if found.too_small(group)]
+if few:
+    st.caption(f"Drawn in grey, and not to be concluded from: {'; '.join(few)}.")
+each = table[table["group"] != "all"]
+points = chart(
+    parts.groups_chart(each, found, reference),
+    table,
+    "groups",
+    title=f"{chosen.title}: groups by {attribute}",
+    how="each dot is a measure of one group, the bar its 95 % interval over speakers; bars that overlap may still hide "
+    "a gap, and bars that do not may still be chance, so the test decides. Click a dot for its clips.",
+    words=parts.values_in_words(each),
+)
+if points:
+    parts.behind(chosen, offered[attribute], points[0])
+st.html(parts.differences_table(table, reference))
+if found.classes:
+    parts.power(found, power.speaker_uars(found), reference, int(table["p"].notna().sum()))
+parts.simulated()
+if found.classes:
+    ece = predictions.kept(
+        ("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"], replicates=2000)
+    )
+    parts.calibration(found, chosen, offered[attribute], ece)
+parts.before_and_after()

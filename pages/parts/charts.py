@@ -1,0 +1,91 @@
+"""One chart as every dashboard draws it: the figure, how to read it, what it says in words, and both to take away."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.parts.cards import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+COLOURS = ("#0b6b75", "#d55e00", "#56b4e9", "#cc79a7", "#e69f00", "#5b7fd1", "#7a8f3c", "#9a6324", "#6f5aa8")
+"""Told apart by readers who are colour-blind, on a light and on a dark page."""
+GREY = "#8a97a0"
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "pentagon")
+
+
+def config(name: str) -> dict[str, Any]:
+    """Return Plotly's settings: its own camera gives a vector figure under this name."""
+    return {
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+        "toImageButtonOptions": {"format": "svg", "filename": f"serscope-{name}"},
+    }
+
+
+def chart(
+    figure: "go.Figure",
+    data: "pd.DataFrame",
+    name: str,
+    *,
+    title: str,
+    how: str,
+    words: str,
+    select: bool = True,
+) -> list[Any]:
+    """Draw a figure with all that belongs to it, and return what is behind the points that the reader clicked.
+
+    Args:
+        figure: points carry in ``customdata`` what is to be returned.
+        data: what the figure shows, for the CSV.
+        name: of files and widgets; one a page.
+        title: what the figure shows, for those who cannot see it.
+        how: how to read it, in a sentence.
+        words: what it says, in a sentence or two.
+        select: whether points can be clicked.
+    """
+    st.html(f'<div class="ss"><p class="title">{escape(title)}</p></div>')
+    chosen: list[Any] = []
+    if select:
+        event = st.plotly_chart(
+            figure, key=name, on_select="rerun", selection_mode="points", config=config(name), width="stretch"
+        )
+        chosen = [point.get("customdata") for point in event["selection"]["points"] if point.get("customdata")]
+    else:
+        st.plotly_chart(figure, key=name, config=config(name), width="stretch")
+    st.caption(f"How to read it: {how}")
+    st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape(words)}</p></div>')
+    left, right = st.columns([1, 2], vertical_alignment="center")
+    left.download_button(
+        "Data (CSV)",
+        data.to_csv(index=False, float_format="%.5g"),
+        f"serscope-{name}.csv",
+        "text/csv",
+        key=f"csv-{name}",
+        on_click="ignore",
+    )
+    right.caption("The figure itself: the camera above its right corner saves it as SVG.")
+    return chosen
+
+
+def layout(figure: "go.Figure", height: int, **more: Any) -> "go.Figure":
+    """Return the figure with the house's margins and its legend above, in reading order."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 10, "r": 16, "t": 36, "b": 44},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        clickmode="event+select",
+        dragmode=False,
+        **more,
+    )
+    return figure
+
+
+def rows_of(caption: str, names: Sequence[str], rows: str, words: Sequence[str] = ()) -> str:
+    """Return a table in the app's look; columns named in ``words`` hold text."""
+    head = "".join(f'<th scope="col"{" class=words" if name in words else ""}>{escape(name)}</th>' for name in names)
+    return f'<div class="ss">{table(caption, head, rows)}</div>'

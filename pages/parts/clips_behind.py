@@ -1,0 +1,99 @@
+"""The clips behind a point of a chart: a list, each to hear and to open in the page that explains."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import session
+from pages.parts.predictions import corpus_title, row_of_clip
+from pages.parts.words import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST = 500
+
+
+def show(rows: "pd.DataFrame", what: str, key: str) -> None:
+    """List clips, those that the model was surest to get wrong first, and let the reader hear one and explain it.
+
+    Args:
+        rows: of ``ser_core.evaluation``.
+        what: which clips these are, in words.
+        key: of the widgets.
+    """
+    listed = clips(rows)
+    st.html('<div class="ss"><p class="title">Clips behind the point</p></div>')
+    st.caption(
+        f"{plain(what)}: {len(listed)} clips"
+        + (f", of which the first {MOST} are listed" if len(listed) > MOST else "")
+        + ". Those that the model was surest to get wrong come first. Select one to hear it."
+    )
+    shown = listed.head(MOST)
+    event = st.dataframe(
+        shown,
+        key=f"clips-{key}",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=min(36 * (len(shown) + 1) + 3, 290),
+        column_config={"corpus": None},
+    )
+    picked = event["selection"]["rows"]
+    if picked and picked[0] < len(shown):
+        place = picked[0]
+        hear(str(shown["corpus"].iloc[place]), str(shown["clip"].iloc[place]), str(rows["model"].iloc[0]), key)
+
+
+def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return clip, speaker, label, answer and probabilities, or the values and their error, the worst first."""
+    import pandas as pd
+
+    from ser_core.speakers import answers_of, emotions_of
+
+    facts = rows[["clip", "corpus"]].assign(speaker=rows["speaker"].str.partition("/")[2].replace("", pd.NA))
+    facts["speaker"] = facts["speaker"].fillna(rows["speaker"])
+    if not emotions_of(rows):
+        names = [str(column)[2:] for column in rows if str(column).startswith("d_")]
+        off = sum((rows[f"d_{name}"] - rows[f"t_{name}"]).abs() for name in names if f"t_{name}" in rows)
+        for name in names:
+            facts[f"{name}, predicted"] = rows[f"d_{name}"].round(2)
+            if f"t_{name}" in rows:
+                facts[f"{name}, rated"] = rows[f"t_{name}"].round(2)
+        return facts.assign(_off=off).sort_values("_off", ascending=False, ignore_index=True).drop(columns="_off")
+    chances = rows[[f"p_{name}" for name in emotions_of(rows)]].to_numpy()
+    truth = [emotions_of(rows).index(name) for name in rows["emotion"]]
+    of_label = chances[range(len(rows)), truth]
+    facts = facts.assign(label=rows["emotion"], answer=answers_of(rows))
+    facts["its probability"] = chances.max(axis=1).round(3)
+    facts["probability of the label"] = of_label.round(3)
+    worst = chances.max(axis=1) - of_label
+    return facts.assign(_off=worst).sort_values("_off", ascending=False, ignore_index=True).drop(columns="_off")
+
+
+def hear(corpus: str, clip: str, model: str, key: str) -> None:
+    """Play one clip and offer to explain a model's answer to it, where its corpus is at hand."""
+    row = row_of_clip(corpus, clip)
+    if row is None:
+        st.info(
+            f"{plain(clip)} cannot be heard here: the audio of {plain(corpus_title(corpus))} is not at hand. Name its "
+            "folder in SERSCOPE_CORPORA and start the app again."
+        )
+        return
+    file = Path(row["file"].iloc[0])
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    with left:
+        st.caption(f"{plain(clip)}, labelled {plain(str(row['emotion'].iloc[0]))}")
+        st.audio(str(file))
+    if right.button("Explain this clip", key=f"explain-{key}", type="primary", width="stretch"):
+        from ser_core.audio import read
+
+        judged = [name for name in row if str(name).startswith(("vote_", "share_"))]
+        label = f"{corpus_title(corpus)}, labelled {row['emotion'].iloc[0]}"
+        from ser_core.models import model_names
+
+        if model in model_names():
+            st.session_state["model"] = model
+        session.use(read(file), label, row[["corpus", "valence", "arousal", "dominance", *judged]])
+        st.switch_page("pages/explain.py")

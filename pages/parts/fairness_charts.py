@@ -1,0 +1,475 @@
+"""Groups of speakers as charts and tables: what is measured, what is a finding, what could have been found."""
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import clips_behind
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of
+from pages.parts.predictions import Chosen, kept
+from pages.parts.words import p_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from ser_core.group_differences import Evidence
+
+NO_POINTS = ("bias",)
+"""Measures that are no shares start with these words."""
+HINTS = {
+    "UAR": "unweighted average recall: the mean over the emotions of the share found",
+    "recall": "share of the clips of an emotion that are found (true positive rate)",
+    "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
+    "false alarms": "share of the other clips that are taken for the emotion (false positive rate)",
+    "answered": "share of all clips that are answered with the emotion; equal shares are demographic parity",
+    "accuracy": "share of the clips answered rightly",
+    "macro-F1": "mean over the emotions of F1, which falls with misses and with false alarms",
+    "bias": "mean of predicted minus rated",
+    "TPR gap": "how far the groups' recalls lie apart; root mean square over the emotions",
+    "FPR gap": "how far the groups' false alarms lie apart; root mean square over the emotions",
+    "DP gap": "how far the groups' shares of answers lie apart; root mean square over the emotions",
+    "equalised odds gap": "the largest of all gaps in recall or false alarms",
+}
+
+
+def hint_of(measure: str) -> str:
+    """Return what a measure is, in words."""
+    return next((words for name, words in HINTS.items() if measure.startswith(name)), "")
+
+
+def shown(measure: str, value: float, signed: bool = False) -> str:
+    """Return a value in the unit of its measure: shares in per cent, biases as they are."""
+    if not math.isfinite(value):
+        return "–"
+    plus = "+" if signed else ""
+    text = f"{value:{plus}.2f}" if measure.startswith(NO_POINTS) else f"{100 * value:{plus}.1f}"
+    return text.replace("-", "−")
+
+
+# --- the groups
+
+
+def headline(table: "pd.DataFrame", reference: str) -> str:
+    """Return what is a finding, in words; and that nothing is, where nothing is."""
+    tested = int(table["p"].notna().sum())
+    findings = table[table["finding"]]
+    rule = f"by the permutation test over speakers, corrected for the {tested} comparisons shown"
+    if not tested:
+        return "Nothing can be tested here: no two groups have speakers enough."
+    if findings.empty:
+        return f"No gap is a finding {rule}. That is not proof of fairness: see below what could have been found."
+    said = []
+    for row in findings.itertuples():
+        low, high = (shown(row.measure, v, True) for v in (row.difference_low, row.difference_high))
+        unit = "" if row.measure.startswith(NO_POINTS) else " points"
+        if row.group == "all":
+            said.append(f"{row.measure} {shown(row.measure, row.value)}{unit} (p {p_value(row.p_holm)})")
+        else:
+            said.append(
+                f"{row.measure} of {row.group} against {reference} {shown(row.measure, row.difference, True)}{unit} "
+                f"[{low}, {high}] (p {p_value(row.p_holm)})"
+            )
+    count = "One gap is a finding" if len(said) == 1 else f"{len(said)} gaps are findings"
+    more = f"; and {len(said) - 4} more" if len(said) > 4 else ""
+    return f"{count} {rule}: {'; '.join(said[:4])}{more}."
+
+
+def groups_chart(table: "pd.DataFrame", found: "Evidence", reference: str) -> "go.Figure":
+    """Return one row of dots with intervals for each measure, a colour for each group."""
+    import plotly.graph_objects as go
+
+    measures = list(dict.fromkeys(table["measure"]))
+    biases = all(measure.startswith(NO_POINTS) for measure in measures)
+    scale = 1 if biases else 100
+    figure, step = go.Figure(), 0.8 / len(found.groups)
+    for place, group in enumerate(found.groups):
+        part = table[table["group"] == group]
+        small = found.too_small(group)
+        colour = GREY if small else COLOURS[place % len(COLOURS)]
+        rows = [measures.index(measure) + step * (place - (len(found.groups) - 1) / 2) for measure in part["measure"]]
+        told = [
+            f"{row.measure}, {group} ({row.speakers} speakers)<br>{shown(row.measure, row.value)} "
+            f"[{shown(row.measure, row.low)}, {shown(row.measure, row.high)}]" + (f"<br>{small}" if small else "")
+            for row in part.itertuples()
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=scale * part["value"],
+                y=rows,
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": scale * (part["high"] - part["value"]).clip(lower=0),
+                    "arrayminus": scale * (part["value"] - part["low"]).clip(lower=0),
+                    "thickness": 1.6,
+                    "width": 0,
+                },
+                mode="markers",
+                name=_legend(group, found, reference),
+                marker={
+                    "size": 10,
+                    "color": colour,
+                    "symbol": SYMBOLS[place % len(SYMBOLS)] + ("-open" if small else ""),
+                    "line": {"width": 1.5, "color": colour} if small else {"width": 0},
+                },
+                customdata=[[measure, group] for measure in part["measure"]],
+                text=told,
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    figure.update_yaxes(
+        tickvals=list(range(len(measures))),
+        ticktext=measures,
+        range=[len(measures) - 0.45, -0.55],
+        showgrid=False,
+        zeroline=False,
+    )
+    for line in range(1, len(measures)):
+        figure.add_hline(y=line - 0.5, line_width=1, line_color="rgba(128, 140, 150, 0.25)")
+    figure.update_xaxes(title="predicted − rated" if biases else "per cent", zeroline=biases)
+    return layout(figure, 130 + len(measures) * (20 + 15 * len(found.groups)))
+
+
+def _legend(group: str, found: "Evidence", reference: str) -> str:
+    size = found.sizes[found.groups.index(group)]
+    few, base = ", few" if found.too_small(group) else "", ", reference" if group == reference else ""
+    return f"{group} ({size}{few}{base})"
+
+
+def values_in_words(table: "pd.DataFrame") -> str:
+    """Return the first measure of every group, and which groups are lowest and highest in the others."""
+    first = table["measure"].iloc[0]
+    unit = "" if first.startswith(NO_POINTS) else " %"
+    said = [
+        f"{row.group} {shown(first, row.value)}{unit} [{shown(first, row.low)}, {shown(first, row.high)}]"
+        for row in table[table["measure"] == first].itertuples()
+    ]
+    words = f"{first}: {'; '.join(said)}."
+    for measure, part in table[table["measure"] != first].dropna(subset="value").groupby("measure", sort=False):
+        low, high = part.loc[part["value"].idxmin()], part.loc[part["value"].idxmax()]
+        unit = "" if str(measure).startswith(NO_POINTS) else " %"
+        words += (
+            f" {str(measure).capitalize()}: from {shown(str(measure), low['value'])}{unit} ({low['group']}) to "
+            f"{shown(str(measure), high['value'])}{unit} ({high['group']})."
+        )
+    return words
+
+
+def differences_table(table: "pd.DataFrame", reference: str) -> str:
+    """Return every figure of every group beside the reference; rows of small groups say so in grey."""
+    lines, groups = "", table.groupby("measure")["group"].size()
+    for row, first in zip(table.itertuples(), ~table["measure"].duplicated(), strict=True):
+        spread = row.group == "all"
+        apart, p = "–", "–"
+        if math.isfinite(row.p):
+            figures = (row.difference, row.difference_low, row.difference_high)
+            apart, low, high = (shown(row.measure, value, not spread) for value in figures)
+            apart += f" [{low}, {high}]"
+            if spread:
+                apart += f"<br><small>by chance {shown(row.measure, row.chance)}</small>"
+            p = p_value(row.p_holm)
+        verdict = "reference" if row.group == reference else "–" if p == "–" else "no finding"
+        verdict = "<strong>finding</strong>" if row.finding else verdict
+        if row.too_small:
+            verdict += f"<br><small>{escape(row.too_small)}</small>"
+        value = (
+            ""
+            if spread
+            else (
+                f"<strong>{shown(row.measure, row.value)}</strong> "
+                f"[{shown(row.measure, row.low)}, {shown(row.measure, row.high)}]"
+            )
+        )
+        css = ' class="few"' if row.too_small else ""
+        lines += (
+            f"<tr{css}>{_head(row.measure, groups[row.measure]) if first else ''}"
+            f'<td class="words">{"all groups" if spread else escape(row.group)}</td><td>{row.speakers}</td>'
+            f'<td>{row.clips}</td><td>{value}</td><td>{apart}</td><td>{p}</td><td class="words">{verdict}</td></tr>'
+        )
+    names = (
+        "Measure",
+        "Group",
+        "Speakers",
+        "Clips",
+        "Value, % [95 %]",
+        "Difference, points [95 %]",
+        "p, corrected",
+        "Verdict",
+    )
+    if all(measure.startswith(NO_POINTS) for measure in table["measure"]):
+        names = tuple(name.replace(", %", "").replace(", points", "") for name in names)
+    return rows_of(f"Groups against {reference}", names, lines, words=("Group", "Verdict"))
+
+
+def _head(measure: str, rows: int) -> str:
+    hint = f'<abbr title="{escape(hint_of(measure))}">{escape(measure)}</abbr>'
+    return f'<th scope="rowgroup" rowspan="{rows}">{hint}</th>'
+
+
+def behind(chosen: Chosen, group_of: "pd.Series", point: "Sequence[str]") -> None:
+    """List the clips behind a dot of the chart: those of the group, and of the measure's emotion."""
+    from ser_core.speakers import answers_of
+
+    measure, group = point[0], point[1]
+    rows = chosen.rows[(group_of.astype("object") == group).to_numpy()]
+    what = f"{group}, {measure}"
+    if measure.startswith("recall of "):
+        rows = rows[rows["emotion"] == measure.removeprefix("recall of ")]
+    elif measure.startswith("false alarms of "):
+        emotion = measure.removeprefix("false alarms of ")
+        rows = rows[(answers_of(rows) == emotion) & (rows["emotion"] != emotion)]
+    elif measure.startswith("answered "):
+        rows = rows[answers_of(rows) == measure.removeprefix("answered ")]
+    clips_behind.show(rows, what, "group")
+
+
+# --- what could have been found
+
+
+def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, tests: int) -> None:
+    """State how large a gap these groups would show, alone and among all that is tested."""
+    from ser_core.power import power_of_gap, smallest_p
+
+    st.subheader("What could have been found")
+    base, lines, said = found.groups.index(reference), "", []
+    for place, group in enumerate(found.groups):
+        if place == base:
+            continue
+        alone = power_of_gap(values[base], values[place])
+        among = power_of_gap(values[base], values[place], level=0.05 / max(1, tests))
+        sizes = f"{alone.sizes[1]} v {alone.sizes[0]}"
+        lines += (
+            f'<tr{" class=few" if found.too_small(group) else ""}><th scope="row">{escape(group)}</th><td>{sizes}</td>'
+            f"<td>{_points(alone.deviation)}</td><td>{_points(alone.smallest)}</td><td>{alone.of_ten_points:.0%}</td>"
+            f"<td>{_points(among.smallest)}</td><td>{among.of_ten_points:.0%}</td>"
+            f"<td>{p_value(smallest_p(*alone.sizes)) if min(alone.sizes) else '–'}</td></tr>"
+        )
+        said.append(f"{group} ({sizes} speakers): {among.of_ten_points:.0%}")
+    st.markdown(
+        "With these numbers of speakers, and speakers that differ among themselves as much as these do, a true gap in "
+        f"UAR of 10 points between a group and {escape(reference)} would be found this often among the {tests} "
+        f"comparisons shown: {'; '.join(map(escape, said))}."
+    )
+    names = (
+        "Group",
+        "Speakers",
+        "They differ by",
+        "Found 8 in 10, alone",
+        "10 points, alone",
+        f"Found 8 in 10, of {tests}",
+        f"10 points, of {tests}",
+        "Least p",
+    )
+    st.html(rows_of("What could have been found", names, lines))
+    st.caption(
+        "How to read it: 'they differ by' is the standard deviation of the speakers' own UAR within a group; 'found 8 "
+        "in 10' is the gap that 8 of 10 repetitions would find, '10 points' how many would find a gap of 10 points; "
+        f"first with UAR shown alone, then as the first of the {tests} comparisons that Holm's correction looks at; "
+        "'least p' is the smallest that so many speakers can give. Worked out from Student's t, which is a little "
+        "hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each."
+    )
+
+
+def simulated() -> None:
+    """Show how the rule fares on made-up predictions with and without a gap."""
+    from ser_core.power import read_table
+
+    table = read_table()
+    with st.expander("Does the rule keep its word? Made-up predictions with and without a gap"):
+        if table.empty:
+            st.info("The simulation has not been run yet; 'python -m ser_core power' runs it.")
+            return
+        lines = ""
+        for row in table.itertuples():
+            cells = "".join(
+                f"<td><strong>{getattr(row, name):.1%}</strong> "
+                f"[{getattr(row, f'{name}_low'):.1%}, {getattr(row, f'{name}_high'):.1%}]</td>"
+                for name in ("alone", "uar", "any")
+            )
+            gap = "none" if row.gap == 0 else f"{100 * row.gap:.0f} points"
+            lines += f'<tr><th scope="row">{row.first} v {row.second}</th><td class="words">{gap}</td>{cells}</tr>'
+        names = ("Speakers", "True gap", "UAR flagged, shown alone", "UAR flagged among all", "Anything flagged at all")
+        st.html(rows_of("Made-up predictions", names, lines, words=("True gap",)))
+        runs = int(table["runs"].min())
+        st.caption(
+            f"{runs} made-up corpora a row, 13 clips of each of six emotions a speaker; shown are UAR, six recalls and "
+            "four gaps. Without a gap, at most 5 % may be flagged. 'python -m ser_core power' repeats it."
+        )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f} points" if math.isfinite(value) and value < 1 else "none"
+
+
+# --- calibration
+
+
+def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "pd.DataFrame") -> None:
+    """Draw the reliability diagram of every group, and its calibration error with intervals."""
+    import plotly.graph_objects as go
+
+    from ser_core.group_differences import BINS, reliability
+
+    st.subheader("Does the stated probability hold in every group?")
+    diagram = reliability(found)
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, 100],
+            y=[0, 100],
+            mode="lines",
+            line={"dash": "dash", "color": GREY},
+            name="as stated",
+            hoverinfo="skip",
+        )
+    )
+    for place, group in enumerate(found.groups):
+        part = diagram[(diagram["group"] == group) & (diagram["clips"] >= 5)]
+        small = bool(found.too_small(group))
+        colour = GREY if small else COLOURS[place % len(COLOURS)]
+        figure.add_trace(
+            go.Scatter(
+                x=100 * part["confidence"],
+                y=100 * part["right"],
+                mode="lines+markers",
+                name=f"{group} ({found.sizes[place]})",
+                line={"color": colour, "width": 1.5},
+                marker={
+                    "symbol": SYMBOLS[place % len(SYMBOLS)],
+                    "size": 5 + 9 * (part["clips"] / part["clips"].max()) ** 0.5,
+                },
+                customdata=[[group, float(v)] for v in part["confidence"]],
+                text=[
+                    f"{group}: stated {100 * r.confidence:.0f} %, right {100 * r.right:.0f} %, {r.clips} clips"
+                    for r in part.itertuples()
+                ],
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title="stated probability of the answer, per cent", range=[0, 101])
+    figure.update_yaxes(title="answers that are right, per cent", range=[0, 101])
+    said = "; ".join(
+        f"{row.group} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]" for row in ece.itertuples()
+    )
+    points = chart(
+        layout(figure, 420),
+        diagram,
+        "reliability",
+        title="Reliability: stated probability against the share that is right",
+        how="on the dashed line, answers given with 70 % are right 7 times in 10; below it the model is too sure, "
+        "above it not sure enough. Larger dots hold more clips; bins with fewer than five are left out.",
+        words=f"Expected calibration error: {said}. It is the larger the fewer the clips, so the test deals the groups "
+        "in their own sizes; choose ECE above to have it tested.",
+    )
+    if points:
+        group, confidence = points[0][0], float(points[0][1])
+        rows = chosen.rows[(group_of.astype("object") == group).to_numpy()]
+        stated = rows[[c for c in rows if str(c).startswith("p_")]].to_numpy().max(axis=1)
+        low = math.ceil(confidence * BINS - 1e-9) - 1
+        inside = (stated > low / BINS) & (stated <= (low + 1) / BINS)
+        clips_behind.show(
+            rows[inside], f"{group}, stated {100 * low / BINS:.0f} to {100 * (low + 1) / BINS:.0f} %", "bin"
+        )
+
+
+# --- before and after
+
+
+def before_and_after() -> None:
+    """Show the stored comparisons of gaps before and after a change of the training."""
+    import pandas as pd
+
+    from ser_core.results import RESULTS
+
+    stored = sorted(RESULTS.glob("fairness-*.csv"))
+    st.subheader("Before and after converted voices (CO-VADA)")
+    if not stored:
+        st.info("No comparison is stored yet; 'python -m ser_core fairness' writes one.")
+        return
+    table = kept(("changes", str(stored[0]), stored[0].stat().st_mtime), lambda: pd.read_csv(stored[0]))
+    st.markdown(
+        "The same model, trained once as it is and once with its most easily learnt clips also in other voices. Gaps "
+        "over all 91 actors of CREMA-D; the interval of the change draws the same speakers for both."
+    )
+    groups = list(dict.fromkeys(table["attribute"]))
+    offered = [name for name in groups if name != "all speakers"]
+    attribute = st.selectbox("Groups by", offered, key="before-after-attribute")
+    part = table[table["attribute"] == attribute]
+    st.caption(f"{part['groups'].iloc[0]}.")
+    overall = table[(table["attribute"] == "all speakers") & (table["measure"] == "UAR")].iloc[0]
+    found = part[part["change_p_holm"] <= 0.05]
+    verdict = (
+        "No change of a gap is a finding after Holm's correction over all groups."
+        if found.empty
+        else f"Findings: {', '.join(found['measure'])}."
+    )
+    chart(
+        changes_chart(part),
+        table,
+        "before-after",
+        title=f"Gaps by {attribute}, before and after",
+        how="each line is a gap over the groups; the open circle is the plain model, the full one the model that also "
+        "learnt from converted voices; bars are 95 % intervals over speakers. Left is fairer.",
+        words=f"{verdict} UAR of all speakers: {_share(overall, 'before')} before, {_share(overall, 'after')} after, a "
+        f"change of {_share(overall, 'change', '+')} points.",
+        select=False,
+    )
+    lines = ""
+    for row in part.itertuples():
+        cells = "".join(
+            f"<td>{100 * getattr(row, when):.1f} [{100 * getattr(row, when + '_low'):.1f}, "
+            f"{100 * getattr(row, when + '_high'):.1f}]<br><small>by chance "
+            f"{100 * getattr(row, when + '_chance'):.1f}</small></td>"
+            for when in ("before", "after")
+        )
+        lines += (
+            f'<tr><th scope="row">{escape(row.measure)}</th>{cells}<td><strong>{100 * row.change:+.1f}</strong> '
+            f"[{100 * row.change_low:+.1f}, {100 * row.change_high:+.1f}]</td>"
+            f"<td>{p_value(row.change_p_holm)}</td></tr>"
+        )
+    names = ("Gap, points [95 %]", "Before", "After", "Change", "p, corrected")
+    st.html(rows_of("Gaps before and after", names, lines))
+
+
+def _share(row: "pd.Series", name: str, sign: str = "") -> str:
+    value, low, high = (f"{100 * row[key]:{sign}.1f}" for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def changes_chart(part: "pd.DataFrame") -> "go.Figure":
+    """Return each gap before and after with intervals."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for shift, when, symbol, colour in (
+        (-0.14, "before", "circle-open", "#5b7fd1"),
+        (0.14, "after", "circle", COLOURS[0]),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=100 * part[when],
+                y=[place + shift for place in range(len(part))],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": 100 * (part[f"{when}_high"] - part[when]).clip(lower=0),
+                    "arrayminus": 100 * (part[when] - part[f"{when}_low"]).clip(lower=0),
+                    "width": 0,
+                },
+                mode="markers",
+                name=when,
+                marker={"size": 10, "symbol": symbol, "color": colour},
+                text=part["measure"],
+                hovertemplate="%{text}: %{x:.1f} points<extra></extra>",
+            )
+        )
+    figure.update_yaxes(
+        tickvals=list(range(len(part))), ticktext=part["measure"], range=[len(part) - 0.5, -0.5], zeroline=False
+    )
+    figure.update_xaxes(title="points", rangemode="tozero")
+    return layout(figure, 110 + 44 * len(part))

@@ -1,0 +1,294 @@
+"""Choosing whose answers a dashboard shows: a stored table, the reader's own, or a model asked about a corpus here."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.parts import background, session
+from pages.parts.words import plain
+from ser_core.errors import SerscopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+STORED, OWN, ASK = "Stored with the app", "Your table", "Ask a model here"
+KEPT = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Predictions of one model in the columns of ``ser_core.evaluation``, cut to the emotions that all clips share.
+
+    key tells them from any others of the session.
+    """
+
+    title: str
+    rows: "pd.DataFrame"
+    key: str
+    audio: bool = True
+
+    @property
+    def dimensions(self) -> bool:
+        """Whether the model answers with valence, arousal and dominance."""
+        return any(str(column).startswith("d_") for column in self.rows)
+
+
+def choose() -> Chosen | None:
+    """Offer the three ways to predictions and return what was chosen; None while there is nothing to show."""
+    source = st.segmented_control(
+        "Predictions", (STORED, OWN, ASK), default=STORED, required=True, key=session_key("source")
+    )
+    return {OWN: _own, ASK: _ask}.get(source, _stored)()
+
+
+def session_key(name: str) -> str:
+    """Return the key of a widget of the dashboards."""
+    return f"predictions-{name}"
+
+
+def kept(key: tuple, make: "Callable[[], Any]") -> Any:
+    """Return what was worked out for this reader before, or work it out; the oldest of a few makes way."""
+    found: dict[tuple, Any] = st.session_state.setdefault("dashboards", {})
+    if key not in found:
+        found[key] = make()
+        while len(found) > KEPT:
+            del found[next(iter(found))]
+    return found[key]
+
+
+def title_of(model: str) -> str:
+    """Return a model's title, or its name where it has no card here."""
+    return _titles().get(model, model)
+
+
+def corpus_title(name: str) -> str:
+    """Return a corpus's title."""
+    from ser_core.corpora import READERS
+    from ser_core.tasks import TASKS
+
+    return TASKS[name].title if name in TASKS else {reader.name: reader.title for reader in READERS}.get(name, name)
+
+
+@st.cache_data(show_spinner=False, ttl=600)
+def _titles() -> dict[str, str]:
+    from ser_core.registry import cards
+
+    return {card.name: card.title for card in cards()}
+
+
+@st.cache_data(show_spinner="Reading the stored answers", max_entries=16)
+def _table(path: str, changed: float) -> "pd.DataFrame":
+    """Return a stored table; it holds public speech, so that sessions may share it."""
+    from ser_core.evaluation import read_stored
+
+    return read_stored(Path(path))
+
+
+def _stored() -> Chosen | None:
+    import pandas as pd
+
+    from ser_core import evaluation
+
+    tables = evaluation.stored(evaluation.TABLES)
+    if not tables:
+        st.info("No answers are stored yet; 'python -m ser_core evaluate' writes them.")
+        return None
+    models = sorted(
+        {table.model for table in tables}, key=lambda name: list(_titles()).index(name) if name in _titles() else 99
+    )
+    left, right = st.columns(2)
+    model = left.selectbox("Model", models, format_func=title_of, key=session_key("model"))
+    of_model = {table.corpus: table for table in tables if table.model == model}
+    read = {name: _table(str(table.path), table.path.stat().st_mtime) for name, table in of_model.items()}
+    at_home = [name for name, rows in read.items() if (rows["split"] == evaluation.OUT_OF_FOLD).all()]
+    corpora = right.multiselect(
+        "Speech of",
+        list(read),
+        default=at_home[:1] or list(read)[:1],
+        format_func=lambda name: f"{corpus_title(name)}{' (its own, out of fold)' if name in at_home else ''}",
+        key=f"{session_key('corpora')}-{model}",
+        help="On the corpus that a model was trained on, each speaker was answered by a copy that never heard the "
+        "speaker. Several corpora at once can be set against each other, but they differ in much more than their "
+        "speakers.",
+    )
+    if not corpora:
+        st.info("Choose the speech of one corpus or more.")
+        return None
+    key = "|".join([model, *(f"{name}@{read[name]['run'].iloc[0]}" for name in corpora)])
+    parts = [read[name] for name in corpora]
+    if any(str(column).startswith("d_") for column in parts[0]):
+        rows = pd.concat(parts, ignore_index=True)
+    else:
+        rows = kept(("shared", key), lambda: _in_common(pd.concat([_plain(part) for part in parts], ignore_index=True)))
+    names = ", ".join(corpus_title(name) for name in corpora)
+    _say(rows, sum(len(part) for part in parts))
+    return Chosen(f"{title_of(model)} on {names}", rows, key)
+
+
+def _plain(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows without notes that would not fit those of another table."""
+    found = rows.copy()
+    found.attrs = {}
+    return found
+
+
+def _in_common(rows: "pd.DataFrame") -> "pd.DataFrame":
+    from ser_core.evaluation import in_common
+
+    return in_common(rows)
+
+
+def _say(rows: "pd.DataFrame", before: int) -> None:
+    """Say what is compared."""
+    emotions = [str(column)[2:] for column in rows if str(column).startswith("p_")]
+    words = f"{len(rows):,} clips of {rows['speaker'].nunique()} speakers".replace(",", "\u202f")
+    if emotions:
+        words += f"; emotions that labels and model share: {', '.join(emotions)}"
+        if before > len(rows):
+            words += (
+                f"; {before - len(rows)} clips with other labels are left out, and the probabilities sum to 1 again"
+            )
+    st.caption(f"{plain(words)}.")
+
+
+def _own() -> Chosen | None:
+    from ser_core.predictions import read_predictions
+
+    st.caption(
+        "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
+        "ethnicity and language of the speaker as far as you know them. CSV or Parquet. The table stays in the memory "
+        "of this session and is dropped with it."
+    )
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    file = left.file_uploader("Your predictions", type=["csv", "tsv", "parquet", "pq"], key=_upload_key())
+    right.download_button("Example (CSV)", EXAMPLE, "serscope-example.csv", "text/csv", on_click="ignore")
+    if file is not None:
+        data, name = file.getvalue(), file.name
+        session.drop_upload(file)
+        try:
+            with st.spinner("Reading your table"):
+                rows = _checked(read_predictions(data, name))
+        except SerscopeError as fault:
+            st.error(plain(str(fault)))
+        else:
+            digest = hashlib.sha256(data).hexdigest()[:16]
+            st.session_state["own predictions"] = Chosen(name, rows, digest, audio=False)
+            st.session_state["own round"] = st.session_state.get("own round", 0) + 1
+            st.rerun()
+    own: Chosen | None = st.session_state.get("own predictions")
+    if own is not None:
+        left, right = st.columns([3, 1], vertical_alignment="center")
+        left.markdown(f"**{plain(own.title)}**")
+        if right.button("Forget this table", width="stretch"):
+            for name in ("own predictions", "dashboards"):
+                st.session_state.pop(name, None)
+            st.rerun()
+        _say(own.rows, len(own.rows))
+    return own
+
+
+EXAMPLE = """file,speaker,emotion,sex,age,p_anger,p_happiness,p_neutral
+a01.wav,ann,anger,female,34,0.81,0.12,0.07
+a02.wav,ann,neutral,female,34,0.10,0.15,0.75
+b01.wav,bob,anger,male,51,0.44,0.31,0.25
+b02.wav,bob,happiness,male,51,0.20,0.62,0.18
+"""
+
+
+def _upload_key() -> str:
+    return f"{session_key('upload')}-{st.session_state.get('own round', 0)}"
+
+
+def _checked(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows with the emotions that labels and columns share, as for a stored table."""
+    return _in_common(rows) if any(str(column).startswith("p_") for column in rows) else rows
+
+
+def _ask() -> Chosen | None:
+    from ser_core.evaluation import ask, has_heard
+    from ser_core.models import load_model
+    from ser_core.registry import cards
+
+    folders = corpora_at_hand()
+    if not folders:
+        st.info("No corpus is at hand; name folders of speech corpora, or of CSV tables, in SERSCOPE_CORPORA.")
+        return None
+    known = {card.name: card for card in cards()}
+    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    model = left.selectbox("Model", list(known), format_func=title_of, key=session_key("asked model"))
+    name = middle.selectbox("Corpus", list(folders), format_func=corpus_title, key=session_key("asked corpus"))
+    corpus = _corpus(str(folders[name]))
+    asked = ("evaluate", model, name)
+    done: dict[tuple, Chosen] = st.session_state.setdefault("asked", {})
+    if not corpus.table["file"].notna().any():
+        st.info(f"{plain(corpus.title)} has labels but no audio.")
+        return None
+    if has_heard(known[model], corpus):
+        st.info(
+            f"{plain(title_of(model))} was trained on {plain(corpus.title)}, so that asking it about these speakers "
+            "would flatter it. Its answers out of fold are among the stored ones."
+        )
+        return None
+
+    def work(job: background.Job) -> "pd.DataFrame":
+        return ask(load_model(model), corpus, job.tell)
+
+    if asked not in done:
+        clips = int(corpus.table["file"].notna().sum())
+        if right.button("Ask", type="primary", width="stretch", disabled=background.job(asked) is not None):
+            background.start(asked, work)
+        st.caption(
+            f"{clips} clips; most models need 0.05 to 0.2 s for each on one processor core, those that transcribe "
+            "about 1 s. 'python -m ser_core evaluate' does the same for good."
+        )
+        started = background.job(asked)
+        if started is None:
+            return None
+        if not started.done:
+            st.fragment(run_every=background.EVERY_S)(background.result)(started)
+            return None
+        rows = background.result(started)
+        if rows is None:
+            return None
+        title = f"{title_of(model)} on {corpus.title}"
+        lost = rows.attrs.get("left_out", [])
+        done[asked] = Chosen(title, _checked(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
+    _say(done[asked].rows, int(corpus.table["file"].notna().sum()))
+    return done[asked]
+
+
+def corpora_at_hand() -> dict[str, Path]:
+    """Return the corpora that this server has, name → folder."""
+    from ser_core.settings import settings
+
+    return _folders(settings().corpora_dirs)
+
+
+@st.cache_resource(show_spinner="Looking for corpora")
+def _folders(places: tuple[Path, ...]) -> dict[str, Path]:
+    from ser_core.corpora import find_corpora
+
+    return find_corpora(places)
+
+
+@st.cache_resource(show_spinner="Reading the corpus")
+def _corpus(folder: str) -> Any:
+    from ser_core.corpora import read_corpus
+
+    return read_corpus(folder)
+
+
+def row_of_clip(corpus: str, clip: str) -> "pd.DataFrame | None":
+    """Return a clip's row of its corpus table, where the corpus is at hand with audio; None elsewhere."""
+    folders = corpora_at_hand()
+    name = next((name for name in folders if name == corpus), None)
+    if name is None:
+        return None
+    table = _corpus(str(folders[name])).table
+    row = table[(table["name"] == clip) & table["file"].notna()]
+    return row if len(row) else None

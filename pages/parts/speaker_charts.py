@@ -1,0 +1,266 @@
+"""Speakers one by one: who is served worst, how the model errs on one of them, and that speaker's voice and clips."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import clips_behind
+from pages.parts.charts import COLOURS, GREY, chart, layout, rows_of
+from pages.parts.predictions import Chosen, kept
+from pages.parts.words import number, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+WORST = 8
+SEXES = {"female": COLOURS[0], "male": COLOURS[1]}
+
+
+def name_of(speaker: str) -> str:
+    """Return a speaker without the name of the corpus."""
+    return speaker.partition("/")[2] or speaker
+
+
+def people_of(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return what is known of each speaker, indexed by speaker."""
+    from ser_core.splits import speaker_table
+
+    return speaker_table(rows)
+
+
+def about(person: "pd.Series") -> str:
+    """Return what is known of a speaker in words."""
+    words = [str(person[name]) for name in ("sex", "race", "ethnicity", "language") if isinstance(person[name], str)]
+    if person["age"] == person["age"]:
+        words.insert(1, f"{person['age']:.0f} years")
+    return ", ".join(words)
+
+
+def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overall: dict[str, float]) -> "go.Figure":
+    """Return the speakers in order, each with the interval over the own clips; the line is all speakers together."""
+    import plotly.graph_objects as go
+
+    share = not measure.startswith("error")
+    scale = 100 if share else 1
+    figure = go.Figure()
+    if overall["low"] == overall["low"]:
+        low, high = scale * overall["low"], scale * overall["high"]
+        figure.add_hrect(y0=low, y1=high, fillcolor="rgba(128, 140, 150, 0.18)", line_width=0)
+    figure.add_hline(y=scale * overall["value"], line_dash="dash", line_color=GREY)
+    sexes = people["sex"].reindex(found["speaker"]).fillna("sex not known").to_numpy()
+    for sex in sorted(set(sexes)):
+        part = found[sexes == sex]
+        told = [
+            f"{name_of(row.speaker)} ({about(people.loc[row.speaker])})<br>{scale * row.value:.3g} "
+            f"[{scale * row.low:.3g}, {scale * row.high:.3g}], {row.clips} clips"
+            for row in part.itertuples()
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=part.index + 1,
+                y=scale * part["value"],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": scale * (part["high"] - part["value"]).clip(lower=0),
+                    "arrayminus": scale * (part["value"] - part["low"]).clip(lower=0),
+                    "thickness": 1.2,
+                    "width": 0,
+                },
+                mode="markers",
+                name=sex,
+                marker={"size": 8, "color": SEXES.get(sex, GREY), "symbol": "diamond" if sex == "male" else "circle"},
+                customdata=part["speaker"],
+                text=told,
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title="speakers, the one served worst first", showgrid=False, zeroline=False)
+    figure.update_yaxes(title=f"{measure}, per cent" if share else f"{measure}, predicted − rated")
+    return layout(figure, 430)
+
+
+def in_words(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overall: dict[str, float]) -> str:
+    """Return the ends of the order in words."""
+    share = not measure.startswith("error")
+
+    def said(value: float) -> str:
+        return f"{100 * value:.0f} %" if share else f"{value:+.2f}"
+
+    first, last = found.iloc[0], found.iloc[-1]
+    below = int((found["high"] < overall["value"]).sum())
+    return (
+        f"{len(found)} speakers; {measure} from {said(first['value'])} ({name_of(first['speaker'])}, "
+        f"{about(people.loc[first['speaker']]) or 'unknown'}) to {said(last['value'])} ({name_of(last['speaker'])}, "
+        f"{about(people.loc[last['speaker']]) or 'unknown'}); all together {said(overall['value'])}"
+        + (f". The whole interval of {below} speakers lies below that." if share else ".")
+    )
+
+
+def worst(found: "pd.DataFrame", people: "pd.DataFrame", rows: "pd.DataFrame", measure: str) -> str:
+    """Return a table of the speakers who are served worst."""
+    from ser_core.speakers import answers_of, emotions_of
+
+    share = not measure.startswith("error")
+    lines = ""
+    for row in found.head(WORST).itertuples():
+        own = rows[rows["speaker"] == row.speaker]
+        mistaken = ""
+        if emotions_of(rows):
+            said = answers_of(own)
+            wrong = own["emotion"][said != own["emotion"]] + " taken for " + said[said != own["emotion"]]
+            if len(wrong):
+                mistaken = f"{wrong.mode().iloc[0]} ({int((wrong == wrong.mode().iloc[0]).sum())} of {len(wrong)})"
+        figures = [f"{100 * v:.0f} %" if share else f"{v:+.2f}" for v in (row.value, row.low, row.high)]
+        lines += (
+            f'<tr><th scope="row">{escape(name_of(row.speaker))}</th>'
+            f'<td class="words wide">{escape(about(people.loc[row.speaker]))}</td><td>{row.clips}</td>'
+            f"<td><strong>{figures[0]}</strong> [{figures[1]}, {figures[2]}]</td>"
+            f'<td class="words wide">{escape(mistaken)}</td></tr>'
+        )
+    names = ("Speaker", "Who", "Clips", f"{measure} [95 %]", "Commonest mistake")
+    return rows_of("Speakers who are served worst", names, lines, words=("Who", "Commonest mistake"))
+
+
+def one(chosen: Chosen, speaker: str, people: "pd.DataFrame") -> None:
+    """Draw one speaker: confusion, voice, clips."""
+    from ser_core.speakers import answers_of, emotions_of
+
+    rows = chosen.rows[chosen.rows["speaker"] == speaker]
+    st.subheader(f"Speaker {plain(name_of(speaker))}")
+    st.caption(f"{plain(about(people.loc[speaker])) or 'Nothing else is known'}; {len(rows)} clips.")
+    picked = rows
+    what = f"Speaker {name_of(speaker)}"
+    if emotions_of(rows):
+        cells = chart(
+            confusion(rows),
+            rows[["clip", "emotion"]].assign(answer=answers_of(rows)),
+            "speaker-confusion",
+            title="What was said, and what the model answered",
+            how="each row is a true emotion, each column an answer; the number is how many clips. Click a cell for its "
+            "clips.",
+            words=_confusion_words(rows),
+        )
+        if cells:
+            truth, answer = cells[0][0], cells[0][1]
+            picked = rows[(rows["emotion"] == truth) & (answers_of(rows) == answer)]
+            what += f", {truth} answered as {answer}"
+    voice(chosen, speaker)
+    clips_behind.show(picked, what, "speaker")
+
+
+def confusion(rows: "pd.DataFrame") -> "go.Figure":
+    """Return the confusions of some clips as a heat map, rows the truth."""
+    import plotly.graph_objects as go
+
+    from ser_core.metrics import confusion as counted
+    from ser_core.speakers import answers_of, emotions_of
+
+    names = emotions_of(rows)
+    counts = counted(rows["emotion"].tolist(), answers_of(rows).tolist(), names)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    figure = go.Figure(
+        go.Heatmap(
+            z=100 * shares,
+            x=list(names),
+            y=list(names),
+            zmin=0,
+            zmax=100,
+            colorscale="Teal",
+            showscale=False,
+            hoverinfo="skip",
+        )
+    )
+    cells = [(truth, answer) for truth in range(len(names)) for answer in range(len(names)) if counts[truth, answer]]
+    figure.add_trace(
+        go.Scatter(
+            x=[names[answer] for _, answer in cells],
+            y=[names[truth] for truth, _ in cells],
+            mode="markers+text",
+            marker={"size": 34, "opacity": 0, "color": GREY},
+            text=[str(counts[cell]) for cell in cells],
+            textfont={"color": ["#ffffff" if shares[cell] > 0.5 else "#16222b" for cell in cells], "size": 14},
+            customdata=[[names[truth], names[answer]] for truth, answer in cells],
+            hovertemplate="%{customdata[0]} answered as %{customdata[1]}: %{text} clips<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", title="true")
+    figure.update_xaxes(title="answered", side="bottom")
+    return layout(figure, 130 + 42 * len(names), showlegend=False)
+
+
+def _confusion_words(rows: "pd.DataFrame") -> str:
+    from ser_core.speakers import answers_of
+
+    said = answers_of(rows)
+    right = int((said == rows["emotion"]).sum())
+    wrong = (rows["emotion"] + " for " + said)[said != rows["emotion"]].value_counts().head(3)
+    listed = ", ".join(f"{name} ({count})" for name, count in wrong.items())
+    return f"{right} of {len(rows)} clips are answered rightly." + (f" Commonest mistakes: {listed}." if listed else "")
+
+
+def voice(chosen: Chosen, speaker: str) -> None:
+    """Draw the table of a speaker's cues beside the other speakers of the corpus."""
+    from ser_core import speaker_cues
+
+    found = kept(
+        ("voice", chosen.key, speaker),
+        lambda: speaker_cues.against_others(chosen.rows, speaker_cues.read_table(), speaker),
+    )
+    if found.empty:
+        st.caption("This speaker's voice has not been measured against others; 'python -m ser_core cues' does so.")
+        return
+    lines = ""
+    for row in found.itertuples():
+        place = (
+            "lower than nearly all" if row.percentile < 10 else "higher than nearly all" if row.percentile > 90 else ""
+        )
+        lines += (
+            f'<tr><th scope="row">{escape(row.cue)}<br><small>{escape(row.unit)}</small></th>'
+            f"<td><strong>{number(row.value)}</strong></td><td>{number(row.middle)}</td>"
+            f"<td>{number(row.low)} … {number(row.high)}</td><td>{row.percentile:.0f}</td>"
+            f'<td class="words">{place}</td></tr>'
+        )
+    with st.expander("The voice, beside the other speakers"):
+        names = ("Cue", "This speaker", "Middle of the others", "8 of 10 others", "Percentile", "")
+        st.html(rows_of("Voice of the speaker", names, lines, words=("",)))
+        st.caption(
+            f"How to read it: means over the speaker's clips, beside those of {int(found['others'].iloc[0])} other "
+            "speakers of the same corpus and sex, over all emotions (eGeMAPS, openSMILE). An unusual voice is one "
+            "possible reason why a model fails a speaker, not proof of it."
+        )
+
+
+def averages(chosen: Chosen) -> None:
+    """Draw whether speakers' averages and their order are met."""
+    from ser_core.speakers import averages as worked_out
+
+    st.subheader("Are a speaker's average and rank right?")
+    found = kept(("averages", chosen.key), lambda: worked_out(chosen.rows))
+    dimensions = chosen.dimensions
+    lines = ""
+    for row in found.itertuples():
+        values = [v if dimensions else 100 * v for v in (row.error, row.error_low, row.error_high)]
+        style = ".2f" if dimensions else ".1f"
+        rank = "all speakers are alike"
+        if row.ranking == row.ranking:
+            rank = f"<strong>{row.ranking:.2f}</strong> [{row.ranking_low:.2f}, {row.ranking_high:.2f}]"
+        lines += (
+            f'<tr><th scope="row">{escape(row.label)}</th><td>{row.speakers}</td>'
+            f"<td><strong>{values[0]:{style}}</strong> "
+            f"[{values[1]:{style}}, {values[2]:{style}}]</td><td>{rank}</td></tr>"
+        )
+    unit = "" if dimensions else ", points"
+    names = ("Label", "Speakers", f"Average is off by{unit} [95 %]", "Order of speakers, ρ [95 %]")
+    st.html(rows_of("Averages and ranking of speakers", names, lines))
+    what = "mean of the dimension" if dimensions else "share of clips with the emotion"
+    st.caption(
+        f"How to read it: for each speaker the {what} as answered is set beside the true one; the average is off by "
+        "the mean difference without its sign, and ρ (Spearman) says whether speakers come in the right order, 1 for "
+        "perfectly, 0 for by chance. Actors who all play every emotion equally often have no order to meet. Intervals "
+        "are over speakers."
+    )
+    data = found.to_csv(index=False, float_format="%.5g")
+    st.download_button("Data (CSV)", data, "serscope-averages.csv", "text/csv", key="csv-averages", on_click="ignore")
