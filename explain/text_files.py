@@ -1,10 +1,15 @@
 """What every file for other programs is written with: spreadsheet cells, Praat's interval tiers, and plain JSON."""
 
+import csv
 import dataclasses
+import io
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Spreadsheets take a cell that starts so for a formula (OWASP, "CSV Injection"); they fold full-width signs, too.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -23,6 +28,15 @@ def cell(value: Any) -> str:
     text = utf8(value)
     # A space in front does not stop a spreadsheet from seeing the formula.
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+
+
+def csv_text(table: "pd.DataFrame") -> str:
+    r"""Return a table as CSV text (RFC 4180), lines ending in ``\r\n``, every cell and heading by ``cell``."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([cell(str(name)) for name in table.columns])
+    writer.writerows([cell(value) for value in row] for row in table.itertuples(index=False, name=None))
+    return out.getvalue()
 
 
 def utf8(text: str) -> str:

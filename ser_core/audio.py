@@ -8,6 +8,7 @@ more is decoded than the longest clip allowed.
 import hashlib
 import math
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,21 +181,10 @@ _DIRECTION = {chr(code) for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *ra
 
 def _recording(stream: Stream, name: str, sha256: str, max_seconds: float | None) -> Recording:
     limit_s = settings().max_seconds if max_seconds is None else max_seconds
-    rate, channels = stream.sample_rate, stream.channels
-    if not MIN_SOURCE_RATE <= rate <= MAX_SOURCE_RATE:
-        raise AudioError(
-            f"'{name}' claims a sample rate of {rate:,} Hz; speech needs {MIN_SOURCE_RATE:,} to "
-            f"{MAX_SOURCE_RATE:,} Hz, so export it again, best at 16,000 Hz or more."
-        )
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(
-            f"'{name}' has {channels:,} channels and at most {MAX_CHANNELS} are read; "
-            "export the speaker's channel alone."
-        )
-    if stream.frames is not None and stream.frames > limit_s * rate:
-        raise AudioError(_too_long(name, f"is {_span(stream.frames / rate)} long and", limit_s))
-    table, peaks, clipped = _read_all(stream, name, limit_s)
-    mono, downmix = _mix(table)
+    clipping = Clipping(stream.channels, stream.lossy)
+    table = np.concatenate(list(resampled(stream, name, limit_s, clipping)))
+    channel = channel_to_take(table)
+    mono = mixed(table, channel)
     middle = float(mono.mean())
     level = level_db(float(np.abs(mono - middle).max()))
     if level < SILENCE_DBFS and level_db(abs(middle)) > SILENCE_DBFS:
@@ -210,25 +200,45 @@ def _recording(stream: Stream, name: str, sha256: str, max_seconds: float | None
     source = Source(
         container=stream.container,
         codec=stream.codec,
-        sample_rate=rate,
-        channels=channels,
+        sample_rate=stream.sample_rate,
+        channels=stream.channels,
         lossy=stream.lossy,
-        downmix=downmix,
-        peak_dbfs=level_db(float(peaks.max())),
-        clipped_share=float(clipped.max()),
+        downmix="" if stream.channels == 1 else "mean" if channel is None else "loudest channel",
+        peak_dbfs=level_db(float(clipping.peaks.max())),
+        clipped_share=float(clipping.shares.max()),
     )
     return Recording(mono, name, sha256, source)
 
 
-def _read_all(stream: Stream, name: str, limit_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return samples at 16 kHz (samples, channels), and per channel the peak and the clipped share of the source."""
-    rate = stream.sample_rate
+def resampled(stream: Stream, name: str, limit_s: float, clipping: Clipping) -> Iterator[np.ndarray]:
+    """Yield the samples of a stream at 16 kHz, shape (samples, channels), block by block, and check them on the way.
+
+    Args:
+        stream: an opened file.
+        name: for messages.
+        limit_s: the longest recording allowed.
+        clipping: told every block as it was in the file.
+
+    Raises:
+        AudioError: a rate, a number of channels, a length or a value that is not taken, damage, or a cut-off end.
+    """
+    rate, channels = stream.sample_rate, stream.channels
+    if not MIN_SOURCE_RATE <= rate <= MAX_SOURCE_RATE:
+        raise AudioError(
+            f"'{name}' claims a sample rate of {rate:,} Hz; speech needs {MIN_SOURCE_RATE:,} to "
+            f"{MAX_SOURCE_RATE:,} Hz, so export it again, best at 16,000 Hz or more."
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(
+            f"'{name}' has {channels:,} channels and at most {MAX_CHANNELS} are read; "
+            "export the speaker's channel alone."
+        )
+    if stream.frames is not None and stream.frames > limit_s * rate:
+        raise AudioError(_too_long(name, f"is {_span(stream.frames / rate)} long and", limit_s))
     resampler = None
     if rate != SAMPLE_RATE:
-        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, stream.channels, dtype="float32", quality="VHQ")
-    clipping = Clipping(stream.channels, stream.lossy)
-    parts: list[np.ndarray] = []
-    done = 0
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="VHQ")
+    done = stream.first
     try:
         for block in stream.blocks:
             if stream.container == "MP4" and stream.frames is not None:
@@ -247,7 +257,7 @@ def _read_all(stream: Stream, name: str, limit_s: float) -> tuple[np.ndarray, np
             if done > limit_s * rate:
                 raise AudioError(_too_long(name, "is too long:", limit_s))
             clipping.add(block)
-            parts.append(resampler.resample_chunk(block) if resampler else block)
+            yield resampler.resample_chunk(block) if resampler else block
     except DamagedError:
         where = f"after {done / rate:.1f} s" if done else "from the start"
         raise AudioError(f"'{name}' is damaged {where}; copy or export it again.") from None
@@ -261,13 +271,12 @@ def _read_all(stream: Stream, name: str, limit_s: float) -> tuple[np.ndarray, np
             f"'{name}' is too short ({done / rate:.2f} s); choose at least {MIN_SECONDS} s, better one whole utterance."
         )
     if resampler:
-        parts.append(resampler.resample_chunk(np.zeros((0, stream.channels), np.float32), last=True))
+        yield resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
     if clipping.peaks.max() > MAX_PEAK:
         raise AudioError(
             f"'{name}' holds values up to {clipping.peaks.max():,.0f} where full scale is 1; "
             "export it again as 16-bit WAV."
         )
-    return np.concatenate(parts), clipping.peaks, clipping.clipped / done
 
 
 def _too_big(name: str, size: int) -> str:
@@ -287,16 +296,21 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
 
 
-def _mix(table: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return one channel of shape (samples,) from (samples, channels), and how it was made."""
+def channel_to_take(table: np.ndarray) -> int | None:
+    """Return the channel of (samples, channels) that stands for all, None where their mean does."""
     channels = table.shape[1]
     if channels == 1:
-        return np.array(table[:, 0]), ""
+        return 0
     powers = np.mean(np.square(table, dtype=np.float64), axis=0)
     mean = table.mean(axis=1)
-    if np.mean(np.square(mean, dtype=np.float64)) < 0.1 * powers.sum() / channels**2:
-        return np.array(table[:, int(np.argmax(powers))]), "loudest channel"
-    return mean, "mean"
+    cancels = np.mean(np.square(mean, dtype=np.float64)) < 0.1 * powers.sum() / channels**2
+    return int(np.argmax(powers)) if cancels else None
+
+
+def mixed(table: np.ndarray, channel: int | None) -> np.ndarray:
+    """Return one channel (samples,) of (samples, channels): that of ``channel_to_take``, or the mean."""
+    one: np.ndarray = table.mean(axis=1) if channel is None else np.array(table[:, channel])
+    return one
 
 
 def level_db(amplitude: float) -> float:

@@ -16,6 +16,7 @@ class Clipping:
         self._extremes = np.zeros((2, channels), np.float32)
         self._flat = np.zeros((2, channels))
         self._over = np.zeros(channels)
+        self._seen = 0
 
     def add(self, block: np.ndarray) -> None:
         """Count a block of shape (frames, channels)."""
@@ -31,6 +32,7 @@ class Clipping:
                 flat[shift : len(at) - 2 + shift] |= triple
             self._flat[side] += flat.sum(axis=0)
         self._over += (np.abs(block) >= 0.999).sum(axis=0)
+        self._seen += len(block)
 
     @property
     def peaks(self) -> np.ndarray:
@@ -38,7 +40,7 @@ class Clipping:
         return self._extremes.max(axis=0)
 
     @property
-    def clipped(self) -> np.ndarray:
-        """Number of clipped samples of each channel, shape (channels,)."""
+    def shares(self) -> np.ndarray:
+        """Share of clipped samples of each channel, 0 … 1, shape (channels,)."""
         flat = self._flat.sum(axis=0)
-        return np.maximum(flat, self._over) if self._lossy else flat
+        return (np.maximum(flat, self._over) if self._lossy else flat) / max(1, self._seen)

@@ -7,6 +7,7 @@ disk.
 """
 
 import io
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,12 +17,17 @@ import soundfile as sf
 from ser_core.errors import AudioError
 
 BLOCK = 1 << 13
+
+Bytes = bytes | mmap.mmap
 _LOSSLESS = ("PCM", "FLOAT", "DOUBLE", "ALAC", "FLAC", "WAVPACK")
 
 
 @dataclass(frozen=True)
 class Stream:
-    """An opened file: `blocks` yields float32 arrays of shape (frames, channels); `frames` is None if not stated."""
+    """An opened file: `blocks` yields float32 arrays of shape (frames, channels); `frames` is None if not stated.
+
+    `first` is the frame at which the blocks begin.
+    """
 
     container: str
     codec: str
@@ -30,6 +36,7 @@ class Stream:
     channels: int
     frames: int | None
     blocks: Iterable[np.ndarray]
+    first: int = 0
 
 
 class DamagedError(Exception):
@@ -88,7 +95,7 @@ _OTHER_MAGIC: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-def _kind(data: bytes) -> _Kind | None:
+def _kind(data: Bytes) -> _Kind | None:
     for offset, magic, kind in _AUDIO_MAGIC:
         if data[offset : offset + len(magic)] == magic:
             return kind
@@ -106,8 +113,13 @@ def _kind(data: bytes) -> _Kind | None:
     return None
 
 
-def open_stream(data: bytes, name: str) -> Stream:
+def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
     """Return the sound inside the bytes of a file, ready to be decoded block by block.
+
+    Args:
+        data: the whole file.
+        name: for messages.
+        first: the frame to begin at; only uncompressed and FLAC files are entered there, others at their start.
 
     Raises:
         AudioError: the bytes are of no kind that can be read, or are cut off.
@@ -125,14 +137,14 @@ def open_stream(data: bytes, name: str) -> Stream:
         )
     if kind.sndfile:
         try:
-            return _open_sndfile(data, kind)
+            return _open_sndfile(data, kind, first)
         except (sf.LibsndfileError, RuntimeError):
             if not kind.demuxer:
                 raise AudioError(_bad_header(name, kind)) from None
     return _open_ffmpeg(data, name, kind)
 
 
-def _what_else(data: bytes) -> str:
+def _what_else(data: Bytes) -> str:
     for offset, magic, what in _OTHER_MAGIC:
         if data[offset : offset + len(magic)] == magic:
             return f"{what}, not an audio file"
@@ -145,7 +157,7 @@ def _what_else(data: bytes) -> str:
     return "a text file, not an audio file" if printable > 0.97 * len(text) else "not an audio file that can be read"
 
 
-def _missing_share(data: bytes, kind: _Kind) -> float:
+def _missing_share(data: Bytes, kind: _Kind) -> float:
     """Return the share of the file that its own headers promise and the bytes lack, 0 where they do not say."""
     if kind is _WAV and data[:4] in (b"RIFF", b"RIFX"):
         promised = 8 + int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
@@ -167,16 +179,33 @@ def _bad_header(name: str, kind: _Kind) -> str:
     )
 
 
-class _Bytes(io.BytesIO):
+class _File:
     """Bytes as a file that stays at its start where a damaged header asks for a place before it."""
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: len(self.getbuffer())}[whence]
-        return super().seek(max(0, base + offset))
+    def __init__(self, data: Bytes) -> None:
+        self._data, self._at = data, 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Return up to that many bytes, or all that are left."""
+        found = bytes(self._data[self._at : self._at + count if count >= 0 else len(self._data)])
+        self._at += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place and return it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
 
 
-def _open_sndfile(data: bytes, kind: _Kind) -> Stream:
-    file = sf.SoundFile(_Bytes(data))
+def _open_sndfile(data: Bytes, kind: _Kind, first: int) -> Stream:
+    file = sf.SoundFile(_File(data))
+    # Lossy decoders need what came before to give the same samples.
+    first = file.seek(min(first, file.frames)) if first and kind not in (_MP3, _OGG) else 0
 
     def blocks() -> Iterator[np.ndarray]:
         with file:
@@ -189,14 +218,16 @@ def _open_sndfile(data: bytes, kind: _Kind) -> Stream:
     known = 0 <= file.frames < 1 << 62
     lossy = not file.subtype.startswith(_LOSSLESS)
     codec = file.subtype_info
-    return Stream(kind.label, codec, lossy, file.samplerate, file.channels, file.frames if known else None, blocks())
+    return Stream(
+        kind.label, codec, lossy, file.samplerate, file.channels, file.frames if known else None, blocks(), first
+    )
 
 
-def _open_ffmpeg(data: bytes, name: str, kind: _Kind) -> Stream:
+def _open_ffmpeg(data: Bytes, name: str, kind: _Kind) -> Stream:
     import av
 
     try:
-        container = av.open(io.BytesIO(data), "r", format=kind.demuxer)
+        container = av.open(_File(data), "r", format=kind.demuxer)
     except (av.FFmpegError, ValueError):
         raise AudioError(_bad_header(name, kind)) from None
     if not container.streams.audio:

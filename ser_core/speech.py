@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ class Segment:
     end_s: float
 
 
+FIRST_WINDOW_S, WINDOW_S, SURE_S = 8.0, 30.0, 0.5
+PAUSE_S, LONGEST_S = 0.3, 12.0
+
 _LOCK = threading.Lock()
 
 
@@ -36,14 +39,49 @@ def speech_segments(recording: Recording) -> tuple[Segment, ...]:
     Silero VAD's own defaults: probability over 0.5, speech of 250 ms at least, pauses of 100 ms at least, 30 ms of
     margin. It looks at 32 ms at a time.
     """
-    import torch
+    rate = recording.sample_rate
+    return tuple(Segment(start / rate, end / rate) for start, end in _find(recording.samples))
 
-    samples = torch.from_numpy(np.array(recording.samples))
-    # The model keeps a state from chunk to chunk: one caller at a time, and its function resets the state first.
-    with _LOCK:
-        find, model = _vad()
-        found = find(samples, model, sampling_rate=recording.sample_rate)
-    return tuple(Segment(part["start"] / recording.sample_rate, part["end"] / recording.sample_rate) for part in found)
+
+def utterances(blocks: Iterable[np.ndarray]) -> Iterator[tuple[Segment, np.ndarray]]:
+    """Yield the utterances of a long sound with their samples (samples,), in time order, as soon as each is known.
+
+    An utterance is a stretch of speech without a pause of 0.3 s, at most 12 s long (cut at its longest inner pause).
+    The sound is looked at in windows of 30 s, the first of 8 s, that begin where the last utterance ended, so that
+    memory does not grow with its length.
+
+    Args:
+        blocks: mono samples (samples,) at 16 kHz, one after the other.
+    """
+    from ser_core.audio import SAMPLE_RATE
+
+    held = np.zeros(0, np.float32)
+    held_at, window_s = 0, FIRST_WINDOW_S
+    for block in _with_end(blocks):
+        if block is not None:
+            held = np.concatenate([held, block])
+            if len(held) < window_s * SAMPLE_RATE:
+                continue
+        window_s = WINDOW_S
+        found = _find(held, min_silence_duration_ms=1000 * PAUSE_S, max_speech_duration_s=LONGEST_S)
+        # What touches the end of the window may go on in the next.
+        sure = len(held) if block is None else len(held) - int(SURE_S * SAMPLE_RATE)
+        done = max(0, sure - int(SURE_S * SAMPLE_RATE))
+        for start, end in found:
+            if end > sure:
+                done = start
+                break
+            done = max(done, end)
+            yield (
+                Segment((held_at + start) / SAMPLE_RATE, (held_at + end) / SAMPLE_RATE),
+                held[start:end].copy(),
+            )
+        held, held_at = held[done:], held_at + done
+
+
+def _with_end(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+    yield from blocks
+    yield None
 
 
 def speech_mask(segments: Sequence[Segment], times_s: np.ndarray) -> np.ndarray:
@@ -53,6 +91,17 @@ def speech_mask(segments: Sequence[Segment], times_s: np.ndarray) -> np.ndarray:
     for segment in segments:
         mask |= (times >= segment.start_s) & (times < segment.end_s)
     return mask
+
+
+def _find(samples: np.ndarray, **settings: float) -> list[tuple[int, int]]:
+    """Return the first and last sample of each stretch of speech in samples (samples,) at 16 kHz."""
+    import torch
+
+    # The model keeps a state from chunk to chunk: one caller at a time, and its function resets the state first.
+    with _LOCK:
+        find, model = _vad()
+        found = find(torch.from_numpy(np.array(samples)), model, sampling_rate=16_000, **settings)
+    return [(part["start"], part["end"]) for part in found]
 
 
 @functools.cache

@@ -1,0 +1,429 @@
+"""A session of up to an hour: who speaks when, and what a model answers about each voice over time.
+
+The sound is decoded and cut piece by piece (:mod:`ser_core.long_audio`, :mod:`ser_core.speech`,
+:mod:`ser_core.diarisation`); each stretch of one voice is then a clip like any other, so that its answer and its cues
+are those that the explanation of that clip shows. Stretches come out as they are made; only their figures are kept.
+
+A voice's baseline is the voice itself: each cue of a stretch is set against the same cue in the other stretches of
+that voice (:func:`explain.baseline.against_clips`).
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from explain.baseline import UNUSUAL_P, OwnCue, against_clips
+from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueValue, measure
+from explain.magnitudes import magnitudes
+from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, from_samples
+from ser_core.diarisation import Turn, split, voices
+from ser_core.errors import AudioError, ExplanationError
+from ser_core.long_audio import LongSound, part_name
+from ser_core.models import Prediction, SpeechModel
+from ser_core.quality import quality
+from ser_core.speech import Segment, speech_segments, utterances
+from ser_core.voices import embeddings
+
+if TYPE_CHECKING:
+    from ser_core.audio import Recording
+
+AHEAD = 3
+NARROWEST_S, WIDEST_S = 10.0, 60.0
+FEWEST_EFFECTIVE = 2.0
+Z_TOLD = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A stretch of speech of one voice: what the model answers, and its cues over the whole stretch.
+
+    prediction is None where the stretch is no clip that can be asked, and note says why. embedding (192,) tells the
+    voice; it is biometric and is never written.
+    """
+
+    number: int
+    start_s: float
+    end_s: float
+    prediction: Prediction | None
+    cues: tuple[CueValue, ...]
+    embedding: np.ndarray = field(repr=False)
+    note: str = ""
+
+    @property
+    def length_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+    @property
+    def middle_s(self) -> float:
+        """The middle in seconds."""
+        return (self.start_s + self.end_s) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class LongRecording:
+    """What is known of a session so far.
+
+    voice_of (stretches,) names the voice of each stretch by number, from 0 in the order in which they are first heard;
+    names holds what the user calls them. heard_s says how far the recording was listened to.
+    """
+
+    name: str
+    sha256: str
+    model: str
+    outputs: tuple[str, ...]
+    heard_s: float
+    complete: bool
+    stretches: tuple[Stretch, ...]
+    voice_of: tuple[int, ...]
+    names: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def voices(self) -> tuple[int, ...]:
+        """The voices that have at least one stretch."""
+        return tuple(sorted(set(self.voice_of)))
+
+    def called(self, voice: int) -> str:
+        """Return what a voice is called: the user's name for it, or "Voice 1" and so on."""
+        return self.names.get(voice, f"Voice {voice + 1}")
+
+    def of(self, voice: int) -> tuple[Stretch, ...]:
+        """Return the stretches of a voice in time order."""
+        return tuple(s for s, v in zip(self.stretches, self.voice_of, strict=True) if v == voice)
+
+    def spoken_s(self, voice: int) -> float:
+        """Return for how many seconds a voice speaks."""
+        return sum(s.length_s for s in self.of(voice))
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Who speaks when."""
+        return tuple(Turn(s.start_s, s.end_s, v) for s, v in zip(self.stretches, self.voice_of, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """One output of the model for one voice over time, all arrays (times,).
+
+    mean is the local mean of the stretches around a time, low … high its 95 % interval (of the mean, not of single
+    stretches), NaN where fewer than two stretches' worth of speech lies near. width_s is the kernel's standard
+    deviation.
+    """
+
+    output: str
+    times_s: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    width_s: float
+
+
+def stretches(
+    sound: LongSound,
+    model: SpeechModel,
+    settings: CueSettings | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Iterator[Stretch]:
+    """Yield the stretches of a session in time order, each as soon as it is made.
+
+    Args:
+        sound: the session.
+        model: the model that is asked about every stretch.
+        settings: of the acoustic measurement, for all voices.
+        progress: told the share done (0 … 1, by time where the file states its length) and what is being done; what it
+            raises ends the work.
+
+    Raises:
+        AudioError: the file is damaged, cut off or too long; the stretches before that were yielded.
+    """
+    waiting: deque[tuple[Stretch, Future[tuple[CueValue, ...]] | None]] = deque()
+    heard_s = 0.0
+
+    def heard() -> Iterator[np.ndarray]:
+        nonlocal heard_s
+        for block in sound.blocks():
+            heard_s += len(block) / SAMPLE_RATE
+            yield block
+
+    def finished() -> Stretch:
+        made, cues = waiting.popleft()
+        if cues is None:
+            return made
+        try:
+            return dataclasses.replace(made, cues=cues.result())
+        except ExplanationError as fault:
+            return dataclasses.replace(made, note=str(fault))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="cues") as measuring:
+        number = 0
+        for segment, samples in utterances(heard()):
+            for part, piece in split(segment, samples):
+                made, clip = _asked(number, part, piece, sound.name, model)
+                number += 1
+                cues = None if clip is None else measuring.submit(_measured, clip, settings or CueSettings())
+                waiting.append((made, cues))
+                if progress is not None:
+                    progress(_share(part.end_s, heard_s, sound.stated_s), f"Listening, {part.end_s / 60:.1f} min")
+                # The first comes at once; later ones are measured while the next are asked about.
+                while waiting and (len(waiting) > min(AHEAD, number - 1) or _ready(waiting[0][1])):
+                    yield finished()
+        while waiting:
+            yield finished()
+
+
+def _share(at_s: float, heard_s: float, stated_s: float | None) -> float:
+    return min(1.0, at_s / stated_s) if stated_s else min(0.95, at_s / max(at_s, heard_s, 1.0))
+
+
+def _ready(cues: "Future[tuple[CueValue, ...]] | None") -> bool:
+    return cues is None or cues.done()
+
+
+def _asked(
+    number: int, part: Segment, samples: np.ndarray, name: str, model: SpeechModel
+) -> "tuple[Stretch, Recording | None]":
+    """Return a stretch with its voice and the model's answer, and the clip whose cues are still to be measured."""
+    embedding = embeddings([samples])[0]
+    bare = Stretch(number, part.start_s, part.end_s, None, (), embedding)
+    if len(samples) < MIN_SECONDS * SAMPLE_RATE:
+        return dataclasses.replace(bare, note=f"shorter than {MIN_SECONDS} s"), None
+    try:
+        clip = from_samples(samples, SAMPLE_RATE, part_name(name, part.start_s, part.end_s))
+    except AudioError as fault:
+        return dataclasses.replace(bare, note=str(fault)), None
+    return dataclasses.replace(bare, prediction=model.predict(clip)), clip
+
+
+def _measured(clip: "Recording", settings: CueSettings) -> tuple[CueValue, ...]:
+    speech = speech_segments(clip)
+    tracks = measure(clip, settings, speech)
+    voiced = float(tracks.voiced[tracks.speech].mean()) if tracks.speech.any() else 0.0
+    return magnitudes(tracks, (), quality(clip, speech, voiced))
+
+
+def session(
+    sound: LongSound,
+    model: SpeechModel,
+    found: Sequence[Stretch],
+    *,
+    count: int | None = 2,
+    complete: bool = True,
+) -> LongRecording:
+    """Return the stretches with their voices.
+
+    Args:
+        sound: the session.
+        model: the model that was asked.
+        found: its stretches, or the first of them.
+        count: the number of voices; None to estimate it.
+        complete: whether these are all.
+    """
+    lengths_s = np.array([s.length_s for s in found])
+    labels = voices(np.array([s.embedding for s in found]), lengths_s, count) if found else np.zeros(0, int)
+    heard_s = max((s.end_s for s in found), default=0.0)
+    if complete and sound.stated_s is not None:
+        heard_s = sound.stated_s
+    return LongRecording(
+        name=sound.name,
+        sha256=sound.sha256,
+        model=model.name,
+        outputs=model.emotions,
+        heard_s=heard_s,
+        complete=complete,
+        stretches=tuple(found),
+        voice_of=tuple(int(k) for k in labels),
+    )
+
+
+def analyse(
+    sound: LongSound,
+    model: SpeechModel,
+    settings: CueSettings | None = None,
+    *,
+    count: int | None = 2,
+    progress: Callable[[float, str], None] | None = None,
+) -> LongRecording:
+    """Return a whole session: ``stretches`` with their voices by ``session``; the arguments are theirs."""
+    return session(sound, model, list(stretches(sound, model, settings, progress)), count=count)
+
+
+# --- corrections by hand ---------------------------------------------------------------------------------------------
+
+
+def renamed(found: LongRecording, voice: int, name: str) -> LongRecording:
+    """Return the session with a voice called by another name.
+
+    Raises:
+        ExplanationError: there is no such voice, or the name is empty or another voice's.
+    """
+    _check_voice(found, voice)
+    name = " ".join(name.split())
+    if not name:
+        raise ExplanationError("Give the voice a name.")
+    if any(found.called(other) == name for other in found.voices if other != voice):
+        raise ExplanationError(f"Another voice is called '{name}' already; merge the two, or choose another name.")
+    return dataclasses.replace(found, names=found.names | {voice: name})
+
+
+def reassigned(found: LongRecording, number: int, voice: int) -> LongRecording:
+    """Return the session with one stretch given to a voice; a voice one above the highest is a new one.
+
+    Raises:
+        ExplanationError: there is no such stretch or voice.
+    """
+    if voice != max(found.voices, default=-1) + 1:
+        _check_voice(found, voice)
+    if not 0 <= number < len(found.stretches):
+        raise ExplanationError(f"There is no stretch {number + 1}; there are {len(found.stretches)}.")
+    given = list(found.voice_of)
+    given[number] = voice
+    return dataclasses.replace(found, voice_of=tuple(given))
+
+
+def merged(found: LongRecording, voice: int, into: int) -> LongRecording:
+    """Return the session with all stretches of one voice given to another.
+
+    Raises:
+        ExplanationError: there is no such voice, or both are the same.
+    """
+    _check_voice(found, voice)
+    _check_voice(found, into)
+    if voice == into:
+        raise ExplanationError("Choose two different voices to merge.")
+    kept = {k: name for k, name in found.names.items() if k != voice}
+    return dataclasses.replace(found, voice_of=tuple(into if v == voice else v for v in found.voice_of), names=kept)
+
+
+def _check_voice(found: LongRecording, voice: int) -> None:
+    if voice not in found.voices:
+        raise ExplanationError(f"There is no voice {voice + 1} in this recording.")
+
+
+# --- emotion over time -----------------------------------------------------------------------------------------------
+
+
+def value_of(stretch: Stretch, output: str) -> float:
+    """Return the probability of an emotion, or the value of a dimension; NaN where the model was not asked."""
+    if stretch.prediction is None:
+        return float("nan")
+    p = stretch.prediction
+    return p.probability(output) if p.values is None else p.value(output)
+
+
+def course(found: LongRecording, voice: int, output: str, *, width_s: float | None = None, points: int = 240) -> Course:
+    """Return one output of the model over time for one voice.
+
+    The local mean weighs each stretch by its length and by a Gaussian of the distance between its middle and the time.
+    Its interval is Student's with the effective number of stretches (Kish 1965), (Σw)² / Σw², so that it widens where
+    few stretches lie near.
+
+    Args:
+        found: the session.
+        voice: whose.
+        output: an emotion or a dimension.
+        width_s: the Gaussian's standard deviation; by default a thirtieth of what was heard, 10 to 60 s.
+        points: how many times.
+    """
+    from scipy.stats import t
+
+    mine = [(s, value) for s in found.of(voice) if np.isfinite(value := value_of(s, output))]
+    width_s = width_s or float(np.clip(found.heard_s / 30, NARROWEST_S, WIDEST_S))
+    times_s = np.linspace(0, max(found.heard_s, 1e-3), points)
+    nothing = np.full(points, np.nan)
+    if not mine:
+        return Course(output, times_s, nothing, nothing, nothing, width_s)
+    middles, lengths, values = (np.array(x) for x in zip(*((s.middle_s, s.length_s, v) for s, v in mine), strict=True))
+    weights = lengths * np.exp(-0.5 * ((times_s[:, None] - middles) / width_s) ** 2)
+    # Far from all speech the weights vanish, and with them their ratio.
+    near = np.abs(times_s[:, None] - middles).min(axis=1) <= 2 * width_s
+    weights = np.where(near[:, None], weights, 1.0)
+    total = weights.sum(axis=1)
+    effective = total**2 / (weights**2).sum(axis=1)
+    mean = (weights * values).sum(axis=1) / total
+    known = near & (effective >= FEWEST_EFFECTIVE)
+    freedom = np.maximum(effective - 1, 1.0)
+    variance = (weights * (values - mean[:, None]) ** 2).sum(axis=1) / total * effective / freedom
+    reach = t.ppf(0.975, freedom) * np.sqrt(variance / effective)
+    least = 0.0 if mine[0][0].prediction is None or mine[0][0].prediction.values is None else -1.0
+    return Course(
+        output,
+        times_s,
+        np.where(known, mean, np.nan),
+        np.where(known, np.maximum(mean - reach, least), np.nan),
+        np.where(known, np.minimum(mean + reach, 1.0), np.nan),
+        width_s,
+    )
+
+
+# --- a voice against itself ------------------------------------------------------------------------------------------
+
+
+def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
+    """Return every cue of a stretch against the other stretches of the same voice; empty where none was measured."""
+    here = found.stretches[number]
+    if not here.cues:
+        return ()
+    others = [s.cues for s in found.of(found.voice_of[number]) if s.number != number and s.cues]
+    return against_clips(CueSummary((), here.cues, ()), others)
+
+
+def own_z(found: LongRecording) -> np.ndarray:
+    """Return the z-scores of ``own_cues`` for every stretch and cue (stretches, cues), in the order of ``CUES``.
+
+    NaN where a cue cannot be measured or the voice has too few other stretches.
+    """
+    from explain.baseline import FEWEST
+
+    values = cue_values(found.stretches)
+    scores = np.full(values.shape, np.nan)
+    for voice in found.voices:
+        rows = np.flatnonzero(np.array(found.voice_of) == voice)
+        mine = values[rows]
+        known = np.isfinite(mine)
+        # Each stretch against all others: the sums over all, less its own; about the mean, so that they stay exact.
+        centre = np.where(known, mine, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        filled = np.where(known, mine - centre, 0.0)
+        n = known.sum(axis=0) - known
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = (filled.sum(axis=0) - filled) / n
+            square = ((filled**2).sum(axis=0) - filled**2 - n * mean**2) / (n - 1)
+            z = (filled - mean) / np.sqrt(np.maximum(square, 0))
+        flat = np.sqrt(np.maximum(square, 0)) <= 1e-9
+        scores[rows] = np.where(known & (n >= FEWEST) & ~flat, z, np.nan)
+    scores[:, [c.name == "intensity_mean" for c in CUES]] = np.nan
+    return scores
+
+
+def cue_values(found: Iterable[Stretch]) -> np.ndarray:
+    """Return the cues over whole stretches (stretches, cues), NaN where one is not measurable."""
+    rows = []
+    for stretch in found:
+        by = {v.cue: v.value for v in stretch.cues if v.scope == CLIP}
+        rows.append([np.nan if (value := by.get(c.name)) is None else value for c in CUES])
+    return np.array(rows, dtype=float).reshape(-1, len(CUES))
+
+
+def standing_out(found: LongRecording) -> list[tuple[tuple[str, float], ...]]:
+    """Return for each stretch the cues, with z, that are unusual for its own voice, the most unusual first, at most 3.
+
+    Unusual is what 95 % of the voice's other stretches would not reach (Crawford & Howell's t, as in
+    :mod:`explain.baseline`), so about one cue in twenty is by chance alone.
+    """
+    from scipy.stats import t
+
+    scores = own_z(found)
+    known = np.isfinite(cue_values(found.stretches))
+    told: list[tuple[tuple[str, float], ...]] = []
+    voice_of = np.array(found.voice_of)
+    for row, z in enumerate(scores):
+        n = known[voice_of == voice_of[row]].sum(axis=0) - known[row]
+        freedom = np.maximum(n - 1, 1)
+        p = 2 * t.sf(np.abs(z) / np.sqrt(1 + 1 / np.maximum(n, 1)), freedom)
+        chosen = [k for k in np.argsort(p, kind="stable") if p[k] < UNUSUAL_P][:Z_TOLD]
+        told.append(tuple((CUES[k].name, float(z[k])) for k in chosen))
+    return told

@@ -1,0 +1,115 @@
+"""Command line: ``python -m explain recording FILE …``, a session's stretches as they are found, then its voices."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_core.errors import AudioError, SerscopeError, SettingError
+
+if TYPE_CHECKING:
+    from explain.long_recording import Stretch
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Follow a session and return the exit code: 0 done, 2 an input or option is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _follow(options)
+    except SerscopeError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+
+
+def _follow(options: argparse.Namespace) -> int:
+    from explain import long_recording_files as files
+    from explain.cues import CueSettings
+    from explain.long_recording import Stretch, renamed, session, stretches
+    from ser_core import workers
+    from ser_core.long_audio import clock, open_long
+    from ser_core.models import load_model, model_names
+
+    for path in (options.csv, options.parquet, options.json, options.textgrid):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SettingError(f"The folder of {path} does not exist; make it first.")
+    sound = open_long(options.file)
+    model = load_model(options.model or model_names()[0])
+    found: list[Stretch] = []
+    cut_short = ""
+    try:
+        for stretch in stretches(sound, model, CueSettings(sex=options.sex)):
+            found.append(stretch)
+            if not options.quiet:
+                answer = stretch.note if stretch.prediction is None else _answer(stretch)
+                print(f"{clock(stretch.start_s)}–{clock(stretch.end_s)} {answer}", flush=True)
+    except AudioError as fault:
+        if not found:
+            raise
+        cut_short = str(fault)
+    finally:
+        workers.shut_down()
+    known = session(sound, model, found, count=options.voices, complete=not cut_short)
+    for voice, name in zip(known.voices, options.names, strict=False):
+        known = renamed(known, voice, name)
+    if not found:
+        print("No speech was found.")
+    for voice in known.voices:
+        print(f"{known.called(voice)}: {len(known.of(voice))} stretches, {known.spoken_s(voice):.0f} s")
+    writers = (
+        (options.csv, lambda: files.to_csv(known).encode()),
+        (options.parquet, lambda: files.to_parquet(known)),
+        (options.json, lambda: files.to_json(known).encode()),
+        (options.textgrid, lambda: files.text_grid(known).encode()),
+    )
+    for path, content in writers:
+        if path is not None:
+            _write(path, content())
+            print(f"written: {path}")
+    if cut_short:
+        print(f"error: {cut_short} What came before is kept.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _answer(stretch: "Stretch") -> str:
+    from explain.words import dimensions_in_words
+
+    asked = stretch.prediction
+    assert asked is not None
+    if asked.values is not None:
+        return dimensions_in_words(asked)
+    return f"{asked.top} ({asked.probability(asked.top):.1%})"
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as fault:
+        raise SettingError(f"{path} cannot be written ({fault.strerror}); choose another place.") from fault
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m explain recording", description="Follow each voice of a session of up to 65 minutes."
+    )
+    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, MP3, OGG, M4A/AAC or WebM")
+    parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
+    parser.add_argument(
+        "--voices",
+        type=lambda text: None if text == "estimate" else int(text),
+        default=2,
+        metavar="N",
+        help="how many people speak, or 'estimate' (default: 2, as in a clinical session)",
+    )
+    parser.add_argument("--names", nargs="*", default=[], help="names of the voices in the order they are first heard")
+    parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
+    parser.add_argument("--quiet", action="store_true", help="no stretches while they are made")
+    for name, what in (
+        ("csv", "one row a stretch"),
+        ("parquet", "the same as Parquet"),
+        ("json", "everything but the sound and the voice prints"),
+        ("textgrid", "a tier for each voice, for Praat"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what}")
+    return parser

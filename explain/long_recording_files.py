@@ -1,0 +1,114 @@
+"""A session as files for other programs: CSV, Parquet, JSON and a Praat TextGrid; none holds sound or voice prints."""
+
+import dataclasses
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from explain.cues import CUES
+from explain.long_recording import LongRecording, cue_values, own_z, standing_out, value_of
+from explain.text_files import Interval, csv_text, interval_tier, layers, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA, SCHEMA_VERSION = "serscope session", 1
+
+
+def table(found: LongRecording) -> "pd.DataFrame":
+    """Return one row a stretch: times in s, voice, answer, each output, entropy, and each cue with its z-score.
+
+    ``z_…`` sets a cue against the same voice's other stretches; ``unusual`` names the cues that stand out for it. What
+    could not be measured is missing, and ``note`` says why a stretch was not asked about.
+    """
+    import pandas as pd
+
+    values, scores, unusual = cue_values(found.stretches), own_z(found), standing_out(found)
+    rows = []
+    for place, (stretch, voice) in enumerate(zip(found.stretches, found.voice_of, strict=True)):
+        asked = stretch.prediction
+        rows.append(
+            {
+                "stretch": stretch.number + 1,
+                "start_s": stretch.start_s,
+                "end_s": stretch.end_s,
+                "length_s": stretch.length_s,
+                "voice": found.called(voice),
+                "answer": None if asked is None or asked.values is not None else asked.top,
+                **{output: value_of(stretch, output) for output in found.outputs},
+                "entropy_bits": None if asked is None else asked.entropy_bits,
+                "unusual": ", ".join(f"{name} {z:+.1f}" for name, z in unusual[place]),
+                **{f"cue_{c.name}": values[place, k] for k, c in enumerate(CUES)},
+                **{f"z_{c.name}": scores[place, k] for k, c in enumerate(CUES)},
+                "note": stretch.note,
+                "file": found.name,
+                "sha256": found.sha256,
+                "model": found.model,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def to_csv(found: LongRecording) -> str:
+    r"""Return ``table`` as CSV text, lines ending in ``\r\n``; no cell is run as a formula by a spreadsheet."""
+    return csv_text(table(found))
+
+
+def to_parquet(found: LongRecording) -> bytes:
+    """Return ``table`` as a Parquet file."""
+    out = io.BytesIO()
+    table(found).to_parquet(out, index=False)
+    return out.getvalue()
+
+
+def to_json(found: LongRecording) -> str:
+    """Return everything but the sound and the voice prints as JSON text; floats read back bit for bit."""
+    stretches: list[dict[str, Any]] = []
+    for stretch, voice, unusual in zip(found.stretches, found.voice_of, standing_out(found), strict=True):
+        stretches.append(
+            {
+                "number": stretch.number + 1,
+                "start_s": stretch.start_s,
+                "end_s": stretch.end_s,
+                "voice": voice,
+                "answer": None if stretch.prediction is None else plain(stretch.prediction),
+                "cues": [plain(value) for value in stretch.cues],
+                "unusual": dict(unusual),
+                "note": stretch.note,
+            }
+        )
+    whole = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | {
+        f.name: plain(getattr(found, f.name))
+        for f in dataclasses.fields(found)
+        if f.name not in ("stretches", "voice_of", "names")
+    }
+    whole["voices"] = [
+        {"voice": v, "name": found.called(v), "spoken_s": found.spoken_s(v), "stretches": len(found.of(v))}
+        for v in found.voices
+    ]
+    whole["stretches"] = stretches
+    return json.dumps(whole, allow_nan=False, ensure_ascii=False)
+
+
+def text_grid(found: LongRecording) -> str:
+    """Return a Praat TextGrid: a tier for each voice with the model's answers, and a tier about the analysis."""
+    end = max([found.heard_s, *(s.end_s for s in found.stretches)], default=0.0)
+    tiers = []
+    for voice in found.voices:
+        items: list[Interval] = [(s.start_s, s.end_s, _label(s.prediction)) for s in found.of(voice)]
+        tiers += [interval_tier(found.called(voice), layer, end) for layer in layers(items, end)]
+    about = f"file {found.name}; sha256 {found.sha256}; model {found.model}; research tool, not a diagnosis"
+    tiers.append(interval_tier("about", [(0.0, end, about)] if end else [], end))
+    return (
+        f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end!r}\n'
+        f"tiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
+        + "".join(f"item [{i}]:\n{tier}" for i, tier in enumerate(tiers, start=1))
+    )
+
+
+def _label(asked: Any) -> str:
+    if asked is None:
+        return "not asked"
+    if asked.values is not None:
+        return ", ".join(f"{name} {asked.value(name):+.2f}" for name in asked.emotions)
+    return f"{asked.top} {asked.probability(asked.top):.2f}"

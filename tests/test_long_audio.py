@@ -1,0 +1,167 @@
+"""Long recordings are decoded in pieces: the same samples as at once, from any container, in bounded memory."""
+
+import itertools
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from ser_core.audio import MAX_CHANNELS, SAMPLE_RATE, decode, read
+from ser_core.errors import AudioError
+from ser_core.long_audio import MAX_SECONDS, clock, long_sound, open_long, part_name
+from ser_core.speech import LONGEST_S, Segment, speech_segments, utterances
+from tests.bad_inputs import ffmpeg, flac, voice, wav
+
+
+def whole(sound) -> np.ndarray:
+    return np.concatenate(list(sound.blocks()))
+
+
+def coded(ending: str, rate: int) -> bytes:
+    """Six seconds of voice in that container."""
+    samples = voice(6.0, rate)
+    if ending in ("wav", "flac", "ogg", "mp3"):
+        subtype = {"ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}.get(ending, "PCM_16")
+        return wav(samples, rate, subtype, ending.upper())
+    return ffmpeg(samples, rate, *{"m4a": ("mp4", "aac"), "webm": ("webm", "libopus")}[ending])
+
+
+@pytest.mark.parametrize(
+    ("ending", "rate"),
+    [
+        ("wav", 16_000),
+        ("wav", 44_100),
+        ("flac", 48_000),
+        ("mp3", 44_100),
+        ("ogg", 44_100),
+        ("m4a", 44_100),
+        ("webm", 48_000),
+    ],
+)
+def test_pieces_are_the_samples_that_decoding_at_once_gives(ending: str, rate: int) -> None:
+    data = coded(ending, rate)
+    sound = long_sound(data, f"a.{ending}")
+    expected = decode(data, f"a.{ending}").samples
+    assert np.array_equal(whole(sound), expected)
+    part = sound.stretch(3.25, 5.0).samples
+    assert len(part) == 28_000
+    assert np.abs(part - expected[52_000:80_000]).max() < 1e-5
+
+
+def test_channels_become_one_the_same_way_all_through() -> None:
+    left = voice(4.0)
+    table = np.stack([left, -left], axis=1)
+    sound = long_sound(wav(table), "opposed.wav")
+    assert sound.channel is not None
+    assert np.abs(whole(sound)).max() > 0.05
+
+
+def test_a_file_on_the_disk_is_the_same_as_its_bytes(tmp_path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(voice(3.0)))
+    sound = open_long(path)
+    assert np.array_equal(whole(sound), read(path).samples)
+    assert sound.sha256 == read(path).sha256
+    assert sound.stated_s == pytest.approx(3.0)
+
+
+def test_memory_does_not_grow_with_length() -> None:
+    second = voice(1.0)
+    files = {minutes: flac(np.tile(second, 60 * minutes)) for minutes in (1, 8)}
+    peaks = {}
+    for minutes, data in files.items():
+        tracemalloc.start()
+        for _ in long_sound(data, "a.flac").blocks():
+            pass
+        peaks[minutes] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[8] < 1.2 * peaks[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [(b"", "is empty"), (b"hello " * 100, "a text file"), (wav(voice(2.0))[:20_000], "is cut off")],
+)
+def test_what_cannot_be_followed_is_refused_in_a_sentence(data: bytes, part: str) -> None:
+    with pytest.raises(AudioError, match=part):
+        long_sound(data, "a.wav")
+
+
+def test_too_many_channels_and_too_long_a_file_are_refused(tmp_path) -> None:
+    many = wav(np.zeros((20_000, MAX_CHANNELS + 1), np.float32))
+    with pytest.raises(AudioError, match="channels"):
+        long_sound(many, "a.wav")
+    long = flac(np.zeros(int((MAX_SECONDS + 60) * 4_000), np.int16), 4_000)
+    with pytest.raises(AudioError, match="66 min"):
+        long_sound(long, "a.flac")
+
+
+def test_a_missing_file_and_a_part_outside_are_refused(tmp_path) -> None:
+    with pytest.raises(AudioError, match="cannot be read"):
+        open_long(tmp_path / "none.wav")
+    sound = long_sound(wav(voice(3.0)), "a.wav")
+    with pytest.raises(AudioError, match=r"no sound from 5\.00 to 6\.00 s"):
+        sound.stretch(5.0, 6.0)
+
+
+def test_a_part_is_called_by_its_minutes() -> None:
+    assert clock(3723.44) == "62:03.4"
+    assert clock(59.97) == "1:00.0"
+    assert part_name("a.mp3", 5, 65.25) == "a.mp3 0:05.0–1:05.2"
+
+
+# --- utterances -------------------------------------------------------------------------------------------------------
+
+
+def blocks(samples: np.ndarray, size: int = 4096):
+    return (samples[i : i + size] for i in range(0, len(samples), size))
+
+
+def spoken(times: int) -> np.ndarray:
+    """A voice of 2 s that comes again and again after 0.8 s."""
+    return np.concatenate([np.zeros(8000, np.float32), *[voice(2.0), np.zeros(12_800, np.float32)] * times])
+
+
+def test_utterances_are_found_where_they_lie_across_windows_with_their_own_samples() -> None:
+    samples = spoken(30)
+    found = list(utterances(blocks(samples)))
+    whole_file = speech_segments_of(samples)
+    assert len(found) >= 25
+    for segment, sound in found:
+        first = round(segment.start_s * SAMPLE_RATE)
+        assert np.array_equal(sound, samples[first : first + len(sound)])
+        assert len(sound) == round((segment.end_s - segment.start_s) * SAMPLE_RATE)
+    in_pieces = sum(s.end_s - s.start_s for s, _ in found)
+    at_once = sum(s.end_s - s.start_s for s in whole_file)
+    assert in_pieces == pytest.approx(at_once, rel=0.05)
+    assert all(a.end_s <= b.start_s for (a, _), (b, _) in itertools.pairwise(found))
+
+
+def speech_segments_of(samples: np.ndarray) -> tuple[Segment, ...]:
+    from ser_core.audio import from_samples
+
+    return speech_segments(from_samples(samples, SAMPLE_RATE, "whole"))
+
+
+def test_the_first_utterance_comes_before_the_rest_is_read() -> None:
+    samples = spoken(30)
+    read_so_far = 0
+
+    def counted():
+        nonlocal read_so_far
+        for block in blocks(samples):
+            read_so_far += len(block)
+            yield block
+
+    next(utterances(counted()))
+    assert read_so_far <= 9 * SAMPLE_RATE
+
+
+def test_speech_without_a_pause_is_cut_into_clips_of_bounded_length() -> None:
+    found = list(utterances(blocks(voice(50.0))))
+    assert found
+    assert max(s.end_s - s.start_s for s, _ in found) <= LONGEST_S + 0.2
+
+
+def test_silence_holds_no_utterance() -> None:
+    assert list(utterances(blocks(np.zeros(60 * SAMPLE_RATE, np.float32)))) == []
