@@ -20,11 +20,13 @@ import numpy as np
 from explain.cues import ALL_REGIONS
 from explain.expert import OURS, SALIENT
 from explain.explanation import Explanation
+from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
 from explain.text_files import by_field, cell, inside, interval_tier, layers, line, plain
 from ser_core.errors import ExplanationError
 
 SCHEMA = "serscope explanation"
 SCHEMA_VERSION = 1
+_DTYPES = ("float64", "float32", "float16", "int64", "int32", "bool")
 
 
 def cue_csv(explanation: Explanation) -> str:
@@ -181,7 +183,7 @@ def formant_grid(explanation: Explanation) -> str:
     return text
 
 
-def to_json(explanation: Explanation, *, spectrogram: bool = False) -> str:
+def to_json(explanation: Explanation, *, spectrogram: bool = False, opened: Opened = NOTHING) -> str:
     """Return the whole explanation as JSON text, settings, versions and hash included, without the voice.
 
     An array becomes ``{"dtype", "shape", "values"}`` with its values flat in row order; NaN is null, infinities are
@@ -191,6 +193,7 @@ def to_json(explanation: Explanation, *, spectrogram: bool = False) -> str:
         explanation: what is written.
         spectrogram: whether the spectrogram goes in as well. Speech can be rebuilt from it, so it is left out like
             the samples unless asked for.
+        opened: what was opened beside it, under the key "opened"; the changed voices of experiments stay out.
     """
     left_out = ["recording.samples"] + ([] if spectrogram else ["spectrogram_db"])
     parts = {f.name: getattr(explanation, f.name) for f in dataclasses.fields(explanation) if f.name not in left_out}
@@ -207,6 +210,9 @@ def to_json(explanation: Explanation, *, spectrogram: bool = False) -> str:
         "runner_up": prediction.runner_up,
         "entropy_bits": prediction.entropy_bits,
     }
+    if not opened.nothing:
+        experiments = [{k: v for k, v in by_field(each).items() if k != "clips"} for each in opened.experiments]
+        parts["opened"] = by_field(opened) | {"experiments": experiments}
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "left_out": left_out}
     return json.dumps(head | {k: plain(v) for k, v in parts.items()}, allow_nan=False, ensure_ascii=False)
 
@@ -219,37 +225,46 @@ def from_json(text: str) -> dict[str, Any]:
     """
     try:
         parts = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parts = None
     if not isinstance(parts, dict) or parts.get("schema") != SCHEMA:
         raise ExplanationError("This is not an explanation written by SERscope; choose a JSON file exported by it.")
-    if parts["schema_version"] != SCHEMA_VERSION:
+    version = parts.get("schema_version")
+    if version != SCHEMA_VERSION:
         raise ExplanationError(
-            f"This explanation has schema version {parts['schema_version']}, and this SERscope reads {SCHEMA_VERSION}; "
+            f"This explanation has schema version {version}, and this SERscope reads {SCHEMA_VERSION}; "
             "open it with the version that wrote it."
         )
-    return {k: _arrays(v) for k, v in parts.items()}
+    try:
+        return {k: _arrays(v) for k, v in parts.items()}
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise ExplanationError("This explanation is damaged: one of its arrays cannot be read.") from fault
 
 
-def bundle(explanation: Explanation, when: datetime | None = None) -> bytes:
+def bundle(explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING) -> bytes:
     """Return a ZIP archive with the PDF report and every export.
 
     Args:
         explanation: what is written.
         when: date of the report; now by default.
+        opened: what was opened beside it.
     """
     from explain.report import pdf
 
     files: dict[str, str | bytes] = {
-        "report.pdf": pdf(explanation, when),
+        "report.pdf": pdf(explanation, when, opened),
         # With a byte order mark, or Excel takes UTF-8 for the local code page.
         "cues.csv": cue_csv(explanation).encode("utf-8-sig"),
         "regions.TextGrid": text_grid(explanation),
         "pitch.PitchTier": pitch_tier(explanation),
         "intensity.IntensityTier": intensity_tier(explanation),
         "formants.FormantGrid": formant_grid(explanation),
-        "explanation.json": to_json(explanation),
+        "explanation.json": to_json(explanation, opened=opened),
     }
+    if opened.trust is not None:
+        files["trust.csv"] = trust_csv(opened.trust).encode("utf-8-sig")
+    if opened.experiments:
+        files["experiments.csv"] = experiments_csv(opened.experiments).encode("utf-8-sig")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -298,6 +313,8 @@ def _points(explanation: Explanation, track: str) -> str:
 def _arrays(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {"dtype", "shape", "values"}:
+            if value["dtype"] not in _DTYPES:
+                raise ValueError(f"{value['dtype']} is no kind of number that is written here")
             flat = [np.nan if v is None else v for v in value["values"]]
             return np.array(flat, dtype=value["dtype"]).reshape(value["shape"])
         return {k: _arrays(v) for k, v in value.items()}

@@ -22,8 +22,8 @@ FONT_FAMILIES = ("IBM Plex Sans", "DejaVu Sans")
 FONTS_DIR = ASSETS / "fonts"
 
 # Okabe and Ito's colours, told apart by people with any common colour vision.
-_BLUE, _VERMILION, _INK, _GREY = "#0072B2", "#D55E00", "#1A1A1A", "#767676"
-_FORMANT_MARKS = (("o", _INK), ("s", _BLUE), ("^", "#A0522D"), ("D", _GREY), ("v", _INK))
+BLUE, VERMILION, INK, GREY = "#0072B2", "#D55E00", "#1A1A1A", "#767676"
+_FORMANT_MARKS = (("o", INK), ("s", BLUE), ("^", "#A0522D"), ("D", GREY), ("v", INK))
 _RANGE_DB = 60.0
 _MAX_COLUMNS = 1200
 
@@ -32,11 +32,13 @@ def linked(explanation: Explanation) -> str:
     """Return SVG of waveform, spectrogram, pooling weights, relevance, pitch and formants above one time axis.
 
     The salient regions run through the panels as numbered bands, and are boxes where they have a frequency range.
+    Waveform and spectrogram are there only if the voice is at hand (a report that is opened again does not hold it).
     The map of relevance is there only if the attribution has both axes, the curve of relevance only if it has time, the
     line of pooling weights only if the model has some.
     """
     attribution = explanation.attribution
-    rows: list[tuple[float, Any]] = [(1.0, _waveform), (2.6, _spectrogram)]
+    heard = len(explanation.recording.samples) > 0
+    rows: list[tuple[float, Any]] = [(1.0, _waveform), (2.6, _spectrogram)] if heard else []
     if explanation.pooling is not None:
         rows.append((0.6, _pooling_weights))
     if attribution.axes == "time_frequency":
@@ -46,7 +48,7 @@ def linked(explanation: Explanation) -> str:
     rows += [(1.4, _pitch), (1.9, _formants)]
     heights = [h for h, _ in rows]
     width_in, height_in = 6.85, sum(heights) * 0.8
-    figure = _figure(width_in, height_in)
+    figure = new_figure(width_in, height_in)
     # Fixed margins, as a tight box has matplotlib lay everything out twice.
     figure.subplots_adjust(0.5 / width_in, 0.4 / height_in, 1 - 0.52 / width_in, 1 - 0.05 / height_in)
     grid = figure.add_gridspec(len(rows), 2, height_ratios=heights, width_ratios=(1, 0.016), hspace=0.12, wspace=0.025)
@@ -59,9 +61,9 @@ def linked(explanation: Explanation) -> str:
         _regions(axes, explanation, boxes=draw in (_spectrogram, _relevance_map), numbers=i == 0)
     assert shared is not None
     shared.set_xlim(0, explanation.recording.duration_s)
-    axes.set_xlabel("time in seconds", **_text(8))
+    axes.set_xlabel("time in seconds", **text_style(8))
     figure.align_ylabels()
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def features(explanation: Explanation, count: int = 20) -> str:
@@ -75,27 +77,27 @@ def features(explanation: Explanation, count: int = 20) -> str:
     order = np.argsort(-np.abs(attribution.relevance), kind="stable")[:count]
     values = np.asarray(attribution.relevance, dtype=float)[order]
     names = [(attribution.feature_names or ())[i] for i in order]
-    figure = _figure(6.85, 0.6 + 0.2 * len(order))
+    figure = new_figure(6.85, 0.6 + 0.2 * len(order))
     axes = figure.add_subplot()
     axes.barh(
         np.arange(len(order)),
         values,
         height=0.72,
-        color=[_BLUE if v > 0 else "white" for v in values],
-        edgecolor=_INK,
+        color=[BLUE if v > 0 else "white" for v in values],
+        edgecolor=INK,
         linewidth=0.5,
         hatch=["" if v > 0 else "//////" for v in values],
     )
-    axes.axvline(0, color=_INK, linewidth=0.6)
+    axes.axvline(0, color=INK, linewidth=0.6)
     axes.set_ylim(len(order) - 0.4, -0.6)
-    axes.set_yticks(np.arange(len(order)), names, parse_math=False, **_text(7))
+    axes.set_yticks(np.arange(len(order)), names, parse_math=False, **text_style(7))
     axes.set_xlabel(
         "relevance (filled: speaks for the explained class; hatched: against)" if attribution.signed else "relevance",
-        **_text(8),
+        **text_style(8),
     )
     axes.tick_params(labelsize=7, width=0.5, length=2.5, labelfontfamily=list(FONT_FAMILIES))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    return _svg(figure, bbox_inches="tight", pad_inches=0.02)
+    return svg_of(figure, bbox_inches="tight", pad_inches=0.02)
 
 
 def describe(explanation: Explanation) -> str:
@@ -103,7 +105,7 @@ def describe(explanation: Explanation) -> str:
     recording, attribution = explanation.recording, explanation.attribution
     f0 = explanation.tracks.tracks.get("f0_hz", np.zeros(0))
     voiced = f0[np.isfinite(f0)]
-    panels = ["waveform", "spectrogram"]
+    panels = ["waveform", "spectrogram"] if len(recording.samples) else []
     if explanation.pooling is not None:
         panels += [f"line of the model’s own weights ({explanation.pooling.what})"]
     if attribution.axes == "time_frequency":
@@ -132,13 +134,13 @@ def _waveform(axes: "Axes", explanation: Explanation, figure: "Figure", side: An
     per = max(1, -(-len(samples) // _MAX_COLUMNS))
     columns = samples[: len(samples) // per * per].reshape(-1, per)
     times = (np.arange(len(columns)) + 0.5) * per / explanation.recording.sample_rate
-    axes.fill_between(times, columns.min(1), columns.max(1), color=_GREY, linewidth=0.3, edgecolor=_GREY)
+    axes.fill_between(times, columns.min(1), columns.max(1), color=GREY, linewidth=0.3, edgecolor=GREY)
     for segment in explanation.speech:
         axes.plot(
             [segment.start_s, segment.end_s],
             [-0.04, -0.04],
             transform=axes.get_xaxis_transform(),
-            color=_INK,
+            color=INK,
             linewidth=1.6,
             solid_capstyle="butt",
             clip_on=False,
@@ -146,7 +148,7 @@ def _waveform(axes: "Axes", explanation: Explanation, figure: "Figure", side: An
     limit = max(float(np.abs(samples).max(initial=0)) * 1.05, 1e-3)
     axes.set_ylim(-limit, limit)
     axes.set_yticks([])
-    axes.set_ylabel("wave", **_text(8))
+    axes.set_ylabel("wave", **text_style(8))
 
 
 def _spectrogram(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
@@ -200,10 +202,10 @@ def _relevance_map(axes: "Axes", explanation: Explanation, figure: "Figure", sid
 def _pooling_weights(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
     pooling = explanation.pooling
     assert pooling is not None
-    axes.plot(pooling.times_s, pooling.weights, color=_INK, linewidth=0.7)
+    axes.plot(pooling.times_s, pooling.weights, color=INK, linewidth=0.7)
     axes.set_ylim(0, float(pooling.weights.max(initial=0)) * 1.1 or 1.0)
     axes.set_yticks([])
-    axes.set_ylabel("pooling", **_text(8))
+    axes.set_ylabel("pooling", **text_style(8))
 
 
 def _relevance_curve(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
@@ -213,27 +215,27 @@ def _relevance_curve(axes: "Axes", explanation: Explanation, figure: "Figure", s
     if curve.ndim == 2:
         curve = curve.sum(0)
     curve = curve / (np.abs(curve).max(initial=0) or 1.0)
-    axes.fill_between(attribution.times_s, np.maximum(curve, 0), color=_BLUE, linewidth=0)
+    axes.fill_between(attribution.times_s, np.maximum(curve, 0), color=BLUE, linewidth=0)
     axes.fill_between(
-        attribution.times_s, np.minimum(curve, 0), facecolor="white", edgecolor=_GREY, hatch="//////", linewidth=0.4
+        attribution.times_s, np.minimum(curve, 0), facecolor="white", edgecolor=GREY, hatch="//////", linewidth=0.4
     )
-    axes.axhline(0, color=_INK, linewidth=0.5)
+    axes.axhline(0, color=INK, linewidth=0.5)
     axes.set_ylim(min(-0.15, float(curve.min(initial=0)) * 1.1), 1.1)
     axes.set_yticks([0])
-    axes.set_ylabel("for (+)" if attribution.signed else "relevance", **_text(8))
+    axes.set_ylabel("for (+)" if attribution.signed else "relevance", **text_style(8))
 
 
 def _pitch(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
     tracks = explanation.tracks
     f0 = tracks.tracks.get("f0_hz", np.full(len(tracks.times_s), np.nan))
-    axes.plot(tracks.times_s, f0, color=_BLUE, linewidth=1.4)
+    axes.plot(tracks.times_s, f0, color=BLUE, linewidth=1.4)
     if np.isfinite(f0).any():
         low, high = float(np.nanmin(f0)), float(np.nanmax(f0))
         axes.set_ylim(low - 0.15 * (high - low) - 5, high + 0.15 * (high - low) + 5)
     else:
         axes.set_ylim(tracks.settings.pitch_floor_hz or 60, tracks.settings.pitch_ceiling_hz or 700)
         _nothing(axes, "no voiced frame")
-    axes.set_ylabel("F0 in Hz", **_text(8))
+    axes.set_ylabel("F0 in Hz", **text_style(8))
 
 
 def _formants(axes: "Axes", explanation: Explanation, figure: "Figure", side: Any) -> None:
@@ -251,7 +253,7 @@ def _formants(axes: "Axes", explanation: Explanation, figure: "Figure", side: An
             xycoords=("axes fraction", "data"),
             va="center",
             annotation_clip=False,
-            **_text(7),
+            **text_style(7),
             color=colour,
         )
         top = max(top, float(np.nanmax(track)) * 1.08)
@@ -262,7 +264,7 @@ def _formants(axes: "Axes", explanation: Explanation, figure: "Figure", side: An
 
 
 def _nothing(axes: "Axes", words: str) -> None:
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=_GREY, **_text(8))
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=GREY, **text_style(8))
 
 
 def _regions(axes: "Axes", explanation: Explanation, *, boxes: bool, numbers: bool) -> None:
@@ -272,9 +274,9 @@ def _regions(axes: "Axes", explanation: Explanation, *, boxes: bool, numbers: bo
     halo = [withStroke(linewidth=2.2, foreground="white")]
     for r in explanation.regions:
         if not boxes or r.low_hz is None or r.high_hz is None:
-            axes.axvspan(r.start_s, r.end_s, facecolor=_VERMILION, alpha=0.13, linewidth=0)
+            axes.axvspan(r.start_s, r.end_s, facecolor=VERMILION, alpha=0.13, linewidth=0)
             for x in (r.start_s, r.end_s):
-                axes.axvline(x, color=_VERMILION, linewidth=0.6, linestyle=(0, (3, 2)))
+                axes.axvline(x, color=VERMILION, linewidth=0.6, linestyle=(0, (3, 2)))
         else:
             axes.add_patch(
                 Rectangle(
@@ -282,7 +284,7 @@ def _regions(axes: "Axes", explanation: Explanation, *, boxes: bool, numbers: bo
                     r.end_s - r.start_s,
                     r.high_hz - r.low_hz,
                     fill=False,
-                    edgecolor=_VERMILION,
+                    edgecolor=VERMILION,
                     linewidth=1.3,
                     path_effects=halo,
                 )
@@ -299,9 +301,9 @@ def _regions(axes: "Axes", explanation: Explanation, *, boxes: bool, numbers: bo
                 textcoords="offset points",
                 va="top" if where != axes.transData else "bottom",
                 path_effects=halo,
-                color=_INK,
+                color=INK,
                 fontweight="bold",
-                **_text(8),
+                **text_style(8),
             )
 
 
@@ -313,14 +315,14 @@ def _style(axes: "Axes", *, last: bool) -> None:
 
 def _kilohertz(axes: "Axes") -> None:
     axes.yaxis.set_major_formatter(lambda hz, _: f"{hz / 1000:g}")
-    axes.set_ylabel("kHz", **_text(8))
+    axes.set_ylabel("kHz", **text_style(8))
 
 
 def _colour_bar(figure: "Figure", image: Any, side: Any, label: str) -> None:
     axes = figure.add_subplot(side)
     bar = figure.colorbar(image, cax=axes)
     bar.outline.set_linewidth(0.5)
-    bar.set_label(label, **_text(7))
+    bar.set_label(label, **text_style(7))
     axes.tick_params(labelsize=6, width=0.5, length=2, labelfontfamily=list(FONT_FAMILIES))
 
 
@@ -330,7 +332,8 @@ def _extent(times: np.ndarray, hz: np.ndarray) -> tuple[float, float, float, flo
     return float(times[0] - half_s), float(times[-1] + half_s), float(hz[0] - half_hz), float(hz[-1] + half_hz)
 
 
-def _text(size: float) -> dict[str, Any]:
+def text_style(size: float) -> dict[str, Any]:
+    """Return the options of text in a figure, ``size`` in points."""
     return {"fontfamily": list(FONT_FAMILIES), "fontsize": size}
 
 
@@ -342,14 +345,16 @@ def _register_fonts() -> None:
         fontManager.addfont(path)
 
 
-def _figure(width_in: float, height_in: float) -> "Figure":
+def new_figure(width_in: float, height_in: float) -> "Figure":
+    """Return an empty figure of that size in inches, with the report's fonts at hand."""
     from matplotlib.figure import Figure
 
     _register_fonts()
     return Figure(figsize=(width_in, height_in))
 
 
-def _svg(figure: "Figure", **options: Any) -> str:
+def svg_of(figure: "Figure", **options: Any) -> str:
+    """Return a figure as SVG text."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, **options)
     return out.getvalue()

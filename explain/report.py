@@ -1,4 +1,7 @@
-"""The PDF report of one explanation, set by Typst: tagged, PDF/UA-1, made in memory only.
+"""The PDF report of one explanation, set by Typst and made in memory only.
+
+It is tagged and claims both PDF/UA-1 (everyone can read it) and PDF/A-3a (it can be kept, and holds its figures as an
+attached JSON file). PDF/A-4f would allow the attachment as well, but is PDF 2.0, which PDF/UA-1 does not allow.
 
 The template is ``assets/report/report.typ``. All words and figures reach it as data (JSON and SVG in ``sys.inputs``),
 never as markup, so nothing in a file name or a model card can run. A letter that none of the report's fonts has
@@ -11,9 +14,11 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from explain import figures
+from explain import figures, report_opened
 from explain.attribution import method_label
 from explain.explanation import Explanation
+from explain.export import to_json
+from explain.opened import NOTHING, Opened
 from explain.printing import LONGEST_LABEL, LONGEST_NAME, cut, number, percent, printable
 from explain.report_cues import contrasts, cues, expert
 from explain.report_method import method_and_settings, model_card
@@ -24,6 +29,9 @@ from ser_core.sphere import POLES, octant_name
 
 DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device."
 
+ATTACHMENT = "serscope.json"
+"""Name of the JSON file inside the PDF, from which :mod:`explain.reopen` shows the figures again."""
+
 _TEMPLATE = ASSETS / "report" / "report.typ"
 _ANSWER_HEADS = {
     "emotion": ["class", "probability", "from 0 to 100 %", "role"],
@@ -32,12 +40,13 @@ _ANSWER_HEADS = {
 }
 
 
-def pdf(explanation: Explanation, when: datetime | None = None) -> bytes:
-    """Return the report as a tagged PDF that claims PDF/UA-1.
+def pdf(explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING) -> bytes:
+    """Return the report as a tagged PDF that claims PDF/UA-1 and PDF/A-3a, with its figures attached as JSON.
 
     Args:
         explanation: what is reported.
         when: the date on the report, with a time zone; now by default.
+        opened: what was opened beside it.
 
     Raises:
         ExplanationError: Typst refused the document.
@@ -48,15 +57,21 @@ def pdf(explanation: Explanation, when: datetime | None = None) -> bytes:
     drawings = {"linked": figures.linked(explanation)}
     if explanation.attribution.axes == "features":
         drawings["features"] = figures.features(explanation)
-    data = printable(_contents(explanation, when))
+    drawings |= report_opened.drawings(opened)
+    data = printable(_contents(explanation, when) | report_opened.contents(explanation, opened))
     try:
         return typst.compile(
             _TEMPLATE.read_bytes(),
             root=_TEMPLATE.parent,
             font_paths=_fonts(),
             format="pdf",
-            pdf_standards=["ua-1"],
-            sys_inputs={"data": json.dumps(data), **drawings},
+            pdf_standards=["a-3a", "ua-1"],
+            sys_inputs={
+                "data": json.dumps(data),
+                "attachment": ATTACHMENT,
+                "figures": to_json(explanation, opened=opened),
+                **drawings,
+            },
             timestamp=when,
         )
     except typst.TypstError as error:
@@ -107,7 +122,6 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
                 else "not known: the model comes without a reference of its training data",
             ],
         ],
-        "paragraph": e.paragraph,
         "quality": _quality(e),
         "warnings": list(e.quality.warnings),
         **_where(e, method),

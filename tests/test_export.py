@@ -12,9 +12,11 @@ import pytest
 from explanations import EMOTIONS, HOSTILE_NAMES, SPEECH, example_explanation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opened import example_opened
 
 from explain import export
 from explain.expert import Agreement
+from explain.opened import experiments_csv, trust_csv
 from explain.regions import Region
 from ser_core.errors import ExplanationError
 
@@ -309,3 +311,30 @@ def test_bundle_holds_each_file_once_with_the_same_content():
         assert archive.read("report.pdf").startswith(b"%PDF-")
         assert archive.read("cues.csv").decode("utf-8-sig") == export.cue_csv(explanation)
         assert archive.read("explanation.json").decode() == export.to_json(explanation)
+
+
+def test_trust_tests_and_experiments_become_tables_that_read_back():
+    opened = example_opened()
+    tests = pd.read_csv(io.StringIO(trust_csv(opened.trust)))
+    assert tests["verdict"].tolist() == ["holds", "fails", "weak", "cannot be decided"]
+    assert tests["value"].tolist()[:3] == [test.value for test in opened.trust.tests[:3]]
+    assert tests["value"].isna().tolist() == [False, False, False, True]
+    assert set(tests["verdict_of_all"]) == {"fails"}
+    doses = pd.read_csv(io.StringIO(experiments_csv(opened.experiments)))
+    assert len(doses) == 14 and doses["experiment"].unique().tolist() == ["pitch_level", "loudness"]
+    first = opened.experiments[0]
+    assert doses["p_anger"].tolist()[:7] == first.followed.tolist()
+    assert doses["measured"].isna().tolist() == [True] + [False] * 6 + [True] + [False] * 6
+    assert doses.query("control == 'yes'")["asked"].tolist() == [0, 0]
+    assert doses["start_s"].tolist()[:7] == [0.5] * 7 and doses["start_s"].isna().sum() == 7
+
+
+def test_the_archive_holds_what_was_opened_and_nothing_else():
+    def names(**options):
+        return zipfile.ZipFile(io.BytesIO(export.bundle(example_explanation(), **options))).namelist()
+
+    assert set(names(opened=example_opened())) - set(names()) == {"trust.csv", "experiments.csv"}
+    plain = json.loads(export.to_json(example_explanation(), opened=example_opened()))["opened"]
+    assert [each["experiment"]["name"] for each in plain["experiments"]] == ["pitch_level", "loudness"]
+    assert all("clips" not in each for each in plain["experiments"])
+    assert "opened" not in json.loads(export.to_json(example_explanation()))

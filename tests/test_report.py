@@ -1,6 +1,7 @@
 """The PDF report says what the explanation says, can be read by everyone, and takes any text from outside."""
 
 import io
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
@@ -12,6 +13,7 @@ import pytest
 from explanations import EMOTIONS, HOSTILE_NAMES, example_explanation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opened import example_opened
 
 from explain import figures, printing, report, report_cues
 
@@ -183,6 +185,53 @@ def test_a_clip_without_speech_gets_a_report_without_invented_figures():
     assert "No contrast was measured." in text
 
 
+# What was opened
+
+
+def test_what_was_opened_is_summed_up_first_and_told_before_the_methods():
+    opened = example_opened()
+    data = report.pdf(example_explanation(), WHEN, opened)
+    text = _text(data)
+    first = " ".join(pypdf.PdfReader(io.BytesIO(data)).pages[0].extract_text().split())
+    for said in (
+        "This explanation fails: the 3 salient regions alone",
+        "turns anger into disgust",
+        "Both answer anger.",
+    ):
+        assert said in first
+    order = [
+        "Summary for the clinician",
+        "What the model answered",
+        "Can the map be trusted?",
+        "What if the voice were",
+    ]
+    order += ["Comparison of two models", "Method and settings", "Model card"]
+    places = [text.rindex(head) for head in order]
+    assert places == sorted(places)
+    assert "deletion ✓ holds 2.00 logit 0.900 0.025" in text
+    assert "randomised weights – cannot be decided not measurable" in text
+    # no measured value at the lowest dose
+    assert "Pitch level −6.0 st not measurable" in text.replace("-6.0", "−6.0")
+    assert "Answers model answer ResNet anger 62 %" in text
+
+
+def test_figures_of_what_was_opened_have_words_in_their_place():
+    elements = _elements(report.pdf(example_explanation(), WHEN, example_opened()))
+    words = " ".join(str(each["/Alt"]) for each in elements if "/Alt" in each)
+    assert "deletion: the logit goes from 1.00 to −1.00 with the salient regions and to 0.700" in words
+    assert "Probability of anger against pitch level: Pitch level -6.0 st 75.0 %" in words
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_hostile_text_in_what_was_opened_is_printed_and_never_run(name):
+    text = _joined(report.pdf(example_explanation(), WHEN, example_opened(name)))
+    assert "root:x:0" not in text and "Comparisonoftwomodels" in text
+
+
+def test_a_report_without_tests_says_so():
+    assert "was not tested for this report" in _text(_example())
+
+
 # Who can read it
 
 
@@ -194,6 +243,18 @@ def test_the_pdf_claims_ua_1_and_is_tagged_with_language_and_title():
     assert root["/MarkInfo"]["/Marked"]
     assert root["/Lang"] == "en-GB"
     assert root["/ViewerPreferences"]["/DisplayDocTitle"]
+
+
+def test_the_pdf_claims_a_3a_as_well_and_names_its_attachment_as_data():
+    reader = pypdf.PdfReader(io.BytesIO(_example()))
+    root = reader.trailer["/Root"]
+    xmp = root["/Metadata"].get_data().decode()
+    assert "<pdfaid:part>3</pdfaid:part>" in xmp and "<pdfaid:conformance>A</pdfaid:conformance>" in xmp
+    (attached,) = root["/AF"]
+    file = attached.get_object()
+    assert (file["/F"], file["/AFRelationship"]) == ("serscope.json", "/Data")
+    assert file["/EF"]["/F"].get_object()["/Subtype"] == "/application/json"
+    assert json.loads(reader.attachments["serscope.json"][0])["recording"]["sha256"]
 
 
 def test_each_figure_has_words_in_its_place_and_tables_have_heads():
