@@ -2,7 +2,9 @@
 
 ``python -m explain study …`` runs the corpus study (:mod:`explain.study`), ``python -m explain trust-study …`` the one
 of the trust tests (:mod:`explain.trust_study`), and ``python -m explain compare …`` sets explanations side by side
-(:mod:`explain.compare`).
+(:mod:`explain.compare`). ``python -m explain recording …`` follows the voices of a session
+(:mod:`explain.long_recording_command`), and ``python -m explain batch …`` explains many clips into one table
+(:mod:`explain.batch_command`).
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
@@ -19,7 +21,13 @@ from ser_core.errors import SerscopeError, SettingError
 if TYPE_CHECKING:
     from ser_core.models import Prediction
 
-COMMANDS = {"study": "explain.study", "trust-study": "explain.trust_study", "compare": "explain.compare"}
+COMMANDS = {
+    "study": "explain.study",
+    "trust-study": "explain.trust_study",
+    "compare": "explain.compare",
+    "recording": "explain.long_recording_command",
+    "batch": "explain.batch_command",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

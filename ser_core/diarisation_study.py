@@ -1,16 +1,14 @@
 """How well voices are told apart: made-up sessions of actors' real speech, and pairs of clips.
 
-``python -m ser_core.diarisation_study`` writes ``assets/voices/study.csv``. A session is a dialogue of clips of a
-corpus: two actors (or three) take turns of one to four clips, 0 to 1 s apart, in all emotions of the corpus; its
-reference is the speech that the voice activity detector finds in each clip alone. Actors are drawn anew for each
-session; none of them taught the network. Thresholds were set on the CREMA-D actors with an even number; those with an
-odd number and the other corpora are reported.
+``python -m ser_core.diarisation_study`` writes ``assets/voices/study.csv`` and goes on where it was stopped. A session
+is a dialogue of clips of a corpus: two actors (or three) take turns of one to four clips, 0 to 1 s apart, in all
+emotions of the corpus; its reference is the speech that the voice activity detector finds in each clip alone. Actors
+are drawn anew for each session; none of them taught the network. Thresholds were set on the CREMA-D actors with an even
+number; those with an odd number and the other corpora are reported.
 """
 
 import argparse
-import csv
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +55,19 @@ def made_up(table: pd.DataFrame, rng: np.random.Generator, seconds: float, peopl
     return MadeUp(samples.astype(np.float32), tuple(turns))
 
 
-def turns_of(samples: np.ndarray, count: int | None) -> tuple[list[Turn], int]:
-    """Return who speaks when as it is found in samples (samples,), and how many voices there are."""
+def turns_of(samples: np.ndarray, *counts: int | None) -> list[list[Turn]]:
+    """Return who speaks when as it is found in samples (samples,), once for each number of voices (None: estimated)."""
     blocks = (samples[i : i + SAMPLE_RATE] for i in range(0, len(samples), SAMPLE_RATE))
     pieces = [piece for segment, sound in utterances(blocks) for piece in split(segment, sound)]
     lengths_s = np.array([part.end_s - part.start_s for part, _ in pieces])
-    labels = voices(embeddings([sound for _, sound in pieces]), lengths_s, count)
-    turns = [Turn(part.start_s, part.end_s, int(k)) for (part, _), k in zip(pieces, labels, strict=True)]
-    return turns, len(np.unique(labels))
+    found = embeddings([sound for _, sound in pieces])
+    return [
+        [
+            Turn(part.start_s, part.end_s, int(k))
+            for (part, _), k in zip(pieces, voices(found, lengths_s, count), strict=True)
+        ]
+        for count in counts
+    ]
 
 
 def equal_error_rate(found: np.ndarray, speakers: np.ndarray) -> float:
@@ -78,29 +81,29 @@ def equal_error_rate(found: np.ndarray, speakers: np.ndarray) -> float:
     return float((missed[best] + taken[best]) / 2)
 
 
-def rows(name: str, table: pd.DataFrame, sessions: int, seconds: float, seed: int) -> Iterator[dict[str, object]]:
-    """Yield one row of figures for each session of a corpus, and one for pairs of clips."""
-    rng = np.random.default_rng(seed)
-    for people in (2, 3):
-        for number in range(sessions if people == 2 else sessions // 2):
-            session = made_up(table, rng, seconds, people)
-            given, _ = turns_of(session.samples, people)
-            free, estimated = turns_of(session.samples, None)
-            one = [Turn(t.start_s, t.end_s, 0) for t in given]
-            yield {
-                "corpus": name,
-                "voices": people,
-                "session": number,
-                "minutes": round(len(session.samples) / SAMPLE_RATE / 60, 2),
-                "der_voices_given": error_rate(session.turns, given),
-                "der_voices_given_collar": error_rate(session.turns, given, 0.25),
-                "der_voices_estimated": error_rate(session.turns, free),
-                "voices_estimated": estimated,
-                "der_one_voice": error_rate(session.turns, one),
-            }
-    chosen = table.iloc[rng.choice(len(table), min(300, len(table)), replace=False)]
+def session_row(name: str, table: pd.DataFrame, people: int, number: int, seconds: float) -> dict[str, object]:
+    """Return the figures of one made-up session of a corpus."""
+    session = made_up(table, np.random.default_rng([people, number]), seconds, people)
+    given, free, one = turns_of(session.samples, people, None, 1)
+    return {
+        "corpus": name,
+        "voices": people,
+        "session": number,
+        "minutes": round(len(session.samples) / SAMPLE_RATE / 60, 2),
+        "der_voices_given": error_rate(session.turns, given),
+        "der_voices_given_collar": error_rate(session.turns, given, 0.25),
+        "der_voices_estimated": error_rate(session.turns, free),
+        "voices_estimated": len({turn.voice for turn in free}),
+        "der_one_voice": error_rate(session.turns, one),
+        "der_one_voice_collar": error_rate(session.turns, one, 0.25),
+    }
+
+
+def pairs_row(name: str, table: pd.DataFrame, clips: int = 300) -> dict[str, object]:
+    """Return the equal error rate over all pairs of some clips of a corpus, 1.5 s of each."""
+    chosen = table.iloc[np.random.default_rng(0).choice(len(table), min(clips, len(table)), replace=False)]
     cut = [_middle(read(file).samples) for file in chosen["file"]]
-    yield {
+    return {
         "corpus": name,
         "pairs_of_clips": len(chosen) * (len(chosen) - 1) // 2,
         "equal_error_rate": equal_error_rate(embeddings(cut), chosen["speaker"].to_numpy()),
@@ -135,8 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and write the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ser_core.diarisation_study", description=__doc__.split("\n")[0])
     parser.add_argument("--corpora", nargs="+", default=["crema_d", "ravdess", "emotale"])
-    parser.add_argument("--sessions", type=int, default=6, help="sessions of two voices for each corpus")
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--sessions", type=int, default=4, help="sessions of two voices for each corpus")
+    parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--learn", action="store_true", help="learn the spread within speakers anew first")
     parser.add_argument("--out", type=Path, default=WRITTEN)
     options = parser.parse_args(arguments)
@@ -144,18 +147,40 @@ def main(arguments: list[str] | None = None) -> int:
     if options.learn:
         table = read_corpus(folders["crema_d"]).table
         learn_within(table[~table.index.isin(held_out("crema_d", table).index)])
-    found: list[dict[str, object]] = []
-    for seed, name in enumerate(options.corpora):
-        table = read_corpus(folders[name]).table
-        for row in rows(name, held_out(name, table), options.sessions, options.seconds, seed):
-            found.append(row)
-            print(row, flush=True)
-    columns = list(dict.fromkeys(key for row in found for key in row))
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(found)
+    done = pd.read_csv(options.out).to_dict("records") if options.out.is_file() and not options.learn else []
+    for name in options.corpora:
+        table = held_out(name, read_corpus(folders[name]).table)
+        tasks = [
+            (people, n) for people in (2, 3) for n in range(options.sessions if people == 2 else options.sessions // 2)
+        ]
+        for people, number in tasks:
+            if not any((row["corpus"], row["voices"], row["session"]) == (name, people, number) for row in done):
+                done.append(session_row(name, table, people, number, options.seconds))
+                _write(done, options.out)
+        if not any(row["corpus"] == name and row.get("pairs_of_clips", 0) > 0 for row in done):
+            done.append(pairs_row(name, table))
+            _write(done, options.out)
+    print(summary(pd.DataFrame(done)).to_string())
     return 0
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean figures of each corpus and number of voices."""
+    sessions = table[table["session"].notna()]
+    means = (
+        sessions.groupby(["corpus", "voices"])
+        .mean(numeric_only=True)
+        .drop(columns=["session", "pairs_of_clips", "equal_error_rate"])
+    )
+    rates = table.groupby("corpus")["equal_error_rate"].first()
+    return means.join(rates, on="corpus").round(3)
+
+
+def _write(rows: list[dict], path: Path) -> None:
+    whole = pd.DataFrame(rows).sort_values(["corpus", "voices", "session"], na_position="last")
+    unfinished = path.with_suffix(".part")
+    whole.to_csv(unfinished, index=False, float_format="%.4f")
+    unfinished.replace(path)
 
 
 if __name__ == "__main__":
