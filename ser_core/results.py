@@ -93,7 +93,9 @@ def refresh_cards() -> None:
             rows, command = pd.read_parquet(stored[0]), card.figures[0].command
             fresh = card_figures(rows, card.answer, card.emotions, card.split, command)
             folder = ASSETS / "models" / card.name
-            write_card(folder, Card(**(vars(card) | PLANS[card.name].words | {"figures": fresh})))
+            plan = PLANS[card.name]
+            extra = card.extra | {"place": plan.place}
+            write_card(folder, Card(**(vars(card) | plan.words | {"figures": fresh, "extra": extra})))
 
 
 def bundled_cards() -> tuple[Card, ...]:
