@@ -18,10 +18,12 @@ if __name__ == "__main__":
         [
             st.Page(ROOT / "pages" / "explain.py", title="Explain a clip", default=True),
             st.Page(ROOT / "pages" / "compare.py", title="Compare"),
+            st.Page(ROOT / "pages" / "reopen.py", title="Open a report"),
             st.Page(ROOT / "pages" / "models.py", title="Models"),
             st.Page(ROOT / "pages" / "results.py", title="Results"),
             st.Page(ROOT / "pages" / "fairness.py", title="Fairness"),
             st.Page(ROOT / "pages" / "speakers.py", title="Speakers"),
+            st.Page(ROOT / "pages" / "robustness.py", title="Robustness"),
             st.Page(ROOT / "pages" / "about.py", title="About"),
         ],
         position="top",

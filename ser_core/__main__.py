@@ -188,6 +188,18 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _robustness(options: argparse.Namespace) -> int:
+    import torch
+
+    from ser_core.robustness import run
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    found = run(options.corpora, options.noise, options.runs, options.models, options.clips)
+    print(found.round(3).to_string(index=False))
+    return 0
+
+
 def _power(options: argparse.Namespace) -> int:
     from ser_core.power import write
 
@@ -307,6 +319,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, default=ASSETS / "results" / "evaluation", help="where the tables go")
     evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
     evaluate.set_defaults(run=_evaluate)
+
+    robust = commands.add_parser("robustness", help="models on worse recordings of the same clips; resumes")
+    robust.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
+    robust.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
+    robust.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe")
+    robust.add_argument("--clips", type=int, default=114, help="clips of each corpus, about (default 114)")
+    robust.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
+    robust.add_argument("--threads", type=int, help="CPU threads")
+    robust.set_defaults(run=_robustness)
 
     power = commands.add_parser(
         "power", help="how often made-up gaps between groups are found, and where there is none"

@@ -1,0 +1,310 @@
+"""How answers hold when recordings get worse, as charts and tables."""
+
+import math
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import clips_behind, session
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.predictions import corpora_at_hand, corpus_title, row_of_clip, title_of
+from pages.parts.words import plain
+from ser_core.degradations import KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+MEASURES = {
+    "uar": "UAR",
+    "drop": "UAR lost or won",
+    "flips": "Changed answers",
+    "shift": "Shift of the answer",
+}
+HINTS = {
+    "uar": "unweighted average recall: the mean over the emotions of the share found, in per cent",
+    "drop": "UAR on the changed clips minus UAR on the same clips clean, in points; the interval is of the difference",
+    "flips": "share of clips whose most probable emotion is another one than on the clean clip, in per cent",
+    "shift": "how much probability moves from one emotion to another (total variation), in per cent; for a model of "
+    "dimensions, how far a value moves, in hundredths of its scale from −1 to 1",
+}
+ACROSS = 3
+
+
+def level_words(kind: str, level: float) -> str:
+    """Return a level with its unit."""
+    return f"{level:g} {KINDS[kind].unit}".replace("-", "−")
+
+
+@st.cache_data(show_spinner="Reading the stored answers", max_entries=24)
+def table_of(path: str, changed: float) -> "pd.DataFrame":
+    """Return one model's stored answers; it holds public speech, so that sessions may share it."""
+    import pandas as pd
+
+    rows = pd.read_parquet(path)
+    return rows.astype(dict.fromkeys(rows.select_dtypes("category").columns, "str"))
+
+
+def answers(model: str, corpus: str) -> "pd.DataFrame":
+    """Return one model's stored answers to every clip under every change."""
+    from ser_core.robustness import TABLES
+
+    path = TABLES / f"{model}.{corpus}.parquet"
+    return table_of(str(path), path.stat().st_mtime)
+
+
+def curves(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> "go.Figure":
+    """Return a small chart for each kind of change, from clean on the left to severe, a line for each model."""
+    from plotly.subplots import make_subplots
+
+    across = min(ACROSS, len(kinds))
+    down = math.ceil(len(kinds) / across)
+    titles = [f"{kind} ({KINDS[kind].unit})" for kind in kinds]
+    figure = make_subplots(
+        down,
+        across,
+        shared_yaxes=True,
+        subplot_titles=titles,
+        horizontal_spacing=0.04,
+        vertical_spacing=0.6 / (down + 2),
+    )
+    for place, model in enumerate(models):
+        own = rows[rows["model"] == model]
+        colour = COLOURS[place % len(COLOURS)]
+        for number, kind in enumerate(kinds):
+            part = _in_order(own, kind, measure)
+            if part.empty:
+                continue
+            ticks = ["clean" if row.kind == "clean" else f"{row.level:g}" for row in part.itertuples()]
+            at = [step + 0.08 * (place - (len(models) - 1) / 2) for step in range(len(ticks))]
+            figure.add_scatter(
+                row=number // across + 1,
+                col=number % across + 1,
+                x=at,
+                y=100 * part[measure],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": 100 * (part[f"{measure}_high"] - part[measure]).clip(lower=0),
+                    "arrayminus": 100 * (part[measure] - part[f"{measure}_low"]).clip(lower=0),
+                    "thickness": 1,
+                    "width": 0,
+                },
+                mode="lines+markers",
+                name=title_of(model),
+                legendgroup=model,
+                showlegend=number == 0,
+                marker={"size": 8, "color": colour, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+                line={"color": colour, "width": 1.5},
+                customdata=[
+                    [model, row.kind, None if math.isnan(row.level) else row.level] for row in part.itertuples()
+                ],
+                text=[
+                    f"{title_of(model)}<br>{'clean' if r.kind == 'clean' else level_words(r.kind, r.level)}: "
+                    f"{shown(measure, getattr(r, measure))} [{shown(measure, getattr(r, measure + '_low'))}, "
+                    f"{shown(measure, getattr(r, measure + '_high'))}]"
+                    for r in part.itertuples()
+                ],
+                hovertemplate="%{text}<extra></extra>",
+            )
+            figure.update_xaxes(
+                tickvals=list(range(len(ticks))),
+                ticktext=[tick.replace("-", "−") for tick in ticks],
+                showgrid=False,
+                row=number // across + 1,
+                col=number % across + 1,
+            )
+    if measure == "uar":
+        for chance in dict.fromkeys((100 * rows["chance"]).dropna().round(1)):
+            figure.add_hline(y=chance, line_dash="dash", line_width=1, line_color=GREY)
+    elif measure == "drop":
+        figure.add_hline(y=0, line_width=1, line_color=GREY)
+    figure.update_yaxes(rangemode="tozero" if measure != "drop" else "normal")
+    figure.update_annotations(font_size=13)
+    return layout(figure, 110 + 230 * down)
+
+
+def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> "go.Figure":
+    """Return a matrix of models and kinds of change at their severest, darker where more is lost."""
+    import plotly.graph_objects as go
+
+    worst = rows[[row.kind in KINDS and row.level == KINDS[row.kind].levels[-1] for row in rows.itertuples()]]
+    worst = worst[worst["kind"].isin(kinds)].dropna(subset=[measure])
+    size = 0.9
+    figure = go.Figure(
+        go.Bar(
+            y=[title_of(row.model) for row in worst.itertuples()],
+            base=[kinds.index(row.kind) - size / 2 for row in worst.itertuples()],
+            x=[size] * len(worst),
+            orientation="h",
+            width=size,
+            marker={
+                "color": 100 * worst[measure] * (-1 if measure == "drop" else 1),
+                "colorscale": [[0, "#eef4f5"], [1, "#0b6b75"]]
+                if measure != "uar"
+                else [[0, "#0b6b75"], [1, "#eef4f5"]],
+                "cmin": 0,
+            },
+            text=[shown(measure, value) for value in worst[measure]],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            customdata=[[row.model, row.kind, row.level] for row in worst.itertuples()],
+            hovertext=[
+                f"{title_of(row.model)}<br>{row.kind}, {level_words(row.kind, row.level)}: "
+                f"{shown(measure, getattr(row, measure))}"
+                for row in worst.itertuples()
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(
+        tickvals=list(range(len(kinds))),
+        ticktext=[f"{kind}<br>{level_words(kind, KINDS[kind].levels[-1])}" for kind in kinds],
+        side="top",
+        showgrid=False,
+        zeroline=False,
+    )
+    return layout(figure, 150 + 34 * len(models), barmode="overlay", showlegend=False)
+
+
+def shown(measure: str, value: float) -> str:
+    """Return a share in per cent, or a change in points."""
+    return "–" if math.isnan(value) else f"{100 * value:{'+' if measure == 'drop' else ''}.1f}".replace("-", "−")
+
+
+def in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> str:
+    """Return for each model what hurts it most and least."""
+    said = []
+    for model in models:
+        part = rows[(rows["model"] == model) & rows["kind"].isin(kinds)].dropna(subset=[measure])
+        if part.empty:
+            said.append(f"{title_of(model)} has no {MEASURES[measure]}, since it does not answer with one emotion")
+            continue
+        up = measure in ("flips", "shift")
+        ordered = part.sort_values(measure, ascending=not up)
+        first, last = ordered.iloc[0], ordered.iloc[-1]
+        said.append(
+            f"{title_of(model)}: worst {first['kind']} at {level_words(first['kind'], first['level'])} "
+            f"({shown(measure, first[measure])}), least {last['kind']} at "
+            f"{level_words(last['kind'], last['level'])} ({shown(measure, last[measure])})"
+        )
+    return f"{MEASURES[measure]}. {'; '.join(said)}."
+
+
+def table(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> str:
+    """Return one model's figures for every kind and level."""
+    own = rows[(rows["model"] == model) & rows["kind"].isin(["clean", *kinds])]
+    lines = ""
+    for row in own.itertuples():
+        what = "clean" if row.kind == "clean" else f"{row.kind}, {level_words(row.kind, row.level)}"
+        cells = ""
+        for measure in MEASURES:
+            if row.kind == "clean" and measure != "uar":
+                cells += "<td>–</td>"
+                continue
+            value, low, high = (shown(measure, getattr(row, name)) for name in _columns(measure))
+            cells += "<td>–</td>" if value == "–" else f"<td><strong>{value}</strong> [{low}, {high}]</td>"
+        lines += f'<tr><th scope="row">{escape(what)}</th>{cells}</tr>'
+    return rows_of(
+        f"{title_of(model)}: per cent and points, with 95 % intervals over speakers", ("", *MEASURES.values()), lines
+    )
+
+
+def steady(models: "list[str]", corpus: str) -> str:
+    """Return what each model answers to sounds that never change, by their length."""
+    from ser_core.robustness import CONSTANT, LENGTHS_S
+
+    lines = ""
+    for model in models:
+        rows = answers(model, corpus)
+        rows = rows[rows["kind"] == CONSTANT]
+        for sound, part in rows.groupby("clip", sort=False):
+            cells = "".join(f"<td>{_answer(row)}</td>" for _, row in part.sort_values("level").iterrows())
+            lines += f'<tr><th scope="row">{escape(title_of(model))}, {escape(str(sound))}</th>{cells}</tr>'
+    names = ("", *(f"{seconds:g} s" for seconds in LENGTHS_S))
+    return rows_of("Answers to sounds that never change, by how long they last", names, lines, names[1:])
+
+
+def behind(point: "list", corpus: str) -> None:
+    """List the clips behind a point and let the reader hear and explain one as it is and after the change."""
+    model, kind, level = point
+    rows = answers(model, corpus)
+    part = rows[rows["kind"] == kind]
+    if level is not None:
+        import numpy as np
+
+        part = part[np.isclose(part["level"], float(level))]
+    part = part.reset_index(drop=True)
+    what = "clean" if kind == "clean" else f"{kind}, {level_words(kind, float(level))}"
+    if any(str(column).startswith("d_") for column in part):
+        st.caption(f"{plain(title_of(model))}, {plain(what)}: {len(part)} clips.")
+        st.dataframe(part.drop(columns=["kind", "level", "model", "run", "corpus"]), hide_index=True, height=290)
+    else:
+        clips_behind.show(part, f"{title_of(model)}, {what}", f"robust-{model}-{kind}-{level}")
+    if kind != "clean":
+        _after_the_change(part, model, corpus, kind, float(level))
+
+
+def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, level: float) -> None:
+    """Offer one of the clips as the model heard it."""
+    if corpus not in corpora_at_hand():
+        return
+    if kind in ("environment", "babble", "speech-shaped"):
+        st.caption("The noise itself is not kept with the app, so these clips can be heard clean only.")
+        return
+    turned = part.loc[part["changed"], "clip"].tolist()
+    clip = st.selectbox(
+        "Hear a clip after the change",
+        [*turned, *(each for each in part["clip"] if each not in turned)],
+        format_func=lambda name: f"{name} (its answer changed)" if name in turned else name,
+        key=f"changed-{model}-{kind}-{level}",
+    )
+    row = row_of_clip(corpus, clip)
+    if row is None:
+        return
+    from ser_core.audio import SAMPLE_RATE, from_samples
+    from ser_core.degradations import changed
+    from ser_core.robustness import voice_of
+
+    file = Path(row["file"].iloc[0])
+    what = f"{kind}, {level_words(kind, level)}"
+    samples = changed(voice_of(file), kind, level)
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.audio(samples, sample_rate=SAMPLE_RATE)
+    if right.button("Explain it so changed", key=f"explain-changed-{model}-{kind}-{level}", width="stretch"):
+        from ser_core.models import model_names
+
+        if model in model_names():
+            st.session_state["model"] = model
+        recording = from_samples(samples, SAMPLE_RATE, f"{file.stem}, {what}")
+        session.use(recording, f"{corpus_title(corpus)}, labelled {row['emotion'].iloc[0]}, {what}")
+        st.switch_page("pages/explain.py")
+
+
+def _in_order(own: "pd.DataFrame", kind: str, measure: str) -> "pd.DataFrame":
+    """Return a model's rows of one kind, clean first where the measure is known there, then as the kind's levels."""
+    import pandas as pd
+
+    part = own[own["kind"] == kind].dropna(subset=[measure])
+    order = {round(level, 3): place for place, level in enumerate(KINDS[kind].levels)}
+    part = part.assign(_place=[order[round(level, 3)] for level in part["level"]]).sort_values("_place")
+    clean = own[own["kind"] == "clean"].dropna(subset=[measure])
+    return pd.concat([clean, part]) if measure == "uar" and len(part) else part
+
+
+def _columns(measure: str) -> tuple[str, str, str]:
+    return measure, f"{measure}_low", f"{measure}_high"
+
+
+def _answer(row: "pd.Series") -> str:
+    given = {str(name)[2:]: value for name, value in row.items() if str(name).startswith(("p_", "d_"))}
+    given = {name: value for name, value in given.items() if not math.isnan(value)}
+    if any(str(name).startswith("d_") for name in row.index):
+        return ", ".join(f"{name} {value:+.2f}".replace("-", "−") for name, value in given.items())
+    top = max(given, key=lambda name: given[name])
+    said = f"{escape(top)} {100 * given[top]:.0f} %"
+    return f"<strong>{said}</strong>" if row["changed"] else said
