@@ -56,6 +56,16 @@ def job(key: tuple) -> Job | None:
     return _jobs().get(key)
 
 
+def found(start: tuple) -> list[Any]:
+    """Return what is known of the session's jobs whose keys begin so: their results, or what they told so far."""
+    known = []
+    for key, each in _jobs().items():
+        if key[: len(start)] == start:
+            done = each.done and each.future is not None and each.future.exception() is None
+            known.append(each.future.result() if done and each.future is not None else each.known)
+    return [each for each in known if each is not None]
+
+
 def start(key: tuple, work: Callable[[Job], Any]) -> Job:
     """Start work unless the session has it already; ``work`` is given the job to tell how far it is."""
     jobs = _jobs()
