@@ -30,7 +30,7 @@ from ser_core.settings import ASSETS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explain.attribution import Masking
+    from explain.attribution import Masking, Method
     from explain.regions import Region
     from explain.verdicts import Test
     from ser_core.audio import Recording
@@ -225,6 +225,12 @@ def default_method(model: str, shares: "pd.DataFrame | None" = None) -> str | No
     """Return the method whose maps passed every test in most clips for a model; None where that was not measured."""
     found = candidates(read_summary() if shares is None else shares, model)
     return found[0] if found else None
+
+
+def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
+    """Return a model's methods with the one first whose maps passed every test in most clips, else as they are."""
+    first = default_method(model)
+    return tuple(sorted(methods, key=lambda method: method.name != first))
 
 
 def default_sentence(model: str, shares: "pd.DataFrame | None" = None) -> str:

@@ -162,7 +162,7 @@ def test_an_explained_clip_shows_answer_why_cues_contrast_agreement_and_exports(
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_is_drawn_on_the_axes_that_it_has(core, app, method):
     with_sample(app)
-    app.selectbox(key="method-log_mel").select(method).run()
+    app.selectbox(key=f"method-{EXAMPLE.card.name}").select(method).run()
     assert not app.exception and not app.error
     assert core.explained[-1][1] == method
     if method == "feature_ablation":
@@ -179,8 +179,8 @@ def test_another_class_and_a_contrast_of_two_classes_can_be_explained(core, app)
 
 def test_a_view_that_was_made_before_is_not_computed_again(core, app):
     with_sample(app)
-    app.selectbox(key="method-log_mel").select("occlusion").run()
-    app.selectbox(key="method-log_mel").select("integrated_gradients").run()
+    app.selectbox(key=f"method-{EXAMPLE.card.name}").select("occlusion").run()
+    app.selectbox(key=f"method-{EXAMPLE.card.name}").select("integrated_gradients").run()
     assert len(core.explained) == 2
 
 

@@ -250,12 +250,13 @@ def _where(figure: "Figure") -> str:
 def method(model: "SpeechModel") -> "Method":
     """Return the chosen attribution method out of those that are valid for the model."""
     from explain.attribution import methods_for
+    from explain.trust_study import best_first, default_sentence
 
-    offered = {m.name: m for m in methods_for(model)}
-    name = st.selectbox(
-        "Method", list(offered), format_func=lambda n: offered[n].label, key=f"method-{model.axes.kind}"
-    )
+    offered = {m.name: m for m in best_first(model.name, methods_for(model))}
+    name = st.selectbox("Method", list(offered), format_func=lambda n: offered[n].label, key=f"method-{model.name}")
     st.caption(f"{plain(offered[name].hint)} {_AXES[offered[name].axes]}")
+    if why := default_sentence(model.name):
+        st.caption(plain(why))
     return offered[name]
 
 

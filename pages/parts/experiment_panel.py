@@ -84,6 +84,8 @@ def draw(found: "DoseResponse") -> None:
     names = ("Asked", f"Measured afterwards, {found.experiment.measured}", f"P({found.emotion})", "Answer")
     head = "".join(f'<th scope="col"{" class=words" if name == "Answer" else ""}>{escape(name)}</th>' for name in names)
     st.html(f'<div class="ss">{table("Doses and answers", head, rows)}</div>')
+    if not found.clips:
+        return
     words = [words_of(found.experiment, dose) for dose in found.doses]
     chosen = st.select_slider("Hear a dose", words, value=words[len(words) // 2])
     player(found.clips[words.index(chosen)], f"The clip with {chosen}")

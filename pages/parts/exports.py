@@ -1,24 +1,56 @@
-"""The files that can be taken away; each is made when its button is pressed."""
+"""The files that can be taken away, with all that was opened; each is made when its button is pressed."""
 
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from explain.explanation import Explanation
+from pages.parts import background, work
+
+if TYPE_CHECKING:
+    from explain.opened import Opened
+
+File = tuple[str, Callable[[], bytes], str, str]
 
 
 def show(explanation: Explanation) -> None:
     """Draw the download buttons."""
     from explain import export, report
+    from explain.opened import experiments_csv, trust_csv
 
     stem = re.sub(r"[^\w-]+", "_", explanation.recording.name.rsplit(".", 1)[0])[:40].strip("_") or "clip"
-    files = (
-        ("Report (PDF)", lambda: report.pdf(explanation), "pdf", "application/pdf"),
-        ("Cue table (CSV)", lambda: export.cue_csv(explanation).encode(), "csv", "text/csv"),
-        ("Praat and all files (ZIP)", lambda: export.bundle(explanation), "zip", "application/zip"),
-        ("Everything (JSON)", lambda: export.to_json(explanation).encode(), "json", "application/json"),
+    opened = gathered(explanation)
+    st.caption(
+        f"The report holds {_told(opened)}, and all its figures as data: the page Open a report shows them again."
     )
-    for (label, data, ending, mime), column in zip(files, st.columns(len(files)), strict=True):
+    _buttons(
+        stem,
+        [
+            ("Report (PDF)", lambda: report.pdf(explanation, opened=opened), "pdf", "application/pdf"),
+            ("Cue table (CSV)", lambda: export.cue_csv(explanation).encode(), "csv", "text/csv"),
+            ("Praat and all files (ZIP)", lambda: export.bundle(explanation, opened=opened), "zip", "application/zip"),
+            (
+                "Everything (JSON)",
+                lambda: export.to_json(explanation, opened=opened).encode(),
+                "json",
+                "application/json",
+            ),
+        ],
+    )
+    more: list[File] = []
+    if (trust := opened.trust) is not None:
+        more.append(("Trust tests (CSV)", lambda: trust_csv(trust).encode(), "trust.csv", "text/csv"))
+    if opened.experiments:
+        made = opened.experiments
+        more.append(("Voice experiments (CSV)", lambda: experiments_csv(made).encode(), "experiments.csv", "text/csv"))
+    if more:
+        _buttons(stem, more)
+
+
+def _buttons(stem: str, files: list[File]) -> None:
+    for (label, data, ending, mime), column in zip(files, st.columns(4), strict=False):
         column.download_button(
             label,
             data,
@@ -29,3 +61,37 @@ def show(explanation: Explanation) -> None:
             key=f"export-{ending}",
             type="primary" if ending == "pdf" else "secondary",
         )
+
+
+def gathered(explanation: Explanation) -> "Opened":
+    """Return what the reader opened beside an explanation: tests, experiments, comparisons of this very clip."""
+    from explain.comparison import Comparison
+    from explain.intervention import DoseResponse
+    from explain.opened import Opened
+    from explain.opened_sections import baseline_section, comparison_section, rivalry_section
+    from explain.trust import Trust
+
+    key = work.identity(explanation)
+    tested = [each for each in background.found(("trust", key)) if isinstance(each, Trust)]
+    experiments = [each for each in background.found(("experiment", key)) if isinstance(each, DoseResponse)]
+    rivals = [each.rivalry for each in background.found(("rival", key)) if isinstance(each, Explanation)]
+    sections = [rivalry_section(each) for each in (explanation.rivalry, *rivals) if each is not None]
+    if explanation.own_baseline is not None:
+        sections.append(baseline_section(explanation.own_baseline))
+    sections += [
+        comparison_section(each)
+        for each in background.found(("compare",))
+        if isinstance(each, Comparison)
+        and any(side.recording.sha256 == explanation.recording.sha256 for side in each.sides)
+    ]
+    return Opened(tested[0] if tested else None, tuple(experiments), tuple(sections))
+
+
+def _told(opened: "Opened") -> str:
+    """Return what goes into the report, in words."""
+    parts = ["the explanation", "the trust tests" if opened.trust is not None else ""]
+    count = len(opened.experiments)
+    parts.append(f"{count} voice {'experiment' if count == 1 else 'experiments'}" if count else "")
+    parts += [f"“{section.title}”" for section in opened.sections]
+    said = [part for part in parts if part]
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"

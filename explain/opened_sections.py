@@ -1,0 +1,101 @@
+"""Comparisons, rival emotions and a person's own baseline as further parts of a report."""
+
+from collections.abc import Sequence
+
+from explain.baseline import OwnBaseline
+from explain.comparison import Comparison
+from explain.cues import CLIP
+from explain.opened import Section, Table
+from explain.printing import cue_title, number, p_value, percent, place_name
+from explain.rivals import Rivalry
+from explain.words import dimensions_in_words
+from ser_core.models import Prediction
+
+
+def comparison_section(found: Comparison) -> Section:
+    """Return what a comparison found: its sentences, the answers, how alike the maps are, and the cues side by side."""
+    sides = list(zip(found.titles, found.sides, strict=True))
+    answers = Table(
+        ("side", "clip", "model", "explained", "answer"),
+        tuple(
+            (title, side.recording.name, side.card.title, side.target.name, _answer(side.prediction))
+            for title, side in sides
+        ),
+        "Answers",
+    )
+    tables = [answers]
+    rows: tuple[tuple[str, ...], ...]
+    if found.pairs:
+        rows = tuple(
+            (
+                f"{found.titles[pair.one]} and {found.titles[pair.other]}",
+                number(pair.correlation),
+                number(pair.correlation_chance),
+                percent(pair.overlap, 0),
+                percent(pair.overlap_chance, 0),
+            )
+            for pair in found.pairs
+        )
+        names = ("maps of", "rank correlation", "limit by chance", "overlap of regions", "limit by chance")
+        tables.append(Table(names, rows, "How alike the maps are"))
+    if found.changes:
+        rows = tuple(
+            (
+                cue_title(row.cue, short=True),
+                number(row.difference, row.unit),
+                number(row.smallest, row.unit),
+                row.verdict,
+            )
+            for row in found.changes
+        )
+        tables.append(Table(("cue", "difference", "smallest that counts", "verdict"), rows, "Change of the cues"))
+    elif found.relative:
+        rows = tuple(
+            (cue_title(row.cue, short=True), *(number(place) for place in row.percentiles), number(row.difference))
+            for row in found.relative
+        )
+        head = ("cue", *(f"percentile, {title}" for title in found.titles), "difference in standard deviations")
+        tables.append(Table(head, rows, "Cues in neutral speech of the own sex"))
+    return Section("Comparison", found.sentences, tuple(tables))
+
+
+def rivalry_section(found: Rivalry) -> Section:
+    """Return which cues separate the explained emotion from the other."""
+    rows = tuple(
+        (
+            cue_title(row.cue, short=True),
+            place_name(row.scope),
+            number(row.value, row.unit),
+            row.expected.replace("_", " ") or "–",
+            row.expected_against.replace("_", " ") or "–",
+            row.reading,
+        )
+        for row in found.rows
+    )
+    head = ("cue", "where", "value", f"expected of {found.emotion}", f"expected of {found.against}", "reading")
+    return Section(f"Why {found.emotion} and not {found.against}", (found.sentence,), (Table(head, rows),))
+
+
+def baseline_section(found: OwnBaseline) -> Section:
+    """Return the cues of the clip against the same person's other clips."""
+    rows = tuple(
+        (
+            cue_title(row.cue, short=True),
+            number(row.value, row.unit),
+            number(row.mean, row.unit),
+            number(row.sd, row.unit),
+            number(row.z),
+            p_value(row.p),
+            str(row.clips),
+        )
+        for row in found.cues
+    )
+    head = ("cue", place_name(CLIP), "own mean", "own spread", "z", "p", "clips")
+    return Section("Against the same person’s other clips", (found.sentence,), (Table(head, rows),))
+
+
+def _answer(prediction: Prediction) -> str:
+    if prediction.values is not None:
+        return dimensions_in_words(prediction)
+    shares: Sequence[str] = [f"{name} {percent(prediction.probability(name), 0)}" for name in prediction.order[:2]]
+    return ", ".join(shares)

@@ -1,0 +1,189 @@
+"""A report opened again: asked for, shown as it was stored, and made anew from its audio."""
+
+from base64 import b64encode
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import background, choose, session
+from pages.parts.cards import table
+from pages.parts.words import plain
+from ser_core.errors import ExplanationError
+
+if TYPE_CHECKING:
+    from explain.opened import Section
+    from explain.reopen import Remade, Reopened
+    from ser_core.audio import Recording
+
+KEY = "reopened"
+
+
+def current() -> "Reopened | None":
+    """Return the report that the session has open."""
+    return st.session_state.get(KEY)
+
+
+def ask() -> None:
+    """Take a report; ends the run when there is one."""
+    from explain.reopen import MAX_BYTES, reopen
+
+    file = st.file_uploader(
+        f"A report of SERscope (PDF or JSON, up to {MAX_BYTES // 10**6} MB)",
+        type=["pdf", "json"],
+        key=session.input_key("report"),
+    )
+    if file is None:
+        return
+    try:
+        with st.spinner("Reading the report"):
+            st.session_state[KEY] = reopen(file.getvalue())
+    except ExplanationError as fault:
+        st.error(plain(str(fault)))
+        return
+    finally:
+        session.drop_upload(file)
+    st.rerun()
+
+
+def _close() -> None:
+    st.session_state.pop(KEY, None)
+
+
+def show(report: "Reopened") -> None:
+    """Draw the stored report, and the way to make it anew."""
+    from explain.attribution import method_label
+    from pages.parts import answer, experiment_panel, tables, trust_panel
+
+    e = report.explanation
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    left.markdown(
+        f"**{plain(e.recording.name)}** · {e.recording.duration_s:.2f} s · SHA-256 {e.recording.sha256[:12]}…"
+    )
+    right.button("Close this report", on_click=_close, width="stretch")
+    _again(report)
+    st.header("What the model answered")
+    answer.show_answer(e.prediction, e.card.title)
+    st.header(f"Why {e.target.name}")
+    st.html(f'<div class="ss"><p class="paragraph">{escape(e.paragraph)}</p></div>')
+    st.caption(answer.method_line(e.attribution, method_label(e.attribution.method)))
+    _figure(report)
+    if e.attribution.axes == "features":
+        answer.show_features(e.attribution)
+    tables.show_magnitudes(e, None, None)
+    tables.show_contrasts(e, None, None)
+    tables.show_agreement(e)
+    answer.show_quality(e.quality)
+    if report.opened.trust is not None:
+        st.header("Can this map be trusted?")
+        trust_panel.draw(e, report.opened.trust)
+    if report.opened.experiments:
+        st.header("What if the voice were different?")
+        for number, each in enumerate(report.opened.experiments):
+            with st.container(key=f"experiment-{number}"):
+                experiment_panel.draw(each)
+    for section in report.opened.sections:
+        _section(section)
+    with st.expander("Software that made the report"):
+        rows = "".join(
+            f'<tr><th scope="row">{escape(name)}</th><td class="words">{escape(version)}</td></tr>'
+            for name, version in e.versions.items()
+        )
+        st.html(f'<div class="ss">{table("Versions", "", rows)}</div>')
+
+
+def _figure(report: "Reopened") -> None:
+    from explain import figures
+
+    drawn = b64encode(figures.linked(report.explanation).encode()).decode()
+    words = escape(figures.describe(report.explanation), quote=True)
+    st.html(
+        f'<div class="ss"><img alt="{words}" style="width:100%;max-width:56rem;background:white" '
+        f'src="data:image/svg+xml;base64,{drawn}"></div>'
+    )
+    st.caption("Drawn from the stored figures; waveform and spectrogram are not stored, as speech can be rebuilt.")
+
+
+def _section(section: "Section") -> None:
+    st.header(plain(section.title))
+    for sentence in section.sentences:
+        st.html(f'<div class="ss"><p>{escape(sentence)}</p></div>')
+    for each in section.tables:
+        head = "".join(f'<th scope="col" class="words">{escape(name)}</th>' for name in each.head)
+        rows = "".join(
+            "<tr>"
+            + "".join(
+                f'<th scope="row">{escape(one)}</th>' if place == 0 else f'<td class="words">{escape(one)}</td>'
+                for place, one in enumerate(row)
+            )
+            + "</tr>"
+            for row in each.rows
+        )
+        st.html(f'<div class="ss">{table(each.title or section.title, head, rows)}</div>')
+
+
+# Made anew
+
+
+def _again(report: "Reopened") -> None:
+    """Offer to make the figures anew, and show how they compare."""
+    from ser_core.models import model_names
+
+    e = report.explanation
+    asked = ("remake", e.recording.sha256, id(report))
+    started = background.job(asked)
+    if started is not None:
+        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(started)
+        return
+    if e.prediction.model not in model_names():
+        st.info(f"The figures cannot be made anew here: the model {plain(e.prediction.model)} is not at hand.")
+        return
+    with st.expander("Make the figures anew from the audio"):
+        recording = _audio()
+    if recording is not None:
+        if recording.sha256 != e.recording.sha256:
+            st.error(
+                "This is another recording than the one the report was made from (its SHA-256 differs); choose the "
+                "same file, unchanged."
+            )
+            return
+        background.start(asked, lambda job: _remade(report, recording, job))
+        st.rerun()
+
+
+def _remade(report: "Reopened", recording: "Recording", job: background.Job) -> "Remade":
+    from explain.reopen import remake
+    from ser_core.models import load_model
+
+    job.tell(0.0, "Loading the model")
+    return remake(report, recording, load_model(report.explanation.prediction.model), progress=job.tell)
+
+
+def _audio() -> "Recording | None":
+    from ser_core.audio import decode
+
+    file = st.file_uploader(choose.FORMATS, key=session.input_key("report-audio"))
+    if file is None:
+        return None
+    try:
+        with st.spinner("Reading the clip"):
+            return decode(file.getvalue(), file.name)
+    finally:
+        session.drop_upload(file)
+
+
+def _watch(started: background.Job) -> None:
+    made: Remade | None = background.result(started)
+    if made is None:
+        return
+    total = sum(check.figures for check in made.checks)
+    if made.same:
+        st.success(f"Made anew from the audio: all {total:,} figures are the stored ones, bit for bit.")
+    else:
+        st.warning(
+            "Made anew from the audio, some figures differ from the stored ones. Other versions of the software or "
+            "another processor can do that; the stored figures are shown below."
+        )
+    with st.expander("Every part"):
+        for check in made.checks:
+            st.markdown(f"- {plain(check.sentence)}")
