@@ -18,6 +18,7 @@ if chosen is None:
 
 from pages.parts import fairness_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
+from pages.parts.words import plain  # noqa: E402
 from ser_core import group_differences as groups  # noqa: E402
 from ser_core import power  # noqa: E402
 
@@ -42,6 +43,9 @@ reference = right.selectbox(
     help="The group that the others are set against. It changes no figure of any group.",
 )
 measures = list(groups.measures_of(found))
+if not measures:
+    st.info("These clips have no ratings to set the model's values against; choose other speech.")
+    st.stop()
 usual = [name for name in measures if name == "UAR" or name.startswith(("recall of", "bias of"))]
 spreads = groups.SPREADS if found.classes else ()
 picked = st.multiselect(
@@ -64,7 +68,7 @@ table = predictions.kept(
 st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(parts.headline(table, reference))}</p></div>')
 few = [f"{group} ({found.too_small(group)})" for group in found.groups if found.too_small(group)]
 if few:
-    st.caption(f"Drawn in grey, and not to be concluded from: {'; '.join(few)}.")
+    st.caption(f"Drawn in grey, and not to be concluded from: {plain('; '.join(few))}.")
 each = table[table["group"] != "all"]
 points = chart(
     parts.groups_chart(each, found, reference),

@@ -44,5 +44,5 @@ if clicked and st.session_state.get("speakers-clicked") != clicked:
     st.session_state["speakers-clicked"] = st.session_state["speakers-one"] = clicked
 if st.session_state.get("speakers-one") not in names:
     st.session_state.pop("speakers-one", None)
-speaker = st.selectbox("Look at one speaker", names, format_func=parts.name_of, key="speakers-one")
+speaker = st.selectbox("Look at one speaker", names, format_func=people["name"].get, key="speakers-one")
 parts.one(chosen, speaker, people)

@@ -20,6 +20,7 @@ from ser_core.errors import SettingError
 from ser_core.results import kind_of, labels_of
 
 LOW, HIGH = 0.025, 0.975
+ALIKE = 0.02
 
 
 def measures_of(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ def averages(rows: pd.DataFrame, *, replicates: int = 2000, seed: int = 0) -> pd
     Returns:
         label, speakers, error, error_low, error_high (mean over speakers of |predicted − true| share of the emotion, or
         mean of the dimension), ranking, ranking_low, ranking_high (Spearman's ρ between the speakers' predicted and
-        true values; NaN where all speakers have the same true value, so that there is no order to meet).
+        true values; NaN where eight of ten speakers' true values lie within 0.02, so that there is no order to meet).
     """
     table = speaker_values(rows)
     random, found = np.random.default_rng(seed), []
@@ -124,7 +125,7 @@ def averages(rows: pd.DataFrame, *, replicates: int = 2000, seed: int = 0) -> pd
         off = np.abs(given - true)
         row: dict[str, object] = {"label": label, "speakers": len(part), "error": float(off.mean())}
         row |= _limits("error", off[drawn].mean(axis=1), len(part))
-        ordered = np.ptp(true) > 1e-9
+        ordered = np.ptp(np.percentile(true, [10, 90])) > ALIKE
         row["ranking"] = float(_spearman(given[None], true[None])[0]) if ordered else float("nan")
         row |= _limits("ranking", _spearman(given[drawn], true[drawn]) if ordered else np.array([np.nan]), len(part))
         found.append(row)

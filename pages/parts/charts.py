@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-COLOURS = ("#0b6b75", "#d55e00", "#56b4e9", "#cc79a7", "#e69f00", "#5b7fd1", "#7a8f3c", "#9a6324", "#6f5aa8")
+COLOURS = ("#16929c", "#d55e00", "#56b4e9", "#cc79a7", "#e69f00", "#5b7fd1", "#7a8f3c", "#9a6324", "#6f5aa8")
 """Told apart by readers who are colour-blind, on a light and on a dark page."""
 GREY = "#8a97a0"
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "pentagon")
@@ -83,6 +83,12 @@ def layout(figure: "go.Figure", height: int, **more: Any) -> "go.Figure":
         **more,
     )
     return figure
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """Return a number with its sign, a real minus, and no sign where it rounds to 0."""
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def rows_of(caption: str, names: Sequence[str], rows: str, words: Sequence[str] = ()) -> str:

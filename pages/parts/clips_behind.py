@@ -48,12 +48,10 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
 
 def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Return clip, speaker, label, answer and probabilities, or the values and their error, the worst first."""
-    import pandas as pd
-
     from ser_core.speakers import answers_of, emotions_of
 
-    facts = rows[["clip", "corpus"]].assign(speaker=rows["speaker"].str.partition("/")[2].replace("", pd.NA))
-    facts["speaker"] = facts["speaker"].fillna(rows["speaker"])
+    named = [who.removeprefix(f"{where}/") for who, where in zip(rows["speaker"], rows["corpus"], strict=True)]
+    facts = rows[["clip", "corpus"]].assign(speaker=named)
     if not emotions_of(rows):
         names = [str(column)[2:] for column in rows if str(column).startswith("d_")]
         off = sum((rows[f"d_{name}"] - rows[f"t_{name}"]).abs() for name in names if f"t_{name}" in rows)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
-from pages.parts.words import p_value
+from pages.parts.words import p_value, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +43,12 @@ def hint_of(measure: str) -> str:
     return next((words for name, words in HINTS.items() if measure.startswith(name)), "")
 
 
-def shown(measure: str, value: float, signed: bool = False) -> str:
+def shown(measure: str, value: float, plus: bool = False) -> str:
     """Return a value in the unit of its measure: shares in per cent, biases as they are."""
     if not math.isfinite(value):
         return "–"
-    plus = "+" if signed else ""
-    text = f"{value:{plus}.2f}" if measure.startswith(NO_POINTS) else f"{100 * value:{plus}.1f}"
-    return text.replace("-", "−")
+    value, decimals = (value, 2) if measure.startswith(NO_POINTS) else (100 * value, 1)
+    return signed(value, decimals) if plus else f"{value:.{decimals}f}".replace("-", "−")
 
 
 # --- the groups
@@ -94,7 +93,7 @@ def groups_chart(table: "pd.DataFrame", found: "Evidence", reference: str) -> "g
         colour = GREY if small else COLOURS[place % len(COLOURS)]
         rows = [measures.index(measure) + step * (place - (len(found.groups) - 1) / 2) for measure in part["measure"]]
         told = [
-            f"{row.measure}, {group} ({row.speakers} speakers)<br>{shown(row.measure, row.value)} "
+            f"{row.measure}, {escape(group)} ({row.speakers} speakers)<br>{shown(row.measure, row.value)} "
             f"[{shown(row.measure, row.low)}, {shown(row.measure, row.high)}]" + (f"<br>{small}" if small else "")
             for row in part.itertuples()
         ]
@@ -139,7 +138,7 @@ def groups_chart(table: "pd.DataFrame", found: "Evidence", reference: str) -> "g
 def _legend(group: str, found: "Evidence", reference: str) -> str:
     size = found.sizes[found.groups.index(group)]
     few, base = ", few" if found.too_small(group) else "", ", reference" if group == reference else ""
-    return f"{group} ({size}{few}{base})"
+    return f"{escape(group)} ({size}{few}{base})"
 
 
 def values_in_words(table: "pd.DataFrame") -> str:
@@ -253,8 +252,8 @@ def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, t
         said.append(f"{group} ({sizes} speakers): {among.of_ten_points:.0%}")
     st.markdown(
         "With these numbers of speakers, and speakers that differ among themselves as much as these do, a true gap in "
-        f"UAR of 10 points between a group and {escape(reference)} would be found this often among the {tests} "
-        f"comparisons shown: {'; '.join(map(escape, said))}."
+        f"UAR of 10 points between a group and {plain(reference)} would be found this often among the {tests} "
+        f"comparisons shown: {'; '.join(map(plain, said))}."
     )
     names = (
         "Group",
@@ -337,7 +336,7 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
                 x=100 * part["confidence"],
                 y=100 * part["right"],
                 mode="lines+markers",
-                name=f"{group} ({found.sizes[place]})",
+                name=f"{escape(group)} ({found.sizes[place]})",
                 line={"color": colour, "width": 1.5},
                 marker={
                     "symbol": SYMBOLS[place % len(SYMBOLS)],
@@ -345,7 +344,7 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
                 },
                 customdata=[[group, float(v)] for v in part["confidence"]],
                 text=[
-                    f"{group}: stated {100 * r.confidence:.0f} %, right {100 * r.right:.0f} %, {r.clips} clips"
+                    f"{escape(group)}: stated {100 * r.confidence:.0f} %, right {100 * r.right:.0f} %, {r.clips} clips"
                     for r in part.itertuples()
                 ],
                 hovertemplate="%{text}<extra></extra>",
@@ -414,9 +413,10 @@ def before_and_after() -> None:
         "before-after",
         title=f"Gaps by {attribute}, before and after",
         how="each line is a gap over the groups; the open circle is the plain model, the full one the model that also "
-        "learnt from converted voices; bars are 95 % intervals over speakers. Left is fairer.",
+        "learnt from converted voices; bars are 95 % intervals over speakers. Left is fairer, but a gap is "
+        "never quite 0: the table says how large it is by chance.",
         words=f"{verdict} UAR of all speakers: {_share(overall, 'before')} before, {_share(overall, 'after')} after, a "
-        f"change of {_share(overall, 'change', '+')} points.",
+        f"change of {_share(overall, 'change', True)} points.",
         select=False,
     )
     lines = ""
@@ -428,16 +428,17 @@ def before_and_after() -> None:
             for when in ("before", "after")
         )
         lines += (
-            f'<tr><th scope="row">{escape(row.measure)}</th>{cells}<td><strong>{100 * row.change:+.1f}</strong> '
-            f"[{100 * row.change_low:+.1f}, {100 * row.change_high:+.1f}]</td>"
+            f'<tr><th scope="row">{escape(row.measure)}</th>{cells}<td><strong>{signed(100 * row.change)}</strong> '
+            f"[{signed(100 * row.change_low)}, {signed(100 * row.change_high)}]</td>"
             f"<td>{p_value(row.change_p_holm)}</td></tr>"
         )
     names = ("Gap, points [95 %]", "Before", "After", "Change", "p, corrected")
     st.html(rows_of("Gaps before and after", names, lines))
 
 
-def _share(row: "pd.Series", name: str, sign: str = "") -> str:
-    value, low, high = (f"{100 * row[key]:{sign}.1f}" for key in (name, f"{name}_low", f"{name}_high"))
+def _share(row: "pd.Series", name: str, plus: bool = False) -> str:
+    figures = [100 * row[key] for key in (name, f"{name}_low", f"{name}_high")]
+    value, low, high = (signed(each) if plus else f"{each:.1f}" for each in figures)
     return f"{value} [{low}, {high}]"
 
 

@@ -1,12 +1,14 @@
 """The published systems and the studies as tables and charts."""
 
 import math
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from pages.parts.cards import table
+from pages.parts.charts import signed
 from pages.parts.words import MEASURES
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ def ten_systems() -> None:
     st.subheader("Ten published systems")
     rows = ""
     for row in published().itertuples():
-        theirs = f"{escape(row.published) or 'not known to us'}<br><small>{escape(row.protocol)}</small>"
+        theirs = (
+            f"{escape(_whole(row.published)) or 'not known to us'}<br><small>{escape(_whole(row.protocol))}</small>"
+        )
         ours = (
             f"<strong>{_number(row.value)}</strong> [{_number(row.low)}, {_number(row.high)}]"
             f"<br><small>constant {_number(row.baseline)}, chance {_number(row.chance)}</small>"
@@ -38,6 +42,11 @@ def ten_systems() -> None:
     names = ("System", "Corpus, measure", "Published", "Ours [95 %]", "What differs", "Repeat with")
     head = "".join(f'<th scope="col" class="words">{name}</th>' for name in names)
     st.html(f'<div class="ss">{table("The ten published systems beside ours", head, rows)}</div>')
+    st.caption(
+        "System 3 explains answers instead of giving them: its study stands at the end of this page. Corpora, encoders "
+        "and splits differ from the papers' where 'what differs' says so, so that most rows cannot be set against each "
+        "other."
+    )
 
 
 def studies() -> None:
@@ -166,7 +175,9 @@ def _variants(rows: "pd.DataFrame", measure: str) -> str:
     lines = ""
     for row in rows.itertuples():
         change = (
-            f"{row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]" if math.isfinite(row.change) else "–"
+            f"{signed(row.change, 3)} [{signed(row.change_low, 3)}, {signed(row.change_high, 3)}]"
+            if math.isfinite(row.change)
+            else "–"
         )
         lines += (
             f'<tr><th scope="row">{escape(row.variant)}</th><td><strong>{_number(row.value)}</strong> '
@@ -179,4 +190,9 @@ def _variants(rows: "pd.DataFrame", measure: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "–"
+    return f"{value:.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _whole(text: str) -> str:
+    """Return text with a 0 before figures that a paper starts with the point."""
+    return re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)

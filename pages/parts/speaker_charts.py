@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import number, plain
 
@@ -18,16 +18,14 @@ WORST = 8
 SEXES = {"female": COLOURS[0], "male": COLOURS[1]}
 
 
-def name_of(speaker: str) -> str:
-    """Return a speaker without the name of the corpus."""
-    return speaker.partition("/")[2] or speaker
-
-
 def people_of(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Return what is known of each speaker, indexed by speaker."""
+    """Return what is known of each speaker, indexed by speaker, and the name without that of the corpus."""
     from ser_core.splits import speaker_table
 
-    return speaker_table(rows)
+    people = speaker_table(rows)
+    corpus = rows.groupby("speaker")["corpus"].first()
+    alone = rows["corpus"].nunique() == 1
+    return people.assign(name=[who.removeprefix(f"{corpus[who]}/") if alone else who for who in people.index])
 
 
 def about(person: "pd.Series") -> str:
@@ -53,7 +51,7 @@ def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, ove
     for sex in sorted(set(sexes)):
         part = found[sexes == sex]
         told = [
-            f"{name_of(row.speaker)} ({about(people.loc[row.speaker])})<br>{scale * row.value:.3g} "
+            f"{escape(people.loc[row.speaker, 'name'])} ({about(people.loc[row.speaker])})<br>{scale * row.value:.3g} "
             f"[{scale * row.low:.3g}, {scale * row.high:.3g}], {row.clips} clips"
             for row in part.itertuples()
         ]
@@ -87,15 +85,16 @@ def in_words(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overal
     share = not measure.startswith("error")
 
     def said(value: float) -> str:
-        return f"{100 * value:.0f} %" if share else f"{value:+.2f}"
+        return f"{100 * value:.0f} %" if share else signed(value, 2)
 
-    first, last = found.iloc[0], found.iloc[-1]
+    def end(row: "pd.Series") -> str:
+        person = people.loc[row["speaker"]]
+        return f"{said(row['value'])} ({person['name']}, {about(person) or 'unknown'})"
+
     below = int((found["high"] < overall["value"]).sum())
     return (
-        f"{len(found)} speakers; {measure} from {said(first['value'])} ({name_of(first['speaker'])}, "
-        f"{about(people.loc[first['speaker']]) or 'unknown'}) to {said(last['value'])} ({name_of(last['speaker'])}, "
-        f"{about(people.loc[last['speaker']]) or 'unknown'}); all together {said(overall['value'])}"
-        + (f". The whole interval of {below} speakers lies below that." if share else ".")
+        f"{len(found)} speakers; {measure} from {end(found.iloc[0])} to {end(found.iloc[-1])}; all together "
+        f"{said(overall['value'])}" + (f". The whole interval of {below} speakers lies below that." if share else ".")
     )
 
 
@@ -113,9 +112,9 @@ def worst(found: "pd.DataFrame", people: "pd.DataFrame", rows: "pd.DataFrame", m
             wrong = own["emotion"][said != own["emotion"]] + " taken for " + said[said != own["emotion"]]
             if len(wrong):
                 mistaken = f"{wrong.mode().iloc[0]} ({int((wrong == wrong.mode().iloc[0]).sum())} of {len(wrong)})"
-        figures = [f"{100 * v:.0f} %" if share else f"{v:+.2f}" for v in (row.value, row.low, row.high)]
+        figures = [f"{100 * v:.0f} %" if share else signed(v, 2) for v in (row.value, row.low, row.high)]
         lines += (
-            f'<tr><th scope="row">{escape(name_of(row.speaker))}</th>'
+            f'<tr><th scope="row">{escape(people.loc[row.speaker, "name"])}</th>'
             f'<td class="words wide">{escape(about(people.loc[row.speaker]))}</td><td>{row.clips}</td>'
             f"<td><strong>{figures[0]}</strong> [{figures[1]}, {figures[2]}]</td>"
             f'<td class="words wide">{escape(mistaken)}</td></tr>'
@@ -129,10 +128,11 @@ def one(chosen: Chosen, speaker: str, people: "pd.DataFrame") -> None:
     from ser_core.speakers import answers_of, emotions_of
 
     rows = chosen.rows[chosen.rows["speaker"] == speaker]
-    st.subheader(f"Speaker {plain(name_of(speaker))}")
+    name = str(people.loc[speaker, "name"])
+    st.subheader(f"Speaker {plain(name)}")
     st.caption(f"{plain(about(people.loc[speaker])) or 'Nothing else is known'}; {len(rows)} clips.")
     picked = rows
-    what = f"Speaker {name_of(speaker)}"
+    what = f"Speaker {name}"
     if emotions_of(rows):
         cells = chart(
             confusion(rows),
@@ -196,7 +196,7 @@ def _confusion_words(rows: "pd.DataFrame") -> str:
 
     said = answers_of(rows)
     right = int((said == rows["emotion"]).sum())
-    wrong = (rows["emotion"] + " for " + said)[said != rows["emotion"]].value_counts().head(3)
+    wrong = (rows["emotion"] + " taken for " + said)[said != rows["emotion"]].value_counts().head(3)
     listed = ", ".join(f"{name} ({count})" for name, count in wrong.items())
     return f"{right} of {len(rows)} clips are answered rightly." + (f" Commonest mistakes: {listed}." if listed else "")
 
@@ -244,9 +244,10 @@ def averages(chosen: Chosen) -> None:
     for row in found.itertuples():
         values = [v if dimensions else 100 * v for v in (row.error, row.error_low, row.error_high)]
         style = ".2f" if dimensions else ".1f"
-        rank = "all speakers are alike"
+        rank = '<span class="none">speakers hardly differ</span>'
         if row.ranking == row.ranking:
-            rank = f"<strong>{row.ranking:.2f}</strong> [{row.ranking_low:.2f}, {row.ranking_high:.2f}]"
+            rank = f"<strong>{signed(row.ranking, 2)}</strong> "
+            rank += f"[{signed(row.ranking_low, 2)}, {signed(row.ranking_high, 2)}]"
         lines += (
             f'<tr><th scope="row">{escape(row.label)}</th><td>{row.speakers}</td>'
             f"<td><strong>{values[0]:{style}}</strong> "
