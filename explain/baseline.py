@@ -62,7 +62,8 @@ class OwnBaseline:
     @property
     def sentence(self) -> str:
         """Which cues are unusual for this person, and how many would be by chance."""
-        judged = [row for row in self.cues if row.p is not None]
+        # The median in Hz is the pitch level in semitones once more.
+        judged = [row for row in self.cues if row.p is not None and row.cue != "f0_median"]
         count = f"{len(self.clips)} other {'clip' if len(self.clips) == 1 else 'clips'} of the same person"
         if not judged:
             return f"Too few clips: {count} ({FEWEST} are needed in which a cue can be measured)."

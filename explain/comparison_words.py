@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from explain.change import HIGHER, LOWER, UNKNOWN, Change
 from explain.expert import expert_emotion
-from explain.words import cue_name, listed, signed
+from explain.words import cue_name, in_percent, listed, signed
 
 if TYPE_CHECKING:
     from explain.comparison import MapPair, RelativeCue
@@ -46,9 +46,10 @@ def models_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> li
             and (own := {expert_emotion(e): e for e in side.prediction.emotions}.get(emotion)) is not None
         ]
         if len(known) > 1 and max(known)[0] - min(known)[0] >= 0.01:
+            (low, lowest), (high, highest) = min(known), max(known)
             said.append(
-                f"The probability of {emotion} goes from {min(known)[0]:.0%} ({min(known)[1]}) to {max(known)[0]:.0%} "
-                f"({max(known)[1]})."
+                f"The probability of {emotion} goes from {in_percent(low)} ({lowest}) to {in_percent(high)} "
+                f"({highest})."
             )
     if apart:
         verb = "answers" if len(apart) == 1 else "answer"
@@ -81,7 +82,8 @@ def _pair_words(pair: "MapPair") -> str:
     value, chance = (_signed(each or 0.0, ".2f") for each in (pair.correlation, pair.correlation_chance))
     words = f"rank correlation {value} (chance up to {chance})"
     if pair.overlap is not None:
-        words += f", salient seconds overlap by {pair.overlap:.0%} (chance up to {pair.overlap_chance:.0%})"
+        chance = in_percent(pair.overlap_chance or 0.0)
+        words += f", salient seconds overlap by {in_percent(pair.overlap)} (chance up to {chance})"
     return words
 
 
@@ -98,8 +100,8 @@ def answers_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> l
         else f"The model answers {first.top} to {titles[0]} and {second.top} to {titles[1]}"
     )
     return [
-        f"{same}; the probability of {emotion} goes from {first.probability(emotion):.0%} to "
-        f"{second.probability(emotion):.0%}."
+        f"{same}; the probability of {emotion} goes from {in_percent(first.probability(emotion))} to "
+        f"{in_percent(second.probability(emotion))}."
     ]
 
 

@@ -102,7 +102,7 @@ class Rivalry:
         same = self.cues(SAME)
         if same:
             words += (
-                f" In {_names(same)} the tables give both directions that one value can meet: they do not separate "
+                f" In {_names(same)} one value can be what experts expect of both, so that the tables do not separate "
                 f"{one} from {other} there either."
             )
         unmeasured = tuple(

@@ -39,20 +39,20 @@ def paragraph(explanation: "Explanation") -> str:
 
 
 def _answer(explanation: "Explanation") -> str:
-    p, chance = explanation.prediction, _share(1 / len(explanation.prediction.emotions))
+    p, chance = explanation.prediction, in_percent(1 / len(explanation.prediction.emotions))
     if p.answer == "dimensions":
         return f"{explanation.card.title} places this clip at {dimensions_in_words(p)}."
     if p.answer == "distribution":
         known = dict(zip(p.emotions, p.constant, strict=False))
-        usual = f" (over all training clips {_share(known[p.top])} did)" if p.top in known else ""
+        usual = f" (over all training clips {in_percent(known[p.top])} did)" if p.top in known else ""
         return (
-            f"{explanation.card.title}: the model expects {_share(p.probability(p.top))} of listeners to hear "
-            f"{p.top}{usual} and {_share(p.probability(p.runner_up))} to hear {p.runner_up}; that is how listeners "
+            f"{explanation.card.title}: the model expects {in_percent(p.probability(p.top))} of listeners to hear "
+            f"{p.top}{usual} and {in_percent(p.probability(p.runner_up))} to hear {p.runner_up}; that is how listeners "
             "would split, not how sure the model is."
         )
     return (
-        f"{explanation.card.title} answers {p.top} with a probability of {_share(p.probability(p.top))}; the runner-up "
-        f"is {p.runner_up} with {_share(p.probability(p.runner_up))} ({chance} by chance)."
+        f"{explanation.card.title} answers {p.top} with a probability of {in_percent(p.probability(p.top))}; the "
+        f"runner-up is {p.runner_up} with {in_percent(p.probability(p.runner_up))} ({chance} by chance)."
     )
 
 
@@ -95,7 +95,7 @@ def _place(explanation: "Explanation") -> str:
     if first.low_hz is not None and first.high_hz is not None:
         where += f", {first.low_hz:.0f} to {first.high_hz:.0f} Hz"
     many = f"{len(regions)} salient regions" if len(regions) > 1 else "one salient region"
-    share = _share(sum(region.share for region in regions))
+    share = in_percent(sum(region.share for region in regions))
     strongest = f"; the strongest is {where}" if len(regions) > 1 else f" ({where})"
     return f"Of the relevance that {speaks} for {target}, {share} lies in {many}{strongest}."
 
@@ -187,7 +187,8 @@ def cue_name(name: str) -> str:
     return title if title.isupper() or title[1:2].isdigit() else title[0].lower() + title[1:]
 
 
-def _share(value: float) -> str:
+def in_percent(value: float) -> str:
+    """Return a share (0 … 1) in per cent; never a false 0 or 100."""
     if 0 < value < 0.01:
         return "under 1 %"
     if 0.99 < value < 1:

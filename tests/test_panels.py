@@ -15,7 +15,8 @@ from explain.intervention import EXPERIMENTS, DoseResponse
 from explain.removal import Curve
 from explain.trust import Trust
 from explain.verdicts import Test
-from pages.parts import background, experiment_panel, trust_panel
+from pages.parts import background, experiment_panel, listen_panel, trust_panel
+from pages.parts.switch_player import Take
 from ser_core.errors import ExplanationError
 from tests.planted import burst_model, clip, recording
 
@@ -97,10 +98,27 @@ def test_an_experiment_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPa
     assert "hardly any voice" in app.error[0].value
 
 
-def test_the_parts_are_heard_with_the_models_answers() -> None:
-    found = text(after(AppTest.from_function(listen_page).run(timeout=180), "Cut the clip in two"))
-    assert found.count("The model answers") == 2
-    assert "Salient regions alone" in found
+def test_the_clip_and_its_parts_are_heard_under_one_cursor_with_the_models_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    takes: list[Take] = []
+    monkeypatch.setattr(listen_panel, "show_takes", lambda found, identity: takes.extend(found))
+    after(AppTest.from_function(listen_page).run(timeout=180), "Cut the clip in two")
+    assert [take.label for take in takes[:3]] == ["The whole clip", "Salient regions alone", "Without them"]
+    assert all(take.words.startswith("The model answers ") for take in takes)
+    assert len({len(take.recording.samples) for take in takes}) == 1
+    assert "Raised by" not in takes[0].words and "Raised by" in takes[1].words
+
+
+def test_the_switch_player_hands_over_every_take() -> None:
+    def page() -> None:
+        from pages.parts.switch_player import Take, show
+        from tests.test_panels import shown
+
+        show([Take("One", "words", shown().recording), Take("Two", "words", shown().recording)], "key")
+
+    app = AppTest.from_function(page).run(timeout=60)
+    assert not app.exception
 
 
 def trust_with(null: list[float], value: float) -> Trust:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explain.words import signed
 from pages.parts import background, session
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
@@ -125,6 +126,6 @@ def _row(row: "OwnCue", percentile: float | None) -> str:
     reading = f"<strong>{way}</strong>" if row.unusual else "as usual"
     return (
         f"<tr>{name}<td>{number(row.mean)} ± {number(row.sd)}</td><td>{row.clips}</td>"
-        f"<td>{number(round(row.z, 2))}</td><td>{number(row.low)} … {number(row.high)}</td><td>{p_value(row.p)}</td>"
+        f"<td>{signed(row.z)}</td><td>{number(row.low)} … {number(row.high)}</td><td>{p_value(row.p)}</td>"
         f'<td>{among}</td><td class="words">{reading}</td></tr>'
     )

@@ -207,6 +207,11 @@ def draw(found: "Comparison") -> None:
             "1.96. Of 19 unchanged cues about one is called changed by chance."
         )
     cue_tables = {"same speaker": change_table, "two speakers": relative_table}
+    if found.kind == "two speakers":
+        st.caption(
+            "Percentile: the place in neutral speech of the speaker’s own sex; score: the same in standard deviations "
+            "of a normal distribution."
+        )
     st.html(f'<div class="ss">{cue_tables.get(found.kind, region_table)(found)}</div>')
     _downloads(found)
 
@@ -233,7 +238,8 @@ def answers(found: "Comparison") -> str:
         for name in names
     )
     explained = "".join(
-        f'<td class="wide">{escape(side.target.name)}<br><small>{escape(strips.regions_in_words(side))}</small></td>'
+        f'<td class="words wide">{escape(side.target.name)}<br>'
+        f"<small>{escape(strips.regions_in_words(side))}</small></td>"
         for side in found.sides
     )
     body += f'<tr><th scope="row">Explained, and its salient regions</th>{explained}</tr>'
@@ -283,8 +289,12 @@ def change_table(found: "Comparison") -> str:
 def relative_table(found: "Comparison") -> str:
     """Return two speakers' cues in relative terms."""
     rows = "".join(_relative(row) for row in found.relative)
-    one, other = found.titles
-    names = ("Cue", one, other, f"{one} among own sex", f"{other} among own sex", "Difference of scores")
+    whose = {"female": "women", "male": "men"}
+    among = [
+        f"{title} among {whose.get(side.tracks.sex, 'others')}"
+        for title, side in zip(found.titles, found.sides, strict=True)
+    ]
+    names = ("Cue", *found.titles, *among, "Difference of scores")
     return table("Relative cues of two speakers", _head(names), rows)
 
 

@@ -8,7 +8,9 @@ import streamlit as st
 
 from pages.parts import background
 from pages.parts.cards import table
+from pages.parts.charts import COLOURS, GREY, SYMBOLS
 from pages.parts.sound import player
+from pages.parts.words import percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -78,7 +80,7 @@ def draw(found: "DoseResponse") -> None:
     )
     rows = "".join(
         f'<tr><th scope="row">{escape(words_of(found.experiment, dose))}</th><td>{_number(came)}</td>'
-        f"<td>{p:.1%}</td><td class=words>{escape(found.emotions[int(all_p.argmax())])}</td></tr>"
+        f"<td>{percent(p)}</td><td class=words>{escape(found.emotions[int(all_p.argmax())])}</td></tr>"
         for dose, came, p, all_p in zip(found.doses, found.measured, found.followed, found.probabilities, strict=True)
     )
     names = ("Asked", f"Measured afterwards, {found.experiment.measured}", f"P({found.emotion})", "Answer")
@@ -104,22 +106,25 @@ def curve(found: "DoseResponse") -> "go.Figure":
                 y=found.probabilities[:, place],
                 name=emotion,
                 mode="lines+markers",
-                line={"width": 4 if main else 1.5},
-                opacity=1.0 if main else 0.7,
+                line={"width": 4 if main else 1.5, "color": COLOURS[place % len(COLOURS)]},
+                marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 9 if main else 7},
             )
         )
     original = float(found.original[found.emotions.index(found.emotion)])
-    figure.add_hline(y=original, line_dash="dash", line_color="#80909a")
+    figure.add_hline(y=original, line_dash="dash", line_color=GREY)
     turn = found.turning_point
     if turn is not None:
         figure.add_vline(x=turn[0], line_dash="dot", line_color="#b2500f", annotation_text=f"becomes {turn[1]}")
     figure.update_xaxes(title=f"{found.experiment.title}, {found.experiment.unit}")
     figure.update_yaxes(title="probability", range=[0, 1])
     figure.update_layout(
-        height=360, margin={"l": 10, "r": 10, "t": 30, "b": 40}, legend={"orientation": "h", "y": 1.15}
+        height=400,
+        margin={"l": 10, "r": 10, "t": 30, "b": 40},
+        legend={"orientation": "h", "y": 1.05, "yanchor": "bottom"},
+        dragmode=False,
     )
     return figure
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"

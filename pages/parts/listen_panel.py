@@ -1,17 +1,19 @@
-"""The salient parts alone and the clip without them, side by side, with the model's answer for each."""
+"""The clip, its salient parts alone and the clip without them, under one cursor, with the model's answer for each."""
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explain.words import signed
 from pages.parts import background
-from pages.parts.sound import player
+from pages.parts.switch_player import Take
+from pages.parts.switch_player import show as show_takes
+from pages.parts.words import percent
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
     from explain.listen import Heard
-    from ser_core.models import SpeechModel
+    from ser_core.models import Prediction, SpeechModel
 
 
 def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
@@ -31,25 +33,32 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         background.start(asked, lambda job: heard(model, shown.recording, shown.regions))
     started = background.job(asked)
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(shown, started)
+        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(shown, started, key)
 
 
-def _watch(shown: "Explanation", started: background.Job) -> None:
+def _watch(shown: "Explanation", started: background.Job, key: str) -> None:
     found = background.result(started)
     if found is None:
         return
-    for side, what, part in zip(
-        st.columns(2, gap="medium"), ("Salient regions alone", "Without them"), found, strict=True
-    ):
-        with side:
-            st.subheader(what)
-            player(part.recording, what)
-            st.html(f'<div class="ss"><p>{answer(part, shown.target.emotion)}</p></div>')
+    alone, without = found
+    takes = (
+        Take(
+            "The whole clip", f"The model answers {_answer(shown.prediction, shown.target.emotion)}.", shown.recording
+        ),
+        Take("Salient regions alone", answer(alone, shown.target.emotion), alone.recording),
+        Take("Without them", answer(without, shown.target.emotion), without.recording),
+    )
+    show_takes(takes, key)
 
 
 def answer(part: "Heard", emotion: str) -> str:
     """Return the model's answer to one part, with the gain that it was raised by."""
-    said = part.prediction
-    followed = f", {escape(emotion)} {said.probability(emotion):.0%}" if said.answer == "emotion" else ""
-    top = f"{escape(said.top)} {said.probability(said.top):.0%}" if said.answer != "dimensions" else escape(said.top)
-    return f"The model answers <strong>{top}</strong>{followed}. Raised by {part.gain_db:+.1f} dB."
+    gain = f"{part.gain_db:+.1f}".replace("-", "−")
+    return f"The model answers {_answer(part.prediction, emotion)}. Raised by {gain} dB."
+
+
+def _answer(said: "Prediction", emotion: str) -> str:
+    if said.values is not None:
+        return ", ".join(f"{name} {signed(said.value(name))}" for name in said.emotions)
+    told = f"{said.top} {percent(said.probability(said.top))}"
+    return told if said.top == emotion else f"{told}, {emotion} {percent(said.probability(emotion))}"

@@ -65,7 +65,7 @@ def _watch(shown: "Explanation", started: background.Job) -> None:
     found: Explanation | None = background.result(started)
     if found is None or found.rivalry is None:
         return
-    draw(found.rivalry)
+    st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(found.rivalry.sentence)}</p></div>')
     if found.attribution.times_s is not None:
         st.plotly_chart(
             strips.maps((shown, found), ("Alone", "Contrast")), config={"displayModeBar": False}, width="stretch"
@@ -74,6 +74,7 @@ def _watch(shown: "Explanation", started: background.Job) -> None:
             f"Orange speaks for {found.target.emotion}, blue against it, in the lower map for "
             f"{found.target.against}; outlined: salient regions. Contrast: {strips.regions_in_words(found)}."
         )
+    st.html(f'<div class="ss">{rows(found.rivalry)}</div>')
 
 
 def draw(found: "Rivalry") -> None:
@@ -88,27 +89,26 @@ def rows(found: "Rivalry") -> str:
     scopes = list(dict.fromkeys(row.scope for row in found.rows))
     by = {(row.cue, row.scope): row for row in found.rows}
     cues = sorted(dict.fromkeys(row.cue for row in found.rows), key=lambda cue: not by[cue, scopes[0]].separates)
-    names = ("Cue", f"Expected of {found.emotion}", f"Expected of {found.against}", *(s.capitalize() for s in scopes))
+    names = ("Cue", *(_PLACES[s] for s in scopes), f"Expected of {found.emotion}", f"Expected of {found.against}")
     head = "".join(f'<th scope="col" class="words">{escape(name)}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row">{escape(cue_title(cue))}</th>'
-        + "".join(
-            f'<td class="words wide">{hint(source, _direction(side)) if side else "–"}</td>'
-            for side, source in zip(
-                (by[cue, scopes[0]].expected, by[cue, scopes[0]].expected_against),
-                by[cue, scopes[0]].sources,
-                strict=True,
-            )
-        )
-        + "".join(f'<td class="words">{_reading(by[cue, scope], found)}</td>' for scope in scopes)
+        + "".join(f'<td class="words wide">{_reading(by[cue, scope], found)}</td>' for scope in scopes)
+        + _expected(by[cue, scopes[0]])
         + "</tr>"
         for cue in cues
     )
     return table(f"Cues that separate {found.emotion} from {found.against}", head, body)
 
 
-def _direction(direction: str) -> str:
-    return direction.replace("_weak", " (weak)").replace("_", " ")
+_PLACES = {"salient regions": "Salient regions", "clip": "Whole clip"}
+
+
+def _expected(row: "RivalCue") -> str:
+    return "".join(
+        f'<td class="words">{hint(source, side.replace("_weak", " (weak)").replace("_", " ")) if side else "–"}</td>'
+        for side, source in zip((row.expected, row.expected_against), row.sources, strict=True)
+    )
 
 
 def _reading(row: "RivalCue", found: "Rivalry") -> str:

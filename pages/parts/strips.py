@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 FOR, AGAINST = "#d9741f", "#2f77cf"
 SCALE = [[0.0, AGAINST], [0.5, "rgba(128,144,154,0)"], [1.0, FOR]]
 COLUMNS = 400
+STRIP_PX, TITLE_PX = 170, 34
 TICKS_HZ = (250, 500, 1000, 2000, 4000)
 COLOURS = ("#0b8a96", "#d9741f")
 
 
 def maps(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
-    """Return the maps below each other on one time axis, their salient regions outlined and numbered.
+    """Return the maps below each other on one time axis, their salient regions outlined.
 
     A map without frequencies is drawn as a band along time; one without time leaves its place empty.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(
-        rows=len(sides), cols=1, shared_xaxes=True, vertical_spacing=0.09 if len(sides) < 5 else 0.05
-    )
+    height = STRIP_PX * len(sides)
+    figure = make_subplots(rows=len(sides), cols=1, shared_xaxes=True, vertical_spacing=TITLE_PX / height)
     for row, (side, title) in enumerate(zip(sides, titles, strict=True), start=1):
         found = side.attribution
         axis = "" if row == 1 else str(row)
@@ -98,7 +98,7 @@ def maps(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
     figure.update_xaxes(range=[0, longest], showgrid=False, zeroline=False)
     figure.update_xaxes(title="seconds", row=len(sides), col=1)
     figure.update_layout(
-        height=70 + 130 * len(sides), margin={"l": 10, "r": 10, "t": 30, "b": 40}, showlegend=False, dragmode=False
+        height=80 + height, margin={"l": 10, "r": 10, "t": 30, "b": 40}, showlegend=False, dragmode=False
     )
     return figure
 
