@@ -19,6 +19,7 @@ if __name__ == "__main__":
             st.Page(ROOT / "pages" / "explain.py", title="Explain a clip", default=True),
             st.Page(ROOT / "pages" / "compare.py", title="Compare"),
             st.Page(ROOT / "pages" / "reopen.py", title="Open a report"),
+            st.Page(ROOT / "pages" / "recording.py", title="Long recording"),
             st.Page(ROOT / "pages" / "models.py", title="Models"),
             st.Page(ROOT / "pages" / "results.py", title="Results"),
             st.Page(ROOT / "pages" / "fairness.py", title="Fairness"),
@@ -34,5 +35,5 @@ else:
     from pages.parts import server
 
     server.run_the_menu_from_the_first_visit_on()
-    server.keep_uploads_in_memory(megabytes=50)
+    server.keep_uploads_in_memory(megabytes=150)
     app = st.App(__file__, lifespan=server.warm_up, middleware=server.middleware())

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 AHEAD = 3
 NARROWEST_S, WIDEST_S = 10.0, 60.0
-FEWEST_EFFECTIVE = 2.0
+FEWEST_EFFECTIVE = 3.0
 Z_TOLD = 3
+# The level is uncalibrated, and the median F0 is the pitch level once more.
+LEFT_OUT = ("intensity_mean", "f0_median")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,7 @@ class Course:
     """One output of the model for one voice over time, all arrays (times,).
 
     mean is the local mean of the stretches around a time, low … high its 95 % interval (of the mean, not of single
-    stretches), NaN where fewer than two stretches' worth of speech lies near. width_s is the kernel's standard
+    stretches), NaN where fewer than three stretches' worth of speech lies near. width_s is the kernel's standard
     deviation.
     """
 
@@ -160,20 +162,27 @@ def stretches(
             return dataclasses.replace(made, note=str(fault))
 
     with ThreadPoolExecutor(1, thread_name_prefix="cues") as measuring:
-        number = 0
-        for segment, samples in utterances(heard()):
-            for part, piece in split(segment, samples):
-                made, clip = _asked(number, part, piece, sound.name, model)
-                number += 1
+        try:
+            for number, (part, samples) in enumerate(_pieces(heard())):
+                made, clip = _asked(number, part, samples, sound.name, model)
                 cues = None if clip is None else measuring.submit(_measured, clip, settings or CueSettings())
                 waiting.append((made, cues))
                 if progress is not None:
                     progress(_share(part.end_s, heard_s, sound.stated_s), f"Listening, {part.end_s / 60:.1f} min")
                 # The first comes at once; later ones are measured while the next are asked about.
-                while waiting and (len(waiting) > min(AHEAD, number - 1) or _ready(waiting[0][1])):
+                while waiting and (len(waiting) > min(AHEAD, number) or _ready(waiting[0][1])):
                     yield finished()
+        except AudioError:
+            while waiting:
+                yield finished()
+            raise
         while waiting:
             yield finished()
+
+
+def _pieces(blocks: Iterable[np.ndarray]) -> Iterator[tuple[Segment, np.ndarray]]:
+    for segment, samples in utterances(blocks):
+        yield from split(segment, samples)
 
 
 def _share(at_s: float, heard_s: float, stated_s: float | None) -> float:
@@ -375,7 +384,7 @@ def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
 def own_z(found: LongRecording) -> np.ndarray:
     """Return the z-scores of ``own_cues`` for every stretch and cue (stretches, cues), in the order of ``CUES``.
 
-    NaN where a cue cannot be measured or the voice has too few other stretches.
+    NaN where a cue cannot be measured or the voice has too few other stretches, and for the level and the median F0.
     """
     from explain.baseline import FEWEST
 
@@ -395,7 +404,7 @@ def own_z(found: LongRecording) -> np.ndarray:
             z = (filled - mean) / np.sqrt(np.maximum(square, 0))
         flat = np.sqrt(np.maximum(square, 0)) <= 1e-9
         scores[rows] = np.where(known & (n >= FEWEST) & ~flat, z, np.nan)
-    scores[:, [c.name == "intensity_mean" for c in CUES]] = np.nan
+    scores[:, [c.name in LEFT_OUT for c in CUES]] = np.nan
     return scores
 
 

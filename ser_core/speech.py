@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ser_core.errors import AudioError
+
 if TYPE_CHECKING:
     from ser_core.audio import Recording
 
@@ -52,12 +54,16 @@ def utterances(blocks: Iterable[np.ndarray]) -> Iterator[tuple[Segment, np.ndarr
 
     Args:
         blocks: mono samples (samples,) at 16 kHz, one after the other.
+
+    Raises:
+        AudioError: the blocks did; what came before was yielded.
     """
     from ser_core.audio import SAMPLE_RATE
 
     held = np.zeros(0, np.float32)
     held_at, window_s = 0, FIRST_WINDOW_S
-    for block in _with_end(blocks):
+    broken: list[AudioError] = []
+    for block in _with_end(blocks, broken):
         if block is not None:
             held = np.concatenate([held, block])
             if len(held) < window_s * SAMPLE_RATE:
@@ -77,10 +83,16 @@ def utterances(blocks: Iterable[np.ndarray]) -> Iterator[tuple[Segment, np.ndarr
                 held[start:end].copy(),
             )
         held, held_at = held[done:], held_at + done
+    if broken:
+        raise broken[0]
 
 
-def _with_end(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
-    yield from blocks
+def _with_end(blocks: Iterable[np.ndarray], broken: list[AudioError]) -> Iterator[np.ndarray | None]:
+    """Yield the blocks, then None; a fault that ends them is kept, so that what came before it is used."""
+    try:
+        yield from blocks
+    except AudioError as fault:
+        broken.append(fault)
     yield None
 
 

@@ -1,23 +1,29 @@
 """Work that the reader does not wait for: it runs in a thread and tells how far it is; its result stays in the session.
 
 One thread does all sessions' background work in the order in which it was asked for, so that the views that readers
-wait for keep the other cores.
+wait for keep the other cores. Work of many minutes has a thread of its own, so that no short work waits for it, and
+goes on when the clip is changed.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from ser_core.errors import SerscopeError
 
 KEPT = 12
 EVERY_S = 1.0
+AWAY_S = 90.0
 
 _pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
+_long_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-background")
 
 
 @dataclass
@@ -30,16 +36,27 @@ class Job:
     future: Future | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     drawn: bool = False
+    long: bool = False
+    session: str = ""
+    away_since: float | None = None
 
     def tell(self, share: float, words: str) -> None:
         """Take in how far the work is; ends it where nobody wants it any more."""
-        if self.stop.is_set():
+        if self.stop.is_set() or self._left_alone():
             raise _StoppedError
         self.share, self.words = share, words
 
     def learn(self, known: Any) -> None:
         """Take in what is known so far."""
         self.known = known
+
+    def _left_alone(self) -> bool:
+        """Whether the page that asked has been closed for longer than a session is kept."""
+        if not self.long or not runtime.exists() or runtime.get_instance().is_active_session(self.session):
+            self.away_since = None
+            return False
+        self.away_since = self.away_since or time.monotonic()
+        return time.monotonic() - self.away_since > AWAY_S
 
     @property
     def done(self) -> bool:
@@ -66,15 +83,20 @@ def found(start: tuple) -> list[Any]:
     return [each for each in known if each is not None]
 
 
-def start(key: tuple, work: Callable[[Job], Any]) -> Job:
-    """Start work unless the session has it already; ``work`` is given the job to tell how far it is."""
+def start(key: tuple, work: Callable[[Job], Any], *, long: bool = False) -> Job:
+    """Start work unless the session has it already; ``work`` is given the job to tell how far it is.
+
+    Work that is ``long`` runs beside the rest, until it is done or ``stop`` is called.
+    """
     jobs = _jobs()
     if key not in jobs:
-        started = Job()
-        started.future = _pool.submit(work, started)
+        context = get_script_run_ctx()
+        started = Job(long=long, session=context.session_id if context else "")
+        started.future = (_long_pool if long else _pool).submit(work, started)
         jobs[key] = started
-        while len(jobs) > KEPT:
-            jobs.pop(next(iter(jobs))).stop.set()
+        short = [name for name, each in jobs.items() if not each.long]
+        for name in short[: max(0, len(short) - KEPT)]:
+            jobs.pop(name).stop.set()
     return jobs[key]
 
 
@@ -99,10 +121,16 @@ def result(started: Job) -> Any:
     return started.future.result()
 
 
+def stop(key: tuple) -> None:
+    """Stop one piece of the session's work and forget its result."""
+    if key in _jobs():
+        _jobs().pop(key).stop.set()
+
+
 def stop_all() -> None:
-    """Stop the session's work and forget its results."""
-    for each in st.session_state.pop("jobs", {}).values():
-        each.stop.set()
+    """Stop the session's work and forget its results, but for what is long."""
+    for key in [key for key, each in _jobs().items() if not each.long]:
+        stop(key)
 
 
 def show_progress(started: Job) -> None:

@@ -1,0 +1,303 @@
+"""A session: each stretch is a clip like any other, voices can be corrected, and the course is what it says."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import parselmouth
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from parselmouth.praat import call
+
+from explain import long_recording_files as files
+from explain.__main__ import main
+from explain.cues import CUES, CueValue
+from explain.explanation import explain
+from explain.long_recording import (
+    LongRecording,
+    Stretch,
+    analyse,
+    course,
+    merged,
+    own_cues,
+    own_z,
+    reassigned,
+    renamed,
+    standing_out,
+    stretches,
+)
+from ser_core.audio import SAMPLE_RATE
+from ser_core.diarisation import error_rate
+from ser_core.errors import AudioError, ExplanationError
+from ser_core.long_audio import long_sound
+from ser_core.models import Prediction
+from tests.bad_inputs import flac, scramble, voice, wav
+from tests.planted import burst_model
+
+MODEL = "egemaps-logistic"
+
+
+def two_voices() -> np.ndarray:
+    """A low and a high synthetic voice by turns, with pauses of 0.8 s."""
+    low = voice(2.0)
+    high = np.interp(np.arange(0, len(low), 1.6), np.arange(len(low)), low).astype(np.float32)
+    rest = np.zeros(12_800, np.float32)
+    parts = [rest]
+    for _ in range(4):
+        parts += [low, rest, high, rest]
+    samples = np.concatenate(parts)
+    return samples + 1e-4 * np.random.default_rng(0).standard_normal(len(samples)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def heard() -> tuple:
+    sound = long_sound(wav(two_voices()), "session.wav")
+    return sound, analyse(sound, burst_model())
+
+
+def test_every_stretch_has_the_answer_and_the_cues_of_that_clip_explained_alone(heard) -> None:
+    sound, found = heard
+    assert len(found.stretches) >= 6
+    for stretch in (found.stretches[0], found.stretches[-1]):
+        clip = sound.stretch(stretch.start_s, stretch.end_s)
+        alone = explain(clip, burst_model(), "input_x_gradient")
+        assert np.array_equal(stretch.prediction.probabilities, alone.prediction.probabilities)
+        mine = {v.cue: v.value for v in stretch.cues}
+        assert mine == {v.cue: v.value for v in alone.cues.values if v.scope == "clip"}
+
+
+def test_stretches_come_in_order_while_the_rest_is_still_unread(heard) -> None:
+    sound, found = heard
+    told: list[float] = []
+    made = stretches(sound, burst_model(), progress=lambda share, words: told.append(share))
+    first = next(made)
+    assert first.start_s == found.stretches[0].start_s
+    assert told and max(told) < 0.5
+    made.close()
+    numbers = [s.number for s in found.stretches]
+    assert numbers == sorted(numbers) and all(
+        a.end_s <= b.start_s + 1e-9 for a, b in zip(found.stretches, found.stretches[1:], strict=False)
+    )
+
+
+def test_the_work_ends_when_the_reader_stops_it(heard) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(share: float, words: str) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        list(stretches(heard[0], burst_model(), progress=stop))
+
+
+def test_what_came_before_a_damaged_end_is_kept() -> None:
+    data = flac(np.tile(two_voices(), 2))
+    broken = dataclasses.replace(long_sound(data, "a.flac"), data=scramble(data, 0.8))
+    found: list[Stretch] = []
+    with pytest.raises(AudioError, match="damaged"):
+        for stretch in stretches(broken, burst_model()):
+            found.append(stretch)
+    assert len(found) >= 5
+
+
+def test_a_recording_without_speech_has_no_stretch() -> None:
+    noise = 0.01 * np.random.default_rng(0).standard_normal(20 * SAMPLE_RATE).astype(np.float32)
+    found = analyse(long_sound(wav(noise), "noise.wav"), burst_model())
+    assert found.stretches == () and found.voices == ()
+    assert files.table(found).empty and json.loads(files.to_json(found))["stretches"] == []
+    assert "about" in files.text_grid(found)
+
+
+# --- corrections ------------------------------------------------------------------------------------------------------
+
+
+def made_up(
+    values: list[float], lengths_s: list[float] | None = None, voices: list[int] | None = None
+) -> LongRecording:
+    """A session of stretches 5 s apart whose probability of "a" is given."""
+    lengths = lengths_s or [2.0] * len(values)
+    found = []
+    for k, (value, length) in enumerate(zip(values, lengths, strict=True)):
+        answer = Prediction("m", ("a", "b"), np.array([value, 1 - value]))
+        cues = tuple(
+            CueValue(c.name, "clip", float(value * (j + 1) + k % 3), c.unit, 9, c.counted) for j, c in enumerate(CUES)
+        )
+        found.append(Stretch(k, 5.0 * k, 5.0 * k + length, answer, cues, np.eye(1, 192)[0]))
+    given = tuple(voices or [0] * len(values))
+    return LongRecording("a.wav", "0" * 64, "m", ("a", "b"), 5.0 * len(values), True, tuple(found), given)
+
+
+def test_voices_are_renamed_reassigned_and_merged_by_hand() -> None:
+    found = made_up([0.1] * 6, voices=[0, 1, 0, 1, 2, 0])
+    named = renamed(found, 0, "  the\n patient ")
+    assert named.called(0) == "the patient" and named.called(1) == "Voice 2"
+    moved = reassigned(named, 1, 0)
+    assert moved.voice_of == (0, 0, 0, 1, 2, 0)
+    assert reassigned(named, 1, 3).voice_of[1] == 3
+    one = merged(named, 0, 2)
+    assert one.voices == (1, 2) and one.called(2) == "Voice 3" and one.spoken_s(2) == pytest.approx(8)
+    assert found.voice_of == (0, 1, 0, 1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda f: renamed(f, 7, "x"),
+        lambda f: renamed(f, 0, "  "),
+        lambda f: renamed(f, 0, "Voice 2"),
+        lambda f: reassigned(f, 99, 0),
+        lambda f: reassigned(f, 0, 5),
+        lambda f: merged(f, 0, 0),
+        lambda f: merged(f, 0, 9),
+    ],
+)
+def test_a_correction_that_cannot_be_made_says_why(wrong) -> None:
+    with pytest.raises(ExplanationError):
+        wrong(made_up([0.1, 0.2], voices=[0, 1]))
+
+
+# --- over time --------------------------------------------------------------------------------------------------------
+
+
+def test_the_course_is_the_weighted_mean_with_students_interval() -> None:
+    values, lengths = [0.1, 0.9, 0.4, 0.6, 0.2], [1.0, 2.0, 1.0, 3.0, 2.0]
+    found = made_up(values, lengths)
+    line = course(found, 0, "a", width_s=8.0, points=3)
+    at = 1
+    middles = np.array([5.0 * k + length / 2 for k, length in enumerate(lengths)])
+    weights = np.array(lengths) * np.exp(-0.5 * ((line.times_s[at] - middles) / 8.0) ** 2)
+    mean = np.average(values, weights=weights)
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    variance = np.average((np.array(values) - mean) ** 2, weights=weights) * effective / (effective - 1)
+    from scipy.stats import t
+
+    reach = t.ppf(0.975, effective - 1) * np.sqrt(variance / effective)
+    assert line.mean[at] == pytest.approx(mean)
+    assert line.high[at] == pytest.approx(min(1, mean + reach))
+    assert line.low[at] == pytest.approx(max(0, mean - reach))
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=30), st.floats(2, 60))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_the_course_stays_within_what_was_answered_and_its_interval_holds_it(
+    values: list[float], width_s: float
+) -> None:
+    line = course(made_up(values), 0, "a", width_s=width_s)
+    known = np.isfinite(line.mean)
+    assert np.array_equal(known, np.isfinite(line.low)) and np.array_equal(known, np.isfinite(line.high))
+    assert (line.low[known] <= line.mean[known] + 1e-9).all() and (line.mean[known] <= line.high[known] + 1e-9).all()
+    assert (line.mean[known] >= min(values) - 1e-9).all() and (line.mean[known] <= max(values) + 1e-9).all()
+
+
+def test_nothing_is_drawn_far_from_the_voice() -> None:
+    found = made_up([0.5] * 20, voices=[0] * 6 + [1] * 14)
+    line = course(found, 0, "a", width_s=6.0)
+    assert np.isfinite(line.mean[line.times_s < 25]).any()
+    assert np.isnan(line.mean[line.times_s > 40]).all()
+
+
+def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(200):
+        line = course(made_up(list(rng.uniform(0.2, 0.8, 40))), 0, "a", width_s=25.0, points=3)
+        hits.append(line.low[1] <= 0.5 <= line.high[1])
+    assert 0.89 <= np.mean(hits) <= 0.99
+
+
+# --- a voice against itself -------------------------------------------------------------------------------------------
+
+
+def test_z_scores_of_all_stretches_are_those_of_each_against_the_others() -> None:
+    rng = np.random.default_rng(0)
+    found = made_up(list(rng.uniform(0, 1, 16)), voices=[0, 1] * 8)
+    scores = own_z(found)
+    for number in range(16):
+        rows = {row.cue: row.z for row in own_cues(found, number)}
+        for place, c in enumerate(CUES):
+            if c.name in ("intensity_mean", "f0_median"):
+                assert np.isnan(scores[number, place])
+            else:
+                assert scores[number, place] == pytest.approx(rows[c.name], rel=1e-6)
+
+
+def test_what_stands_out_is_what_is_unusual_against_the_others() -> None:
+    values = [0.2, 0.21, 0.19, 0.2, 0.22, 0.18, 0.2, 0.21, 0.9]
+    found = made_up(values)
+    told = standing_out(found)
+    unusual = {row.cue for row in own_cues(found, 8) if row.unusual}
+    assert told[8] and {name for name, _ in told[8]} <= unusual
+    assert len(told[8]) <= 3
+
+
+def test_few_stretches_are_no_baseline() -> None:
+    assert np.isnan(own_z(made_up([0.1, 0.5, 0.9]))).all()
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_files_hold_the_figures_and_neither_sound_nor_voice_prints(heard) -> None:
+    _, found = heard
+    named = renamed(found, found.voices[0], "=cmd()")
+    back = pd.read_csv(io.StringIO(files.to_csv(named)))
+    assert len(back) == len(found.stretches)
+    first = found.stretches[0]
+    assert back.loc[0, "start_s"] == first.start_s
+    assert back.loc[0, "low"] == first.prediction.probability("low")
+    assert back.loc[0, "voice"] == "'=cmd()"
+    parquet = pd.read_parquet(io.BytesIO(files.to_parquet(named)))
+    assert parquet["voice"].iloc[0] == "=cmd()" and np.array_equal(parquet["end_s"], back["end_s"])
+    whole = json.loads(files.to_json(named))
+    assert whole["stretches"][0]["answer"]["probabilities"]["values"] == first.prediction.probabilities.tolist()
+    assert "embedding" not in files.to_json(named)
+    assert whole["voices"][0]["name"] == "=cmd()"
+
+
+def test_the_text_grid_opens_in_praat_with_a_tier_for_each_voice(heard, tmp_path: Path) -> None:
+    _, found = heard
+    path = tmp_path / "a.TextGrid"
+    path.write_text(files.text_grid(found), encoding="utf-8")
+    grid = parselmouth.read(str(path))
+    assert call(grid, "Get number of tiers") == len(found.voices) + 1
+    for tier, v in enumerate(found.voices, start=1):
+        assert call(grid, "Get tier name", tier) == found.called(v)
+        labels = [
+            call(grid, "Get label of interval", tier, k + 1)
+            for k in range(int(call(grid, "Get number of intervals", tier)))
+        ]
+        assert sum(bool(label) for label in labels) == len(found.of(v))
+
+
+def test_the_command_follows_a_session_and_writes_every_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
+    out = {kind: tmp_path / f"o.{kind}" for kind in ("csv", "parquet", "json", "textgrid")}
+    options = [part for kind, file in out.items() for part in (f"--{kind}", str(file))]
+    assert main(["recording", str(path), "--model", MODEL, "--voices", "1", "--names", "Ada", *options]) == 0
+    said = capsys.readouterr().out
+    assert "Ada: " in said and "0:0" in said
+    assert all(file.stat().st_size > 50 for file in out.values())
+    assert set(pd.read_csv(out["csv"])["voice"]) == {"Ada"}
+
+
+def test_the_command_refuses_what_cannot_be_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"not sound")
+    assert main(["recording", str(path), "--model", MODEL]) == 2
+    assert capsys.readouterr().err.startswith("error: 'a.wav' is ")
+    assert main(["recording", str(path), "--csv", str(tmp_path / "none" / "x.csv")]) == 2
+
+
+def test_two_voices_are_told_apart_by_default(heard) -> None:
+    _, found = heard
+    assert len(found.voices) == 2
+    assert error_rate(found.turns, found.turns) == 0
