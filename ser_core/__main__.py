@@ -200,6 +200,15 @@ def _robustness(options: argparse.Namespace) -> int:
     return 0
 
 
+def _leaks(options: argparse.Namespace) -> int:
+    from ser_core.corpora import read_corpus
+    from ser_core.leaks import report
+
+    for folder in options.corpora:
+        print(report(read_corpus(folder), sound=not options.no_sound))
+    return 0
+
+
 def _power(options: argparse.Namespace) -> int:
     from ser_core.power import write
 
@@ -328,6 +337,11 @@ def _parser() -> argparse.ArgumentParser:
     robust.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
     robust.add_argument("--threads", type=int, help="CPU threads")
     robust.set_defaults(run=_robustness)
+
+    leaks = commands.add_parser("leaks", help="what tests share with their training, and speakers give away")
+    leaks.add_argument("corpora", type=Path, nargs="+", metavar="FOLDER", help="folders of corpora or CSV tables")
+    leaks.add_argument("--no-sound", action="store_true", help="do not compare the recordings themselves")
+    leaks.set_defaults(run=_leaks)
 
     power = commands.add_parser(
         "power", help="how often made-up gaps between groups are found, and where there is none"

@@ -11,7 +11,7 @@ in the URDU dataset, it takes the emotion away with the speaker.
 As the published Urdu study (system 6): four classes, UAR. There is one Urdu corpus here, so this is across languages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,8 @@ from ser_core import metrics
 from ser_core.bundled import FUNCTIONALS_RECIPE
 from ser_core.corpora import read_corpus, speaker_emotion_confounding
 from ser_core.errors import CorpusError
+from ser_core.evaluation import OUT_OF_FOLD, in_common
+from ser_core.fairness import drawn, draws
 from ser_core.functionals import FEATURE_SETS, clip_functionals
 from ser_core.metrics import Interval
 from ser_core.results import RESULTS, labels_of, paired_change
@@ -227,3 +229,77 @@ def _columns(part: Part, features: str, normalised: bool) -> list[np.ndarray]:
     if normalised:
         values = normalised_by_speaker(values, part.table["speaker"].tolist())
     return [row[:, None] for row in values]
+
+
+def mapped(rows: pd.DataFrame, called: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of a matrix with labels and answers read under other names, cell by cell.
+
+    Args:
+        rows: of :func:`matrix`.
+        called: as of :func:`evaluation.in_common`: emotions that count as the same are merged, "" leaves one out.
+
+    Raises:
+        CorpusError: fewer than two emotions are left in a cell.
+    """
+    same = all(called.get(label, label) == label for label in labels_of(rows))
+    return rows if same else in_common(rows, called)
+
+
+def of_models(
+    tables: Mapping[tuple[str, str], pd.DataFrame], called: Mapping[str, str], replicates: int = 2_000
+) -> pd.DataFrame:
+    """Return UAR of each model on each corpus over the emotions that both know, and what it loses against home.
+
+    Args:
+        tables: (model, corpus) → rows of :mod:`ser_core.evaluation`; those of dimensions are passed over.
+        called: which emotion counts as which, as of :func:`evaluation.in_common`.
+        replicates: of the bootstrap over speakers.
+
+    Returns:
+        model, test, home (whether these are the out-of-fold answers at home), emotions (in words), clips, speakers,
+        uar, low, high, chance; gap, gap_low, gap_high: against the same emotions at home. The two are of
+        different speakers, so their intervals are drawn apart; NaN at home and where there is no home.
+    """
+    found = []
+    at_home = {model: rows for (model, _), rows in tables.items() if (rows["split"] == OUT_OF_FOLD).all()}
+    for (model, corpus), rows in tables.items():
+        if not labels_of(rows) or any(str(column).startswith("d_") for column in rows):
+            continue
+        try:
+            shared = in_common(rows, called)
+        except CorpusError:
+            continue
+        labels = labels_of(shared)
+        matrices = _matrices(shared, labels)
+        uar = metrics.uar(matrices.sum(0))
+        low, high = metrics.speaker_bootstrap(matrices, metrics.uar, replicates=replicates)
+        home = (rows["split"] == OUT_OF_FOLD).all()
+        gap = Interval(float("nan"), float("nan"), float("nan"))
+        if not home and model in at_home:
+            there = in_common(at_home[model], called)
+            there = in_common(there, {word: word if word in labels else "" for word in labels_of(there)})
+            if labels_of(there) == labels:
+                gap = _gap_apart(_matrices(there, labels), matrices, replicates)
+        found.append(
+            {"model": model, "test": corpus, "home": bool(home), "emotions": ", ".join(labels)}
+            | {"clips": len(shared), "speakers": len(matrices)}
+            | {"uar": float(uar), "low": low, "high": high, "chance": 1 / len(labels)}
+            | {"gap": gap.value, "gap_low": gap.low, "gap_high": gap.high}
+        )
+    return pd.DataFrame(found)
+
+
+def _matrices(rows: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
+    """Return each speaker's confusion matrix (speakers, classes, classes)."""
+    answers = [labels[i] for i in rows[[f"p_{label}" for label in labels]].to_numpy().argmax(1)]
+    return metrics.speaker_confusions(rows["emotion"].tolist(), answers, rows["speaker"].tolist(), labels)
+
+
+def _gap_apart(home: np.ndarray, away: np.ndarray, replicates: int) -> Interval:
+    """Return UAR away − UAR at home, speakers of each drawn on their own."""
+    there, here = (
+        metrics.uar(drawn(tensors, draws(len(tensors), replicates, seed))) for seed, tensors in enumerate((away, home))
+    )
+    low, high = np.nanpercentile(there - here, [2.5, 97.5])
+    value = float(metrics.uar(away.sum(0)) - metrics.uar(home.sum(0)))
+    return Interval(value, float(low), float(high), baseline=0.0, chance=0.0)

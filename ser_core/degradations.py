@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import soxr
@@ -150,7 +151,7 @@ def coded(samples: np.ndarray, rate: int, codec: str, kbits: float) -> np.ndarra
     """
     import av
 
-    encoder = av.CodecContext.create(codec, "w")
+    encoder: Any = av.CodecContext.create(codec, "w")
     encoder.sample_rate, encoder.layout, encoder.format = rate, "mono", encoder.codec.audio_formats[0]
     encoder.time_base, encoder.bit_rate = Fraction(1, rate), round(1000 * kbits)
     encoder.open()
@@ -165,7 +166,7 @@ def coded(samples: np.ndarray, rate: int, codec: str, kbits: float) -> np.ndarra
         for part in fitting.resample(frame):
             packets += encoder.encode(part)
     packets += encoder.encode(None)
-    decoder = av.CodecContext.create(_DECODERS.get(codec, codec), "r")
+    decoder: Any = av.CodecContext.create(_DECODERS.get(codec, codec), "r")
     decoder.sample_rate, decoder.layout = rate, "mono"
     decoder.extradata = encoder.extradata
     frames = [frame for packet in packets for frame in decoder.decode(packet)] + list(decoder.decode(None))
@@ -174,7 +175,7 @@ def coded(samples: np.ndarray, rate: int, codec: str, kbits: float) -> np.ndarra
     return _in_time(np.concatenate(pieces), samples, round(LONGEST_DELAY_S * rate))
 
 
-_DECODERS = {"libmp3lame": "mp3", "libopencore_amrnb": "libopencore_amrnb"}
+_DECODERS = {"libmp3lame": "mp3"}
 
 
 def room(samples: np.ndarray, rt60_s: float) -> np.ndarray:

@@ -28,7 +28,7 @@ from ser_core.audio import SAMPLE_RATE, read
 from ser_core.corpora import read_corpus
 from ser_core.degradations import KINDS, Voice, changed
 from ser_core.distributions import mean_over_speakers
-from ser_core.encoders import FrozenEncoderModel
+from ser_core.encoders import FrozenEncoderModel, SpeechEncoder
 from ser_core.errors import CorpusError
 from ser_core.metrics import Interval
 from ser_core.models import SpeechModel
@@ -122,10 +122,10 @@ def ask_all(
                 missing = [model for model in models if not (stores[model.name] / part).exists()]
                 if not missing:
                     continue
-                voice = voice_of(row.file, noises)
+                voice = voice_of(str(row.file), noises)
                 named = [(k, level) for k in KINDS if k not in {"babble"} - set(noises) for level in KINDS[k].levels]
                 sounds = [voice.samples, *(changed(voice, kind, level) for kind, level in named)]
-                facts = {"clip": row.clip, "corpus": row.corpus, "speaker": speaker, "emotion": row.emotion}
+                facts = {name: str(getattr(row, name)) for name in ("clip", "corpus", "speaker", "emotion")}
                 answers = _answers(missing, sounds, [(CLEAN, float("nan")), *named])
                 for model in missing:
                     rows = answers[model.name].assign(**facts)
@@ -164,7 +164,7 @@ def encoded_once(models: Sequence[SpeechModel]) -> Iterator[None]:
     """While this lasts, models on one frozen encoder that hear the same input one after another encode it once."""
     shared: dict[int, _Remembered] = {}
     frozen = [model for model in models if isinstance(model, FrozenEncoderModel)]
-    encoders = [model.network.encoder for model in frozen]
+    encoders = [model.encoder for model in frozen]
     for model, encoder in zip(frozen, encoders, strict=True):
         model.network.encoder = shared.setdefault(id(encoder), _Remembered(encoder))
     try:
@@ -177,7 +177,7 @@ def encoded_once(models: Sequence[SpeechModel]) -> Iterator[None]:
 class _Remembered(nn.Module):
     """An encoder that knows its last answer; like it in every other way."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: SpeechEncoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.step_s, self.states, self.hidden_size = encoder.step_s, encoder.states, encoder.hidden_size
@@ -227,7 +227,7 @@ def read_summary() -> pd.DataFrame:
 
 def moved(rows: pd.DataFrame, clean: pd.DataFrame) -> np.ndarray:
     """Return how far each answer (clips,) lies from the clean one: total variation, or mean distance of values."""
-    columns = [column for column in rows if str(column).startswith(("p_", "d_"))]
+    columns = [str(column) for column in rows if str(column).startswith(("p_", "d_"))]
     apart = np.abs(rows[columns].to_numpy(dtype=float) - clean[columns].to_numpy(dtype=float))
     whole: np.ndarray = apart.mean(axis=1) if columns[0].startswith("d_") else apart.sum(axis=1) / 2
     return whole
@@ -290,7 +290,7 @@ def _answers(
 
 def _with_changed(rows: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:
     """Return rows of one clip with ``changed``: whether the first answer differs; for dimensions, any value's sign."""
-    columns = [column for column in rows if str(column).startswith(("p_", "d_"))]
+    columns = [str(column) for column in rows if str(column).startswith(("p_", "d_"))]
     given, usual = rows[columns].to_numpy(), clean[columns].to_numpy()[:1]
     if columns[0].startswith("d_"):
         return rows.assign(changed=(np.sign(given) != np.sign(usual)).any(axis=1))

@@ -217,6 +217,6 @@ def test_one_encoder_hears_a_clip_once_for_all_its_models() -> None:
     counting = Counting()
     once = robustness._Remembered(counting)
     one, other = torch.ones(1, 3), torch.zeros(1, 3)
-    answers = [once(each)[0][0] for each in (one, one.clone(), other, one)]  # type: ignore[index]
+    answers = [once(each)[0][0] for each in (one, one.clone(), other, one)]
     assert counting.calls == 3
     assert all(torch.equal(answer, 2 * asked) for answer, asked in zip(answers, (one, one, other, one), strict=True))

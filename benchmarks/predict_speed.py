@@ -1,0 +1,100 @@
+"""How long every model takes for one clip, samples to answer, and how large it is: ``assets/results/latency.csv``.
+
+The clip lasts 3 s. ``wall`` is what a user waits on this machine as it is, ``cpu`` the thread's own time, which other
+work on the machine hardly slows; the page shows the latter. int8 copies for a device run in ONNX Runtime on the same
+thread. Models are asked in turns, so that a busy moment does not fall on one alone.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.explain_speed import three_seconds
+from ser_core.models import load_model
+from ser_core.registry import model_folders, names
+from ser_core.results import RESULTS
+
+TABLE = RESULTS / "latency.csv"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="*", help="names of models; all at hand")
+    parser.add_argument("--repeats", type=int, default=30, help="clips answered, of which the quantiles are stored")
+    parser.add_argument("--out", type=Path, default=TABLE)
+    chosen = parser.parse_args(arguments)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = measure(chosen.models or names(), chosen.repeats)
+    torch.set_num_threads(before)
+    found.round(3).to_csv(chosen.out, index=False)
+    print(found.to_string(index=False))
+
+
+def measure(models: Sequence[str], repeats: int) -> pd.DataFrame:
+    """Return model, weights ("float" or "int8"), size_mb, wall and cpu quantiles in ms, repeats, clip_s, machine."""
+    clip = three_seconds()
+    asks: dict[tuple[str, str], Callable[[], object]] = {}
+    sizes: dict[tuple[str, str], float] = {}
+    for name in models:
+        model = load_model(name)
+        asks[name, "float"] = lambda model=model: model.predict(clip)
+        sizes[name, "float"] = model.card.size_mb
+        device = model_folders()[name] / "int8.onnx"
+        if device.exists():
+            asks[name, "int8"] = int8(name, device)
+            sizes[name, "int8"] = device.stat().st_size / 1e6
+    wall: dict[tuple[str, str], list[float]] = {key: [] for key in asks}
+    cpu: dict[tuple[str, str], list[float]] = {key: [] for key in asks}
+    for repeat in range(repeats + 2):  # the first two warm up
+        for key, ask in asks.items():
+            start = time.perf_counter(), time.thread_time()
+            ask()
+            if repeat > 1:
+                wall[key].append(1000 * (time.perf_counter() - start[0]))
+                cpu[key].append(1000 * (time.thread_time() - start[1]))
+        print(f"round {repeat + 1} of {repeats + 2}", flush=True)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    where = f"{processor()}, {os.cpu_count()} cores, one thread used; load {load}; {datetime.date.today()}"
+    return pd.DataFrame(
+        {"model": name, "weights": weights, "size_mb": sizes[name, weights]}
+        | {
+            f"{what}_p{quantile}_ms": float(np.percentile(times[name, weights], quantile))
+            for what, times in (("wall", wall), ("cpu", cpu))
+            for quantile in (50, 95)
+        }
+        | {"repeats": repeats, "clip_s": clip.duration_s, "machine": where}
+        for name, weights in asks
+    )
+
+
+def int8(name: str, device: Path) -> Callable[[], object]:
+    """Return what answers the clip by the int8 copy of a model, features included."""
+    import onnx
+
+    from ser_core.edge_export import clip_logits, runner
+
+    model, samples = load_model(name), torch.from_numpy(np.array(three_seconds().samples))[None]
+    run = runner(onnx.load(device))
+    return lambda: clip_logits(run, [model.inputs(samples)[0].numpy()])
+
+
+def processor() -> str:
+    """Return the name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()

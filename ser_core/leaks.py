@@ -1,0 +1,205 @@
+"""Does a test share with its training what it should not: speaker, recording, sentence? ``python -m ser_core leaks``.
+
+A split is a column of words per clip, such as "train" and "test"; what is in none is left out. Beside the two sides of
+a split, the corpus itself can give emotions away: where a speaker or a sentence is heard in one emotion only, whoever
+knows the voice or the words need not listen to how it is said. That is measured without any model.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_core.audio import read
+from ser_core.corpora import Confounding, Corpus, speaker_emotion_confounding
+from ser_core.errors import CorpusError
+from ser_core.tasks import TASKS, with_folds
+
+TRIPS = 0.5
+"""A corpus is called confounded where more than this share of its speakers is heard in one emotion only, or where
+knowing the speaker lifts the UAR this far from chance to all."""
+
+Tell = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What two or more parts of a split have in common.
+
+    Attributes:
+        what: "speaker", "recording" or "sentence".
+        values: those that are in more than one part, sorted.
+        of: how many different ones there are.
+        clips: (clips,) names of the clips of the test part that are concerned.
+        known: share (0 … 1) of clips of which it is known.
+    """
+
+    what: str
+    values: tuple[str, ...]
+    of: int
+    clips: tuple[str, ...]
+    known: float
+
+    @property
+    def sentence(self) -> str:
+        """The finding in words."""
+        if not self.known:
+            return f"Nothing is known about the {self.what}s, so nothing can be said about them."
+        part = "" if self.known == 1 else f" (known of {self.known:.0%} of the clips)"
+        if not self.values:
+            return f"No {self.what} is on both sides{part}."
+        first = ", ".join(self.values[:3]) + (" …" if len(self.values) > 3 else "")
+        return (
+            f"{len(self.values)} of {self.of} {self.what}s are on both sides, {len(self.clips)} clips of the test part "
+            f"are concerned{part}; first {first}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Leaks:
+    """All that was found: what is shared between parts, and what speaker and sentence give away (None: unknown)."""
+
+    shared: tuple[Shared, ...]
+    by_speaker: Confounding | None
+    by_sentence: Confounding | None
+
+    @property
+    def leaks(self) -> tuple[Shared, ...]:
+        """What must not be shared and is: speakers and recordings."""
+        return tuple(each for each in self.shared if each.what != "sentence" and each.values)
+
+    @property
+    def confounded(self) -> bool:
+        """Whether the speakers alone give much of the emotions away."""
+        return self.by_speaker is not None and trips(self.by_speaker)
+
+
+def trips(found: Confounding) -> bool:
+    """Return whether speakers (or sentences) give so much of the emotions away that figures must say so."""
+    gain = (found.recall_from_speaker - found.chance) / (1 - found.chance) if found.chance < 1 else 0.0
+    return found.one_emotion > TRIPS * found.speakers or gain > TRIPS
+
+
+def find_leaks(table: pd.DataFrame, split: Sequence[str | None], hashes: Sequence[str | None] | None = None) -> Leaks:
+    """Return what the parts of a split share, and what speaker and sentence give away in the table as a whole.
+
+    Args:
+        table: of a corpus reader: name, speaker, emotion and text_id are looked at; unknown is missing.
+        split: part of each clip; clips in none (missing) are left out of the comparison. The part called "test", or
+            the last by name, is the one whose clips are counted.
+        hashes: of each clip's sound, as of :func:`audio_hashes`; recordings are not compared without.
+
+    Raises:
+        CorpusError: the split has fewer than two parts.
+    """
+    parts = pd.Series(list(split), index=table.index, dtype="object")
+    names = sorted(parts.dropna().unique())
+    if len(names) < 2:
+        raise CorpusError("A split needs two parts or more, such as train and test; this one has fewer.")
+    tested = "test" if "test" in names else names[-1]
+    looked_at = {"speaker": table["speaker"], "sentence": table["text_id"]}
+    if hashes is not None:
+        looked_at["recording"] = pd.Series(list(hashes), index=table.index, dtype="object")
+    shared = []
+    for what in ("speaker", "recording", "sentence"):
+        if what not in looked_at:
+            continue
+        inside = pd.DataFrame({"name": table["name"], "part": parts, "value": looked_at[what]}).dropna(subset=["part"])
+        known = inside.dropna(subset=["value"])
+        several = known.groupby("value")["part"].nunique()
+        values = tuple(sorted(map(str, several.index[several > 1])))
+        concerned = known[(known["part"] == tested) & known["value"].astype(str).isin(values)]
+        words = values if what != "recording" else tuple(sorted(concerned["name"]))
+        shared.append(Shared(what, words, len(several), tuple(concerned["name"]), len(known) / max(1, len(inside))))
+    return Leaks(tuple(shared), _confounding(table, "speaker"), _confounding(table, "text_id"))
+
+
+def audio_hashes(files: Sequence[str | None], tell: Tell | None = None) -> list[str | None]:
+    """Return a hash of each file's sound as it is decoded, so that copies in another container are found, too.
+
+    Args:
+        files: paths; None where there is no audio.
+        tell: is told how far the work is.
+    """
+    found: list[str | None] = []
+    for place, file in enumerate(files):
+        sound = None
+        if isinstance(file, str | Path):
+            sound = hashlib.sha256(np.round(read(file).samples * 32767).astype("<i2").tobytes()).hexdigest()[:16]
+        found.append(sound)
+        if tell is not None:
+            tell((place + 1) / len(files), f"{place + 1} of {len(files)} recordings")
+    return found
+
+
+def fold_split(corpus: Corpus, fold: int = 0) -> pd.Series:
+    """Return "test" for the clips of a committed fold, "train" for the other folds, missing for clips in none.
+
+    Raises:
+        CorpusError: there are no folds for this corpus.
+    """
+    if corpus.name not in TASKS:
+        raise CorpusError(f"There are no folds for {corpus.title}; there are for {', '.join(TASKS)}.")
+    folds = with_folds(TASKS[corpus.name], corpus.table).set_index("clip")["fold"]
+    of_clip = corpus.table["name"].map(folds)
+    return of_clip.map(lambda k: "test" if k == fold else "train", na_action="ignore")
+
+
+def clip_split(table: pd.DataFrame, share: float = 0.2, *, seed: int = 0) -> pd.Series:
+    """Return the split that dealing clips instead of speakers gives: the leak that many published figures have."""
+    drawn = np.random.default_rng(seed).random(len(table))
+    return pd.Series(np.where(drawn < share, "test", "train"), index=table.index)
+
+
+def swapped_labels(truth: Iterable[str], answers: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return pairs of emotions whose labels look swapped: each is mostly answered with the other.
+
+    A pair counts where of the clips labelled with either more are answered with the other than with itself.
+    """
+    counts = pd.crosstab(pd.Series(list(truth)), pd.Series(list(answers)))
+    names = sorted(set(counts.index) & set(counts.columns))
+    found = []
+    for place, one in enumerate(names):
+        for other in names[place + 1 :]:
+            if counts.loc[one, other] > counts.loc[one, one] and counts.loc[other, one] > counts.loc[other, other]:
+                found.append((one, other))
+    return tuple(found)
+
+
+def report(corpus: Corpus, *, sound: bool = True) -> str:
+    """Return in words what is found in a corpus: in the app's folds, the owners' split, and in the corpus itself."""
+    hashes = audio_hashes(corpus.table["file"].where(corpus.table["file"].notna(), None).tolist()) if sound else None
+    splits = {}
+    if corpus.name in TASKS:
+        splits["fold 0 of the app"] = fold_split(corpus)
+    if corpus.table["split"].nunique() > 1:
+        splits["the owners' split"] = corpus.table["split"]
+    lines = [corpus.title]
+    found = None
+    for title, split in splits.items():
+        found = find_leaks(corpus.table, split.tolist(), hashes)
+        lines += [f"  {title}: {each.sentence}" for each in found.shared]
+    if found is None:
+        found = find_leaks(corpus.table, clip_split(corpus.table).tolist(), None)
+    for what, known in (("speaker", found.by_speaker), ("sentence", found.by_sentence)):
+        if known is not None:
+            verdict = "CONFOUNDED" if trips(known) else "not confounded"
+            lines.append(f"  {what} and emotion: {verdict}. {confounding_words(known, what)}")
+    return "\n".join(lines)
+
+
+def confounding_words(found: Confounding, what: str = "speaker") -> str:
+    """Return how far speakers, or sentences, give emotions away, in words."""
+    return (
+        f"{found.one_emotion} of {found.speakers} {what}s are heard in one emotion only; knowing the {what}, without "
+        f"listening, gives a UAR of {found.recall_from_speaker:.1%} (chance {found.chance:.1%}) and takes away "
+        f"{found.explained:.0%} of the uncertainty about the emotion."
+    )
+
+
+def _confounding(table: pd.DataFrame, column: str) -> Confounding | None:
+    named = pd.DataFrame({"speaker": table[column], "emotion": table["emotion"]})
+    return speaker_emotion_confounding(named) if len(named.dropna()) else None
