@@ -4,7 +4,8 @@
 of the trust tests (:mod:`explain.trust_study`), and ``python -m explain compare …`` sets explanations side by side
 (:mod:`explain.compare`). ``python -m explain recording …`` follows the voices of a session
 (:mod:`explain.long_recording_command`), and ``python -m explain batch …`` explains many clips into one table
-(:mod:`explain.batch_command`).
+(:mod:`explain.batch_command`). ``python -m explain reopen REPORT`` shows a report's figures again
+(:mod:`explain.reopen_command`).
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
@@ -27,6 +28,7 @@ COMMANDS = {
     "compare": "explain.compare",
     "recording": "explain.long_recording_command",
     "batch": "explain.batch_command",
+    "reopen": "explain.reopen_command",
 }
 
 
@@ -49,15 +51,18 @@ def _explain(options: argparse.Namespace) -> int:
     from explain.attribution import Target, method_label, methods_for
     from explain.cues import CueSettings
     from explain.explanation import explain, with_baseline
+    from explain.opened import Opened
+    from explain.opened_sections import baseline_section, rivalry_section
     from explain.report import pdf
     from explain.rivals import rival_target
     from explain.trust import trust
+    from explain.trust_study import best_first
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
 
     recording = read(options.clip)
     model = load_model(options.model or model_names()[0])
-    method = options.method or methods_for(model)[0].name
+    method = options.method or best_first(model.name, methods_for(model))[0].name
     settings = CueSettings(
         sex=options.sex,
         pitch_floor_hz=options.pitch_floor,
@@ -89,8 +94,9 @@ def _explain(options: argparse.Namespace) -> int:
         )
         assert explanation.own_baseline is not None
         print(explanation.own_baseline.sentence)
+    tested = None
     if options.trust:
-        found = trust(
+        tested = trust(
             model,
             recording,
             explanation.attribution,
@@ -99,15 +105,18 @@ def _explain(options: argparse.Namespace) -> int:
             quick=options.trust == "quick",
             progress=None if options.quiet else _tell,
         )
-        print(found.sentence)
-        for test in found.tests:
+        print(tested.sentence)
+        for test in tested.tests:
             print(f"  {test.name}: {test.verdict}; {test.words}")
+    sections = [rivalry_section(explanation.rivalry)] if explanation.rivalry else []
+    sections += [baseline_section(explanation.own_baseline)] if explanation.own_baseline else []
+    opened = Opened(tested, sections=tuple(sections))
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
-        (options.json, lambda: export.to_json(explanation).encode()),
+        (options.json, lambda: export.to_json(explanation, opened=opened).encode()),
         (options.csv, lambda: export.cue_csv(explanation).encode()),
         (options.textgrid, lambda: export.text_grid(explanation).encode()),
-        (options.bundle, lambda: export.bundle(explanation)),
-        (options.pdf, lambda: pdf(explanation)),
+        (options.bundle, lambda: export.bundle(explanation, opened=opened)),
+        (options.pdf, lambda: pdf(explanation, opened=opened)),
     )
     for path, content in writers:
         if path is not None:
