@@ -15,7 +15,9 @@ from ser_core.errors import SettingError
 from ser_core.models import Card
 from ser_core.settings import ASSETS
 from ser_core.systems import mater
-from ser_core.systems.mater import LEVELS, MODALITIES, Mater, MaterModel, entropy_weights, slices, word_terms
+from ser_core.systems.mater.ensemble import LEAST_WEIGHT, STRENGTH, Mater, entropy_weights
+from ser_core.systems.mater.evidence import MaterModel
+from ser_core.systems.mater.features import LEVELS, MODALITIES, block_names, features, slices, word_terms
 from ser_core.training import Recipe
 from ser_core.word_measures import SCALES, WordMeasures, measure_words, scaled
 from ser_core.word_times import SpokenText, Word
@@ -69,7 +71,7 @@ def test_the_clips_features_are_means_over_words_and_the_ends(said: tuple[WordMe
     n = len(SCALES)
     total = acoustic.sum(0)
     assert np.allclose(total[:n], u.mean(0)) and np.allclose(total[n : 2 * n], (u**2).mean(0))
-    pair = mater.block_names(ENCODER)["word", "acoustic"].index("words: pitch × level")
+    pair = block_names(ENCODER)["word", "acoustic"].index("words: pitch × level")
     places = list(SCALES)
     assert total[pair] == pytest.approx((u[:, 0] * u[:, places.index("level_db")]).mean())
     assert np.allclose(total[-2 * n : -n], u[0]) and np.allclose(total[-n:], u[1])
@@ -78,7 +80,7 @@ def test_the_clips_features_are_means_over_words_and_the_ends(said: tuple[WordMe
 
 def test_there_is_a_name_for_every_feature(said: tuple[WordMeasures, ...]) -> None:
     for encoder in (ENCODER, "whisper-base"):
-        names = mater.block_names(encoder)
+        names = block_names(encoder)
         assert set(names) == {(level, kind) for level in LEVELS for kind in MODALITIES}
         assert len(names["word", "acoustic"]) == word_terms(said)[0].shape[1]
         assert all(len(set(block)) == len(block) for block in names.values())
@@ -88,7 +90,7 @@ def test_there_is_a_name_for_every_feature(said: tuple[WordMeasures, ...]) -> No
 @given(arrays(float, (3, 4), elements=st.floats(-8, 8)))
 def test_weights_follow_the_formula_and_sum_to_one(scores: np.ndarray) -> None:
     logs = torch.from_numpy(scores).log_softmax(-1)
-    sure = np.maximum([1 - entropy(row) / np.log(4) for row in logs.exp().numpy()], mater.LEAST_WEIGHT)
+    sure = np.maximum([1 - entropy(row) / np.log(4) for row in logs.exp().numpy()], LEAST_WEIGHT)
     assert np.allclose(entropy_weights(logs).numpy(), sure / sure.sum(), atol=1e-6)
 
 
@@ -104,7 +106,7 @@ def corpus() -> tuple[list[np.ndarray], np.ndarray]:
     """Made-up inputs of 90 clips: the voice tells the class at every level, the text never does."""
     generator = np.random.default_rng(0)
     classes = np.arange(90) % 3
-    table = generator.normal(0, 1, (90, sum(map(len, mater.block_names(ENCODER).values())))).astype(np.float32)
+    table = generator.normal(0, 1, (90, sum(map(len, block_names(ENCODER).values())))).astype(np.float32)
     for (_, kind), place in slices(ENCODER).items():
         if kind == "acoustic":
             table[:, place.start : place.start + 24] += 2 * np.eye(3)[classes].repeat(8, axis=1)
@@ -123,7 +125,7 @@ def test_one_level_is_scikit_learns_logistic_regression(
     table = np.concatenate(corpus[0], axis=1).T
     columns = np.r_[slices(ENCODER)["word", "acoustic"], slices(ENCODER)["word", "text"]]
     scaler = StandardScaler().fit(table[:60, columns])
-    reference = LogisticRegression(C=mater.STRENGTH["word"], class_weight="balanced", max_iter=300, tol=1e-3)
+    reference = LogisticRegression(C=STRENGTH["word"], class_weight="balanced", max_iter=300, tol=1e-3)
     reference.fit(scaler.transform(table[:60, columns]), corpus[1][:60].argmax(1))
     ours = torch.from_numpy(mater.logits(network, corpus[0][60:])).softmax(-1).numpy()
     assert np.allclose(ours, reference.predict_proba(scaler.transform(table[60:, columns])), atol=1e-2)
@@ -163,7 +165,7 @@ def model(corpus: tuple[list[np.ndarray], np.ndarray], tmp_path_factory: pytest.
     """A model fitted on the made-up corpus around the inputs of a real clip, saved and loaded."""
     folder = tmp_path_factory.mktemp("mater")
     samples = np.array(read(ASSETS / "samples" / "neutral_woman.flac").samples)
-    middle = mater.features(samples, SPOKEN, ENCODER)[:, None]
+    middle = features(samples, SPOKEN, ENCODER)[:, None]
     network = fitted(([0.05 * np.abs(middle) * row + middle for row in corpus[0]], corpus[1]), folder)
     mater.save(network, 1.7, folder)
     card = Card("mater", "t", "mater", "", EMOTIONS, ENCODER, ("made up",), (), "", (), "", (), 0.0)

@@ -8,7 +8,7 @@ from ser_core.audio import read
 from ser_core.models import load_model
 from ser_core.registry import model_folders
 from ser_core.settings import ASSETS
-from ser_core.systems.mater import MaterModel
+from ser_core.systems.mater.evidence import MaterModel
 
 
 @pytest.mark.skipif("mater" not in model_folders(), reason="the model is not bundled here")

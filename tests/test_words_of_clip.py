@@ -8,7 +8,7 @@ from explanations import HOSTILE_NAMES
 from streamlit.testing.v1 import AppTest
 
 from pages.parts.words_of_clip import level_table, word_strip, word_table
-from ser_core.systems.mater import Evidence, LevelEvidence, WordEvidence
+from ser_core.systems.mater.evidence import Evidence, LevelEvidence, WordEvidence
 from ser_core.word_measures import WordMeasures
 from ser_core.word_times import SpokenText, Word
 

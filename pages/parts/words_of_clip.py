@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explain.attribution import Target
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
-    from ser_core.systems.mater import Evidence, LevelEvidence, MaterModel, WordEvidence
+    from ser_core.systems.mater.evidence import Evidence, LevelEvidence, MaterModel, WordEvidence
     from ser_core.word_times import SpokenText
 
 LANGUAGES = {"English": "en", "another (recognised)": None}
