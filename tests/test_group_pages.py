@@ -1,0 +1,250 @@
+"""The pages on groups and on single speakers, on answers made up here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from streamlit.testing.v1 import AppTest
+
+import ser_core.evaluation
+from ser_core.settings import ROOT
+
+EMOTIONS = ("anger", "fear", "neutral")
+
+
+def answers(
+    corpus: str = "toy", speakers: int = 20, clips: int = 12, worse: float = 0.0, seed: int = 0
+) -> pd.DataFrame:
+    """Answers about speakers of two sexes; men are answered worse by as much as is said."""
+    random, rows = np.random.default_rng(seed), []
+    for number in range(speakers):
+        sex = ("female", "male")[number % 2]
+        for place in range(clips):
+            truth = place % 3
+            answer = truth if random.random() < 0.8 - worse * (sex == "male") else int(random.integers(3))
+            chances = random.dirichlet(np.where(np.arange(3) == answer, 9.0, 1.0)) + 0.5 * (np.arange(3) == answer)
+            row = {"clip": f"{number:02d}-{place:02d}", "corpus": corpus, "speaker": f"{corpus}/{number:02d}"}
+            row |= {"sex": sex, "age": 20.0 + number, "race": None, "ethnicity": None, "language": "en"}
+            row |= {f"p_{name}": chance for name, chance in zip(EMOTIONS, chances / chances.sum(), strict=True)}
+            rows.append(row | {"emotion": EMOTIONS[truth]})
+    return pd.DataFrame(rows).assign(fold=0, split="out of fold", model="m", run="r")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    monkeypatch.setattr(ser_core.evaluation, "TABLES", folder)
+
+    def keep(rows: pd.DataFrame, model: str = "m") -> Path:
+        path = folder / f"{model}.{rows['corpus'].iloc[0]}.parquet"
+        rows.to_parquet(path)
+        return path
+
+    return keep
+
+
+def page(name: str, **state: object) -> AppTest:
+    shown = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=90)
+    for key, value in state.items():
+        shown.session_state[key] = value
+    shown.run()
+    assert not shown.exception
+    return shown
+
+
+def text(shown: AppTest) -> str:
+    kinds = (shown.markdown, shown.caption, shown.info, shown.error)
+    words = " ".join(str(getattr(each, "value", "")) for kind in kinds for each in kind)
+    return words + " ".join(each.proto.body for each in shown.get("html"))
+
+
+def box(shown: AppTest, label: str):
+    return next(each for each in shown.selectbox if each.label == label)
+
+
+def test_a_planted_gap_is_called_a_finding_and_none_where_there_is_none(store) -> None:
+    store(answers(worse=0.5))
+    found = text(page("fairness"))
+    assert "gaps are findings" in found and "UAR of male against female" in found
+    assert "<strong>finding</strong>" in found and "10 speakers, fewer than 15" in found
+    assert "What could have been found" in " ".join(each.value for each in page("fairness").subheader)
+    store(answers(worse=0.0))
+    assert "No gap is a finding" in text(page("fairness"))
+
+
+def test_another_reference_turns_the_difference_round(store) -> None:
+    store(answers(worse=0.5))
+    shown = page("fairness")
+    shown = box(shown, "Reference group").select("male").run()
+    assert not shown.exception and "UAR of female against male +" in text(shown)
+
+
+def test_fewer_measures_are_corrected_for_less(store) -> None:
+    store(answers())
+    shown = page("fairness")
+    assert "for the 8 comparisons shown" in text(shown)
+    shown = next(each for each in shown.multiselect if each.label == "Measures").set_value(["UAR", "ECE"]).run()
+    assert not shown.exception and "for the 2 comparisons shown" in text(shown)
+
+
+def test_several_corpora_can_be_set_against_each_other(store) -> None:
+    store(answers("toy"))
+    store(answers("other", seed=1).assign(split="other corpus", language="de"))
+    shown = page("fairness")
+    shown = next(each for each in shown.multiselect if each.label == "Speech of").set_value(["toy", "other"]).run()
+    assert {"sex", "age group", "language", "corpus"} <= set(box(shown, "Groups by").options)
+    shown = box(shown, "Groups by").select("language").run()
+    assert not shown.exception and "480 clips of 40 speakers" in text(shown).replace("\\", "")
+
+
+def test_dimensions_are_compared_by_their_bias_and_the_rest_is_left_out(store) -> None:
+    random = np.random.default_rng(0)
+    rows = answers().drop(columns=[f"p_{e}" for e in EMOTIONS])
+    rows["t_valence"] = random.uniform(-1, 1, len(rows))
+    rows["d_valence"] = rows["t_valence"] + 0.4 * (rows["sex"] == "male") + random.normal(0, 0.1, len(rows))
+    store(rows)
+    found = text(page("fairness"))
+    assert "bias of valence of male against female +0.4" in found and "Reliability" not in found
+    found = text(page("speakers"))
+    assert "error of valence of every speaker" in found and "Average is off by [95 %]" in found
+    store(rows.drop(columns="t_valence"))
+    for name in ("fairness", "speakers"):
+        assert "no ratings" in text(page(name))
+
+
+def test_no_stored_answers_and_no_groups_are_told(store) -> None:
+    assert "No answers are stored yet" in text(page("fairness"))
+    store(answers().assign(sex=None, age=np.nan))
+    assert "there are no groups to compare" in text(page("fairness"))
+    store(answers().assign(sex="female", age=np.nan))
+    assert "there are no groups to compare" in text(page("fairness"))
+
+
+def test_every_chart_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
+    store(answers(worse=0.3))
+    for name, charts in (("fairness", 3), ("speakers", 2)):
+        shown = page(name)
+        found = text(shown)
+        assert len(shown.get("plotly_chart")) == charts
+        assert found.count("How to read it:") >= charts and found.count("In words:") == charts
+        assert len(shown.get("download_button")) >= charts
+
+
+def test_speakers_stand_in_order_and_the_worst_is_looked_at_first(store) -> None:
+    rows = answers()
+    right = rows["speaker"] != "toy/07"
+    rows["emotion"] = rows["emotion"].where(
+        right, rows["emotion"].map({"anger": "fear", "fear": "neutral", "neutral": "anger"})
+    )
+    store(rows)
+    shown = page("speakers")
+    assert box(shown, "Look at one speaker").value == "toy/07"
+    found = text(shown)
+    assert "Speaker 07" in " ".join(each.value for each in shown.subheader) and "12 clips" in found
+    shown = box(shown, "Look at one speaker").select("toy/03").run()
+    assert not shown.exception and "Speaker 03" in " ".join(each.value for each in shown.subheader)
+    assert "has not been measured against others" in text(shown)
+
+
+OWN = """file,speaker,emotion,sex,p_anger,p_fear
+a1,ann,anger,female,0.8,0.2
+a2,ann,fear,female,0.3,0.7
+b1,bob,anger,male,0.6,0.4
+b2,bob,fear,male,0.9,0.1
+c1,<b>cy</b>,anger,male,0.2,0.8
+c2,<b>cy</b>,fear,male,0.9,0.1
+"""
+
+
+def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(store) -> None:
+    from pages.parts.predictions import OWN as SOURCE
+
+    shown = page("speakers", **{"predictions-source": SOURCE})
+    assert "One row a clip" in text(shown)
+    shown = shown.file_uploader[0].set_value(("mine.csv", OWN.encode(), "text/csv")).run()
+    assert not shown.exception
+    found = text(shown)
+    assert "3 speakers" in found and "<b>cy</b>" not in found and "&lt;b&gt;cy" in found
+    groups = page("fairness", **{key: shown.session_state[key] for key in ("predictions-source", "own predictions")})
+    assert "2 v 1" in text(groups) or "1 v 2" in text(groups)
+    shown = next(each for each in shown.button if each.label == "Forget this table").click().run()
+    assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
+
+
+def test_a_malformed_table_of_the_readers_gets_its_sentence(store) -> None:
+    from pages.parts.predictions import OWN as SOURCE
+
+    shown = page("fairness", **{"predictions-source": SOURCE})
+    shown = shown.file_uploader[0].set_value(("mine.csv", OWN.replace("0.8,0.2", "0.8,0.9").encode(), "text/csv")).run()
+    assert "do not sum to 1" in " ".join(each.value for each in shown.error).replace("\\", "")
+    assert not shown.exception
+
+
+def test_a_clip_that_is_not_at_hand_says_so_and_one_that_is_can_be_opened(tmp_path: Path, monkeypatch) -> None:
+    from pages.parts.predictions import row_of_clip
+
+    corpus = tmp_path / "toy"
+    corpus.mkdir()
+    soundfile.write(corpus / "00-00.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    (corpus / "labels.csv").write_text("file,speaker,emotion\n00-00.wav,00,anger\n")
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+    row = row_of_clip("toy", "00-00")
+    assert row is not None and Path(row["file"].iloc[0]).name == "00-00.wav"
+    assert row_of_clip("toy", "00-01") is None and row_of_clip("elsewhere", "00-00") is None
+
+
+def test_a_point_of_the_chart_leads_to_the_clips_behind_it() -> None:
+    from pages.parts.clips_behind import clips
+
+    rows = answers(speakers=2)
+    listed = clips(rows)
+    assert set(listed) == {
+        "clip",
+        "corpus",
+        "speaker",
+        "label",
+        "answer",
+        "its probability",
+        "probability of the label",
+    }
+    apart = listed["its probability"] - listed["probability of the label"]
+    assert apart.is_monotonic_decreasing and len(listed) == len(rows)
+    assert set(listed["speaker"]) == {"00", "01"}
+
+
+def test_asking_a_model_here_is_refused_for_speech_it_was_trained_on(corpora: Path, monkeypatch) -> None:
+    from pages.parts.predictions import ASK
+
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(corpora))
+    shown = page("speakers", **{"predictions-source": ASK})
+    shown = box(shown, "Corpus").select("crema_d").run()
+    assert not shown.exception and "would flatter it" in text(shown)
+    shown = box(shown, "Corpus").select("urdu").run()
+    assert any(each.label == "Ask" for each in shown.button) and "400 clips" in text(shown)
+
+
+def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: Path, monkeypatch) -> None:
+    from pages.parts import background
+    from pages.parts.predictions import ASK
+
+    corpus = tmp_path / "new one"
+    corpus.mkdir()
+    random, lines = np.random.default_rng(0), ["file,speaker,emotion,gender"]
+    for place in range(12):
+        name, emotion = f"{place:02d}.wav", ("anger", "fear", "neutral")[place % 3]
+        soundfile.write(corpus / name, random.normal(0, 0.1, 8000), 16_000)
+        lines.append(f"{name},s{place // 3},{emotion},{'fm'[place // 6]}")
+    (corpus / "labels.csv").write_text("\n".join(lines))
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+    shown = page("fairness", **{"predictions-source": ASK})
+    shown = box(shown, "Model").select("log-mel-resnet").run()
+    shown = next(each for each in shown.button if each.label == "Ask").click().run()
+    assert not shown.exception
+    (job,) = shown.session_state["jobs"].values()
+    assert isinstance(job, background.Job)
+    job.future.result(timeout=60)
+    shown = shown.run()
+    assert not shown.exception and "12 clips of 4 speakers" in text(shown) and "2 v 2" in text(shown)
