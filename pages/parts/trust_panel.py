@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.parts import background
 from pages.parts.cards import table
+from pages.parts.charts import COLOURS, GREY
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -111,7 +112,7 @@ def curves(found: "tuple[Curve, ...]") -> "go.Figure":
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for curve, colour in zip(found, ("#b2500f", "#0b6b75"), strict=False):
+    for curve, colour in zip(found, (COLOURS[1], COLOURS[0]), strict=False):
         steps = list(range(len(curve.ours)))
         figure.add_trace(
             go.Scatter(
@@ -125,13 +126,16 @@ def curves(found: "tuple[Curve, ...]") -> "go.Figure":
             )
         )
         figure.add_trace(
-            go.Scatter(x=steps, y=curve.random, line={"color": "#80909a", "dash": "dot"}, name=f"{curve.name}, random")
+            go.Scatter(x=steps, y=curve.random, line={"color": GREY, "dash": "dot"}, name=f"{curve.name}, random")
         )
         figure.add_trace(go.Scatter(x=steps, y=curve.ours, line={"color": colour, "width": 3}, name=curve.name))
     figure.update_xaxes(title="regions", dtick=1)
     figure.update_yaxes(title="logit")
     figure.update_layout(
-        height=320, margin={"l": 10, "r": 10, "t": 10, "b": 40}, legend={"orientation": "h", "y": 1.15}
+        height=340,
+        margin={"l": 10, "r": 10, "t": 10, "b": 40},
+        legend={"orientation": "h", "y": 1.03, "yanchor": "bottom"},
+        dragmode=False,
     )
     return figure
 
@@ -163,7 +167,7 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
         f'<svg viewBox="0 0 300 228" role="img" aria-label="{escape(words)}" style="width:100%;max-width:26rem">'
         '<rect x="20" y="20" width="260" height="180" fill="none" stroke="currentColor" opacity="0.4"/>'
         '<path d="M150 20V200M20 110H280" stroke="currentColor" opacity="0.25"/>'
-        f'{labels}<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="#0b6b75" stroke="white" stroke-width="1.5"/></svg>'
+        f'{labels}<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="#16929c" stroke="white" stroke-width="1.5"/></svg>'
         f'<p>{escape(words)}</p><p class="soft"><strong>{escape(corner[0].capitalize())}.</strong> '
         f"{escape(corner[1])}</p></div>"
     )
@@ -185,4 +189,4 @@ def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"
