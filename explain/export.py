@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from explain.cues import ALL_REGIONS
+from explain.cues import ALL_REGIONS, CLIP
 from explain.expert import OURS, SALIENT
 from explain.explanation import Explanation
 from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
@@ -34,9 +34,10 @@ def cue_csv(explanation: Explanation) -> str:
 
     A row holds the magnitude, its contrast with the rest of the speech and its agreement with the experts for each
     emotion that was compared (``emotion_1`` is the predicted class, ``emotion_2`` the runner-up). A model of dimensions
-    has ``predicted_<dimension>`` instead of ``predicted`` and ``probability``. Numbers are written so that they read
-    back to the same float; a figure that could not be measured is an empty cell with its reason in ``note``. Text that
-    a spreadsheet would run as a formula gets an apostrophe in front.
+    has ``predicted_<dimension>`` instead of ``predicted`` and ``probability``. Where other clips of the same person
+    were given, ``own_…`` sets the whole clip's rows against them. Numbers are written so that they read back to the
+    same float; a figure that could not be measured is an empty cell with its reason in ``note``. Text that a
+    spreadsheet would run as a formula gets an apostrophe in front.
     """
     summary = explanation.cues
     values = {(v.cue, v.scope): v for v in summary.values}
@@ -47,6 +48,7 @@ def cue_csv(explanation: Explanation) -> str:
         for a in explanation.agreements
     }
     regions = {str(r.rank): r for r in explanation.regions}
+    own = {} if explanation.own_baseline is None else {row.cue: row for row in explanation.own_baseline.cues}
     keys = dict.fromkeys([*values, *contrasts, *((cue, scope) for cue, scope, _ in agreements)])
     emotions = compared_emotions(explanation)
     constant = {
@@ -101,6 +103,9 @@ def cue_csv(explanation: Explanation) -> str:
                 ),
                 f"emotion_{i}_",
             )
+        if explanation.own_baseline is not None:
+            names = ("clips", "mean", "sd", "z", "p", "low", "high", "note")
+            row |= _fields(own.get(cue) if scope == CLIP else None, names, "own_")
         rows.append(row | constant)
     columns = list(rows[0]) if rows else ["cue", "scope", *constant]
     out = io.StringIO()

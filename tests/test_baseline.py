@@ -1,12 +1,18 @@
 """A clip against the same person's other clips: Crawford & Howell's t by hand, false alarms, and too few clips."""
 
+import csv
+import dataclasses
+import io
+
 import numpy as np
 import pytest
+from explanations import example_explanation
 from scipy import stats
 from test_expert import summary_of
 
 from explain.baseline import FEWEST, MOST, OwnBaseline, against_clips, own_baseline
 from explain.cues import CUES, CueSettings, CueSummary, CueValue, measure
+from explain.export import cue_csv, from_json, to_json
 from explain.intervention import changed
 from explain.magnitudes import magnitudes
 from explain.samples import samples
@@ -86,3 +92,14 @@ def test_the_clip_itself_and_a_clip_given_twice_are_left_out_and_a_raised_voice_
     pitch = next(cue for cue in found.cues if cue.cue == "f0_mean")
     assert pitch.unusual and pitch.z == pytest.approx(5 / np.std([-1, -0.5, 0, 0.5, 1], ddof=1), abs=0.8)
     assert pitch.value == next(v.value for v in magnitudes(tracks) if v.cue == "f0_mean")
+
+
+def test_the_exports_hold_the_baseline_beside_the_clips_own_figures():
+    rows = against_clips(summary_of({"f0_mean": 15.0}), clips("f0_mean", [8, 9, 10, 11, 12]))
+    shown = dataclasses.replace(example_explanation(), own_baseline=OwnBaseline((("a", "1"),) * 5, rows))
+    table = {(r["cue"], r["scope"]): r for r in csv.DictReader(io.StringIO(cue_csv(shown)))}
+    assert float(table["f0_mean", "clip"]["own_z"]) == pytest.approx(5 / 2.5**0.5)
+    assert table["f0_mean", "clip"]["own_clips"] == "5" and table["f0_mean", "1"]["own_z"] == ""
+    assert "too few clips" in table["hnr", "clip"]["own_note"]
+    assert "own_z" not in cue_csv(example_explanation())
+    assert from_json(to_json(shown))["own_baseline"]["cues"][0]["mean"] == 10.0
