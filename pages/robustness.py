@@ -54,6 +54,10 @@ st.caption(f"{parts.MEASURES[measure]}: {parts.HINTS[measure]}.")
 if not models or not kinds:
     st.info("Choose a model and a change or more.")
     st.stop()
+if "label-distribution" in models and measure in ("uar", "drop"):
+    st.caption(
+        f"{title_of('label-distribution')} was taught what listeners hear; its UAR here is against the acted emotion."
+    )
 rows = rows[rows["model"].isin(models)]
 clips, speakers = int(rows["clips"].max()), int(rows["speakers"].max())
 points = chart(
@@ -76,7 +80,7 @@ severest = chart(
     "robustness-severest",
     title=f"{parts.MEASURES[measure]} at the severest level of each change",
     how="a row is a model, a column a change at its severest; the darker, the worse. Click a field for its clips.",
-    words=parts.in_words(rows, models, kinds, measure),
+    words=parts.severest_in_words(rows, models, kinds, measure),
 )
 if severest and not points:
     parts.behind(severest[0], corpus)

@@ -51,10 +51,10 @@ class Shared:
         part = "" if self.known == 1 else f" (known of {self.known:.0%} of the clips)"
         if not self.values:
             return f"No {self.what} is on both sides{part}."
-        first = ", ".join(self.values[:3]) + (" …" if len(self.values) > 3 else "")
+        first = ", ".join(self.values[:3])
         return (
             f"{len(self.values)} of {self.of} {self.what}s are on both sides, {len(self.clips)} clips of the test part "
-            f"are concerned{part}; first {first}."
+            f"are concerned{part}; such as {first}."
         )
 
 

@@ -1,226 +1,183 @@
-"""The pages on groups and on single speakers, on answers made up here."""
+"""Cross-corpus, robustness, mixed emotions, dimensions, efficiency: figures of known answer, and each page drawn."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy, spearmanr
 from streamlit.testing.v1 import AppTest
 
-import ser_core.evaluation
+from pages.parts import dimension_charts, efficiency_charts, mixed_charts, robustness_charts
+from ser_core import crosscorpus, robustness
+from ser_core.degradations import KINDS
 from ser_core.settings import ROOT
 
-EMOTIONS = ("anger", "fear", "neutral")
+EMOTIONS = ("anger", "calm", "neutral", "sadness")
 
 
-def answers(
-    corpus: str = "toy", speakers: int = 20, clips: int = 12, worse: float = 0.0, seed: int = 0
+def answered(
+    corpus: str, split: str, right: float, emotions: tuple[str, ...] = EMOTIONS, seed: int = 0
 ) -> pd.DataFrame:
-    """Answers about speakers of two sexes; men are answered worse by as much as is said."""
-    random, rows = np.random.default_rng(seed), []
-    for number in range(speakers):
-        sex = ("female", "male")[number % 2]
-        for place in range(clips):
-            truth = place % 3
-            answer = truth if random.random() < 0.8 - worse * (sex == "male") else int(random.integers(3))
-            chances = random.dirichlet(np.where(np.arange(3) == answer, 9.0, 1.0)) + 0.5 * (np.arange(3) == answer)
-            row = {"clip": f"{number:02d}-{place:02d}", "corpus": corpus, "speaker": f"{corpus}/{number:02d}"}
-            row |= {"sex": sex, "age": 20.0 + number, "race": None, "ethnicity": None, "language": "en"}
-            row |= {f"p_{name}": chance for name, chance in zip(EMOTIONS, chances / chances.sum(), strict=True)}
-            rows.append(row | {"emotion": EMOTIONS[truth]})
-    return pd.DataFrame(rows).assign(fold=0, split="out of fold", model="m", run="r")
+    """Answers of a made-up model: of each emotion exactly this share is right, the rest goes to the next emotion."""
+    rows = []
+    for speaker in range(6):
+        for place, emotion in enumerate(emotions):
+            for clip in range(10):
+                answer = emotion if clip < round(10 * right) else emotions[(place + 1) % len(emotions)]
+                shares = {f"p_{word}": 0.7 if word == answer else 0.1 for word in emotions}
+                facts = {
+                    "clip": f"{corpus}-{speaker}-{emotion}-{clip}",
+                    "corpus": corpus,
+                    "speaker": f"{corpus}/{speaker}",
+                }
+                rows.append(facts | {"emotion": emotion, "split": split, "model": "m", "run": "1"} | shares)
+    return pd.DataFrame(rows)
+
+
+def test_models_away_from_home_lose_what_was_planted() -> None:
+    tables = {
+        ("m", "home"): answered("home", "out of fold", 0.8),
+        ("m", "away"): answered("away", "other corpus", 0.5),
+    }
+    found = crosscorpus.of_models(tables, {}, replicates=200).set_index("test")
+    assert found.loc["home", "uar"] == pytest.approx(0.8)
+    assert found.loc["away", "uar"] == pytest.approx(0.5)
+    assert found.loc["away", "gap"] == pytest.approx(-0.3)
+    assert found.loc["away", "gap_low"] - 1e-9 <= -0.3 <= found.loc["away", "gap_high"] + 1e-9
+    assert np.isnan(found.loc["home", "gap"])
+
+
+def test_a_changed_mapping_is_worked_out_from_the_probabilities() -> None:
+    tables = {("m", "away"): answered("away", "other corpus", 0.5)}
+    merged = crosscorpus.of_models(tables, {"calm": "neutral"}, replicates=50).iloc[0]
+    # Half of anger goes to calm, which counts as neutral now; calm's errors go to neutral and become right; half of
+    # neutral goes to sadness. Recalls: anger .5, neutral (1 + .5) / 2, sadness .5.
+    assert merged["emotions"] == "anger, neutral, sadness"
+    assert merged["uar"] == pytest.approx((0.5 + 0.75 + 0.5) / 3)
+    left_out = crosscorpus.of_models(tables, {"calm": ""}, replicates=50).iloc[0]
+    assert left_out["emotions"] == "anger, neutral, sadness"
+    assert left_out["clips"] == 180
+
+
+def test_the_matrix_of_functionals_takes_the_mapping_cell_by_cell() -> None:
+    one = answered("away", "other corpus", 0.5)
+    parts = [one.assign(train=t, test=s) for t in ("a", "b") for s in ("a", "b")]
+    rows = pd.concat(parts).assign(features="f", classifier="c", normalised=False)
+    assert crosscorpus.mapped(rows, {}) is rows
+    cells = crosscorpus.summary(crosscorpus.mapped(rows, {"calm": "neutral"}), replicates=50)
+    assert len(cells) == 4
+    assert cells["uar"].to_numpy() == pytest.approx([(0.5 + 0.75 + 0.5) / 3] * 4)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 1)), min_size=1, max_size=12, unique=True))
+def test_the_front_holds_those_that_nobody_beats(points: list[tuple[float, float]]) -> None:
+    rows = pd.DataFrame(points, columns=["size_mb", "value"])
+    front = efficiency_charts.front(rows, "size_mb")
+    kept = set(front.itertuples(index=False, name=None))
+    for cost, value in points:
+        beaten = any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
+        assert ((cost, value) in kept) is not beaten
+
+
+def listeners(seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    heard = random.dirichlet([0.6] * 3, 240)
+    expected = 0.6 * heard + 0.4 * random.dirichlet([2.0] * 3, 240)
+    names = ("anger", "fear", "neutral")
+    rows = pd.DataFrame({"clip": [f"c{k}" for k in range(240)], "speaker": [f"s{k % 12}" for k in range(240)]})
+    rows[[f"share_{name}" for name in names]] = heard
+    rows[[f"p_{name}" for name in names]] = expected
+    return rows.assign(emotion=[names[k] for k in heard.argmax(1)])
+
+
+def test_entropy_and_its_correlation_are_scipys() -> None:
+    labels = mixed_charts.shared_labels(listeners())
+    rows = mixed_charts.heard_rows(listeners(), labels)
+    assert labels == ["anger", "fear", "neutral"]
+    heard, _ = mixed_charts.both(rows, labels)
+    assert rows["heard_bits"].to_numpy() == pytest.approx([entropy(row, base=2) for row in heard])
+    found = mixed_charts.ambiguity(rows)
+    assert found.value == pytest.approx(spearmanr(rows["heard_bits"], rows["expected_bits"]).statistic)
+    assert found.low < found.value < found.high
+
+
+def test_bins_of_shares_hold_every_clip_once_and_their_means() -> None:
+    rows = listeners()
+    labels = mixed_charts.shared_labels(rows)
+    binned = mixed_charts.agreement(rows, labels)
+    assert (binned.groupby("emotion")["clips"].sum() == len(rows)).all()
+    one = binned.iloc[3]
+    behind = mixed_charts.in_bin(rows, labels, one["emotion"], int(one["bin"]))
+    assert len(behind) == one["clips"]
+    assert behind[f"p_{one['emotion']}"].mean() == pytest.approx(one["expected"])
+
+
+def test_bias_and_octants_are_those_that_were_planted() -> None:
+    random = np.random.default_rng(0)
+    rated = random.uniform(0.1, 0.6, (60, 3))
+    rows = pd.DataFrame(rated, columns=["t_valence", "t_arousal", "t_dominance"])
+    rows[["d_valence", "d_arousal", "d_dominance"]] = rated + np.array([0.2, 0.0, -0.7])
+    rows = rows.assign(speaker=[f"s{k % 6}" for k in range(60)], emotion="joy", clip=[f"c{k}" for k in range(60)])
+    found = dimension_charts.figures(rows).set_index("dimension")
+    assert found["bias"].to_list() == pytest.approx([0.2, 0.0, -0.7])
+    assert found.loc["arousal", "ccc"] == pytest.approx(1.0)
+    assert found["correlation"].to_list() == pytest.approx([1.0] * 3)
+    table = dimension_charts.octants(rows)
+    assert "exuberant" in table
+    assert "valence +0.20, dominance −0.70" in dimension_charts.in_words(found.reset_index())
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    folder = tmp_path / "evaluation"
-    folder.mkdir()
-    monkeypatch.setattr(ser_core.evaluation, "TABLES", folder)
-
-    def keep(rows: pd.DataFrame, model: str = "m") -> Path:
-        path = folder / f"{model}.{rows['corpus'].iloc[0]}.parquet"
-        rows.to_parquet(path)
-        return path
-
-    return keep
-
-
-def page(name: str, **state: object) -> AppTest:
-    shown = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=90)
-    for key, value in state.items():
-        shown.session_state[key] = value
-    shown.run()
-    assert not shown.exception
-    return shown
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """A stored study of two made-up models on three kinds of change."""
+    frames = []
+    for model, loss in (("edrl-mea", 0.0), ("log-mel-resnet", 0.2)):
+        clean = answered("crema_d", "out of fold", 0.8).assign(kind="clean", level=np.nan, changed=False, model=model)
+        constant = clean.head(4).assign(clip="silence", kind="constant", level=[1.0, 2.0, 4.0, 8.0], speaker="")
+        worse = answered("crema_d", "out of fold", 0.8 - loss).assign(model=model)
+        worse = worse.assign(changed=worse["p_anger"].to_numpy() != clean["p_anger"].to_numpy())
+        kinds = [worse.assign(kind=k, level=level) for k in ("babble", "gain") for level in KINDS[k].levels]
+        rows = pd.concat([clean, constant, *kinds], ignore_index=True).astype({"level": np.float32})
+        robustness._write(rows, tmp_path / f"{model}.crema_d.parquet")
+        frames.append(rows)
+    found = robustness.summary(tmp_path, replicates=100)
+    found.to_csv(tmp_path / "summary.csv", index=False)
+    monkeypatch.setattr(robustness, "TABLES", tmp_path)
+    monkeypatch.setattr(robustness, "SUMMARY", tmp_path / "summary.csv")
+    return found
 
 
-def text(shown: AppTest) -> str:
-    kinds = (shown.markdown, shown.caption, shown.info, shown.error)
-    words = " ".join(str(getattr(each, "value", "")) for kind in kinds for each in kind)
-    return words + " ".join(each.proto.body for each in shown.get("html"))
+def test_what_hurts_most_is_said_in_words(measured: pd.DataFrame) -> None:
+    assert set(measured.loc[measured["model"] == "edrl-mea", "drop"].round(6)) == {0.0}
+    worst = measured[(measured["model"] == "log-mel-resnet") & (measured["kind"] == "babble")]
+    assert worst["drop"].to_numpy() == pytest.approx([-0.2] * 5)
+    words = robustness_charts.in_words(measured, ["log-mel-resnet"], ["babble"], "drop")
+    assert "worst babble" in words
+    assert "−20.0" in words
 
 
-def box(shown: AppTest, label: str):
-    return next(each for each in shown.selectbox if each.label == label)
+def drawn(page: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "pages" / page), default_timeout=120).run()
+    assert not app.exception, app.exception
+    return app
 
 
-def test_a_planted_gap_is_called_a_finding_and_none_where_there_is_none(store) -> None:
-    store(answers(worse=0.5))
-    found = text(page("fairness"))
-    assert "gaps are findings" in found and "UAR of male against female" in found
-    assert "<strong>finding</strong>" in found and "10 speakers, fewer than 15" in found
-    assert "What could have been found" in " ".join(each.value for each in page("fairness").subheader)
-    store(answers(worse=0.0))
-    assert "No gap is a finding" in text(page("fairness"))
+def test_the_robustness_page_draws_a_study_and_changes_its_measure(measured: pd.DataFrame) -> None:
+    app = drawn("robustness.py")
+    assert app.multiselect(key="robustness-models-crema_d").value == ["edrl-mea", "log-mel-resnet"]
+    app.multiselect(key="robustness-kinds").set_value(["babble", "gain"]).run()
+    assert not app.exception
+    assert any("In words" in html.proto.body for html in app.get("html"))
+    app.multiselect(key="robustness-kinds").set_value([]).run()
+    assert "Choose a model" in app.info[0].value
 
 
-def test_another_reference_turns_the_difference_round(store) -> None:
-    store(answers(worse=0.5))
-    shown = page("fairness")
-    shown = box(shown, "Reference group").select("male").run()
-    assert not shown.exception and "UAR of female against male +" in text(shown)
-
-
-def test_fewer_measures_are_corrected_for_less(store) -> None:
-    store(answers())
-    shown = page("fairness")
-    assert "for the 8 comparisons shown" in text(shown)
-    shown = next(each for each in shown.multiselect if each.label == "Measures").set_value(["UAR", "ECE"]).run()
-    assert not shown.exception and "for the 2 comparisons shown" in text(shown)
-
-
-def test_several_corpora_can_be_set_against_each_other(store) -> None:
-    store(answers("toy"))
-    store(answers("other", seed=1).assign(split="other corpus", language="de"))
-    shown = page("fairness")
-    shown = next(each for each in shown.multiselect if each.label == "Speech of").set_value(["toy", "other"]).run()
-    assert {"sex", "age group", "language", "corpus"} <= set(box(shown, "Groups by").options)
-    shown = box(shown, "Groups by").select("language").run()
-    assert not shown.exception and "480 clips of 40 speakers" in text(shown).replace("\\", "")
-
-
-def test_dimensions_are_compared_by_their_bias_and_the_rest_is_left_out(store) -> None:
-    random = np.random.default_rng(0)
-    rows = answers().drop(columns=[f"p_{e}" for e in EMOTIONS])
-    rows["t_valence"] = random.uniform(-1, 1, len(rows))
-    rows["d_valence"] = rows["t_valence"] + 0.4 * (rows["sex"] == "male") + random.normal(0, 0.1, len(rows))
-    store(rows)
-    found = text(page("fairness"))
-    assert "bias of valence of male against female +0.4" in found and "Reliability" not in found
-    found = text(page("speakers"))
-    assert "error of valence of every speaker" in found and "Average is off by [95 %]" in found
-    store(rows.drop(columns="t_valence"))
-    for name in ("fairness", "speakers"):
-        assert "no ratings" in text(page(name))
-
-
-def test_no_stored_answers_and_no_groups_are_told(store) -> None:
-    assert "No answers are stored yet" in text(page("fairness"))
-    store(answers().assign(sex=None, age=np.nan))
-    assert "there are no groups to compare" in text(page("fairness"))
-    store(answers().assign(sex="female", age=np.nan))
-    assert "there are no groups to compare" in text(page("fairness"))
-
-
-def test_every_chart_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
-    store(answers(worse=0.3))
-    for name, charts in (("fairness", 3), ("speakers", 2)):
-        shown = page(name)
-        found = text(shown)
-        assert len(shown.get("plotly_chart")) == charts
-        assert found.count("How to read it:") >= charts and found.count("In words:") == charts
-        assert len(shown.get("download_button")) >= charts
-
-
-def test_speakers_stand_in_order_and_the_worst_is_looked_at_first(store) -> None:
-    rows = answers()
-    right = rows["speaker"] != "toy/07"
-    rows["emotion"] = rows["emotion"].where(
-        right, rows["emotion"].map({"anger": "fear", "fear": "neutral", "neutral": "anger"})
-    )
-    store(rows)
-    shown = page("speakers")
-    assert box(shown, "Look at one speaker").value == "toy/07"
-    found = text(shown)
-    assert "Speaker 07" in " ".join(each.value for each in shown.subheader) and "12 clips" in found
-    shown = box(shown, "Look at one speaker").select("toy/03").run()
-    assert not shown.exception and "Speaker 03" in " ".join(each.value for each in shown.subheader)
-    assert "has not been measured against others" in text(shown)
-
-
-OWN = """file,speaker,emotion,sex,p_anger,p_fear
-a1,ann,anger,female,0.8,0.2
-a2,ann,fear,female,0.3,0.7
-b1,bob,anger,male,0.6,0.4
-b2,bob,fear,male,0.9,0.1
-c1,<b>cy</b>,anger,male,0.2,0.8
-c2,<b>cy</b>,fear,male,0.9,0.1
-"""
-
-
-def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(store) -> None:
-    from pages.parts.predictions import OWN as SOURCE
-
-    shown = page("speakers", **{"predictions-source": SOURCE})
-    assert "One row a clip" in text(shown)
-    shown = shown.file_uploader[0].set_value(("mine.csv", OWN.encode(), "text/csv")).run()
-    assert not shown.exception
-    found = text(shown)
-    assert "3 speakers" in found and "<b>cy</b>" not in found and "&lt;b&gt;cy" in found
-    groups = page("fairness", **{key: shown.session_state[key] for key in ("predictions-source", "own predictions")})
-    assert "2 v 1" in text(groups) or "1 v 2" in text(groups)
-    shown = next(each for each in shown.button if each.label == "Forget this table").click().run()
-    assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
-
-
-def test_a_malformed_table_of_the_readers_gets_its_sentence(store) -> None:
-    from pages.parts.predictions import OWN as SOURCE
-
-    shown = page("fairness", **{"predictions-source": SOURCE})
-    shown = shown.file_uploader[0].set_value(("mine.csv", OWN.replace("0.8,0.2", "0.8,0.9").encode(), "text/csv")).run()
-    assert "do not sum to 1" in " ".join(each.value for each in shown.error).replace("\\", "")
-    assert not shown.exception
-
-
-def test_a_clip_that_is_not_at_hand_says_so_and_one_that_is_can_be_opened(tmp_path: Path, monkeypatch) -> None:
-    from pages.parts.predictions import row_of_clip
-
-    corpus = tmp_path / "toy"
-    corpus.mkdir()
-    soundfile.write(corpus / "00-00.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
-    (corpus / "labels.csv").write_text("file,speaker,emotion\n00-00.wav,00,anger\n")
-    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
-    row = row_of_clip("toy", "00-00")
-    assert row is not None and Path(row["file"].iloc[0]).name == "00-00.wav"
-    assert row_of_clip("toy", "00-01") is None and row_of_clip("elsewhere", "00-00") is None
-
-
-def test_a_point_of_the_chart_leads_to_the_clips_behind_it() -> None:
-    from pages.parts.clips_behind import clips
-
-    rows = answers(speakers=2)
-    listed = clips(rows)
-    assert set(listed) == {
-        "clip",
-        "corpus",
-        "speaker",
-        "label",
-        "answer",
-        "its probability",
-        "probability of the label",
-    }
-    apart = listed["its probability"] - listed["probability of the label"]
-    assert apart.is_monotonic_decreasing and len(listed) == len(rows)
-    assert set(listed["speaker"]) == {"00", "01"}
-
-
-def test_asking_a_model_here_is_refused_for_speech_it_was_trained_on(corpora: Path, monkeypatch) -> None:
-    from pages.parts.predictions import ASK
-
-    monkeypatch.setenv("SERSCOPE_CORPORA", str(corpora))
-    shown = page("speakers", **{"predictions-source": ASK})
-    shown = box(shown, "Corpus").select("crema_d").run()
-    assert not shown.exception and "would flatter it" in text(shown)
-    shown = box(shown, "Corpus").select("urdu").run()
-    assert any(each.label == "Ask" for each in shown.button) and "400 clips" in text(shown)
+@pytest.mark.parametrize("page", ["crosscorpus.py", "mixed.py", "dimensions.py", "efficiency.py"])
+def test_each_dashboard_draws_the_stored_tables(page: str) -> None:
+    app = drawn(page)
+    bodies = " ".join(html.proto.body for html in app.get("html"))
+    assert "In words" in bodies
+    assert "nan" not in bodies.replace("dominance", "").lower().split()

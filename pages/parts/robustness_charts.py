@@ -30,7 +30,7 @@ HINTS = {
     "shift": "how much probability moves from one emotion to another (total variation), in per cent; for a model of "
     "dimensions, how far a value moves, in hundredths of its scale from −1 to 1",
 }
-ACROSS = 3
+ACROSS = 2
 
 
 def level_words(kind: str, level: float) -> str:
@@ -123,14 +123,19 @@ def curves(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measur
         figure.add_hline(y=0, line_width=1, line_color=GREY)
     figure.update_yaxes(rangemode="tozero" if measure != "drop" else "normal")
     figure.update_annotations(font_size=13)
-    return layout(figure, 110 + 230 * down)
+    height = 130 + 230 * down
+    layout(figure, height)
+    figure.update_layout(margin_t=86, legend_y=1 + 34 / (height - 130))  # above the titles of the small charts
+    return figure
 
 
 def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> "go.Figure":
     """Return a matrix of models and kinds of change at their severest, darker where more is lost."""
     import plotly.graph_objects as go
 
-    worst = rows[[row.kind in KINDS and row.level == KINDS[row.kind].levels[-1] for row in rows.itertuples()]]
+    worst = rows[
+        [row.kind in KINDS and round(row.level, 3) == round(KINDS[row.kind].levels[-1], 3) for row in rows.itertuples()]
+    ]
     worst = worst[worst["kind"].isin(kinds)].dropna(subset=[measure])
     size = 0.9
     figure = go.Figure(
@@ -193,6 +198,21 @@ def in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
             f"{level_words(last['kind'], last['level'])} ({shown(measure, last[measure])})"
         )
     return f"{MEASURES[measure]}. {'; '.join(said)}."
+
+
+def severest_in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> str:
+    """Return for each kind of change at its severest which model minds it least and which most."""
+    said = []
+    for kind in kinds:
+        level = KINDS[kind].levels[-1]
+        part = rows[(rows["kind"] == kind) & (rows["level"].round(3) == round(level, 3)) & rows["model"].isin(models)]
+        part = part.dropna(subset=[measure]).sort_values(measure, ascending=measure in ("flips", "shift"))
+        if len(part):
+            ends = [
+                f"{title_of(row['model'])} ({shown(measure, row[measure])})" for _, row in part.iloc[[0, -1]].iterrows()
+            ]
+            said.append(f"{kind}, {level_words(kind, level)}: {' … '.join(dict.fromkeys(ends))}")
+    return f"From the least to the most affected. {'; '.join(said)}."
 
 
 def table(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> str:

@@ -45,7 +45,7 @@ def figure(path: Path, whole: np.ndarray, usual: np.ndarray, heard: np.ndarray |
         usual: (3,) average training clip; empty if it is not known.
         heard: (3,) ratings of the clip, if there are any.
     """
-    drawn = go.Figure(_sphere())
+    drawn = go.Figure(globe())
     if len(path.times_s) > 1:
         drawn.add_trace(
             _points(
@@ -64,6 +64,11 @@ def figure(path: Path, whole: np.ndarray, usual: np.ndarray, heard: np.ndarray |
         single.append(("rated", heard, {"size": 8, "color": "#d9480f", "symbol": "diamond"}))
     for name, point, marker in single:
         drawn.add_trace(_points(point[None], name, mode="markers", marker=marker))
+    return framed(drawn)
+
+
+def framed(drawn: go.Figure) -> go.Figure:
+    """Return a figure in the space of valence, arousal and dominance, with the poles as words."""
     scene = {
         axis: {
             "range": [-1.05, 1.05],
@@ -106,7 +111,7 @@ def _points(points: np.ndarray, name: str, **how: object) -> go.Scatter3d:
     )
 
 
-def _sphere() -> list[go.Scatter3d]:
+def globe() -> list[go.Scatter3d]:
     """Return circles of latitude and longitude of the unit sphere, and the three axes."""
     turn = np.linspace(0, 2 * np.pi, 49)
     circles = [

@@ -1,0 +1,76 @@
+"""Dimensions: where corpora and models lie between pleasant and unpleasant, calm and excited, weak and strong."""
+
+import streamlit as st
+
+from pages.parts.predictions import corpus_title, kept, title_of
+from ser_core import evaluation
+
+st.title("Valence, arousal, dominance")
+st.caption(
+    "Instead of a word, three scales from −1 to 1: unpleasant to pleasant, calm to excited, weak to strong. Answers on "
+    "the corpus that a model was trained on are out of fold; on others nobody has rated the clips, so they can only be "
+    "looked at."
+)
+
+from pages.parts import clips_behind  # noqa: E402
+from pages.parts import dimension_charts as parts  # noqa: E402
+from pages.parts.charts import chart  # noqa: E402
+from pages.parts.corpora_charts import stored_rows  # noqa: E402
+from ser_core.sphere import DIMENSIONS  # noqa: E402
+
+tables = {
+    (each.model, each.corpus): rows
+    for each in evaluation.stored()
+    for rows in [stored_rows(str(each.path), each.path.stat().st_mtime)]
+    if all(f"d_{name}" in rows for name in DIMENSIONS)
+}
+if not tables:
+    st.info("No answers with dimensions are stored yet; 'python -m ser_core evaluate' writes them.")
+    st.stop()
+model, corpus = st.selectbox(
+    "Model and speech",
+    sorted(tables, key=lambda pair: ("t_valence" not in tables[pair], pair)),
+    format_func=lambda pair: f"{title_of(pair[0])} on {corpus_title(pair[1])}",
+    key="dimensions-model",
+)
+rows = tables[model, corpus]
+rated = "t_valence" in rows and rows["t_valence"].notna().any()
+if rated:
+    rows = rows.dropna(subset=[f"t_{name}" for name in DIMENSIONS]).reset_index(drop=True)
+    found = kept(("dimensions", model, corpus, rows["run"].iloc[0]), lambda: parts.figures(rows))
+    st.html(f'<div class="ss"><p class="paragraph" role="status">{parts.in_words(found)}</p></div>')
+    st.html(parts.figures_table(found))
+what = st.segmented_control(
+    "Show",
+    ("predicted", "rated") if rated else ("predicted",),
+    default="predicted",
+    required=True,
+    key=f"dimensions-what-{rated}",
+)
+centres = parts.centres(rows)
+chart(
+    parts.clouds(rows, "t_" if what == "rated" else "d_"),
+    centres,
+    "vad-sphere",
+    title=f"{corpus_title(corpus)} as {what}",
+    how="each small point is a clip, each large one the centre of all clips of a label; colour and sign tell labels "
+    "apart. Turn the sphere with the mouse or a finger. Answers that huddle in the middle say little.",
+    words=parts.centres_in_words(centres, what),
+    select=False,
+)
+if rated:
+    st.html(parts.octants(rows))
+    name = st.segmented_control("Dimension", DIMENSIONS, default="valence", required=True, key="dimensions-name")
+    points = chart(
+        parts.scatter(rows, name),
+        rows[["clip", "speaker", "emotion", f"t_{name}", f"d_{name}"]],
+        "vad-scatter",
+        title=f"{name}: predicted against rated",
+        how="on the dotted line the model answers as the raters; a flat cloud means that it hardly moves. Click a "
+        "point for the clip and its path in time.",
+        words=parts.in_words(found[found["dimension"] == name]),
+    )
+    if points:
+        clip = str(points[0][0])
+        clips_behind.show(rows[rows["clip"] == clip].reset_index(drop=True), clip, "dimensions")
+        parts.path(corpus, clip, model)

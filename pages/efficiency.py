@@ -1,0 +1,61 @@
+"""Efficiency: what accuracy costs in size and time."""
+
+from html import escape
+
+import streamlit as st
+
+from pages.parts import clips_behind
+from pages.parts import efficiency_charts as parts
+from pages.parts.charts import chart
+from pages.parts.predictions import corpus_title, title_of
+
+st.title("What does it cost?")
+st.caption(
+    "A model that is a little better may be a hundred times larger. Figures are those of the model cards, on speakers "
+    "that were never heard; sizes include the encoder that a model needs."
+)
+found = parts.costs()
+emotions = found[found["measure"] == "UAR"]
+corpora = list(emotions["corpus"].value_counts().index)
+left, right = st.columns(2)
+corpus = left.selectbox("Tested on", corpora, format_func=corpus_title, key="efficiency-corpus")
+timed = found["cpu_p50_ms"].notna().any()
+cost = right.segmented_control(
+    "Cost",
+    list(parts.AXES) if timed else ["size_mb"],
+    default="cpu_p50_ms" if timed else "size_mb",
+    required=True,
+    format_func=lambda name: {"cpu_p50_ms": "time", "size_mb": "size"}[name],
+    key=f"efficiency-cost-{timed}",
+)
+if not timed:
+    st.info("Times have not been measured yet; 'python -m benchmarks.predict_speed' does it.")
+rows = emotions[emotions["corpus"] == corpus]
+points = chart(
+    parts.scatter(rows, cost, "UAR"),
+    rows,
+    "efficiency",
+    title=f"UAR on {corpus_title(corpus)} against {'time' if cost.endswith('ms') else 'size'}",
+    how="further left is cheaper (each step is ten times), higher is better; bars are 95 % intervals over speakers. "
+    "Models on the dotted line have no rival that is both cheaper and better. Open signs are int8 copies. Click a sign "
+    "for the model's clips.",
+    words=parts.in_words(rows, cost),
+)
+machines = found["machine"].dropna().unique()
+if len(machines):
+    st.caption(
+        f"Measured on: {escape('; '.join(map(str, machines)))}. CPU is the thread's own time, wall what one waits."
+    )
+if points:
+    from ser_core import evaluation
+
+    model = points[0][0]
+    stored = next((each for each in evaluation.stored() if (each.model, each.corpus) == (model, corpus)), None)
+    if stored is None:
+        st.info("This model's answers are not stored.")
+    else:
+        clips_behind.show(evaluation.read_stored(stored.path), title_of(model), f"efficiency-{model}")
+smaller = parts.int8_words(found)
+if smaller:
+    st.html(f'<div class="ss"><p><strong>Float against int8.</strong> {escape(smaller)}.</p></div>')
+st.html(parts.table(found))

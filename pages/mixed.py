@@ -1,0 +1,68 @@
+"""Mixed emotions: where do listeners disagree, and does a model know it?"""
+
+import streamlit as st
+
+from pages.parts.predictions import corpus_title, kept, title_of
+from ser_core import evaluation
+
+st.title("Mixed emotions")
+st.caption(
+    "People who hear the same clip often hear different emotions, and often more than one. A label hides that. Here "
+    "what listeners answered stands beside what models expect, clip by clip, out of fold."
+)
+
+from pages.parts import clips_behind  # noqa: E402
+from pages.parts import mixed_charts as parts  # noqa: E402
+from pages.parts.charts import chart  # noqa: E402
+from pages.parts.corpora_charts import evaluated  # noqa: E402
+
+tables = {pair: rows for pair, rows in evaluated(evaluation.stored()).items() if parts.judged_by_several(rows)}
+if not tables:
+    st.info("No stored answers are of clips that several listeners judged; 'python -m ser_core evaluate' writes them.")
+    parts.wheel()
+    st.stop()
+pairs = sorted(tables, key=lambda pair: (pair[0] != "label-distribution", pair))
+model, corpus = st.selectbox(
+    "Model and speech",
+    pairs,
+    format_func=lambda pair: f"{title_of(pair[0])} on {corpus_title(pair[1])}",
+    key="mixed-model",
+    help="The label-distribution model was taught how listeners split. The others were taught the acted label; their "
+    "probabilities say how sure they are, which is not the same.",
+)
+labels = parts.shared_labels(tables[model, corpus])
+key = (model, corpus, tables[model, corpus]["run"].iloc[0])
+rows = kept(("mixed", *key), lambda: parts.heard_rows(tables[model, corpus], labels))
+found = kept(("mixed figures", *key), lambda: parts.figures(rows, labels))
+st.html(f'<div class="ss"><p class="paragraph" role="status">{parts.figures_in_words(found)}</p></div>')
+st.html(parts.figures_table(found))
+binned = kept(("mixed bins", *key), lambda: parts.agreement(rows, labels))
+heard, _ = parts.both(rows, labels)
+points = chart(
+    parts.agreement_chart(binned, heard.mean(0)),
+    binned,
+    "mixed-shares",
+    title=f"{title_of(model)}: expected against heard shares, {len(rows)} clips",
+    how="clips are grouped by the share of listeners who heard the emotion (across); upwards is what the model expects "
+    "on average, with its 95 % interval over speakers. On the dotted diagonal it would be right on average; the dashed "
+    "line is the constant. Click a point for its clips.",
+    words=parts.agreement_in_words(binned),
+)
+if points:
+    label, number = points[0]
+    inside = parts.in_bin(rows, labels, label, int(number))
+    clips_behind.show(inside, f"{label}, as often heard as at this point", f"mixed-{label}-{number}")
+st.html(parts.most_mixed(rows, labels))
+correlation = kept(("mixed entropy", *key), lambda: parts.ambiguity(rows))
+points = chart(
+    parts.ambiguity_map(rows, len(labels)),
+    rows[["clip", "speaker", "emotion", "heard_bits", "expected_bits"]],
+    "ambiguity",
+    title="Where do raters disagree, and does the model know it?",
+    how="a dot is a clip: to the right listeners disagree, upwards the model is undecided (entropy in bits; 0 is no "
+    "doubt). A model that knows rises from left to right; the thick line is its mean. Click a dot for the clip.",
+    words=parts.ambiguity_in_words(rows, correlation),
+)
+if points:
+    clips_behind.show(rows[rows["clip"] == points[0][0]].reset_index(drop=True), str(points[0][0]), "ambiguity")
+parts.wheel()

@@ -1,0 +1,339 @@
+"""Training corpora against test corpora, and what a test shares with its training, as charts and tables."""
+
+import math
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import background, clips_behind
+from pages.parts.charts import layout, rows_of
+from pages.parts.predictions import corpora_at_hand, corpus_title
+from pages.parts.words import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+    import plotly.graph_objects as go
+
+LEAVE_OUT = "(left out)"
+
+
+def points(value: float, signed: bool = False) -> str:
+    """Return a share in per cent or a difference in points, with one decimal."""
+    if math.isnan(value):
+        return "–"
+    return f"{100 * value:{'+' if signed else ''}.1f}".replace("-", "−")
+
+
+def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", measure: str) -> "go.Figure":
+    """Return a field for each training (row) and test (column), with its interval; clicked fields give both names.
+
+    Args:
+        cells: columns ``down`` and test, and uar or gap with low and high.
+        down: column of the rows' names.
+        title: of a row.
+        measure: "uar" or "gap".
+    """
+    import plotly.graph_objects as go
+
+    low, high = ("low", "high") if measure == "uar" else ("gap_low", "gap_high")
+    cells = cells.dropna(subset=[measure])
+    tests = sorted(cells["test"].unique(), key=corpus_title)
+    size = 0.94
+    colour = 100 * cells[measure]
+    scale = (
+        {"colorscale": [[0, "#f2f6f7"], [1, "#0b6b75"]], "cmin": 20, "cmax": 90}
+        if measure == "uar"
+        else {"colorscale": [[0, "#b3480a"], [0.5, "#f4f4f2"], [1, "#0b6b75"]], "cmin": -50, "cmax": 50}
+    )
+    figure = go.Figure(
+        go.Bar(
+            y=[title(name) for name in cells[down]],
+            base=[tests.index(name) - size / 2 for name in cells["test"]],
+            x=[size] * len(cells),
+            width=size,
+            orientation="h",
+            marker={
+                "color": colour,
+                **scale,
+                "line": {"color": "#1b2a33", "width": [2.5 if home else 0 for home in cells["home"]]},
+            },
+            text=[
+                f"<b>{points(getattr(row, measure), measure == 'gap')}</b><br>"
+                f"{100 * getattr(row, low):.0f} … {100 * getattr(row, high):.0f}".replace("-", "−")
+                for row in cells.itertuples()
+            ],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            constraintext="none",
+            customdata=[[getattr(row, down), row.test] for row in cells.itertuples()],
+            hovertext=[
+                f"trained on {title(getattr(row, down))}, tested on {corpus_title(row.test)}<br>UAR {points(row.uar)} "
+                f"[{points(row.low)}, {points(row.high)}], chance {points(row.chance)}<br>"
+                f"{row.clips} clips, {row.speakers} speakers"
+                for row in cells.itertuples()
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False, title="trained on")
+    figure.update_xaxes(
+        tickvals=list(range(len(tests))),
+        ticktext=[corpus_title(name) for name in tests],
+        side="top",
+        title="tested on",
+        showgrid=False,
+        zeroline=False,
+        range=[-0.5, len(tests) - 0.5],
+    )
+    layout(figure, 120 + 56 * cells[down].nunique(), barmode="overlay", showlegend=False)
+    figure.update_layout(margin_t=70)
+    return figure
+
+
+def mapping(emotions: "Sequence[str]", key: str, usual: "dict[str, str] | None" = None) -> dict[str, str]:
+    """Let the reader say which emotion counts as which, and return it: emotion → word, "" for one that is left out."""
+    import pandas as pd
+
+    known = [usual.get(word, word) if usual else word for word in emotions]
+    table = pd.DataFrame({"label": emotions, "counts as": [word or LEAVE_OUT for word in known]})
+    with st.expander("Which label counts as which"):
+        st.caption(
+            "Corpora do not mean the same by their labels. Change what one counts as, and everything here is worked "
+            "out again: labels that count as the same are merged and their probabilities added."
+        )
+        edited = st.data_editor(
+            table,
+            hide_index=True,
+            disabled=["label"],
+            key=f"mapping-{key}",
+            column_config={
+                "counts as": st.column_config.SelectboxColumn(options=[*emotions, LEAVE_OUT], required=True)
+            },
+        )
+    return {
+        label: "" if word == LEAVE_OUT else str(word)
+        for label, word in zip(edited["label"], edited["counts as"], strict=True)
+    }
+
+
+def in_words(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]") -> str:
+    """Return the best and the worst field away from home, and the mean loss."""
+    away = cells[~cells["home"]].dropna(subset=["uar"])
+    if away.empty:
+        return "Nothing has been tested away from home here."
+    best, worst = away.loc[away["uar"].idxmax()], away.loc[away["uar"].idxmin()]
+    told = [
+        f"{title(row[down])} on {corpus_title(row['test'])} {points(row['uar'])} % [{points(row['low'])}, "
+        f"{points(row['high'])}]"
+        for row in (best, worst)
+    ]
+    loss = away["gap"].dropna()
+    lost = f" On average {points(-loss.mean())} points are lost against home." if len(loss) else ""
+    return f"Away from home the best is {told[0]}, the worst {told[1]} (chance {points(best['chance'])} %).{lost}"
+
+
+def confusion(rows: "pd.DataFrame", name: str) -> None:
+    """Draw which emotion is answered with which, in per cent of each label, and say which labels look swapped."""
+    from ser_core.leaks import swapped_labels
+    from ser_core.metrics import confusion as counted
+    from ser_core.speakers import answers_of, emotions_of
+
+    emotions = emotions_of(rows)
+    answers = list(answers_of(rows))
+    counts = counted(rows["emotion"].tolist(), answers, emotions)
+    lines = ""
+    for word, row in zip(emotions, counts, strict=True):
+        shares = row / max(1, row.sum())
+        cells = "".join(
+            f'<td style="background:rgba(11,107,117,{share / 2:.2f})">{100 * share:.0f}</td>' for share in shares
+        )
+        lines += f'<tr><th scope="row">{escape(word)} ({int(row.sum())})</th>{cells}</tr>'
+    st.html(rows_of(f"{name}: per cent of each label (row) answered as", ("", *emotions), lines))
+    for one, other in swapped_labels(rows["emotion"].tolist(), answers):
+        st.warning(
+            f"{plain(one)} and {plain(other)} look swapped: each is answered with the other more often than with "
+            "itself. Check the labels of one of the two corpora."
+        )
+
+
+def behind(rows: "pd.DataFrame", what: str, key: str) -> None:
+    """Draw the confusion of a field and list its clips."""
+    confusion(rows, what)
+    clips_behind.show(rows, what, key)
+
+
+def leaks() -> None:
+    """Let the reader look for leaks in a corpus that is at hand."""
+    st.subheader("Leak detector")
+    st.caption(
+        "A test is only worth something where training and test share no speaker and no recording. And where a speaker "
+        "is heard in one emotion only, a model that knows voices looks as if it knew emotions."
+    )
+    folders = corpora_at_hand()
+    if not folders:
+        st.info("No corpus is at hand; name folders of corpora, or CSV tables, in SERSCOPE_CORPORA.")
+        return
+    from ser_core import leaks as detector
+    from ser_core.tasks import TASKS
+
+    left, right = st.columns(2)
+    name = left.selectbox("Corpus", list(folders), format_func=corpus_title, key="leaks-corpus")
+    corpus = _corpus(str(folders[name]))
+    splits = {"dealt clip by clip (bad practice)": detector.clip_split(corpus.table)}
+    if corpus.table["split"].nunique() > 1:
+        splits = {"the owners' own": corpus.table["split"]} | splits
+    if corpus.name in TASKS:
+        splits = {"this app's folds": detector.fold_split(corpus)} | splits
+    chosen = right.selectbox("Split", list(splits), key=f"leaks-split-{name}")
+    hashes = _hashes(corpus)
+    found = detector.find_leaks(corpus.table, splits[chosen].tolist(), hashes)
+    lines = "".join(
+        f'<tr><th scope="row">same {escape(each.what)}</th><td class="words">{_verdict(each)}</td>'
+        f'<td class="words wide">{escape(each.sentence)}</td></tr>'
+        for each in found.shared
+    )
+    for what, known in (("speaker", found.by_speaker), ("sentence", found.by_sentence)):
+        if known is not None:
+            verdict = "<strong>confounded</strong>" if detector.trips(known) else "fine"
+            lines += (
+                f'<tr><th scope="row">{what} gives the emotion away</th><td class="words">{verdict}</td>'
+                f'<td class="words wide">{escape(detector.confounding_words(known, what))}</td></tr>'
+            )
+    st.html(rows_of(f"What is found in {corpus.title}", ("Question", "Verdict", "Found"), lines, ("Verdict", "Found")))
+    if found.confounded:
+        st.warning(
+            f"{plain(corpus.title)} trips the detector: its speakers are all but its emotions. Any high figure on it, "
+            "here and in papers, may be speaker identification."
+        )
+    for each in found.leaks:
+        with st.expander(f"Clips concerned: same {each.what}"):
+            st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220)
+
+
+def _verdict(shared: "object") -> str:
+    from ser_core.leaks import Shared
+
+    assert isinstance(shared, Shared)
+    if not shared.known:
+        return "unknown"
+    if not shared.values:
+        return "fine"
+    return "by design" if shared.what == "sentence" else "<strong>leak</strong>"
+
+
+def _hashes(corpus: "object") -> "list[str | None] | None":
+    """Return hashes of a corpus's recordings once the reader has asked for them; offers to compute them."""
+    from ser_core.corpora import Corpus
+    from ser_core.leaks import audio_hashes
+
+    assert isinstance(corpus, Corpus)
+    files = corpus.table["file"]
+    if not files.notna().any():
+        return None
+    key = ("hashes", corpus.name)
+    started = background.job(key)
+    if started is None:
+        if st.button("Compare the recordings, too", key=f"hash-{corpus.name}"):
+            wanted = [file if isinstance(file, str) else None for file in files]
+            background.start(key, lambda job: audio_hashes(wanted, job.tell))
+            st.rerun()
+        return None
+    if not started.done:
+        st.fragment(run_every=background.EVERY_S)(background.result)(started)
+        return None
+    found: list[str | None] | None = background.result(started)
+    return found
+
+
+@st.cache_resource(show_spinner="Reading the corpus")
+def _corpus(folder: str) -> "object":
+    from ser_core.corpora import read_corpus
+
+    return read_corpus(folder)
+
+
+@st.cache_data(show_spinner="Reading the stored answers", max_entries=2)
+def stored_matrix(path: str, changed: float) -> "pd.DataFrame":
+    """Return the stored matrix of functionals; it holds public speech, so that sessions may share it."""
+    import pandas as pd
+
+    rows = pd.read_parquet(path)
+    return rows.astype(dict.fromkeys(rows.select_dtypes("category").columns, "str"))
+
+
+def functional_cells(rows: "pd.DataFrame", features: str, classifier: str, called: dict[str, str]) -> "pd.DataFrame":
+    """Return the figures of every field of one feature set and classifier, speakers as they are and normalised."""
+    from ser_core.crosscorpus import mapped, summary
+
+    chosen = rows[(rows["features"] == features) & (rows["classifier"] == classifier)]
+    found = summary(mapped(chosen, called), replicates=2_000)
+    return found.assign(home=found["train"] == found["test"])
+
+
+def cell(
+    rows: "pd.DataFrame",
+    train: str,
+    test: str,
+    features: str,
+    classifier: str,
+    normalised: bool,
+    called: dict[str, str],
+) -> "pd.DataFrame":
+    """Return the answers of one field in the columns that lists of clips need."""
+    from ser_core.crosscorpus import mapped
+
+    one = rows[
+        (rows["train"] == train)
+        & (rows["test"] == test)
+        & (rows["features"] == features)
+        & (rows["classifier"] == classifier)
+        & (rows["normalised"] == normalised)
+    ]
+    named = mapped(one, called).reset_index(drop=True)
+    return named.assign(corpus=test, model=f"{features}, {classifier}")
+
+
+def evaluated(tables: "Sequence") -> "dict[tuple[str, str], pd.DataFrame]":
+    """Return the stored answers of every model that names emotions, (model, corpus) → rows."""
+    found = {}
+    for table in tables:
+        rows = stored_rows(str(table.path), table.path.stat().st_mtime)
+        if any(str(column).startswith("p_") for column in rows):
+            found[table.model, table.corpus] = rows
+    return found
+
+
+def normalising(cells: "pd.DataFrame", normalised: bool) -> str:
+    """Return in words what normalising each speaker changes."""
+    changed = cells[cells["normalised"] & ~cells["home"]]
+    better = int((changed["change_low"] > 0).sum())
+    worse = int((changed["change_high"] < 0).sum())
+    now = "Shown is each speaker normalised" if normalised else "Shown is every speaker as he or she is"
+    return (
+        f'<div class="ss"><p>{now}. Away from home, normalising each speaker changes UAR by '
+        f"{points(changed['change'].mean(), True)} points on average; its interval lies above 0 in {better} of "
+        f"{len(changed)} fields and below in {worse}.</p></div>"
+    )
+
+
+def urdu_note() -> None:
+    """Say what stands in the way of reading the Urdu column."""
+    st.html(
+        '<div class="ss"><p><strong>Read the Urdu column with care.</strong> In URDU-Dataset nearly every speaker is '
+        "heard in one emotion only, so a high figure on it may be speaker identification, and normalising each speaker "
+        "takes the emotion away with the voice. The leak detector below measures it. The published study has four "
+        "classes and its corpora are Urdu; here only one is, so the matrix is across languages.</p></div>"
+    )
+
+
+@st.cache_data(show_spinner="Reading the stored answers", max_entries=128)
+def stored_rows(path: str, changed: float) -> "pd.DataFrame":
+    """Return a stored table of answers; it holds public speech, so that sessions may share it."""
+    from ser_core.evaluation import read_stored
+
+    return read_stored(Path(path))

@@ -1,0 +1,214 @@
+"""Valence, arousal and dominance of whole corpora: clouds in space, octants, concordance and bias."""
+
+import math
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.predictions import row_of_clip
+from pages.parts.sphere import framed, globe
+from ser_core.sphere import DIMENSIONS, OCTANTS, POLES, octant_shares
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+SHOWN = 1_500
+SIGNS = ("circle", "diamond", "square", "cross", "x")
+"""What Plotly can draw in space."""
+
+
+def points_of(rows: "pd.DataFrame", start: str) -> np.ndarray:
+    """Return rated ("t_") or predicted ("d_") points (clips, 3)."""
+    return rows[[f"{start}{name}" for name in DIMENSIONS]].to_numpy(dtype=float)
+
+
+def figures(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return for each dimension CCC, correlation, bias and the spread of answers against that of ratings."""
+    import pandas as pd
+
+    from ser_core.distributions import mean_over_speakers
+    from ser_core.metrics import concordance
+
+    speakers, found = rows["speaker"].tolist(), []
+    for name in DIMENSIONS:
+        rated, given = rows[f"t_{name}"].to_numpy(float), rows[f"d_{name}"].to_numpy(float)
+        ccc = concordance(rated, given, speakers, replicates=5_000)
+        bias = mean_over_speakers(given - rated, speakers, replicates=5_000)
+        found.append(
+            {"dimension": name, "ccc": ccc.value, "ccc_low": ccc.low, "ccc_high": ccc.high}
+            | {"correlation": float(np.corrcoef(rated, given)[0, 1])}
+            | {"bias": bias.value, "bias_low": bias.low, "bias_high": bias.high}
+            | {"spread_rated": rated.std(), "spread_given": given.std(), "clips": len(rows)}
+        )
+    return pd.DataFrame(found)
+
+
+def figures_table(found: "pd.DataFrame") -> str:
+    """Return the figures of each dimension."""
+    lines = ""
+    for row in found.itertuples():
+        low, high = POLES[str(row.dimension)]
+        lines += (
+            f'<tr><th scope="row">{row.dimension} <small>({low} to {high})</small></th>'
+            f"<td><strong>{row.ccc:.2f}</strong> [{row.ccc_low:.2f}, {row.ccc_high:.2f}]</td>"
+            f"<td>{row.correlation:.2f}</td>"
+            f"<td><strong>{_signed(row.bias)}</strong> [{_signed(row.bias_low)}, {_signed(row.bias_high)}]</td>"
+            f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
+        )
+    names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "Spread, model / raters")
+    return rows_of("Predicted against rated, from −1 to 1", names, lines.replace("-", "−"))
+
+
+def _signed(value: float) -> str:
+    """Return a value with its sign, and none where it rounds to 0."""
+    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
+
+
+def in_words(found: "pd.DataFrame") -> str:
+    """Return which dimension is heard best and where the answers are shifted."""
+    best, worst = found.loc[found["ccc"].idxmax()], found.loc[found["ccc"].idxmin()]
+    heard = (
+        f"{best['dimension']} is heard best (CCC {best['ccc']:.2f}), {worst['dimension']} worst ({worst['ccc']:.2f})"
+    )
+    if len(found) == 1:
+        heard = f"{best['dimension']}: CCC {best['ccc']:.2f} [{best['ccc_low']:.2f}, {best['ccc_high']:.2f}]"
+    shifted = [
+        f"{row.dimension} {row.bias:+.2f}" for row in found.itertuples() if row.bias_low > 0 or row.bias_high < 0
+    ]
+    return (f"{heard}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}.").replace("-", "−")
+
+
+def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
+    """Return every clip as a point in space, a colour and sign for each label, and each label's centre."""
+    import plotly.graph_objects as go
+
+    drawn = go.Figure(globe())
+    shown = rows.sample(min(SHOWN, len(rows)), random_state=0)
+    for place, (label, part) in enumerate(sorted(shown.groupby(shown["emotion"].fillna("no label")))):
+        points = points_of(part, start)
+        look = {"color": COLOURS[place % len(COLOURS)], "symbol": SIGNS[place % len(SIGNS)]}
+        drawn.add_scatter3d(
+            x=points[:, 0],
+            y=points[:, 1],
+            z=points[:, 2],
+            mode="markers",
+            marker=look | {"size": 3, "opacity": 0.45},
+            name=str(label),
+            legendgroup=str(label),
+            text=part["clip"].astype(str),
+            hovertemplate="%{text}<br>valence %{x:.2f}, arousal %{y:.2f}, dominance %{z:.2f}<extra></extra>",
+        )
+        centre = points_of(rows[rows["emotion"].fillna("no label") == label], start).mean(axis=0)
+        drawn.add_scatter3d(
+            x=centre[:1],
+            y=centre[1:2],
+            z=centre[2:],
+            mode="markers",
+            marker=look | {"size": 9, "line": {"width": 1, "color": "#ffffff"}},
+            legendgroup=str(label),
+            showlegend=False,
+            name=f"centre of {label}",
+            hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f}<extra>centre of " + escape(str(label)) + "</extra>",
+        )
+    return framed(drawn).update_layout(legend={"itemsizing": "constant"})
+
+
+def centres(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return each label's mean point as rated and as predicted, where known."""
+    starts = {"rated": "t_", "predicted": "d_"}
+    columns = {
+        f"{what} {name}": f"{start}{name}"
+        for what, start in starts.items()
+        for name in DIMENSIONS
+        if f"{start}{name}" in rows
+    }
+    found = rows.groupby("emotion")[list(columns.values())].mean().set_axis(list(columns), axis=1)
+    return found.assign(clips=rows.groupby("emotion").size()).reset_index()
+
+
+def centres_in_words(found: "pd.DataFrame", what: str) -> str:
+    """Return where each label lies, in words."""
+    from ser_core.sphere import octant_name
+
+    said = [
+        f"{row['emotion']}: {octant_name(np.array([row[f'{what} {name}'] for name in DIMENSIONS]))}"
+        for _, row in found.iterrows()
+    ]
+    return "; ".join(said) + "."
+
+
+def scatter(rows: "pd.DataFrame", name: str) -> "go.Figure":
+    """Return one dimension as rated (across) and as predicted (upwards), a point a clip."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    shown = rows.sample(min(SHOWN, len(rows)), random_state=0)
+    jitter = np.random.default_rng(0).uniform(-0.012, 0.012, len(shown))
+    shown = shown.assign(_x=shown[f"t_{name}"] + jitter)
+    for place, (label, part) in enumerate(sorted(shown.groupby(shown["emotion"].fillna("no label")))):
+        figure.add_scatter(
+            x=part["_x"],
+            y=part[f"d_{name}"],
+            mode="markers",
+            marker={"size": 7, "opacity": 0.6, "color": COLOURS[place % len(COLOURS)], "symbol": SYMBOLS[place % 9]},
+            name=str(label),
+            customdata=[[str(clip)] for clip in part["clip"]],
+            text=part["clip"].astype(str),
+            hovertemplate="%{text}<br>rated %{x:.2f}, predicted %{y:.2f}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=(-1, 1), y=(-1, 1), mode="lines", line={"dash": "dot", "color": GREY}, name="as rated", hoverinfo="skip"
+    )
+    low, high = POLES[name]
+    figure.update_xaxes(title=f"{name} as rated ({low} to {high})", range=[-1.05, 1.05])
+    figure.update_yaxes(title=f"{name} as predicted", range=[-1.05, 1.05])
+    return layout(figure, 460)
+
+
+def octants(rows: "pd.DataFrame") -> str:
+    """Return how many clips lie in each octant as rated and as predicted, and how many of the rated ones are found."""
+    rated, given = octant_shares(points_of(rows, "t_")), octant_shares(points_of(rows, "d_"))
+    lines = ""
+    for place, name in enumerate(OCTANTS):
+        poles = [POLES[d][(place >> shift) & 1] for d, shift in zip(DIMENSIONS, (2, 1, 0), strict=True)]
+        inside = rated[:, place].sum()
+        found = (rated[:, place] * given[:, place]).sum() / inside if inside else math.nan
+        lines += (
+            f'<tr><th scope="row">{", ".join(poles)} <small>(“{name}”)</small></th>'
+            f"<td>{rated[:, place].mean():.0%}</td>"
+            f"<td>{given[:, place].mean():.0%}</td><td>{'–' if math.isnan(found) else f'{found:.0%}'}</td></tr>"
+        )
+    names = ("Octant", "Rated", "Predicted", "Of those rated so, found")
+    return rows_of("Clips by octant; one on a boundary counts in parts", names, lines)
+
+
+def path(corpus: str, clip: str, model: str) -> None:
+    """Draw how a clip moves in time, where its audio is at hand."""
+    row = row_of_clip(corpus, clip)
+    if row is None:
+        return
+    from pages.parts.sphere import figure, table
+    from ser_core.audio import read
+    from ser_core.models import load_model
+    from ser_core.sphere import path_over_time
+
+    loaded, recording = load_model(model), read(Path(row["file"].iloc[0]))
+    with st.spinner("Following the clip in time"):
+        moved = path_over_time(loaded, recording)
+        whole = loaded.predict(recording).values
+    assert whole is not None
+    st.plotly_chart(
+        figure(moved, whole, np.array(loaded.constant)), config={"displaylogo": False}, key="dimensions-path"
+    )
+    st.caption(
+        "The path of this clip: windows of 1 s, each heard on its own, from dark (start) to light (end); the large "
+        "point is the answer for the whole clip. These are the shipped weights, which may have learnt from this clip; "
+        "the answers above are out of fold."
+    )
+    with st.expander("The path as a table"):
+        st.html(f'<div class="ss">{table(moved)}</div>')

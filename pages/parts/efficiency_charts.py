@@ -1,0 +1,164 @@
+"""What a model costs and what it gives, as charts and tables."""
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+from pages.parts.cards import size
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.predictions import corpus_title
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+TIMES = ("cpu_p50_ms", "cpu_p95_ms", "wall_p50_ms", "machine")
+AXES = {"cpu_p50_ms": "time for a clip of 3 s (ms, one thread)", "size_mb": "size with its encoder (MB)"}
+
+
+def costs() -> "pd.DataFrame":
+    """Return one row a model and kind of weights: title, corpus, measure, value, low, high, baseline, size, times.
+
+    An int8 copy has the figures of its own stored answers. Times are missing where the benchmark has not been run.
+    """
+    import pandas as pd
+
+    from ser_core.registry import cards
+    from ser_core.results import RESULTS, read_summary
+    from ser_core.tasks import TASKS
+
+    path = RESULTS / "latency.csv"
+    times = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "weights"])
+    summary = read_summary()
+    corpora = {task.title: name for name, task in TASKS.items()}
+    rows = []
+    for card in cards():
+        if not card.figures:
+            continue
+        first = card.figures[0]
+        facts = {"model": card.name, "title": card.title, "corpus": corpora.get(card.corpora[0], card.corpora[0])}
+        figure = {"value": first.value, "low": first.low, "high": first.high, "baseline": first.baseline}
+        rows.append(facts | {"weights": "float", "measure": first.measure, **figure, "size_mb": card.size_mb})
+        int8 = summary[
+            (summary["table"] == f"{card.name}-int8")
+            & (summary["variant"] == "int8")
+            & (summary["measure"] == first.measure)
+        ]
+        for row in int8.to_dict("records"):
+            named = {"title": f"{card.title}, int8", "weights": "int8", "measure": first.measure, "size_mb": math.nan}
+            rows.append(facts | named | {name: row[name] for name in figure})
+    found = pd.DataFrame(rows).merge(times, on=["model", "weights"], how="left", suffixes=("", "_timed"))
+    if "size_mb_timed" in found:
+        found["size_mb"] = found["size_mb"].fillna(found["size_mb_timed"])
+    return found.reindex(columns=[*found.columns, *(name for name in TIMES if name not in found)])
+
+
+def front(rows: "pd.DataFrame", cost: str) -> "pd.DataFrame":
+    """Return the models that no other beats at lower or equal cost, cheapest first."""
+    ordered = rows.dropna(subset=[cost]).sort_values([cost, "value"], ascending=[True, False])
+    return ordered[ordered["value"] > ordered["value"].cummax().shift(fill_value=-math.inf)]
+
+
+def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
+    """Return what models cost (across, logarithmic) against their figure, with the line of those worth their cost."""
+    import plotly.graph_objects as go
+
+    known = rows.dropna(subset=[cost]).sort_values("value", ascending=False)
+    best = front(known, cost)
+    figure = go.Figure(
+        go.Scatter(
+            x=best[cost],
+            y=100 * best["value"],
+            mode="lines",
+            line={"color": GREY, "dash": "dot", "shape": "hv"},
+            name="no cheaper one is better",
+            hoverinfo="skip",
+        )
+    )
+    for place, row in enumerate(known.itertuples()):
+        figure.add_scatter(
+            x=[getattr(row, cost)],
+            y=[100 * row.value],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (row.high - row.value)],
+                "arrayminus": [100 * (row.value - row.low)],
+                "thickness": 1.4,
+                "width": 0,
+            },
+            mode="markers",
+            name=row.title,
+            marker={
+                "size": 12,
+                "color": COLOURS[place % len(COLOURS)],
+                "symbol": SYMBOLS[place // len(COLOURS) * 4 % len(SYMBOLS)]
+                + ("-open" if row.weights == "int8" else ""),
+                "line": {"width": 2, "color": COLOURS[place % len(COLOURS)]},
+            },
+            customdata=[[row.model]],
+            text=[f"{row.title}<br>{measure} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"],
+            hovertemplate="%{text}<br>%{x:.3g}<extra></extra>",
+        )
+    figure.update_xaxes(type="log", title=AXES[cost], dtick=1)
+    figure.update_yaxes(title=f"{measure}, per cent")
+    layout(figure, 680)
+    figure.update_layout(legend={"y": -0.14, "yanchor": "top"})  # as many lines as a narrow screen needs
+    return figure
+
+
+def in_words(rows: "pd.DataFrame", cost: str) -> str:
+    """Return which models are worth their cost, in words."""
+    best = front(rows, cost)
+    unit = " ms" if cost.endswith("ms") else " MB"
+    said = [f"{row.title} ({100 * row.value:.1f} % at {getattr(row, cost):.3g}{unit})" for row in best.itertuples()]
+    return f"No cheaper model is better than: {'; '.join(said)}." if said else "No costs are known."
+
+
+def table(rows: "pd.DataFrame") -> str:
+    """Return every model with its figure, size and times."""
+    lines = ""
+    for row in rows.itertuples():
+        shares = row.measure in ("UAR",)
+        value, low, high, base = (
+            f"{100 * v:.1f} %" if shares else f"{v:.3f}" for v in (row.value, row.low, row.high, row.baseline)
+        )
+        known = not math.isnan(row.cpu_p50_ms)
+        times = f"<td>{row.cpu_p50_ms:.1f}</td><td>{row.cpu_p95_ms:.1f}</td><td>{row.wall_p50_ms:.1f}</td>"
+        lines += (
+            f'<tr><th scope="row">{escape(row.title)}</th><td class="words">{escape(corpus_title(row.corpus))}</td>'
+            f'<td class="words">{escape(row.measure)}</td><td><strong>{value}</strong> [{low}, {high}]</td>'
+            f"<td>{base}</td><td>{size(row.size_mb) if row.size_mb == row.size_mb else '–'}</td>"
+            + (times if known else "<td>–</td>" * 3)
+            + "</tr>"
+        )
+    names = (
+        "Model",
+        "Corpus",
+        "Measure",
+        "Value [95 %]",
+        "Constant",
+        "Size",
+        "CPU p50, ms",
+        "CPU p95, ms",
+        "Wall p50, ms",
+    )
+    return rows_of("All models", names, lines, ("Corpus", "Measure"))
+
+
+def int8_words(rows: "pd.DataFrame") -> str:
+    """Return what the int8 copies cost in accuracy and save, in words; "" where there is none."""
+    said = []
+    for model, part in rows.groupby("model"):
+        by = part.set_index("weights")
+        if {"float", "int8"} <= set(by.index):
+            whole, small = by.loc["float"], by.loc["int8"]
+            saved = f"; {size(whole['size_mb'])} → {size(small['size_mb'])}" if small["size_mb"] > 0 else ""
+            faster = ""
+            if small["cpu_p50_ms"] > 0:
+                faster = f", {whole['cpu_p50_ms']:.1f} → {small['cpu_p50_ms']:.1f} ms"
+            said.append(
+                f"{whole['title']} ({model}): {whole['measure']} {100 * whole['value']:.1f} → "
+                f"{100 * small['value']:.1f} %{saved}{faster}"
+            )
+    return "; ".join(said)

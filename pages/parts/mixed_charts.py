@@ -1,0 +1,354 @@
+"""How listeners split and what models expect of it, as charts and tables."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from pages.parts.charts import COLOURS, GREY, config, layout, rows_of
+from pages.parts.predictions import corpora_at_hand
+from ser_core.metrics import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+BINS = (0.0, 0.001, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.001)
+"""Edges of the listeners' share; the first bin is nobody, the last nearly all."""
+SHOWN = 2_500
+"""Points that a map shows at most, drawn by a fixed seed."""
+
+
+def shared_labels(rows: "pd.DataFrame") -> list[str]:
+    """Return the emotions of which both the listeners' and the model's share are known."""
+    return [name[2:] for name in map(str, rows) if name.startswith("p_") and f"share_{name[2:]}" in rows]
+
+
+def judged_by_several(rows: "pd.DataFrame") -> bool:
+    """Return whether the listeners of some clip were not of one mind over the labels that the model has, too."""
+    heard = rows[[f"share_{label}" for label in shared_labels(rows)]]
+    return heard.shape[1] > 2 and bool(heard.max(axis=1).between(0.01, 0.99).any())
+
+
+def both(rows: "pd.DataFrame", labels: "list[str]") -> "tuple[np.ndarray, np.ndarray]":
+    """Return listeners' and predicted shares (clips, labels) over these labels, each summing to 1."""
+    heard = rows[[f"share_{label}" for label in labels]].to_numpy(dtype=float)
+    expected = rows[[f"p_{label}" for label in labels]].to_numpy(dtype=float)
+    return heard / heard.sum(1, keepdims=True), expected / expected.sum(1, keepdims=True)
+
+
+def heard_rows(rows: "pd.DataFrame", labels: "list[str]") -> "pd.DataFrame":
+    """Return the clips that listeners have judged, with their and the model's entropy in bits."""
+    known = rows[rows[[f"share_{label}" for label in labels]].sum(axis=1) > 0].reset_index(drop=True)
+    heard, expected = both(known, labels)
+    return known.assign(heard_bits=_bits(heard), expected_bits=_bits(expected))
+
+
+def figures(rows: "pd.DataFrame", labels: "list[str]") -> "dict[str, Interval]":
+    """Return the measures of a predicted distribution, with the constant as their baseline."""
+    from ser_core.distributions import evaluate_distributions
+
+    heard, expected = both(rows, labels)
+    return evaluate_distributions(heard, expected, rows["speaker"].tolist(), replicates=2_000)
+
+
+def figures_table(found: "dict[str, Interval]") -> str:
+    """Return the measures with the constant and the uniform answer beside them."""
+    from ser_core.distributions import HIGHER_IS_BETTER, MEASURES
+
+    lines = ""
+    for name in MEASURES:
+        m = found[name]
+        gain = found.get(f"{name} gained on the constant")
+        better = "higher is better" if name in HIGHER_IS_BETTER else "lower is better"
+        gained = "–" if gain is None else f"<strong>{gain.value:+.3f}</strong> [{gain.low:+.3f}, {gain.high:+.3f}]"
+        lines += (
+            f'<tr><th scope="row">{escape(name)} <small>({better})</small></th><td><strong>{m.value:.3f}</strong> '
+            f"[{m.low:.3f}, {m.high:.3f}]</td><td>{m.baseline:.3f}</td><td>{m.chance:.3f}</td><td>{gained}</td></tr>"
+        )
+    names = ("Measure", "Model [95 %]", "Constant", "Uniform", "Gained on the constant")
+    return rows_of("Predicted against listeners' shares", names, lines.replace("-", "−"))
+
+
+def figures_in_words(found: "dict[str, Interval]") -> str:
+    """Return whether the model beats the constant, in words."""
+    kl, spread, wanted = (
+        found["KL gained on the constant"],
+        found["spread of predictions"],
+        found["spread of listeners"],
+    )
+    verdict = "beats" if kl.low > 0 else "does worse than" if kl.high < 0 else "cannot be told from"
+    return (
+        f"The model {verdict} the constant, which always answers with the average of all listeners: KL is "
+        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{kl.low:+.3f}, {kl.high:+.3f}]. Its "
+        f"answers spread by {spread.value:.2f}, the listeners' by {wanted.value:.2f} (0 would be a constant)."
+    ).replace("-", "−")
+
+
+def agreement(rows: "pd.DataFrame", labels: "list[str]") -> "pd.DataFrame":
+    """Return for each emotion and bin of the listeners' share the mean predicted share with its interval."""
+    import pandas as pd
+
+    from ser_core.distributions import mean_over_speakers
+
+    heard, expected = both(rows, labels)
+    found = []
+    for place, label in enumerate(labels):
+        bins = np.digitize(heard[:, place], BINS) - 1
+        for number in np.unique(bins):
+            inside = bins == number
+            speakers = rows.loc[inside, "speaker"].tolist()
+            mean = mean_over_speakers(expected[inside, place], speakers, replicates=1_000)
+            found.append(
+                {"emotion": label, "bin": int(number), "clips": int(inside.sum()), "heard": heard[inside, place].mean()}
+                | {"expected": mean.value, "low": mean.low, "high": mean.high}
+            )
+    return pd.DataFrame(found)
+
+
+def agreement_chart(found: "pd.DataFrame", constant: "np.ndarray") -> "go.Figure":
+    """Return one small chart an emotion: share of listeners against expected share, diagonal and constant."""
+    from plotly.subplots import make_subplots
+
+    labels = list(dict.fromkeys(found["emotion"]))
+    figure = make_subplots(
+        -(-len(labels) // 2), 2, shared_xaxes=True, shared_yaxes=True, subplot_titles=labels, horizontal_spacing=0.04
+    )
+    for place, label in enumerate(labels):
+        part = found[found["emotion"] == label]
+        where = {"row": place // 2 + 1, "col": place % 2 + 1}
+        for ends, look in ((((0, 1), (0, 1)), "dot"), (((0, 1), (constant[place],) * 2), "dash")):
+            figure.add_scatter(
+                x=ends[0],
+                y=ends[1],
+                mode="lines",
+                line={"dash": look, "color": GREY, "width": 1},
+                hoverinfo="skip",
+                name="right on average" if look == "dot" else "constant",
+                showlegend=place == 0,
+                **where,
+            )
+        figure.add_scatter(
+            x=part["heard"],
+            y=part["expected"],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": (part["high"] - part["expected"]).clip(lower=0),
+                "arrayminus": (part["expected"] - part["low"]).clip(lower=0),
+                "thickness": 1.2,
+                "width": 0,
+            },
+            mode="lines+markers",
+            marker={"size": 9, "color": COLOURS[0]},
+            line={"color": COLOURS[0], "width": 1.5},
+            customdata=[[label, row.bin] for row in part.itertuples()],
+            text=[
+                f"{row.clips} clips: heard by {row.heard:.0%}, expected {row.expected:.0%}" for row in part.itertuples()
+            ],
+            hovertemplate="%{text}<extra></extra>",
+            name="model",
+            showlegend=place == 0,
+            **where,
+        )
+    figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%")
+    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    figure.update_xaxes(title="listeners", row=-(-len(labels) // 2))
+    figure.update_yaxes(title="model", col=1)
+    height = 130 + 200 * -(-len(labels) // 2)
+    layout(figure, height)
+    figure.update_layout(margin_t=86, legend_y=1 + 34 / (height - 130))  # above the titles of the small charts
+    return figure
+
+
+def agreement_in_words(found: "pd.DataFrame") -> str:
+    """Return for each emotion what the model expects where nobody and where nearly everybody hears it."""
+    said = []
+    for label, part in found.groupby("emotion", sort=False):
+        low, high = part.iloc[part["heard"].argmin()], part.iloc[part["heard"].argmax()]
+        said.append(
+            f"{label}: {low['expected']:.0%} expected where {low['heard']:.0%} hear it, {high['expected']:.0%} where "
+            f"{high['heard']:.0%} do"
+        )
+    return "; ".join(said) + "."
+
+
+def in_bin(rows: "pd.DataFrame", labels: "list[str]", label: str, number: int) -> "pd.DataFrame":
+    """Return the clips behind a point of :func:`agreement_chart`."""
+    heard, _ = both(rows, labels)
+    return rows[np.digitize(heard[:, labels.index(label)], BINS) - 1 == number].reset_index(drop=True)
+
+
+def ambiguity(rows: "pd.DataFrame") -> Interval:
+    """Return Spearman's correlation of the listeners' and the model's entropy, with its interval over speakers."""
+    from scipy.stats import rankdata
+
+    from ser_core.metrics import speaker_bootstrap, speaker_moments
+
+    ranks = [rankdata(rows[name]) / len(rows) for name in ("heard_bits", "expected_bits")]
+    moments = speaker_moments(ranks[0], ranks[1], rows["speaker"].tolist())
+
+    def correlation(sums: np.ndarray) -> np.ndarray:
+        count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+        spread = (xx / count - (x / count) ** 2) * (yy / count - (y / count) ** 2)
+        found: np.ndarray = (xy / count - x * y / count**2) / np.sqrt(spread)
+        return found
+
+    low, high = speaker_bootstrap(moments, correlation, replicates=2_000)
+    return Interval(float(correlation(moments.sum(0))), low, high)
+
+
+def ambiguity_map(rows: "pd.DataFrame", labels: int) -> "go.Figure":
+    """Return clips as points: entropy of the listeners against entropy of the model, with the mean as a line."""
+    import plotly.graph_objects as go
+
+    shown = rows.sample(min(SHOWN, len(rows)), random_state=0)
+    shifted = shown["heard_bits"] + np.random.default_rng(0).uniform(-0.02, 0.02, len(shown))
+    figure = go.Figure(
+        go.Scattergl(
+            x=shifted,
+            y=shown["expected_bits"],
+            mode="markers",
+            marker={"size": 5, "color": COLOURS[0], "opacity": 0.35},
+            customdata=[[str(name)] for name in shown["clip"]],
+            text=[
+                f"{row.clip} ({row.emotion})<br>listeners {row.heard_bits:.2f} bits, model {row.expected_bits:.2f} bits"
+                for row in shown.itertuples()
+            ],
+            hovertemplate="%{text}<extra></extra>",
+            name="clips",
+        )
+    )
+    edges = np.quantile(rows["heard_bits"], np.linspace(0, 1, 9))
+    bins = np.digitize(rows["heard_bits"], np.unique(edges)[1:-1])
+    means = rows.assign(bin=bins).groupby("bin")[["heard_bits", "expected_bits"]].mean()
+    figure.add_scatter(
+        x=means["heard_bits"],
+        y=means["expected_bits"],
+        mode="lines+markers",
+        line={"color": COLOURS[1], "width": 3},
+        marker={"size": 8, "color": COLOURS[1]},
+        name="mean of the model",
+        hovertemplate="listeners %{x:.2f} bits, model on average %{y:.2f} bits<extra></extra>",
+    )
+    most = float(np.log2(labels))
+    figure.add_scatter(
+        x=(0, most),
+        y=(0, most),
+        mode="lines",
+        line={"dash": "dot", "color": GREY},
+        name="as unsure as listeners",
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title="how far listeners disagree (bits)")
+    figure.update_yaxes(title="how undecided the model is (bits)")
+    return layout(figure, 480)
+
+
+def ambiguity_in_words(rows: "pd.DataFrame", found: Interval) -> str:
+    """Return whether the model knows where listeners disagree, in words."""
+    verdict = "knows a little" if found.low > 0 and found.value < 0.3 else "knows" if found.low > 0 else "does not know"
+    return (
+        f"The model {verdict} where listeners disagree: the correlation of ranks is {found.value:+.2f} "
+        f"[{found.low:+.2f}, {found.high:+.2f}]. Listeners' answers hold "
+        f"{rows['heard_bits'].mean():.2f} bits on average, the model's "
+        f"{rows['expected_bits'].mean():.2f}."
+    ).replace("-", "−")
+
+
+def most_mixed(rows: "pd.DataFrame", labels: "list[str]") -> str:
+    """Return how often two emotions share a clip: both heard by a quarter of its listeners or more."""
+    heard, expected = both(rows, labels)
+    lines = ""
+    pairs = [(a, b) for a in range(len(labels)) for b in range(a + 1, len(labels))]
+    ranked = sorted(pairs, key=lambda pair: -int(((heard[:, pair[0]] >= 0.25) & (heard[:, pair[1]] >= 0.25)).sum()))
+    for one, other in ranked[:6]:
+        mixed = (heard[:, one] >= 0.25) & (heard[:, other] >= 0.25)
+        known = (expected[:, one] >= 0.25) & (expected[:, other] >= 0.25)
+        lines += (
+            f'<tr><th scope="row">{escape(labels[one])} and {escape(labels[other])}</th><td>{int(mixed.sum())}</td>'
+            f"<td>{(known & mixed).sum() / max(1, mixed.sum()):.0%}</td><td>{known[~mixed].mean():.0%}</td></tr>"
+        )
+    names = ("Both heard by a quarter or more", "Clips", "Expected by the model, too", "Expected elsewhere")
+    return rows_of("Mixtures", names, lines)
+
+
+def wheel() -> None:
+    """Draw how EM2LDL's listeners split over 32 labels on Plutchik's wheel, beside what constants score there."""
+    import pandas as pd
+
+    from pages.parts import wheel as drawn
+    from ser_core.results import RESULTS
+
+    st.subheader("Thirty-two labels (EM2LDL)")
+    path = RESULTS / "em2ldl.csv"
+    folder = corpora_at_hand().get("em2ldl")
+    if folder is not None:
+        rows = labels_of_em2ldl(str(folder))
+        labels = [str(name)[6:] for name in rows if str(name).startswith("share_")]
+        groups = {"everybody": None, "sex": "sex", "age group": "age_group", "languages mixed": "code_switching"}
+        by = groups[st.selectbox("Wheels for", list(groups), key="wheel-by")]
+        parts = {"All clips": rows} if by is None else {str(k): part for k, part in rows.groupby(by)}
+        means = {
+            f"{title} ({len(part)})": part[[f"share_{label}" for label in labels]].mean().to_numpy()
+            for title, part in list(parts.items())[:3]
+        }
+        figure = drawn.figure(labels, means)
+        figure.update_annotations(yshift=22)  # clear of the topmost petal's name
+        figure.update_layout(margin_t=90, height=drawn.HEIGHT + 40)
+        st.plotly_chart(figure, config=config("wheel"), key="em2ldl-wheel", width="stretch")
+        st.caption(
+            "How to read it: opposite emotions lie opposite each other, stronger ones inside, mixtures of neighbours "
+            "between the petals, neutral in the middle. The darker, the more of the listeners' answers, averaged over "
+            "clips."
+        )
+        said = []
+        for title, mean in means.items():
+            first = np.argsort(-mean)[:4]
+            said.append(f"{title}: " + ", ".join(f"{labels[k]} {100 * mean[k]:.0f} %" for k in first))
+        st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape("; ".join(said))}.</p></div>')
+        table = pd.DataFrame({"label": labels} | dict(means))
+        st.download_button(
+            "Data (CSV)",
+            table.to_csv(index=False, float_format="%.5g"),
+            "serscope-wheel.csv",
+            "text/csv",
+            on_click="ignore",
+        )
+    else:
+        st.info("EM2LDL's tables are not at hand; name their folder in SERSCOPE_CORPORA to see its wheel.")
+    if path.exists():
+        found = pd.read_csv(path)
+        found = found[(found["view"] == "all") & found["measure"].isin(["KL", "cosine"])]
+        lines = "".join(
+            f'<tr><th scope="row">{escape(str(row.split))}: {escape(str(row.answer))}</th>'
+            f'<td class="words">{row.measure}</td>'
+            f"<td><strong>{row.value:.3f}</strong>"
+            + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")
+            + f"</td><td>{row.clips}</td><td>{row.speakers}</td></tr>"
+            for row in found.itertuples()
+        )
+        names = ("Split, answer", "Measure", "Value [95 %]", "Clips", "Speakers")
+        with st.expander("What an answer without ears scores on EM2LDL"):
+            st.caption(
+                "EM2LDL's audio needs a signed licence, so no model here was trained on it. Its labels alone already "
+                "say how far a model has to come: the average of the training listeners comes near the best published "
+                "model."
+            )
+            st.html(rows_of("Constants on EM2LDL", names, lines, ("Measure",)))
+
+
+@st.cache_data(show_spinner="Reading EM2LDL's tables", max_entries=1)
+def labels_of_em2ldl(folder: str) -> "pd.DataFrame":
+    """Return the label table of EM2LDL."""
+    from ser_core.corpora import read_corpus
+
+    return read_corpus(folder, "em2ldl").table
+
+
+def _bits(shares: np.ndarray) -> np.ndarray:
+    from scipy.stats import entropy
+
+    found: np.ndarray = entropy(shares, base=2, axis=1)
+    return found
