@@ -8,6 +8,26 @@ import streamlit as st
 
 from ser_core.settings import ASSETS, ROOT
 
+PAGES = {
+    "": [("explain", "Explain a clip")],
+    "More speech": [
+        ("compare", "Compare"),
+        ("recording", "Long recording"),
+        ("batch", "Many clips"),
+        ("reopen", "Open a report"),
+    ],
+    "Models": [("models", "Models"), ("results", "Results"), ("efficiency", "Efficiency")],
+    "Where they fail": [
+        ("fairness", "Fairness"),
+        ("speakers", "Speakers"),
+        ("crosscorpus", "Cross-corpus"),
+        ("robustness", "Robustness"),
+    ],
+    "Beyond one emotion": [("mixed", "Mixed emotions"), ("dimensions", "Dimensions")],
+    "About": [("about", "About"), ("rating", "Rate explanations")],
+}
+"""The pages by section of the menu: file and title."""
+
 if __name__ == "__main__":
     from pages.parts.faults import in_plain_words
 
@@ -15,22 +35,12 @@ if __name__ == "__main__":
     st.logo(str(ASSETS / "icon.svg"), size="medium")
     st.html(ASSETS / "theme" / "app.css")
     page = st.navigation(
-        [
-            st.Page(ROOT / "pages" / "explain.py", title="Explain a clip", default=True),
-            st.Page(ROOT / "pages" / "compare.py", title="Compare"),
-            st.Page(ROOT / "pages" / "reopen.py", title="Open a report"),
-            st.Page(ROOT / "pages" / "recording.py", title="Long recording"),
-            st.Page(ROOT / "pages" / "models.py", title="Models"),
-            st.Page(ROOT / "pages" / "results.py", title="Results"),
-            st.Page(ROOT / "pages" / "fairness.py", title="Fairness"),
-            st.Page(ROOT / "pages" / "speakers.py", title="Speakers"),
-            st.Page(ROOT / "pages" / "crosscorpus.py", title="Cross-corpus"),
-            st.Page(ROOT / "pages" / "robustness.py", title="Robustness"),
-            st.Page(ROOT / "pages" / "mixed.py", title="Mixed emotions"),
-            st.Page(ROOT / "pages" / "dimensions.py", title="Dimensions"),
-            st.Page(ROOT / "pages" / "efficiency.py", title="Efficiency"),
-            st.Page(ROOT / "pages" / "about.py", title="About"),
-        ],
+        {
+            section: [
+                st.Page(ROOT / "pages" / f"{name}.py", title=title, default=name == "explain") for name, title in held
+            ]
+            for section, held in PAGES.items()
+        },
         position="top",
     )
     with in_plain_words():

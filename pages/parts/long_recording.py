@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages.parts import background, session
 from pages.parts.cards import table
+from pages.parts.faults import in_plain_words
 from pages.parts.words import number, percent, plain
 from ser_core.errors import AudioError, SerscopeError
 
@@ -69,9 +70,10 @@ def forget() -> None:
     """Drop the recording and all that was made of it."""
     for key in [key for key in st.session_state.get("jobs", {}) if key[:1] == ("long",)]:
         background.stop(key)
-    for key in ("long-sound", "long-made"):
-        st.session_state.pop(key, None)
-    st.session_state["long-round"] = st.session_state.get("long-round", 0) + 1
+    taken = st.session_state.get("long-round", 0)
+    for key in [key for key in st.session_state if str(key).startswith("long-")]:
+        del st.session_state[key]
+    st.session_state["long-round"] = taken + 1
 
 
 def voices_asked() -> int | None:
@@ -100,7 +102,7 @@ def show(taken: "LongSound", model: "SpeechModel", count: int | None) -> None:
             st.rerun()
         return
     every = None if started.done else background.EVERY_S
-    st.fragment(run_every=every)(_watch)(taken, model, count, key, started)
+    st.fragment(run_every=every)(in_plain_words()(_watch))(taken, model, count, key, started)
 
 
 def _follow(taken: "LongSound", model: "SpeechModel", job: background.Job) -> "tuple[tuple[Stretch, ...], str]":
@@ -495,14 +497,21 @@ def _corrections(found: "LongRecording", keep: Keep) -> None:
             which = left.selectbox("Rename", list(names))
             called = middle.text_input("to", placeholder="such as patient", max_chars=40)
             if right.form_submit_button("Rename", width="stretch") and called:
-                keep(renamed(found, names[which], called))
+                _try(lambda: keep(renamed(found, names[which], called)))
         if len(names) > 1:
             with st.form("long-merge", border=False):
                 left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
                 one = left.selectbox("Merge", list(names))
                 other = middle.selectbox("into", list(names), index=1)
                 if right.form_submit_button("Merge", width="stretch"):
-                    keep(merged(found, names[one], names[other]))
+                    _try(lambda: keep(merged(found, names[one], names[other])))
+
+
+def _try(correct: Callable[[], None]) -> None:
+    try:
+        correct()
+    except SerscopeError as fault:
+        st.error(plain(str(fault)))
 
 
 def _files(found: "LongRecording") -> None:

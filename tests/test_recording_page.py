@@ -1,0 +1,141 @@
+"""The pages of long recordings and of many clips, run without a browser."""
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.parts import background
+
+
+def recording_page() -> None:
+    import streamlit as st
+
+    from pages.parts import long_recording
+    from ser_core.long_audio import long_sound
+    from tests.bad_inputs import wav
+    from tests.planted import burst_model
+    from tests.test_long_recording import two_voices
+
+    if "given" not in st.session_state:
+        st.session_state["given"] = True
+        st.session_state["long-sound"] = long_sound(wav(two_voices()), "session.wav")
+    sound = long_recording.sound()
+    if sound is None:
+        long_recording.new()
+        st.stop()
+    long_recording.current(sound)
+    long_recording.show(sound, burst_model(), long_recording.voices_asked())
+
+
+def batch_page() -> None:
+    import streamlit as st
+
+    from explain.batch import given
+    from pages.parts import batch
+    from tests.planted import burst_model
+    from tests.test_batch import sound
+
+    if "given" not in st.session_state:
+        st.session_state["given"] = True
+        files = [("a.wav", sound()), ("bad.wav", b"no sound"), ("b.wav", sound("high", 2))]
+        st.session_state["batch-clips"] = given(files)
+    taken = batch.clips()
+    if taken is None:
+        batch.new()
+        st.stop()
+    batch.current(taken)
+    batch.show(taken, burst_model(), "input_x_gradient")
+
+
+def settled(app: AppTest) -> AppTest:
+    """Run until the background work is done, and once more."""
+    for _ in range(900):
+        if all(job.done for job in app.session_state["jobs"].values()):
+            break
+        time.sleep(0.1)
+    app.run(timeout=120)
+    app.run(timeout=120)
+    assert not app.exception
+    return app
+
+
+def text(app: AppTest) -> str:
+    return " ".join(each.proto.body for each in app.get("html")) + " ".join(c.value for c in app.caption)
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return next(b for b in app.button if b.label == label).click().run(timeout=120)
+
+
+@pytest.fixture(scope="module")
+def session() -> AppTest:
+    return settled(AppTest.from_function(recording_page).run(timeout=120))
+
+
+def test_a_session_shows_its_voices_stretches_and_files(session: AppTest) -> None:
+    assert "Voice 1" in text(session) and "Voice 2" in text(session)
+    assert "interval" in text(session)
+    frame = session.dataframe[0].value
+    assert len(frame) >= 6 and set(frame["voice"]) == {"Voice 1", "Voice 2"}
+    assert session.subheader[-1].value == "Take it away"
+
+
+def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:
+    session.text_input[0].input("patient")
+    press(session, "Rename")
+    assert "patient" in text(session)
+    which = {box.label: box for box in session.selectbox}
+    which["Merge"].select(which["Merge"].options[1])
+    which["into"].select(which["into"].options[0])
+    press(session, "Merge")
+    assert set(session.dataframe[0].value["voice"]) == {"patient"}
+
+
+def test_to_forget_a_recording_drops_its_sound_its_work_and_its_results(session: AppTest) -> None:
+    press(session, "Forget this recording")
+    assert "long-sound" not in session.session_state and "long-made" not in session.session_state
+    assert "patient" not in str(session.session_state)
+    assert not [key for key in session.session_state["jobs"] if key[:1] == ("long",)]
+    assert "At most 65 minutes" in text(session)
+
+
+def test_one_bad_clip_has_its_own_row_among_many() -> None:
+    app = AppTest.from_function(batch_page).run(timeout=120)
+    assert not app.session_state["jobs"]
+    app = settled(press(app, "Explain 3 clips"))
+    frame = app.dataframe[0].value
+    assert list(frame["clip"]) == ["a.wav", "bad.wav", "b.wav"]
+    assert "not an audio file" in frame.loc[1, "trouble"] and frame.loc[0, "answer"]
+    assert "2 explained" in text(app) and "1 could not be read" in text(app)
+    app.text_input[-1].input("bad").run(timeout=120)
+    assert list(app.dataframe[0].value["clip"]) == ["bad.wav"]
+    press(app, "Forget these clips")
+    assert "batch-clips" not in app.session_state
+
+
+def test_long_work_goes_on_while_short_work_is_dropped() -> None:
+    def page() -> None:
+        import threading
+
+        import streamlit as st
+
+        from pages.parts import background
+
+        if "go" not in st.session_state:
+            st.session_state["go"] = threading.Event()
+            go = st.session_state["go"]
+            background.start(("long", 1), lambda job: go.wait(30), long=True)
+            for number in range(background.KEPT + 3):
+                background.start(("short", number), lambda job: None)
+        if st.button("Take another clip"):
+            background.stop_all()
+
+    app = AppTest.from_function(page).run(timeout=60)
+    assert ("long", 1) in app.session_state["jobs"]
+    assert len(app.session_state["jobs"]) == background.KEPT + 1
+    press(app, "Take another clip")
+    assert list(app.session_state["jobs"]) == [("long", 1)]
+    assert not app.session_state["jobs"][("long", 1)].stop.is_set()
+    app.session_state["go"].set()
+    assert app.session_state["jobs"][("long", 1)].future.result(30)
