@@ -24,7 +24,7 @@ PAGES = {
         ("robustness", "Robustness"),
     ],
     "Beyond one emotion": [("mixed", "Mixed emotions"), ("dimensions", "Dimensions")],
-    "About": [("about", "About"), ("rating", "Rate explanations")],
+    "About": [("about", "About")],
 }
 """The pages by section of the menu: file and title."""
 
