@@ -28,8 +28,10 @@ _RANGE_DB = 60.0
 _MAX_COLUMNS = 1200
 
 
-def linked(explanation: Explanation) -> str:
+def linked(explanation: Explanation, *, cues: bool = True) -> str:
     """Return SVG of waveform, spectrogram, pooling weights, relevance, pitch and formants above one time axis.
+
+    Without ``cues`` pitch and formants are left out.
 
     The salient regions run through the panels as numbered bands, and are boxes where they have a frequency range.
     Waveform and spectrogram are there only if the voice is at hand (a report that is opened again does not hold it).
@@ -45,7 +47,8 @@ def linked(explanation: Explanation) -> str:
         rows.append((2.2, _relevance_map))
     if attribution.axes in {"time_frequency", "time"}:
         rows.append((1.1, _relevance_curve))
-    rows += [(1.4, _pitch), (1.9, _formants)]
+    if cues:
+        rows += [(1.4, _pitch), (1.9, _formants)]
     heights = [h for h, _ in rows]
     width_in, height_in = 6.85, sum(heights) * 0.8
     figure = new_figure(width_in, height_in)

@@ -10,6 +10,7 @@ SERSCOPE_WEIGHTS       folder of pretrained encoders by name           none
 SERSCOPE_HUB           1 allows downloads from the hub                 0
 SERSCOPE_MAX_SECONDS   longest clip that is explained, in seconds      120
 SERSCOPE_LEXICON       CSV file of word, valence (−1 … 1) and more     VADER's words only
+SERSCOPE_RATINGS       folder for the answers of the rating study      none: the study is off
 =====================  ==============================================  =========================
 """
 
@@ -34,6 +35,7 @@ class Settings:
     hub_allowed: bool
     max_seconds: float
     lexicon: Path | None = None
+    ratings_dir: Path | None = None
 
 
 def settings() -> Settings:
@@ -61,6 +63,7 @@ def settings() -> Settings:
         hub_allowed=env.get("SERSCOPE_HUB", "0") == "1",
         max_seconds=max_seconds,
         lexicon=Path(lexicon) if (lexicon := env.get("SERSCOPE_LEXICON")) else None,
+        ratings_dir=Path(ratings) if (ratings := env.get("SERSCOPE_RATINGS")) else None,
     )
 
 
