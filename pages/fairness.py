@@ -68,7 +68,10 @@ table = predictions.kept(
 st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(parts.headline(table, reference))}</p></div>')
 few = [f"{group} ({found.too_small(group)})" for group in found.groups if found.too_small(group)]
 if few:
-    st.caption(f"Drawn in grey, and not to be concluded from: {plain('; '.join(few))}.")
+    st.caption(
+        f"Drawn in grey, and not to be concluded from: {plain('; '.join(few))}. Intervals over so few speakers come "
+        "out too narrow."
+    )
 each = table[table["group"] != "all"]
 points = chart(
     parts.groups_chart(each, found, reference),

@@ -1,4 +1,4 @@
-"""Command line: ``python -m ser_core predict CLIP…``, ``models``, ``train``, ``study``, ``folds``, ``results``.
+"""Command line: ``python -m ser_core predict CLIP…``, ``models``, ``train``, ``study``, ``evaluate``, ``results`` ….
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """

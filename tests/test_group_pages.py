@@ -215,6 +215,17 @@ def test_a_point_of_the_chart_leads_to_the_clips_behind_it() -> None:
     assert set(listed["speaker"]) == {"00", "01"}
 
 
+def test_a_planted_swap_of_two_labels_shows_in_the_confusion() -> None:
+    from pages.parts.speaker_charts import confusion
+
+    rows = answers(speakers=1, clips=30)
+    swapped = rows.rename(columns={"p_anger": "p_fear", "p_fear": "p_anger"})
+    for shown, anger_as in ((rows, "anger"), (swapped, "fear")):
+        heat = confusion(shown).data[0]
+        row = dict(zip(heat.x, heat.z[list(heat.y).index("anger")], strict=True))
+        assert max(row, key=row.get) == anger_as and row[anger_as] > 60
+
+
 def test_asking_a_model_here_is_refused_for_speech_it_was_trained_on(corpora: Path, monkeypatch) -> None:
     from pages.parts.predictions import ASK
 

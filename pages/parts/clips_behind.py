@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.parts import session
 from pages.parts.predictions import corpus_title, row_of_clip
+from pages.parts.sound import player
 from pages.parts.words import plain
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 def hear(corpus: str, clip: str, model: str, key: str) -> None:
     """Play one clip and offer to explain a model's answer to it, where its corpus is at hand."""
+    from ser_core.audio import read
+
     row = row_of_clip(corpus, clip)
     if row is None:
         st.info(
@@ -79,19 +82,16 @@ def hear(corpus: str, clip: str, model: str, key: str) -> None:
             "folder in SERSCOPE_CORPORA and start the app again."
         )
         return
-    file = Path(row["file"].iloc[0])
+    recording = read(Path(row["file"].iloc[0]))
     left, right = st.columns([3, 1], vertical_alignment="center")
     with left:
-        st.caption(f"{plain(clip)}, labelled {plain(str(row['emotion'].iloc[0]))}")
-        st.audio(str(file))
+        player(recording, f"{plain(clip)}, labelled {plain(str(row['emotion'].iloc[0]))}")
     if right.button("Explain this clip", key=f"explain-{key}", type="primary", width="stretch"):
-        from ser_core.audio import read
-
         judged = [name for name in row if str(name).startswith(("vote_", "share_"))]
         label = f"{corpus_title(corpus)}, labelled {row['emotion'].iloc[0]}"
         from ser_core.models import model_names
 
         if model in model_names():
             st.session_state["model"] = model
-        session.use(read(file), label, row[["corpus", "valence", "arousal", "dominance", *judged]])
+        session.use(recording, label, row[["corpus", "valence", "arousal", "dominance", *judged]])
         st.switch_page("pages/explain.py")

@@ -149,7 +149,7 @@ def values_in_words(table: "pd.DataFrame") -> str:
         f"{row.group} {shown(first, row.value)}{unit} [{shown(first, row.low)}, {shown(first, row.high)}]"
         for row in table[table["measure"] == first].itertuples()
     ]
-    words = f"{first}: {'; '.join(said)}."
+    words = f"{first[0].upper()}{first[1:]}: {'; '.join(said)}."
     for measure, part in table[table["measure"] != first].dropna(subset="value").groupby("measure", sort=False):
         low, high = part.loc[part["value"].idxmin()], part.loc[part["value"].idxmax()]
         unit = "" if str(measure).startswith(NO_POINTS) else " %"
@@ -189,7 +189,8 @@ def differences_table(table: "pd.DataFrame", reference: str) -> str:
         lines += (
             f"<tr{css}>{_head(row.measure, groups[row.measure]) if first else ''}"
             f'<td class="words">{"all groups" if spread else escape(row.group)}</td><td>{row.speakers}</td>'
-            f'<td>{row.clips}</td><td>{value}</td><td>{apart}</td><td>{p}</td><td class="words">{verdict}</td></tr>'
+            f"<td>{row.clips}</td><td>{value}</td><td>{apart}</td><td>{p}</td>"
+            f'<td class="words wide">{verdict}</td></tr>'
         )
     names = (
         "Measure",
