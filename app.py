@@ -8,6 +8,7 @@ import streamlit as st
 
 from ser_core.settings import ASSETS, ROOT
 
+# The pages by section of the menu: file and title.
 PAGES = {
     "": [("explain", "Explain a clip")],
     "More speech": [
@@ -24,9 +25,8 @@ PAGES = {
         ("robustness", "Robustness"),
     ],
     "Beyond one emotion": [("mixed", "Mixed emotions"), ("dimensions", "Dimensions")],
-    "About": [("about", "About")],
+    "About": [("about", "About"), ("rating", "Rate explanations")],
 }
-"""The pages by section of the menu: file and title."""
 
 if __name__ == "__main__":
     from pages.parts.faults import in_plain_words

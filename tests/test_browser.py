@@ -98,6 +98,12 @@ class Watch:
             self.foreign.append(url)
 
 
+def visit(page: "playwright.Page", section: str, title: str) -> None:
+    """Open a page by the menu of a wide window; the session goes along."""
+    page.get_by_role("button", name=section, exact=True).click()
+    page.get_by_role("menuitem", name=title, exact=True).click()
+
+
 def whole_page(page: "playwright.Page", path: Path) -> None:
     """Save the page as tall as it is; Streamlit scrolls an inner part, which a full-page screenshot would cut."""
     size = page.viewport_size
@@ -194,7 +200,7 @@ def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, ad
         assert words in text
 
     for title in ("Models", "About"):
-        page.get_by_role("link", name=title).click()
+        visit(page, title, title)
         page.get_by_role("heading", name=title, exact=True).wait_for(timeout=PATIENCE_MS)
         whole_page(page, shots / f"{title.lower()}-light-1280.png")
     assert watch.foreign == []
