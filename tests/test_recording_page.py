@@ -106,7 +106,7 @@ def test_one_bad_clip_has_its_own_row_among_many() -> None:
     app = settled(press(app, "Explain 3 clips"))
     frame = app.dataframe[0].value
     assert list(frame["clip"]) == ["a.wav", "bad.wav", "b.wav"]
-    assert "not an audio file" in frame.loc[1, "trouble"] and frame.loc[0, "answer"]
+    assert "not an audio file" in frame.loc[1, "salient cues"] and frame.loc[0, "answer"]
     assert "2 explained" in text(app) and "1 could not be read" in text(app)
     app.text_input[-1].input("bad").run(timeout=120)
     assert list(app.dataframe[0].value["clip"]) == ["bad.wav"]

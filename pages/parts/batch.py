@@ -157,12 +157,13 @@ def draw(found: "tuple[Row, ...]", taken: "list[Clip]", *, finished: bool) -> No
                 help="how spread the probabilities are, in bits: 0 is one class only", format="%.2f"
             ),
             "salient cues": st.column_config.TextColumn(
-                help="how the salient regions differ from the rest of the speech; * is beyond chance", width="large"
+                help="how the salient regions differ from the rest of the speech (* beyond chance), or what went wrong",
+                width="large",
             ),
             "experts": st.column_config.TextColumn(
                 help="cues of the whole clip that go with the experts’ table for the answer, of those compared"
             ),
-            "trouble": st.column_config.TextColumn(width="large"),
+            "warnings": st.column_config.TextColumn(width="large"),
         },
     )
     chosen = event["selection"]["rows"]
@@ -190,16 +191,12 @@ def summary(found: "tuple[Row, ...]") -> str:
 
 
 def _filtered(found: "tuple[Row, ...]") -> "list[Row]":
-    left, middle, right = st.columns(3, gap="small")
+    verdicts = sorted({row.verdict for row in found if row.verdict})
+    left, right, *more = st.columns(3 if verdicts else 2, gap="small")
     answers = sorted({row.answer for row in found if row.answer})
     wanted = left.multiselect("Answer", answers, key="batch-answers", placeholder="any")
-    verdicts = sorted({row.verdict for row in found if row.verdict})
-    if verdicts:
-        trusted = middle.multiselect("Trust verdict", verdicts, key="batch-verdicts", placeholder="any")
-    else:
-        trusted = []
-        middle.text_input("Trust verdict", "not tested", disabled=True)
-    words = right.text_input("Name or trouble holds", key="batch-words").strip().lower()
+    trusted = more[0].multiselect("Trust verdict", verdicts, key="batch-verdicts", placeholder="any") if more else []
+    words = right.text_input("Name, error or warning holds", key="batch-words").strip().lower()
     return [
         row
         for row in found
@@ -222,13 +219,19 @@ def rows(found: "list[Row]") -> "pd.DataFrame":
             one |= {name: round(value, 2) for name, value in row.outputs.items()}
         else:
             p = row.outputs.get(row.answer)
-            one |= {"answer": row.answer, "p": None if p is None else 100 * p, "entropy": row.entropy_bits}
+            one |= {
+                "answer": row.answer,
+                "p": None if p is None else 100 * p,
+                "entropy": None if row.error else row.entropy_bits,
+            }
         one |= {
-            "salient cues": cues_in_words(row),
+            "salient cues": row.error or cues_in_words(row),
             "experts": f"{row.agree} of {row.compared}" if row.compared else "",
             "trust": row.verdict,
-            "trouble": row.error or " ".join(row.warnings),
+            "warnings": " ".join(row.warnings),
         }
+        if not row.verdict:
+            del one["trust"]
         shown.append(one)
     return pd.DataFrame(shown)
 
