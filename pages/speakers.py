@@ -34,6 +34,7 @@ picked = chart(
     "together, the band its interval over speakers. Some speakers are first by luck alone: look at the bars. Click a "
     "dot for the speaker.",
     words=parts.in_words(found, people, measure, overall),
+    state=f"{chosen.key}|{measure}",
 )
 st.subheader("Served worst")
 st.html(parts.worst(found, people, chosen.rows, measure))

@@ -34,6 +34,13 @@ def settled(page: "playwright.Page") -> None:
     page.wait_for_timeout(500)
 
 
+def choose(page: "playwright.Page", label: str, option: str) -> None:
+    page.get_by_test_id("stSelectbox").filter(has_text=label).first.locator("input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+    page.wait_for_timeout(1000)
+    settled(page)
+
+
 def click_point(page: "playwright.Page", place: int) -> None:
     """Click a point of the first chart; Plotly takes clicks on a layer above its points."""
     point = page.locator(".js-plotly-plot").first.locator(".points path").nth(place)
@@ -45,9 +52,15 @@ def click_point(page: "playwright.Page", place: int) -> None:
 
 def hear_the_first_clip(page: "playwright.Page") -> None:
     table = page.get_by_test_id("stDataFrame").last
-    table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    page.mouse.click(box["x"] + 20, box["y"] + 36 + 17)  # the box before the first row, drawn on a canvas
+    table.locator("canvas").first.wait_for(timeout=PATIENCE_MS)
+    for _ in range(3):  # a page that still moves makes a click miss
+        table.scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)
+        box = table.bounding_box()
+        page.mouse.click(box["x"] + 20, box["y"] + 36 + 17)  # the box before the first row, drawn on a canvas
+        settled(page)
+        if page.locator("audio").count():
+            return
     page.locator("audio").first.wait_for(timeout=PATIENCE_MS)
 
 
@@ -60,6 +73,12 @@ def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, n
         page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
         settled(page)
         assert page.get_by_text("female, recall of anger: ").count() == 1
+        choose(page, "Groups by", "race")
+        assert page.get_by_text("Clips behind the point").count() == 0  # the point is not on this chart
+        choose(page, "Groups by", "sex")
+        click_point(page, 1)
+        page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
+        settled(page)
     else:
         before = page.get_by_role("heading", name="Speaker ").last.inner_text()
         click_point(page, 4)

@@ -36,6 +36,7 @@ def chart(
     how: str,
     words: str,
     select: bool = True,
+    state: str = "",
 ) -> list[Any]:
     """Draw a figure with all that belongs to it, and return what is behind the points that the reader clicked.
 
@@ -47,16 +48,22 @@ def chart(
         how: how to read it, in a sentence.
         words: what it says, in a sentence or two.
         select: whether points can be clicked.
+        state: whose figure this is; what was clicked is forgotten when it changes.
     """
     st.html(f'<div class="ss"><p class="title">{escape(title)}</p></div>')
     chosen: list[Any] = []
     if select:
         event = st.plotly_chart(
-            figure, key=name, on_select="rerun", selection_mode="points", config=config(name), width="stretch"
+            figure,
+            key=f"{name}-{state}",
+            on_select="rerun",
+            selection_mode="points",
+            config=config(name),
+            width="stretch",
         )
         chosen = [point.get("customdata") for point in event["selection"]["points"] if point.get("customdata")]
     else:
-        st.plotly_chart(figure, key=name, config=config(name), width="stretch")
+        st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch")
     st.caption(f"How to read it: {how}")
     st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape(words)}</p></div>')
     left, right = st.columns([1, 2], vertical_alignment="center")

@@ -34,7 +34,7 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
     shown = listed.head(MOST)
     event = st.dataframe(
         shown,
-        key=f"clips-{key}",
+        key=f"clips-{key}-{what}",
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",

@@ -365,6 +365,7 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
         "above it not sure enough. Larger dots hold more clips; bins with fewer than five are left out.",
         words=f"Expected calibration error: {said}. It is the larger the fewer the clips, so the test deals the groups "
         "in their own sizes; choose ECE above to have it tested.",
+        state=f"{chosen.key}|{found.attribute}",
     )
     if points:
         group, confidence = points[0][0], float(points[0][1])

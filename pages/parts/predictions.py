@@ -81,6 +81,13 @@ def _titles() -> dict[str, str]:
     return {card.name: card.title for card in cards()}
 
 
+@st.cache_data(show_spinner=False, ttl=600)
+def _answers() -> dict[str, str]:
+    from ser_core.registry import cards
+
+    return {card.name: card.answer for card in cards()}
+
+
 @st.cache_data(show_spinner="Reading the stored answers", max_entries=16)
 def _table(path: str, changed: float) -> "pd.DataFrame":
     """Return a stored table; it holds public speech, so that sessions may share it."""
@@ -127,6 +134,11 @@ def _stored() -> Chosen | None:
         rows = kept(("shared", key), lambda: _in_common(pd.concat([_plain(part) for part in parts], ignore_index=True)))
     names = ", ".join(corpus_title(name) for name in corpora)
     _say(rows, sum(len(part) for part in parts))
+    if _answers().get(model) == "distribution":
+        st.caption(
+            "This model answers how listeners would split. Here its largest share is set against the corpus's label, "
+            "which listeners often do not hear, so that it looks worse than it is at what it was made for."
+        )
     return Chosen(f"{title_of(model)} on {names}", rows, key)
 
 

@@ -142,6 +142,7 @@ def one(chosen: Chosen, speaker: str, people: "pd.DataFrame") -> None:
             how="each row is a true emotion, each column an answer; the number is how many clips. Click a cell for its "
             "clips.",
             words=_confusion_words(rows),
+            state=f"{chosen.key}|{speaker}",
         )
         if cells:
             truth, answer = cells[0][0], cells[0][1]
