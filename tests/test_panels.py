@@ -145,7 +145,10 @@ def test_the_two_axes_name_the_corner(beaten: float, agrees: int, corner: str) -
     null = list(np.linspace(0, 1, 100))
     found = trust_with(null, 2.0 if beaten == 1.0 else 0.5)
     rows = tuple(agreement("agrees" if number < agrees else "disagrees") for number in range(4))
-    assert corner in trust_panel.axes(found, rows)
+    drawn = trust_panel.axes(found, rows)
+    assert corner in drawn
+    # Streamlit takes <svg> out of HTML; as an image it stays.
+    assert "<svg" not in drawn and 'src="data:image/svg+xml;base64,' in drawn and 'alt="Faithful: ' in drawn
 
 
 def test_without_a_judged_cue_there_is_no_place_on_the_axes() -> None:

@@ -1,6 +1,7 @@
 """Whether the explanation can be trusted: verdicts of its tests, its curves, and where it stands on two axes."""
 
 import math
+from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MARKS = {"holds": "✓", "weak": "~", "fails": "✗", "cannot be decided": "–"}
 CLASSES = {"holds": "agrees", "weak": "contested", "fails": "disagrees", "cannot be decided": "none"}
+ON_BOTH_THEMES = "#6f7d87"
 CORNERS = (
     ("plausible, not faithful", "It looks right and is not what the model did: the most misleading kind."),
     ("faithful and plausible", "The model relied on it, and experts expect it."),
@@ -159,15 +161,20 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     )
     labels = "".join(
         f'<text x="{85 + 130 * (number % 2)}" y="{14 if number < 2 else 218}" text-anchor="middle" '
-        f'font-size="10" fill="currentColor" opacity="0.75">{escape(name)}</text>'
+        f'font-size="10" font-family="sans-serif" fill="{ON_BOTH_THEMES}">{escape(name)}</text>'
         for number, (name, _) in enumerate(CORNERS)
+    )
+    # As an image, since Streamlit takes drawings out of HTML; one grey can be read on both themes.
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 228">'
+        f'<rect x="20" y="20" width="260" height="180" fill="none" stroke="{ON_BOTH_THEMES}"/>'
+        f'<path d="M150 20V200M20 110H280" stroke="{ON_BOTH_THEMES}" opacity="0.6"/>'
+        f'{labels}<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="#0b6b75" stroke="white" stroke-width="1.5"/></svg>'
     )
     return (
         '<div class="ss"><p class="title" aria-hidden="true">Faithful and plausible are two things</p>'
-        f'<svg viewBox="0 0 300 228" role="img" aria-label="{escape(words)}" style="width:100%;max-width:26rem">'
-        '<rect x="20" y="20" width="260" height="180" fill="none" stroke="currentColor" opacity="0.4"/>'
-        '<path d="M150 20V200M20 110H280" stroke="currentColor" opacity="0.25"/>'
-        f'{labels}<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="#16929c" stroke="white" stroke-width="1.5"/></svg>'
+        f'<img alt="{escape(words)}" style="width:100%;max-width:26rem" '
+        f'src="data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}">'
         f'<p>{escape(words)}</p><p class="soft"><strong>{escape(corner[0].capitalize())}.</strong> '
         f"{escape(corner[1])}</p></div>"
     )
