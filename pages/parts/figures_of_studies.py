@@ -154,7 +154,14 @@ def intervals(rows: "pd.DataFrame", measure: str) -> "go.Figure":
     )
     baseline = rows["baseline"].mean()
     if math.isfinite(baseline):
-        figure.add_vline(x=baseline, line_dash="dash", line_color="#8a97a0", annotation_text="constant answer")
+        figure.add_vline(
+            x=baseline,
+            line_dash="dash",
+            line_color="#8a97a0",
+            annotation_text="constant answer",
+            annotation_position="top right",
+            annotation_yshift=14,
+        )
     figure.update_yaxes(autorange="reversed", title=None)
     figure.update_xaxes(title=measure)
     figure.update_layout(height=110 + 34 * len(rows), margin={"l": 10, "r": 20, "t": 30, "b": 40}, showlegend=False)

@@ -169,7 +169,7 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
 
 
 def _own() -> Chosen | None:
-    from ser_core.predictions import read_predictions
+    from ser_core.predictions import MOST_BYTES, read_predictions
 
     st.caption(
         "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
@@ -177,7 +177,8 @@ def _own() -> Chosen | None:
         "of this session and is dropped with it."
     )
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    file = left.file_uploader("Your predictions", type=["csv", "tsv", "parquet", "pq"], key=_upload_key())
+    kinds, most = ["csv", "tsv", "parquet", "pq"], MOST_BYTES // 1_000_000
+    file = left.file_uploader("Your predictions", type=kinds, key=_upload_key(), max_upload_size=most)
     right.download_button("Example (CSV)", EXAMPLE, "serscope-example.csv", "text/csv", on_click="ignore")
     if file is not None:
         data, name = file.getvalue(), file.name
