@@ -1,10 +1,12 @@
 """Who speaks when: where one voice hands over to the next, and which stretches are of one voice.
 
 A stretch of speech is cut where the embeddings of the 1.5 s before and after a moment differ most, if they differ
-enough, at the quietest place near. Stretches are then grouped by agglomerative clustering of the cosine between their embeddings (average
-linkage); groups too small to be a voice join the voice that they are nearest to. The number of voices is given, or
-follows from the distance at which groups still join. The two thresholds were set on made-up sessions of other actors
-than those that the study reports (``python -m ser_core.diarisation_study``).
+enough, at the quietest place near. Stretches are then grouped by agglomerative clustering of the cosine between their
+embeddings (average linkage); groups too small to be a voice join the voice that they are nearest to. The number of
+voices is given, or is the one whose groups have the best silhouette (Rousseeuw 1987, Journal of Computational and
+Applied Mathematics 20, 53–65), one where the best is poor: in a silhouette distances are held against each other, so
+that it carries over to other rooms and microphones, which the distance itself did not. The thresholds were set on other
+actors than those that the study reports (``python -m ser_core.diarisation_study``).
 
 Embeddings of less than a second say little about a voice: such stretches take no part in forming the groups.
 """
@@ -20,7 +22,7 @@ from ser_core.speech import Segment
 from ser_core.voices import embeddings
 
 SPAN_S, STEP_S, FINE_STEP_S, SHORTEST_S, DIP_S = 1.5, 0.5, 0.125, 0.75, 0.35
-CHANGE_DISTANCE, NEARLY, JOIN_DISTANCE = 0.9, 0.85, 0.9
+CHANGE_DISTANCE, NEARLY, LEAST_SILHOUETTE = 0.9, 0.85, 0.19
 FORMING_S, LEAST_SHARE, MOST_CLUSTERED = 1.0, 0.05, 2000
 MOST_VOICES = 8
 
@@ -95,7 +97,7 @@ def voices(found: np.ndarray, lengths_s: np.ndarray, count: int | None = None) -
         lengths_s: their lengths in seconds (stretches,).
         count: the number of voices, None to estimate it.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.cluster.hierarchy import linkage
 
     if not len(found):
         return np.zeros(0, int)
@@ -105,18 +107,37 @@ def voices(found: np.ndarray, lengths_s: np.ndarray, count: int | None = None) -
     if len(forming) < 2 or count == 1:
         return np.zeros(len(found), int)
     tree = linkage(found[forming], "average", metric="cosine")
-    if count is None:
-        groups = fcluster(tree, JOIN_DISTANCE, "distance")
-        kept = _large(groups, lengths_s[forming])[:MOST_VOICES]
-    else:
-        # Lone odd stretches split off before two voices do: cut deeper until there are enough voices of some length.
-        for pieces in range(min(count, len(forming)), len(forming) + 1):
-            groups = fcluster(tree, pieces, "maxclust")
-            kept = _large(groups, lengths_s[forming])
-            if len(kept) >= count:
-                break
-        kept = kept[:count]
-    centres = np.stack([found[forming[groups == group]].mean(axis=0) for group in kept])
+    if count is not None:
+        return _grouped(found, lengths_s, forming, tree, count)
+    best, chosen = LEAST_SILHOUETTE, np.zeros(len(found), int)
+    for several in range(2, min(MOST_VOICES, len(forming) - 1) + 1):
+        labels = _grouped(found, lengths_s, forming, tree, several)
+        score = _silhouette(found[forming], labels[forming])
+        if score > best:
+            best, chosen = score, labels
+    return chosen
+
+
+def _silhouette(found: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean silhouette of the cosine, −1 … 1; −1 where there is one group only."""
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(labels)) < len(labels):
+        return -1.0
+    return float(silhouette_score(found, labels, metric="cosine"))
+
+
+def _grouped(found: np.ndarray, lengths_s: np.ndarray, forming: np.ndarray, tree: np.ndarray, count: int) -> np.ndarray:
+    """Return the voice of each stretch for that many voices, in the order in which they are first heard."""
+    from scipy.cluster.hierarchy import fcluster
+
+    # Lone odd stretches split off before two voices do: cut deeper until there are enough voices of some length.
+    for pieces in range(min(count, len(forming)), len(forming) + 1):
+        groups = fcluster(tree, pieces, "maxclust")
+        kept = _large(groups, lengths_s[forming])
+        if len(kept) >= count:
+            break
+    centres = np.stack([found[forming[groups == group]].mean(axis=0) for group in kept[:count]])
     for _ in range(10):
         centres /= np.linalg.norm(centres, axis=1, keepdims=True)
         labels = (found @ centres.T).argmax(axis=1)

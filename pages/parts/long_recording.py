@@ -82,7 +82,7 @@ def voices_asked() -> int | None:
         "How many people speak?",
         list(COUNTS),
         key="long-voices",
-        help="A clinical session has two voices. An estimate is less sure than what you know: see the README.",
+        help="A clinical session has two voices. Where you do not know, the number is estimated; check the voices then.",
     )
     return COUNTS[chosen]
 
@@ -93,12 +93,12 @@ def show(taken: "LongSound", model: "SpeechModel", count: int | None) -> None:
     for other in [k for k in st.session_state.get("jobs", {}) if k[:1] == ("long",) and k != key]:
         background.stop(other)
     started = background.job(key)
-    if started is None and not st.session_state.get(f"stopped-{key}"):
+    if started is None and not st.session_state.get(f"long-stopped-{key}"):
         started = background.start(key, lambda job: _follow(taken, model, job), long=True)
     if started is None:
         st.info("The recording is not followed any more.")
         if st.button("Follow it again", type="primary"):
-            st.session_state.pop(f"stopped-{key}")
+            st.session_state.pop(f"long-stopped-{key}")
             st.rerun()
         return
     every = None if started.done else background.EVERY_S
@@ -128,7 +128,7 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.progress(min(1.0, started.share), f"{started.words} …")
         if right.button("Stop here", key="long-stop", help="Keeps what is there so far."):
-            st.session_state[f"stopped-{key}"] = True
+            st.session_state[f"long-stopped-{key}"] = True
             started.stop.set()
         if started.known:
             draw(with_voices(taken, model, started.known, count=count, complete=False), taken, None)
