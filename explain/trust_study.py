@@ -221,24 +221,29 @@ def read_summary(table: Path = TABLE) -> "pd.DataFrame":
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "map", "test", "holds"])
 
 
-def default_method(model: str, shares: "pd.DataFrame | None" = None) -> str | None:
-    """Return the method whose maps passed every test in most clips for a model; None where that was not measured."""
-    found = candidates(read_summary() if shares is None else shares, model)
-    return found[0] if found else None
+def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
+    """Return the method whose maps passed every test in most clips for a model.
+
+    None where it or the ``usual`` first method was not measured: then there is nothing to set it against.
+    """
+    found = read_summary() if shares is None else shares
+    if not ((found["model"] == model) & (found["method"] == usual)).any():
+        return None
+    return candidates(found, model)[0]
 
 
 def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
     """Return a model's methods with the one first whose maps passed every test in most clips, else as they are."""
-    first = default_method(model)
+    first = default_method(model, methods[0].name)
     return tuple(sorted(methods, key=lambda method: method.name != first))
 
 
-def default_sentence(model: str, shares: "pd.DataFrame | None" = None) -> str:
+def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str:
     """Return why that method is offered first, with its figures; empty where that was not measured."""
     from explain.attribution import method_label
 
     shares = read_summary() if shares is None else shares
-    first = default_method(model, shares)
+    first = default_method(model, usual, shares)
     if first is None:
         return ""
     of_model = shares[(shares["model"] == model) & (shares["map"] == OWN) & (shares["test"] == ALL)]

@@ -92,14 +92,16 @@ def test_the_default_is_the_method_that_passed_most_and_only_near_ones_are_its_r
         ]
     )
     shares = summary(table, replicates=500)
-    assert default_method("m", shares) == "occlusion"
+    assert default_method("m", "saliency", shares) == "occlusion"
     assert "saliency" not in candidates(shares, "m")
-    assert default_method("unmeasured", shares) is None
-    assert default_sentence("unmeasured", shares) == ""
-    said = default_sentence("m", shares)
+    assert default_method("unmeasured", "saliency", shares) is None
+    assert default_sentence("unmeasured", "saliency", shares) == ""
+    # A method does not take the place of one that was not tested.
+    assert default_method("m", "grad_cam", shares) is None and default_sentence("m", "grad_cam", shares) == ""
+    said = default_sentence("m", "saliency", shares)
     assert "Occlusion is offered first" in said and "80%" in said and "of 100 held-out clips" in said
     assert "Integrated Gradients (75% of 96)" in said
-    assert "no other method was tested" in default_sentence("other", shares)
+    assert "no other method was tested" in default_sentence("other", "saliency", shares)
 
 
 def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

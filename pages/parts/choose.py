@@ -252,10 +252,11 @@ def method(model: "SpeechModel") -> "Method":
     from explain.attribution import methods_for
     from explain.trust_study import best_first, default_sentence
 
-    offered = {m.name: m for m in best_first(model.name, methods_for(model))}
+    usual = methods_for(model)
+    offered = {m.name: m for m in best_first(model.name, usual)}
     name = st.selectbox("Method", list(offered), format_func=lambda n: offered[n].label, key=f"method-{model.name}")
     st.caption(f"{plain(offered[name].hint)} {_AXES[offered[name].axes]}")
-    if why := default_sentence(model.name):
+    if why := default_sentence(model.name, usual[0].name):
         st.caption(plain(why))
     return offered[name]
 
