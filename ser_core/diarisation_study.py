@@ -147,7 +147,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.learn:
         table = read_corpus(folders["crema_d"]).table
         learn_within(table[~table.index.isin(held_out("crema_d", table).index)])
-    done = pd.read_csv(options.out).to_dict("records") if options.out.is_file() and not options.learn else []
+    done: list[dict] = (
+        pd.read_csv(options.out).to_dict("records") if options.out.is_file() and not options.learn else []
+    )
     for name in options.corpora:
         table = held_out(name, read_corpus(folders[name]).table)
         tasks = [

@@ -82,7 +82,7 @@ def voices_asked() -> int | None:
         "How many people speak?",
         list(COUNTS),
         key="long-voices",
-        help="A clinical session has two voices. Where you do not know, the number is estimated; check the voices then.",
+        help="A clinical session has two voices. Where the number is estimated, check the voices by ear.",
     )
     return COUNTS[chosen]
 
