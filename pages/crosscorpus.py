@@ -21,7 +21,9 @@ HOW = (
     "test speakers. Framed is the corpus itself, its speakers never in both training and test. Click a field "
     "for its confusion and clips."
 )
-what = st.segmented_control("What was trained", (FUNCTIONALS, MODELS), default=FUNCTIONALS, required=True)
+what = st.segmented_control(
+    "What was trained", (FUNCTIONALS, MODELS), default=FUNCTIONALS, required=True, key="cross-what"
+)
 measure = st.segmented_control(
     "Show",
     ("uar", "gap"),
@@ -69,7 +71,7 @@ if what == FUNCTIONALS:
     down, title = "train", corpus_title
     name = f"{features}, {classifier}, {'each speaker normalised' if normalised else 'speakers as they are'}"
 else:
-    tables = parts.evaluated(evaluation.stored())
+    tables = parts.evaluated(evaluation.stored(), "p_")
     if not tables:
         st.info("No answers are stored yet; 'python -m ser_core evaluate' writes them.")
         st.stop()
@@ -79,6 +81,10 @@ else:
     shown = kept(("models", key, tuple(called.items())), lambda: crosscorpus.of_models(tables, called))
     down, title = "model", title_of
     name = "Bundled models"
+    st.caption(
+        "Each field is over the emotions that model and corpus share, so chance differs between columns; point at a "
+        "field to see which they are. Labels are the acted ones, also for the model that was taught listeners' votes."
+    )
     away = shown.loc[~shown["home"], "test"].nunique() if len(shown) else 0
     if not away:
         st.info(
@@ -96,6 +102,7 @@ else:
         title=f"{name}: {'UAR' if measure == 'uar' else 'loss against home'}, per cent",
         how=HOW,
         words=parts.in_words(shown, down, title),
+        state=f"{name}-{measure}-{'-'.join(called.values())}",
     )
     if what == FUNCTIONALS:
         st.html(parts.normalising(cells, normalised))

@@ -15,15 +15,10 @@ st.caption(
 from pages.parts import clips_behind  # noqa: E402
 from pages.parts import dimension_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
-from pages.parts.corpora_charts import stored_rows  # noqa: E402
+from pages.parts.corpora_charts import evaluated  # noqa: E402
 from ser_core.sphere import DIMENSIONS  # noqa: E402
 
-tables = {
-    (each.model, each.corpus): rows
-    for each in evaluation.stored()
-    for rows in [stored_rows(str(each.path), each.path.stat().st_mtime)]
-    if all(f"d_{name}" in rows for name in DIMENSIONS)
-}
+tables = evaluated(evaluation.stored(), *(f"d_{name}" for name in DIMENSIONS))
 if not tables:
     st.info("No answers with dimensions are stored yet; 'python -m ser_core evaluate' writes them.")
     st.stop()
@@ -57,6 +52,7 @@ chart(
     "apart. Turn the sphere with the mouse or a finger. Answers that huddle in the middle say little.",
     words=parts.centres_in_words(centres, what),
     select=False,
+    state=f"{model}-{corpus}-{what}",
 )
 if rated:
     st.html(parts.octants(rows))
@@ -69,6 +65,7 @@ if rated:
         how="on the dotted line the model answers as the raters; a flat cloud means that it hardly moves. Click a "
         "point for the clip and its path in time.",
         words=parts.in_words(found[found["dimension"] == name]),
+        state=f"{model}-{corpus}-{name}",
     )
     if points:
         clip = str(points[0][0])

@@ -59,6 +59,7 @@ if "label-distribution" in models and measure in ("uar", "drop"):
         f"{title_of('label-distribution')} was taught what listeners hear; its UAR here is against the acted emotion."
     )
 rows = rows[rows["model"].isin(models)]
+state = f"{corpus}-{measure}-{'-'.join(models)}-{'-'.join(kinds)}"
 clips, speakers = int(rows["clips"].max()), int(rows["speakers"].max())
 points = chart(
     parts.curves(rows, models, kinds, measure),
@@ -69,6 +70,7 @@ points = chart(
     "that the model does not mind. Bars are 95 % intervals over speakers; the dashed line is chance. Click a point for "
     "its clips.",
     words=parts.in_words(rows, models, kinds, measure),
+    state=state,
 )
 with st.expander("What the changes are"):
     st.markdown("\n".join(f"- **{name}** ({KINDS[name].unit}): {KINDS[name].what}" for name in kinds))
@@ -81,6 +83,7 @@ severest = chart(
     title=f"{parts.MEASURES[measure]} at the severest level of each change",
     how="a row is a model, a column a change at its severest; the darker, the worse. Click a field for its clips.",
     words=parts.severest_in_words(rows, models, kinds, measure),
+    state=state,
 )
 if severest and not points:
     parts.behind(severest[0], corpus)

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy, spearmanr
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import dimension_charts, efficiency_charts, mixed_charts, robustness_charts
+from pages.parts import corpora_charts, dimension_charts, efficiency_charts, mixed_charts, robustness_charts
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
 from ser_core.settings import ROOT
@@ -181,3 +182,45 @@ def test_each_dashboard_draws_the_stored_tables(page: str) -> None:
     bodies = " ".join(html.proto.body for html in app.get("html"))
     assert "In words" in bodies
     assert "nan" not in bodies.replace("dominance", "").lower().split()
+
+
+@pytest.mark.parametrize("show", ["uar", "gap"])
+def test_bundled_models_are_set_against_every_corpus_that_they_were_asked_about(show: str, monkeypatch) -> None:
+    tables = {
+        ("m", "ravdess"): answered("ravdess", "out of fold", 0.8),
+        ("m", "emodb"): answered("emodb", "other corpus", 0.5),
+        ("alone", "emodb"): answered("emodb", "other corpus", 0.3, emotions=("anger", "boredom")),
+    }
+    monkeypatch.setattr(corpora_charts, "evaluated", lambda stored, *starts: tables)
+    app = AppTest.from_file(str(ROOT / "pages" / "crosscorpus.py"), default_timeout=120)
+    app.session_state["cross-what"] = "Bundled models"
+    app.session_state["cross-measure"] = show
+    app.run()
+    assert not app.exception, app.exception
+    words = " ".join(html.proto.body for html in app.get("html"))
+    # Calm counts as neutral unless the reader says otherwise: (.5 + .75 + .5) / 3 against (.8 + .9 + .8) / 3.
+    assert "58.3 %" in words
+    assert "25.0 points are lost against home" in words
+
+
+def test_the_leak_detector_says_what_dealing_clips_leaks(monkeypatch, tmp_path: Path) -> None:
+    lines = ["file,speaker,emotion,text_id"]
+    for place in range(60):
+        lines.append(f"{place}.wav,s{place // 20},{('anger', 'fear')[place % 2]},t{place % 3}")
+    (tmp_path / "made up").mkdir()
+    for place in range(60):
+        sf.write(tmp_path / "made up" / f"{place}.wav", np.full(800, 0.1), 16_000)
+    (tmp_path / "made up" / "labels.csv").write_text("\n".join(lines))
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+
+    def page() -> None:
+        from pages.parts.corpora_charts import leaks
+
+        leaks()
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception, app.exception
+    words = " ".join(html.proto.body for html in app.get("html"))
+    assert "<strong>leak</strong>" in words
+    assert "3 of 3 speakers are on both sides" in words
+    assert "0 of 3 speakers are heard in one emotion only" in words

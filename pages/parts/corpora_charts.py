@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from ser_core.evaluation import Stored
+
 LEAVE_OUT = "(left out)"
 
 
@@ -59,11 +61,11 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
             marker={
                 "color": colour,
                 **scale,
-                "line": {"color": "#1b2a33", "width": [2.5 if home else 0 for home in cells["home"]]},
+                "line": {"color": "#e69f00", "width": [2.5 if home else 0 for home in cells["home"]]},
             },
             text=[
                 f"<b>{points(getattr(row, measure), measure == 'gap')}</b><br>"
-                f"{100 * getattr(row, low):.0f} … {100 * getattr(row, high):.0f}".replace("-", "−")
+                + _limits(getattr(row, low), getattr(row, high), measure == "gap")
                 for row in cells.itertuples()
             ],
             textposition="inside",
@@ -74,7 +76,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
             hovertext=[
                 f"trained on {title(getattr(row, down))}, tested on {corpus_title(row.test)}<br>UAR {points(row.uar)} "
                 f"[{points(row.low)}, {points(row.high)}], chance {points(row.chance)}<br>"
-                f"{row.clips} clips, {row.speakers} speakers"
+                f"{row.clips} clips, {row.speakers} speakers" + (f"<br>{row.emotions}" if "emotions" in cells else "")
                 for row in cells.itertuples()
             ],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -93,6 +95,14 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
     layout(figure, 120 + 56 * cells[down].nunique(), barmode="overlay", showlegend=False)
     figure.update_layout(margin_t=70)
     return figure
+
+
+def _limits(low: float, high: float, signed: bool) -> str:
+    """Return an interval in whole points, short enough for a narrow screen; "" where there is none."""
+    if math.isnan(low):
+        return ""
+    between = " … " if signed else "–"
+    return f"{100 * low:.0f}".replace("-", "−") + between + f"{100 * high:.0f}".replace("-", "−")
 
 
 def mapping(emotions: "Sequence[str]", key: str, usual: "dict[str, str] | None" = None) -> dict[str, str]:
@@ -153,6 +163,7 @@ def confusion(rows: "pd.DataFrame", name: str) -> None:
             f'<td style="background:rgba(11,107,117,{share / 2:.2f})">{100 * share:.0f}</td>' for share in shares
         )
         lines += f'<tr><th scope="row">{escape(word)} ({int(row.sum())})</th>{cells}</tr>'
+    st.caption(f"{plain(name)}: per cent of the clips with a label (row) that are answered with an emotion (column).")
     st.html(rows_of(f"{name}: per cent of each label (row) answered as", ("", *emotions), lines))
     for one, other in swapped_labels(rows["emotion"].tolist(), answers):
         st.warning(
@@ -298,13 +309,15 @@ def cell(
     return named.assign(corpus=test, model=f"{features}, {classifier}")
 
 
-def evaluated(tables: "Sequence") -> "dict[tuple[str, str], pd.DataFrame]":
-    """Return the stored answers of every model that names emotions, (model, corpus) → rows."""
+def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str], pd.DataFrame]":
+    """Return stored answers, (model, corpus) → rows; only tables that have a column with each of these beginnings."""
+    from pyarrow.parquet import read_schema
+
     found = {}
     for table in tables:
-        rows = stored_rows(str(table.path), table.path.stat().st_mtime)
-        if any(str(column).startswith("p_") for column in rows):
-            found[table.model, table.corpus] = rows
+        names = read_schema(table.path).names
+        if all(any(name.startswith(start) for name in names) for start in starts):
+            found[table.model, table.corpus] = stored_rows(str(table.path), table.path.stat().st_mtime)
     return found
 
 

@@ -23,12 +23,13 @@ def costs() -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from ser_core.registry import cards
+    from ser_core.registry import cards, model_folders
     from ser_core.results import RESULTS, read_summary
     from ser_core.tasks import TASKS
 
     path = RESULTS / "latency.csv"
-    times = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "weights"])
+    times = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "weights", "size_mb"])
+    times = times.drop(columns="size_mb")
     summary = read_summary()
     corpora = {task.title: name for name, task in TASKS.items()}
     rows = []
@@ -45,11 +46,11 @@ def costs() -> "pd.DataFrame":
             & (summary["measure"] == first.measure)
         ]
         for row in int8.to_dict("records"):
-            named = {"title": f"{card.title}, int8", "weights": "int8", "measure": first.measure, "size_mb": math.nan}
+            device = model_folders()[card.name] / "int8.onnx"
+            mb = device.stat().st_size / 1e6 if device.exists() else math.nan
+            named = {"title": f"{card.title}, int8", "weights": "int8", "measure": first.measure, "size_mb": mb}
             rows.append(facts | named | {name: row[name] for name in figure})
-    found = pd.DataFrame(rows).merge(times, on=["model", "weights"], how="left", suffixes=("", "_timed"))
-    if "size_mb_timed" in found:
-        found["size_mb"] = found["size_mb"].fillna(found["size_mb_timed"])
+    found = pd.DataFrame(rows).merge(times, on=["model", "weights"], how="left")
     return found.reindex(columns=[*found.columns, *(name for name in TIMES if name not in found)])
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BINS = (0.0, 0.001, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.001)
 """Edges of the listeners' share; the first bin is nobody, the last nearly all."""
-SHOWN = 2_500
+SHOWN = 1_500
 """Points that a map shows at most, drawn by a fixed seed."""
 
 
@@ -206,7 +206,7 @@ def ambiguity_map(rows: "pd.DataFrame", labels: int) -> "go.Figure":
     shown = rows.sample(min(SHOWN, len(rows)), random_state=0)
     shifted = shown["heard_bits"] + np.random.default_rng(0).uniform(-0.02, 0.02, len(shown))
     figure = go.Figure(
-        go.Scattergl(
+        go.Scatter(
             x=shifted,
             y=shown["expected_bits"],
             mode="markers",
