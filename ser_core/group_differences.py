@@ -155,28 +155,17 @@ def measures_of(found: Evidence) -> dict[str, Measure]:
     if found.classes:
         offered.append(Measure("UAR", found.confusions, metrics.uar))
         for place, name in enumerate(found.classes):
-            offered.append(Measure(f"recall of {name}", found.confusions, _of_class(metrics.recalls, place)))
+            offered.append(Measure(f"recall of {name}", found.confusions, _recall_of(place)))
         offered.append(Measure("ECE", found.calibration, calibration_error))
         for place, name in enumerate(found.classes):
-            offered.append(Measure(f"false alarms of {name}", found.confusions, _of_class(false_alarms, place)))
+            offered.append(Measure(f"false alarms of {name}", found.confusions, _false_alarms_of(place)))
         for place, name in enumerate(found.classes):
-            offered.append(Measure(f"answered {name}", found.confusions, _of_class(shares_answered, place)))
+            offered.append(Measure(f"answered {name}", found.confusions, _answered_of(place)))
         offered.append(Measure("accuracy", found.confusions, metrics.weighted_accuracy))
         offered.append(Measure("macro-F1", found.confusions, metrics.macro_f1))
     for name, tensors in found.errors.items():
         offered.append(Measure(f"bias of {name}", tensors, _mean_error))
     return {measure.name: measure for measure in offered}
-
-
-def false_alarms(matrix: np.ndarray) -> np.ndarray:
-    """Return per class (…, classes) the share of other clips that are taken for it (FPR)."""
-    wrong = matrix.sum(axis=-2) - np.diagonal(matrix, axis1=-2, axis2=-1)
-    return _ratio(wrong, matrix.sum(axis=(-2, -1))[..., None] - matrix.sum(axis=-1))
-
-
-def shares_answered(matrix: np.ndarray) -> np.ndarray:
-    """Return per class (…, classes) the share of all clips that are answered with it."""
-    return _ratio(matrix.sum(axis=-2), matrix.sum(axis=(-2, -1))[..., None])
 
 
 def calibration_error(bins: np.ndarray) -> np.ndarray:
@@ -340,8 +329,20 @@ def _counted(place: np.ndarray, shape: tuple[int, ...], weights: np.ndarray | No
     return counts
 
 
-def _of_class(statistic: metrics.Statistic, place: int) -> metrics.Statistic:
-    return lambda matrix: statistic(matrix)[..., place]
+def _recall_of(place: int) -> metrics.Statistic:
+    return lambda matrix: _ratio(matrix[..., place, place], matrix[..., place, :].sum(axis=-1))
+
+
+def _false_alarms_of(place: int) -> metrics.Statistic:
+    def share(matrix: np.ndarray) -> np.ndarray:
+        wrong = matrix[..., place].sum(axis=-1) - matrix[..., place, place]
+        return _ratio(wrong, matrix.sum(axis=(-2, -1)) - matrix[..., place, :].sum(axis=-1))
+
+    return share
+
+
+def _answered_of(place: int) -> metrics.Statistic:
+    return lambda matrix: _ratio(matrix[..., place].sum(axis=-1), matrix.sum(axis=(-2, -1)))
 
 
 def _mean_error(sums: np.ndarray) -> np.ndarray:
