@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explain.study import Clip, in_turn
-from ser_core.errors import SerscopeError
+from ser_core.errors import SerscopeError, SettingError
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -218,7 +218,13 @@ def read_summary(table: Path = TABLE) -> "pd.DataFrame":
     import pandas as pd
 
     path = table.with_suffix(".csv")
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "map", "test", "holds"])
+    return pd.read_csv(path) if path.exists() else _no_shares()
+
+
+def _no_shares() -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(columns=["model", "method", "map", "test", "holds", "low", "high"])
 
 
 def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
@@ -328,7 +334,7 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     started = time.perf_counter()
 
     def shares() -> pd.DataFrame:
-        return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000)
+        return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else _no_shares()
 
     for name, method, count in _plan(options.model or model_names(), shares):
         if options.method and method not in options.method:
@@ -339,6 +345,8 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
         runs = options.runs / "trust"
         parts[name, method] = run(wanted, load_model(name), method, runs, lambda words: print(words, flush=True))
         found = _stored(parts, options.out)
+    if not parts:
+        raise SettingError("Nothing was run: no method of these models fits --method, or --minutes is too short.")
     return found
 
 

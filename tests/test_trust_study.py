@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from explain import study, trust_study
 from explain.trust_study import ALL, DESTROYED, OWN, candidates, default_method, default_sentence, summary
@@ -148,3 +149,20 @@ def test_clips_come_every_speaker_and_emotion_once_before_any_twice() -> None:
     assert few == many[:30]
     turns = pd.DataFrame([(c.speaker, c.emotion) for c in many]).value_counts()
     assert turns.max() - turns.min() <= 1 or turns.max() == 1
+
+
+def test_a_run_that_does_nothing_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(trust_study, "in_turn", lambda *_: [])
+    monkeypatch.setattr(trust_study, "_plan", lambda models, shares: iter([("m", "ig", 100)]))
+    options = ["--corpus", str(tmp_path), "--model", "m", "--minutes", "0", "--out", str(tmp_path / "t.parquet")]
+    assert trust_study.main(options) == 2
+    assert "Nothing was run" in capsys.readouterr().err and not (tmp_path / "t.parquet").exists()
+
+
+def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ser_core.models
+    from tests.planted import FunctionalsModel
+
+    made = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
+    monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
+    assert list(trust_study._plan(["m"], trust_study._no_shares)) == [("m", "occlusion", trust_study.SCREENED)]
