@@ -151,7 +151,7 @@ def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, ad
     page.locator(".viewer .regions button").first.wait_for(timeout=PATIENCE_MS)
     playwright.expect(page.locator(".viewer")).to_have_count(1, timeout=PATIENCE_MS)
     page.locator('[data-test-script-state="notRunning"]').wait_for(timeout=PATIENCE_MS)
-    heading = page.get_by_role("heading", name=re.compile("^Why ")).inner_text()
+    heading = page.get_by_role("heading", name=re.compile("^Why [^?]+$")).inner_text()
     emotion = heading.removeprefix("Why ")
 
     before = clock(page)
