@@ -82,7 +82,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False, title="trained on")
+    figure.update_yaxes(autorange="reversed", showgrid=False, title="model" if down == "model" else "trained on")
     figure.update_xaxes(
         tickvals=list(range(len(tests))),
         ticktext=[corpus_title(name) for name in tests],
@@ -139,12 +139,12 @@ def in_words(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]") ->
     best, worst = away.loc[away["uar"].idxmax()], away.loc[away["uar"].idxmin()]
     told = [
         f"{title(row[down])} on {corpus_title(row['test'])} {points(row['uar'])} % [{points(row['low'])}, "
-        f"{points(row['high'])}]"
+        f"{points(row['high'])}] (chance {points(row['chance'])} %)"
         for row in (best, worst)
     ]
     loss = away["gap"].dropna()
     lost = f" On average {points(-loss.mean())} points are lost against home." if len(loss) else ""
-    return f"Away from home the best is {told[0]}, the worst {told[1]} (chance {points(best['chance'])} %).{lost}"
+    return f"Away from home the best is {told[0]}, the worst {told[1]}.{lost}"
 
 
 def confusion(rows: "pd.DataFrame", name: str) -> None:
