@@ -51,7 +51,7 @@ def click_a_mark(page: "playwright.Page") -> None:
 
 
 @pytest.mark.parametrize(("name", "title", "column"), BOARDS)
-def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, shots, name, title, column) -> None:  # noqa: F811
+def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, name, title, column) -> None:  # noqa: F811
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened(page, address, name, title)
     with page.expect_download() as download:
@@ -64,7 +64,6 @@ def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, shots, na
     table = page.get_by_text("Clips behind the point")
     table.scroll_into_view_if_needed()
     hear_the_first_clip(page)
-    whole_page(page, shots / f"{name}-clip.png")
     page.get_by_role("button", name="Explain this clip").click()
     page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
     assert "labelled" in page.locator("[data-testid=stMain]").inner_text()
