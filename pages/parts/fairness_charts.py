@@ -9,6 +9,7 @@ import streamlit as st
 from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
+from pages.parts.words import measure as with_hint
 from pages.parts.words import p_value, plain
 
 if TYPE_CHECKING:
@@ -22,25 +23,6 @@ if TYPE_CHECKING:
 
 NO_POINTS = ("bias",)
 """Measures that are no shares start with these words."""
-HINTS = {
-    "UAR": "unweighted average recall: the mean over the emotions of the share found",
-    "recall": "share of the clips of an emotion that are found (true positive rate)",
-    "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
-    "false alarms": "share of the other clips that are taken for the emotion (false positive rate)",
-    "answered": "share of all clips that are answered with the emotion; equal shares are demographic parity",
-    "accuracy": "share of the clips answered rightly",
-    "macro-F1": "mean over the emotions of F1, which falls with misses and with false alarms",
-    "bias": "mean of predicted minus rated",
-    "TPR gap": "how far the groups' recalls lie apart; root mean square over the emotions",
-    "FPR gap": "how far the groups' false alarms lie apart; root mean square over the emotions",
-    "DP gap": "how far the groups' shares of answers lie apart; root mean square over the emotions",
-    "equalised odds gap": "the largest of all gaps in recall or false alarms",
-}
-
-
-def hint_of(measure: str) -> str:
-    """Return what a measure is, in words."""
-    return next((words for name, words in HINTS.items() if measure.startswith(name)), "")
 
 
 def shown(measure: str, value: float, plus: bool = False) -> str:
@@ -208,8 +190,7 @@ def differences_table(table: "pd.DataFrame", reference: str) -> str:
 
 
 def _head(measure: str, rows: int) -> str:
-    hint = f'<abbr title="{escape(hint_of(measure))}">{escape(measure)}</abbr>'
-    return f'<th scope="rowgroup" rowspan="{rows}">{hint}</th>'
+    return f'<th scope="rowgroup" rowspan="{rows}">{with_hint(measure)}</th>'
 
 
 def behind(chosen: Chosen, group_of: "pd.Series", point: "Sequence[str]") -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.parts.cards import table
 from pages.parts.charts import signed
-from pages.parts.words import MEASURES
+from pages.parts.words import hint_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def studies() -> None:
     if rows["condition"].nunique() > 1:
         condition = st.selectbox("Condition", list(dict.fromkeys(rows["condition"])))
         rows = rows[rows["condition"] == condition]
-    st.caption(MEASURES.get(measure, ""))
+    st.caption(hint_of(measure))
     st.plotly_chart(intervals(rows, measure), config=EXPORT, width="stretch")
     st.caption(
         f"How to read it: each dot is {measure} of one variant over {int(rows['speakers'].max())} speakers; the bar is "

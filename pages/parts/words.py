@@ -20,13 +20,26 @@ MEASURES = {
     "KL": "Kullback–Leibler divergence from the listeners' shares; lower is better",
     "cosine": "cosine of the angle to the listeners' shares; higher is better",
     "CCC": "concordance correlation with the raters' values; 1 is best",
+    "false alarms": "share of the other clips that are taken for the emotion (false positive rate)",
+    "answered": "share of all clips that are answered with the emotion; equal shares are demographic parity",
+    "accuracy": "share of the clips answered rightly",
+    "bias": "mean of predicted minus rated",
+    "TPR gap": "how far the groups' recalls lie apart; root mean square over the emotions",
+    "FPR gap": "how far the groups' false alarms lie apart; root mean square over the emotions",
+    "DP gap": "how far the groups' shares of answers lie apart; root mean square over the emotions",
+    "equalised odds gap": "the largest of all gaps in recall or false alarms",
 }
 """What measures are, by how their names begin."""
 
 
+def hint_of(measure: str) -> str:
+    """Return what a measure is, in words; nothing where that is not known."""
+    return next((words for start, words in MEASURES.items() if measure.startswith(start)), "")
+
+
 def measure(name: str) -> str:
     """Return a measure's name as HTML, with what it is on hover where that is known."""
-    hint = next((words for start, words in MEASURES.items() if name.startswith(start)), None)
+    hint = hint_of(name)
     return f'<abbr title="{escape(hint)}">{escape(name)}</abbr>' if hint else escape(name)
 
 
