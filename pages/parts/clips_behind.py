@@ -27,7 +27,7 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
     listed = clips(rows)
     st.html('<div class="ss"><p class="title">Clips behind the point</p></div>')
     st.caption(
-        f"{plain(what)}: {len(listed)} clips"
+        f"{plain(what)}: {len(listed)} {'clip' if len(listed) == 1 else 'clips'}"
         + (f", of which the first {MOST} are listed" if len(listed) > MOST else "")
         + ". Those that the model was surest to get wrong come first. Select one to hear it."
     )
