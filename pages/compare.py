@@ -9,6 +9,7 @@ st.caption(
     "One clip through several models or methods, or two clips through one model: the same speaker before and after, or "
     "two speakers."
 )
+session.keep_choices()
 recording = session.clip()
 # One empty element takes the place of all offers, as on the first page.
 offers = st.empty()

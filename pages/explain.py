@@ -8,6 +8,7 @@ from pages.parts import choose, session
 from pages.parts.faults import in_plain_words
 
 # 1 A clip
+session.keep_choices()
 recording = session.clip()
 # One empty element takes the place of all offers, which would else stay, faded, while the clip is explained.
 offers = st.empty()

@@ -63,6 +63,14 @@ def keep_own_clips(clips: "list[Recording]") -> None:
     st.session_state["own_clips"] = clips
 
 
+def keep_choices() -> None:
+    """Bring back the model and the method that the reader chose; Streamlit forgets them on a page without the box."""
+    kept: dict[str, str] = st.session_state.setdefault("choices", {})
+    kept |= {k: st.session_state[k] for k in st.session_state if str(k) == "model" or str(k).startswith("method-")}
+    for key, value in kept.items():
+        st.session_state[key] = value
+
+
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
     background.stop_all()
