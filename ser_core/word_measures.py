@@ -13,14 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.audio import SAMPLE_RATE
+from ser_core.pitch_and_level import STEP_S, pitch_and_level
 from ser_core.sentences import LANGUAGE, affect
 from ser_core.word_times import SpokenText, Word
 from ser_core.workers import in_worker
 
-PITCH_HZ = (60.0, 600.0)
-STEP_S = 0.01
-INTENSITY_FLOOR_HZ = 100.0
 FEWEST_FRAMES = 3
 LONGEST_PAUSE_S = 1.0
 
@@ -89,7 +86,7 @@ def measure_words(samples: np.ndarray, spoken: SpokenText) -> tuple[WordMeasures
     """Return the measures of every word of a clip (samples,) at 16 kHz."""
     if not spoken.words:
         return ()
-    f0_hz, level_db = in_worker(_tracks, samples)
+    f0_hz, level_db = in_worker(pitch_and_level, samples)
     semitones = 12 * np.log2(np.where(f0_hz > 0, f0_hz, np.nan) / 27.5)
     places = [_frames(word, len(f0_hz)) for word in spoken.words]
     everywhere = np.concatenate([np.arange(first, last) for first, last in places])
@@ -141,16 +138,3 @@ def scaled(word: WordMeasures) -> np.ndarray:
 def _frames(word: Word, frames: int) -> tuple[int, int]:
     first = min(round(word.start_s / STEP_S), frames - 1)
     return first, min(max(round(word.end_s / STEP_S), first + 1), frames)
-
-
-def _tracks(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return F0 in Hz (0 where unvoiced) and level in dB, (frames,) centred at k × 10 ms."""
-    import parselmouth
-
-    sound = parselmouth.Sound(samples.astype(np.float64), sampling_frequency=float(SAMPLE_RATE))
-    times_s = np.arange(max(1, int(len(samples) / SAMPLE_RATE / STEP_S))) * STEP_S
-    pitch = sound.to_pitch_ac(time_step=STEP_S, pitch_floor=PITCH_HZ[0], pitch_ceiling=PITCH_HZ[1])
-    intensity = sound.to_intensity(minimum_pitch=INTENSITY_FLOOR_HZ, time_step=STEP_S)
-    near = np.clip(np.round((times_s - pitch.x1) / STEP_S).astype(int), 0, pitch.n_frames - 1)
-    level_db = np.interp(times_s, intensity.xs(), np.maximum(intensity.values[0], 0.0))
-    return pitch.selected_array["frequency"][near], level_db
