@@ -53,14 +53,16 @@ def click_point(page: "playwright.Page", place: int) -> None:
 def hear_the_first_clip(page: "playwright.Page") -> None:
     table = page.get_by_test_id("stDataFrame").last
     table.locator("canvas").first.wait_for(timeout=PATIENCE_MS)
-    for _ in range(3):  # a page that still moves makes a click miss
+    for _ in range(3):  # a page that still moves makes a click miss; a second click too soon would unselect the row
         table.scroll_into_view_if_needed()
         page.wait_for_timeout(1000)
         box = table.bounding_box()
         page.mouse.click(box["x"] + 20, box["y"] + 36 + 17)  # the box before the first row, drawn on a canvas
-        settled(page)
-        if page.locator("audio").count():
-            return
+        for _ in range(20):
+            page.wait_for_timeout(500)
+            if page.locator("audio").count():
+                settled(page)
+                return
     page.locator("audio").first.wait_for(timeout=PATIENCE_MS)
 
 

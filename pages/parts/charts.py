@@ -62,6 +62,9 @@ def chart(
             width="stretch",
         )
         chosen = [point.get("customdata") for point in event["selection"]["points"] if point.get("customdata")]
+        # A window that changes its size, as a phone's does when it scrolls, takes the selection away: it is kept here.
+        kept = f"clicked-{name}-{state}"
+        chosen = st.session_state[kept] = chosen or st.session_state.get(kept, [])
     else:
         st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch")
     st.caption(f"How to read it: {how}")
