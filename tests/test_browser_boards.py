@@ -77,7 +77,11 @@ def test_a_narrow_dark_screen_shows_all_of_it_and_the_figure(browser, address, s
     assert overflow(page) <= 0
     whole_page(page, shots / f"{name}-narrow-dark.png")
     chart = page.locator(".js-plotly-plot:has(.points)").first
-    chart.hover()
+    # A tall chart's buttons lie at its top, which must not be under the menu.
+    chart.evaluate("chart => chart.scrollIntoView({block: 'start'})")
+    page.locator("[data-testid=stMain]").evaluate("main => main.scrollBy(0, -120)")
+    page.wait_for_timeout(500)
+    chart.hover(position={"x": 150, "y": 60})
     with page.expect_download() as download:
         chart.get_by_role("button", name="Download plot").click(force=True)
     figure = Path(download.value.path()).read_text(encoding="utf-8")
