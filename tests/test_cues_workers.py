@@ -15,6 +15,7 @@ from explain.samples import samples
 from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError
+from ser_core.pitch_and_level import pitch_and_level
 from ser_core.speech import Segment
 from ser_core.workers import in_worker, shut_down, warm_up
 
@@ -30,7 +31,10 @@ def workers_end_with_the_tests():
 
 
 def test_a_worker_imports_neither_torch_nor_streamlit():
+    shut_down()  # other tests send functions of their own, whose modules then stay in the worker
     warm_up()
+    in_worker(praat_panel, read(samples()[0].path).samples, SAMPLE_RATE)
+    in_worker(pitch_and_level, read(samples()[0].path).samples)
     # A function made here goes over by value, so that the worker does not import this test.
     loaded = in_worker(lambda: list(__import__("sys").modules))
     assert "parselmouth" in loaded
