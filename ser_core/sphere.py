@@ -50,8 +50,8 @@ def to_spherical(points: np.ndarray) -> Spherical:
     """Return r = √(V² + A² + D²), θ = arccos(D / r) and φ = atan2(A, V) of points (clips, 3)."""
     valence, arousal, dominance = np.moveaxis(np.asarray(points, dtype=float), -1, 0)
     radius = np.sqrt(valence**2 + arousal**2 + dominance**2)
-    cosine = np.divide(dominance, radius, out=np.ones_like(radius), where=radius > 0)
-    return Spherical(radius, np.arccos(np.clip(cosine, -1, 1)), np.arctan2(arousal, valence))
+    # atan2 gives the same angle as arccos(D / r) and keeps its digits near the poles; it is 0 at the centre.
+    return Spherical(radius, np.arctan2(np.hypot(valence, arousal), dominance), np.arctan2(arousal, valence))
 
 
 def from_spherical(spherical: Spherical) -> np.ndarray:
