@@ -16,6 +16,7 @@ import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.parts.faults import in_plain_words
 from ser_core.errors import SerscopeError
 
 KEPT = 12
@@ -119,6 +120,22 @@ def result(started: Job) -> Any:
     if fault is not None:
         raise fault
     return started.future.result()
+
+
+def follow(started: Job, body: Callable[[], None]) -> None:
+    """Draw ``body`` every second until the work is done, apart from the rest of the page; faults in plain words."""
+    st.fragment(run_every=None if started.done else EVERY_S)(in_plain_words()(body))()
+
+
+def show(started: Job, draw: Callable[[Any], None] | None = None) -> None:
+    """Draw how far the work is, and when it is done its result by ``draw``, apart from the rest of the page."""
+
+    def body() -> None:
+        found = result(started)
+        if found is not None and draw is not None:
+            draw(found)
+
+    follow(started, body)
 
 
 def stop(key: tuple) -> None:

@@ -47,7 +47,7 @@ def show(shown: "Explanation") -> "Explanation":
     right.button("Drop these clips", on_click=session.keep_own_clips, args=([],), width="stretch")
     asked = ("baseline", shown.recording.sha256, repr(shown.tracks.settings), tuple(c.sha256 for c in clips))
     started = background.start(asked, lambda job: _measured(shown, clips, job))
-    st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(shown, started)
+    background.show(started, lambda found: draw(found, shown))
     if not started.done or started.future is None or started.future.exception() is not None:
         return shown
     return dataclasses.replace(shown, own_baseline=started.future.result())
@@ -83,12 +83,6 @@ def _upload(most: int) -> None:
         st.error(plain(fault))
     if not faults:
         st.rerun()
-
-
-def _watch(shown: "Explanation", started: background.Job) -> None:
-    found = background.result(started)
-    if found is not None:
-        draw(found, shown)
 
 
 def draw(found: "OwnBaseline", shown: "Explanation") -> None:

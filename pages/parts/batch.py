@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import background, session
-from pages.parts.faults import in_plain_words
 from pages.parts.words import percent, plain
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
             background.start(key, lambda job: _explain(taken, model, method, trust, job), long=True)
             st.rerun()
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(in_plain_words()(_watch))(taken, started)
+        background.follow(started, lambda: _watch(taken, started))
 
 
 def _explain(

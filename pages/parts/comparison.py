@@ -163,13 +163,7 @@ def show(asked: Asked) -> None:
         background.start(asked.key, asked.work)
     started = background.job(asked.key)
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(started)
-
-
-def _watch(started: background.Job) -> None:
-    found = background.result(started)
-    if found is not None:
-        draw(found)
+        background.show(started, draw)
 
 
 def draw(found: "Comparison") -> None:

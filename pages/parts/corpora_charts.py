@@ -255,7 +255,7 @@ def _hashes(corpus: "object") -> "list[str | None] | None":
             st.rerun()
         return None
     if not started.done:
-        st.fragment(run_every=background.EVERY_S)(background.result)(started)
+        background.show(started)
         return None
     found: list[str | None] | None = background.result(started)
     return found

@@ -58,13 +58,7 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         background.start(asked, work)
     started = background.job(asked)
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(started)
-
-
-def _watch(started: background.Job) -> None:
-    found = background.result(started)
-    if found is not None:
-        draw(found)
+        background.show(started, draw)
 
 
 def draw(found: "DoseResponse") -> None:

@@ -33,14 +33,10 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         background.start(asked, lambda job: heard(model, shown.recording, shown.regions))
     started = background.job(asked)
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(shown, started, key)
+        background.show(started, lambda parts: _takes(shown, *parts, key))
 
 
-def _watch(shown: "Explanation", started: background.Job, key: str) -> None:
-    found = background.result(started)
-    if found is None:
-        return
-    alone, without = found
+def _takes(shown: "Explanation", alone: "Heard", without: "Heard", key: str) -> None:
     takes = (
         Take(
             "The whole clip", f"The model answers {_answer(shown.prediction, shown.target.emotion)}.", shown.recording

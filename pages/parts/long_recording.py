@@ -10,7 +10,6 @@ import streamlit as st
 
 from pages.parts import background, session
 from pages.parts.cards import table
-from pages.parts.faults import in_plain_words
 from pages.parts.words import number, percent, plain
 from ser_core.errors import AudioError, SerscopeError
 
@@ -101,8 +100,7 @@ def show(taken: "LongSound", model: "SpeechModel", count: int | None) -> None:
             st.session_state.pop(f"long-stopped-{key}")
             st.rerun()
         return
-    every = None if started.done else background.EVERY_S
-    st.fragment(run_every=every)(in_plain_words()(_watch))(taken, model, count, key, started)
+    background.follow(started, lambda: _watch(taken, model, count, key, started))
 
 
 def _follow(taken: "LongSound", model: "SpeechModel", job: background.Job) -> "tuple[tuple[Stretch, ...], str]":
@@ -131,7 +129,10 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
             st.session_state[f"long-stopped-{key}"] = True
             started.stop.set()
         if started.known:
-            draw(with_voices(taken, model, started.known, count=count, complete=False), taken, None)
+            asked = (*key, count, len(started.known))
+            draw(
+                _made(asked, lambda: with_voices(taken, model, started.known, count=count, complete=False)), taken, None
+            )
         else:
             st.caption("The first stretches come in some seconds.")
         return
@@ -144,13 +145,19 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
     if not found:
         st.info("No speech was found in this recording.")
         return
-    made = st.session_state.get("long-made")
-    asked = (*key, count, len(found))
-    if made is None or made[0] != asked:
-        complete = not words and not started.stop.is_set()
-        made = (asked, with_voices(taken, model, found, count=count, complete=complete))
-        st.session_state["long-made"] = made
-    draw(made[1], taken, lambda corrected: _keep(asked, corrected))
+    complete = not words and not started.stop.is_set()
+    asked = (*key, count, len(found), complete)
+    made = _made(asked, lambda: with_voices(taken, model, found, count=count, complete=complete))
+    draw(made, taken, lambda corrected: _keep(asked, corrected))
+
+
+def _made(asked: tuple, make: "Callable[[], LongRecording]") -> "LongRecording":
+    """Return the session's recording for what is asked, made once."""
+    kept = st.session_state.get("long-made")
+    if kept is None or kept[0] != asked:
+        kept = st.session_state["long-made"] = (asked, make())
+    made: LongRecording = kept[1]
+    return made
 
 
 def _outcome(started: background.Job) -> "tuple[tuple[Stretch, ...], str]":

@@ -263,7 +263,7 @@ def _ask() -> Chosen | None:
         if started is None:
             return None
         if not started.done:
-            st.fragment(run_every=background.EVERY_S)(background.result)(started)
+            background.show(started)
             return None
         rows = background.result(started)
         if rows is None:

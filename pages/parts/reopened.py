@@ -133,7 +133,7 @@ def _again(report: "Reopened") -> None:
     asked = ("remake", e.recording.sha256, id(report))
     started = background.job(asked)
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(started)
+        background.show(started, _compared)
         return
     if e.prediction.model not in model_names():
         st.info(f"The figures cannot be made anew here: the model {plain(e.prediction.model)} is not at hand.")
@@ -172,10 +172,7 @@ def _audio() -> "Recording | None":
         session.drop_upload(file)
 
 
-def _watch(started: background.Job) -> None:
-    made: Remade | None = background.result(started)
-    if made is None:
-        return
+def _compared(made: "Remade") -> None:
     total = sum(check.figures for check in made.checks)
     if made.same:
         st.success(f"Made anew from the audio: all {total:,} figures are the stored ones, bit for bit.")

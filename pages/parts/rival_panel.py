@@ -58,12 +58,11 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         background.start(asked, work)
     started = background.job(asked)
     if started is not None:
-        st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)(shown, started)
+        background.show(started, lambda found: _contrast(shown, found))
 
 
-def _watch(shown: "Explanation", started: background.Job) -> None:
-    found: Explanation | None = background.result(started)
-    if found is None or found.rivalry is None:
+def _contrast(shown: "Explanation", found: "Explanation") -> None:
+    if found.rivalry is None:
         return
     st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(found.rivalry.sentence)}</p></div>')
     if found.attribution.times_s is not None:

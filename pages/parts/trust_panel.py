@@ -62,16 +62,13 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
     started = background.job(asked)
     if started is None:
         return
-    watched = st.fragment(run_every=None if started.done else background.EVERY_S)(_watch)
-    watched(shown, started)
 
+    def tests_so_far() -> None:
+        found = background.result(started) or started.known
+        if found is not None:
+            draw(shown, found)
 
-def _watch(shown: "Explanation", started: background.Job) -> None:
-    found = background.result(started)
-    if found is None:
-        found = started.known
-    if found is not None:
-        draw(shown, found)
+    background.follow(started, tests_so_far)
 
 
 def draw(shown: "Explanation", found: "Trust") -> None:
