@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from explain.explanation import Explanation, explain
 from ser_core.audio import SAMPLE_RATE, Recording, Source
 from ser_core.features import LogMel
 from ser_core.models import Card, InputAxes, LogMelModel, SpeechModel
@@ -195,3 +196,9 @@ def untrained_whisper(encoder: str = "whisper-tiny.en") -> SpeechModel:
         network = WhisperPooling(encoder, 6)
     emotions = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
     return WhisperPoolingModel(card(f"{encoder} (random head)", emotions), network.requires_grad_(False))
+
+
+@lru_cache
+def shown() -> Explanation:
+    """Return an explanation that the pages' tests draw."""
+    return explain(recording(clip(np.random.default_rng(1), "low")[0]), burst_model(), "input_x_gradient")

@@ -2,9 +2,7 @@
 
 import dataclasses
 import time
-from functools import lru_cache
 
-import numpy as np
 import pytest
 from bad_inputs import voice, wav
 from streamlit.testing.v1 import AppTest
@@ -16,23 +14,15 @@ from explain.baseline import OwnBaseline, against_clips
 from explain.change import WITHIN, Change
 from explain.comparison import Comparison
 from explain.cues import CUES, CueValue
-from explain.explanation import Explanation
-from explain.explanation import explain as explain_clip
 from pages.parts import baseline_panel, comparison, rival_panel, strips
 from tests.explanations import HOSTILE_NAMES, example_explanation
-from tests.planted import burst_model, clip, recording
+from tests.planted import burst_model, shown
 from tests.test_expert import summary_of
-
-
-@lru_cache
-def shown() -> Explanation:
-    return explain_clip(recording(clip(np.random.default_rng(1), "low")[0]), burst_model(), "input_x_gradient")
 
 
 def rival_page() -> None:
     from pages.parts import rival_panel
-    from tests.planted import burst_model
-    from tests.test_compare_page import shown
+    from tests.planted import burst_model, shown
 
     rival_panel.show(shown(), burst_model(), "key")
 
@@ -41,7 +31,7 @@ def baseline_page() -> None:
     import streamlit as st
 
     from pages.parts import baseline_panel
-    from tests.test_compare_page import shown
+    from tests.planted import shown
 
     st.session_state["with"] = baseline_panel.show(shown())
 
@@ -49,7 +39,7 @@ def baseline_page() -> None:
 def compare_page() -> None:
     from pages.parts import session
     from ser_core.settings import ROOT
-    from tests.test_compare_page import shown
+    from tests.planted import shown
 
     if session.clip() is None:
         session.use(shown().recording, "made in a test")

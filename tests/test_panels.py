@@ -1,7 +1,6 @@
 """The panels under an explanation, on a planted model: started by the reader, run in the background."""
 
 import time
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -9,8 +8,6 @@ from streamlit.testing.v1 import AppTest
 
 import explain.intervention
 from explain.expert import Agreement
-from explain.explanation import Explanation
-from explain.explanation import explain as explain_clip
 from explain.intervention import EXPERIMENTS, DoseResponse
 from explain.removal import Curve
 from explain.trust import Trust
@@ -18,34 +15,26 @@ from explain.verdicts import Test
 from pages.parts import background, experiment_panel, listen_panel, trust_panel
 from pages.parts.switch_player import Take
 from ser_core.errors import ExplanationError
-from tests.planted import burst_model, clip, recording
-
-
-@lru_cache
-def shown() -> Explanation:
-    return explain_clip(recording(clip(np.random.default_rng(1), "low")[0]), burst_model(), "input_x_gradient")
+from tests.planted import clip, recording, shown
 
 
 def trust_page() -> None:
     from pages.parts import trust_panel
-    from tests.planted import burst_model
-    from tests.test_panels import shown
+    from tests.planted import burst_model, shown
 
     trust_panel.show(shown(), burst_model(), "key")
 
 
 def experiment_page() -> None:
     from pages.parts import experiment_panel
-    from tests.planted import burst_model
-    from tests.test_panels import shown
+    from tests.planted import burst_model, shown
 
     experiment_panel.show(shown(), burst_model(), "key")
 
 
 def listen_page() -> None:
     from pages.parts import listen_panel
-    from tests.planted import burst_model
-    from tests.test_panels import shown
+    from tests.planted import burst_model, shown
 
     listen_panel.show(shown(), burst_model(), "key")
 
@@ -113,7 +102,7 @@ def test_the_clip_and_its_parts_are_heard_under_one_cursor_with_the_models_answe
 def test_the_switch_player_hands_over_every_take() -> None:
     def page() -> None:
         from pages.parts.switch_player import Take, show
-        from tests.test_panels import shown
+        from tests.planted import shown
 
         show([Take("One", "words", shown().recording), Take("Two", "words", shown().recording)], "key")
 

@@ -20,12 +20,12 @@ def show(explanation: Explanation) -> None:
     from explain import export, report
     from explain.opened import experiments_csv, trust_csv
 
-    stem = re.sub(r"[^\w-]+", "_", explanation.recording.name.rsplit(".", 1)[0])[:40].strip("_") or "clip"
+    stem = stem_of(explanation.recording.name)
     opened = gathered(explanation)
     st.caption(
         f"The report holds {_told(opened)}, and all its figures as data: the page Open a report shows them again."
     )
-    _buttons(
+    buttons(
         stem,
         [
             ("Report (PDF)", lambda: report.pdf(explanation, opened=opened), "pdf", "application/pdf"),
@@ -46,10 +46,16 @@ def show(explanation: Explanation) -> None:
         made = opened.experiments
         more.append(("Voice experiments (CSV)", lambda: experiments_csv(made).encode(), "experiments.csv", "text/csv"))
     if more:
-        _buttons(stem, more)
+        buttons(stem, more)
 
 
-def _buttons(stem: str, files: list[File]) -> None:
+def stem_of(name: str) -> str:
+    """Return what files made of a recording of that name are called, before the ending."""
+    return re.sub(r"[^\w-]+", "_", name.rsplit(".", 1)[0])[:40].strip("_") or "clip"
+
+
+def buttons(stem: str, files: list[File]) -> None:
+    """Draw one download button a file, four in a row; each file is made when its button is pressed."""
     for (label, data, ending, mime), column in zip(files, st.columns(4), strict=False):
         column.download_button(
             label,

@@ -1,0 +1,164 @@
+"""The stretches of a long recording: their table, one of them opened, and voices corrected by hand."""
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.parts import session
+from pages.parts.cards import table
+from pages.parts.words import number, plain
+from ser_core.errors import SerscopeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from explain.long_recording import LongRecording
+    from ser_core.long_audio import LongSound
+
+    Keep = Callable[[LongRecording], None]
+
+
+def choose(found: "LongRecording") -> int | None:
+    """Draw the table of stretches and return the number of the one that the reader chose."""
+    from explain.words import cue_name
+
+    rows = _rows(found, lambda name: cue_name(name))
+    event = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="long-table",
+        height=min(420, 38 + 35 * len(rows)),
+        alt="Stretches of speech in time order with voice, answer and unusual cues; choose a row to open it",
+        column_config={
+            "from": st.column_config.TextColumn("from", help="minutes:seconds", width="small"),
+            "s": st.column_config.NumberColumn("s", help="length in seconds", format="%.1f", width="small"),
+            "p": st.column_config.ProgressColumn(
+                "p", help="probability of the answer in %", min_value=0, max_value=100, format="%.0f %%"
+            ),
+            "answer": st.column_config.TextColumn(width=100),
+            "entropy": st.column_config.NumberColumn(
+                "entropy", help="how spread the probabilities are, in bits: 0 is one class only", format="%.2f"
+            ),
+            "unusual for this voice": st.column_config.TextColumn(
+                help="cues that 95 % of the voice's other stretches would not reach, with z; about one in twenty is "
+                "chance",
+                width="large",
+            ),
+        },
+    )
+    chosen = event["selection"]["rows"]
+    return int(chosen[0]) if chosen and chosen[0] < len(found.stretches) else None
+
+
+def _rows(found: "LongRecording", cue_name: Callable[[str], str]) -> "pd.DataFrame":
+    import pandas as pd
+
+    from explain.long_recording import standing_out
+    from ser_core.long_audio import clock
+
+    rows: list[dict[str, Any]] = []
+    for stretch, voice, unusual in zip(found.stretches, found.voice_of, standing_out(found), strict=True):
+        asked = stretch.prediction
+        dimensions = asked is not None and asked.values is not None
+        row: dict[str, Any] = {
+            "no.": stretch.number + 1,
+            "from": clock(stretch.start_s),
+            "s": stretch.length_s,
+            "voice": found.called(voice),
+        }
+        if dimensions:
+            assert asked is not None
+            row |= {name: round(asked.value(name), 2) for name in asked.emotions}
+        else:
+            row |= {
+                "answer": stretch.note if asked is None else asked.top,
+                "p": None if asked is None else 100 * asked.probability(asked.top),
+                "entropy": None if asked is None else asked.entropy_bits,
+            }
+        row["unusual for this voice"] = ", ".join(f"{cue_name(name)} {z:+.1f}" for name, z in unusual)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | None") -> None:
+    """Draw one stretch: its sound, its cues against the voice itself, and what can be done with it."""
+    from explain.long_recording import own_cues, reassigned
+    from pages.parts.sound import player
+    from ser_core.long_audio import clock
+
+    stretch, voice = found.stretches[picked], found.voice_of[picked]
+    st.html(
+        f'<div class="ss"><p class="title">Stretch {picked + 1}: {clock(stretch.start_s)}–{clock(stretch.end_s)}, '
+        f"{escape(found.called(voice))}</p></div>"
+    )
+    if stretch.prediction is None:
+        st.caption(plain(stretch.note))
+        return
+    left, right = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
+    with left, st.spinner("Reading the stretch"):
+        clip = taken.stretch(stretch.start_s, stretch.end_s)
+        player(clip, f"{stretch.length_s:.1f} s")
+    with right:
+        if st.button("Explain this stretch", type="primary", width="stretch"):
+            session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
+            st.switch_page("pages/explain.py")
+        if keep is not None:
+            others = {found.called(v): v for v in found.voices if v != voice}
+            others[f"a new voice ({max(found.voices) + 2})"] = max(found.voices) + 1
+            given = st.selectbox("This is in truth", ["", *others], format_func=lambda n: n or found.called(voice))
+            if given:
+                keep(reassigned(found, picked, others[given]))
+    st.html(_own(own_cues(found, picked), found.called(voice)))
+
+
+def _own(rows: tuple, voice: str) -> str:
+    from pages.parts.tables import cue_title
+
+    if not rows:
+        return ""
+    body = "".join(
+        f'<tr{" class=picked" if row.unusual else ""}><th scope="row">{escape(cue_title(row.cue))}</th>'
+        f"<td>{number(row.value, row.unit)}</td><td>{number(row.mean, row.unit)}</td><td>{number(row.sd)}</td>"
+        f"<td>{number(row.z)}</td><td class=words><small>{escape(row.note)}</small></td></tr>"
+        for row in rows
+    )
+    names = ("Cue", "Here", f"Other stretches of {voice}", "SD", "z", "")
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    return (
+        f'<div class="ss">{table("Cues of this stretch against the same voice", head, body)}'
+        '<p class="soft"><small>Marked: outside what 95 % of this voice’s other stretches would keep '
+        "(Crawford &amp; Howell’s t); about one cue in twenty is so by chance.</small></p></div>"
+    )
+
+
+def corrections(found: "LongRecording", keep: "Keep") -> None:
+    """Let the reader rename and merge voices."""
+    from explain.long_recording import merged, renamed
+
+    with st.expander("Correct the voices"):
+        st.caption("A single stretch is given to another voice where it is opened above.")
+        names = {found.called(v): v for v in found.voices}
+        with st.form("long-rename", border=False):
+            left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+            which = left.selectbox("Rename", list(names))
+            called = middle.text_input("to", placeholder="such as patient", max_chars=40)
+            if right.form_submit_button("Rename", width="stretch") and called:
+                _try(lambda: keep(renamed(found, names[which], called)))
+        if len(names) > 1:
+            with st.form("long-merge", border=False):
+                left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+                one = left.selectbox("Merge", list(names))
+                other = middle.selectbox("into", list(names), index=1)
+                if right.form_submit_button("Merge", width="stretch"):
+                    _try(lambda: keep(merged(found, names[one], names[other])))
+
+
+def _try(correct: Callable[[], None]) -> None:
+    try:
+        correct()
+    except SerscopeError as fault:
+        st.error(plain(str(fault)))
