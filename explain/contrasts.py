@@ -46,6 +46,18 @@ def summarise(
     return CueSummary(tuple(regions), magnitudes(tracks, regions, quality), tuple(contrasts))
 
 
+def effects(tracks: CueTracks, regions: Sequence[Region]) -> dict[str, float]:
+    """Return Cliff's delta of each cue in all regions against the rest of the speech, without its chance level.
+
+    NaN where the cue is not measurable in both; cues that are a spread have none.
+    """
+    timeline = np.flatnonzero(tracks.speech)
+    pieces = _pieces(places_of(tracks, regions)[-1].frames[timeline]) if regions else []
+    here = np.array([[start for start, _ in pieces]])
+    cues = [c for c in CUES if c.contrasted and c.kind != "range"]
+    return {c.name: float(_sizes(tracks, c, pieces, here)[0]) for c in cues}
+
+
 def cliffs_delta(inside: np.ndarray, outside: np.ndarray) -> float:
     """Return P(inside > outside) − P(inside < outside), −1 … 1; NaN where one is empty (Cliff 1993)."""
     if not len(inside) or not len(outside):

@@ -5,20 +5,27 @@ expectation for that class (:mod:`explain.expert`), and so are the cues in the s
 clip's speech: a salient region that holds no more of the expected voice than any other stretch of the same length has
 found nothing of its own. Right and wrong answers are told apart.
 
-``python -m explain study --corpus FOLDER … --model … --method …`` runs it (resumable) and stores one row per clip ×
-method × cue in ``assets/results/salient-cues.parquet``, and their :func:`summary` beside it as CSV.
+``python -m explain study --corpus FOLDER … --model … --method …`` runs it and stores one row per clip × method × cue
+in ``assets/results/salient-cues.parquet``, and their :func:`summary` beside it as CSV. Parts of 20 clips are kept, so a
+stopped run goes on, and every part holds speakers and emotions in turn, so that a part of the study is a fair sample
+of it. ``--folds`` asks about all CREMA-D actors the model that was trained without each; ``--trust`` puts each map to
+the three tests of faithfulness as well.
 """
 
 import argparse
+import functools
+import hashlib
+import importlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ser_core.errors import CorpusError, SerscopeError
+from ser_core.errors import CorpusError, SerscopeError, SettingError
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -26,35 +33,66 @@ if TYPE_CHECKING:
 
     from explain.cues import CueTracks
     from explain.regions import Region
+    from ser_core.audio import Recording
     from ser_core.models import SpeechModel
+    from ser_core.speech import Segment
 
 TABLE = ASSETS / "results" / "salient-cues.parquet"
 SHIFTS = 20
 CHUNK = 20
 DECIDED = ("agrees", "disagrees")
+NO_REGION = "no salient region"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the study; ``sex`` chooses the neutral reference and the range of the pitch tracker."""
+    """One clip of the study; ``sex`` chooses the neutral reference and the range of the pitch tracker.
+
+    age (years), race and ethnicity are as the corpus tells them, None where it does not; fold is the fold of CREMA-D's
+    committed table in which the clip is tested, 0 of any other corpus, which no model was trained on.
+    """
 
     file: str
     corpus: str
     speaker: str
     sex: str
     emotion: str
+    age: float | None = None
+    race: str | None = None
+    ethnicity: str | None = None
+    fold: int = 0
 
 
-def held_out(corpus_folder: Path, emotions: Sequence[str], count: int, seed: int = 0) -> list[Clip]:
-    """Return :func:`in_turn` sorted by file."""
-    return sorted(in_turn(corpus_folder, emotions, count, seed), key=lambda clip: clip.file)
+@dataclass(frozen=True)
+class Part:
+    """A part of the study that is done at once and kept: some clips, a model and its methods; names only, no audio.
+
+    start is the place of the first clip in its corpus's order. folds holds ``<model>/fold-<k>/`` with the weights of
+    the model that was trained without fold k; without it the shipped weights, those of fold 0, answer.
+    """
+
+    model: str
+    methods: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    start: int
+    trusted: bool = False
+    folds: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The part's name, which is another one for other clips, methods or tests."""
+        what = (self.methods, [Path(clip.file).name for clip in self.clips], self.trusted, self.folds is not None)
+        key = hashlib.sha256(repr(what).encode()).hexdigest()[:10]
+        return f"{self.model}-{self.clips[0].corpus}-{self.start:05d}-{key}"
 
 
-def in_turn(corpus_folder: Path, emotions: Sequence[str], count: int, seed: int = 0) -> list[Clip]:
+def in_turn(
+    corpus_folder: Path, emotions: Sequence[str], count: int, seed: int = 0, *, every_fold: bool = False
+) -> list[Clip]:
     """Return clips that the shipped CREMA-D models never heard, every speaker and emotion once before any twice.
 
-    Of CREMA-D only the test speakers of fold 0 count; of any other corpus all speakers, and the emotions that the
-    model knows. Fewer clips are the first of more.
+    Of CREMA-D only the test speakers of fold 0 count, or those of every fold, for models that were trained without
+    them; of any other corpus all speakers, and the emotions that the model knows. Fewer clips are the first of more.
 
     Raises:
         CorpusError: nothing of the folder can be used.
@@ -63,16 +101,19 @@ def in_turn(corpus_folder: Path, emotions: Sequence[str], count: int, seed: int 
     from ser_core.tasks import CREMA_D, with_folds
 
     corpus = read_corpus(corpus_folder)
-    table = corpus.table
+    table = corpus.table.assign(fold=0)
     if corpus.name == CREMA_D.name:
-        table = with_folds(CREMA_D, table).query("fold == 0")
+        table = with_folds(CREMA_D, corpus.table)
+        table = table if every_fold else table.query("fold == 0")
     table = table[table["emotion"].isin(emotions) & table["sex"].isin(["female", "male"])]
     if table.empty:
         raise CorpusError(f"{corpus.title} holds no clip of a known sex with an emotion that the model knows.")
     table = table.sample(frac=1, random_state=seed)
     turn = table.groupby(["speaker", "emotion"]).cumcount()
     table = table.assign(turn=turn).sort_values("turn", kind="stable").head(count)
-    return [Clip(str(r.file), corpus.name, str(r.speaker), str(r.sex), str(r.emotion)) for r in table.itertuples()]
+    facts = ["file", "speaker", "sex", "emotion", "age", "race", "ethnicity", "fold"]
+    known: list[dict[Any, Any]] = table[facts].astype("object").where(table[facts].notna(), None).to_dict("records")
+    return [Clip(corpus=corpus.name, **row | {"file": str(row["file"])}) for row in known]
 
 
 def shifted(tracks: "CueTracks", regions: "Sequence[Region]", shift: int) -> "list[Region]":
@@ -97,60 +138,120 @@ def shifted(tracks: "CueTracks", regions: "Sequence[Region]", shift: int) -> "li
     return moved
 
 
-def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str]) -> list[dict]:
-    """Return one row per method and cue with an expectation for the predicted class; none where nothing was said.
+def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trusted: bool = False) -> list[dict]:
+    """Return one row per method and cue that experts speak of; none where nothing was said.
 
-    ``status`` is the agreement in the salient regions, ``chance`` the share of shifted regions that agree among those
-    that agree or disagree (NaN where none of them does).
+    Columns: clip, file, the clip's facts (corpus, speaker, sex, age, race, ethnicity, emotion, fold), predicted, model,
+    method; regions (their number), coverage (share of the clip's time that they take), share (of the map's relevance
+    for the class that they hold); cue (the experts'), status (its agreement in the salient regions, or "no salient
+    region"), percentile (0 … 100, of the cue there in neutral speech), effect (Cliff's delta of the cue inside the
+    regions against the rest of the speech), chance (share of shifted regions that agree among those that agree or
+    disagree); NaN where there is none. With ``trusted`` also deletion, insertion, randomised weights (verdicts).
     """
     from explain.attribution import Target, attribute
-    from explain.cues import CueSettings, CueSummary, measure
-    from explain.expert import SALIENT, agreements
+    from explain.contrasts import effects
+    from explain.cues import CueSummary
+    from explain.expert import OURS, SALIENT, Agreement, agreements
     from explain.magnitudes import magnitudes
     from explain.regions import coverage, salient_regions
-    from ser_core.audio import read
-    from ser_core.speech import speech_segments
+    from explain.trust_study import faithfulness
 
-    recording = read(clip.file)
-    speech = speech_segments(recording)
+    recording, speech, tracks = _heard(clip.file, clip.sex)
     prediction = model.predict(recording)
-    tracks = measure(recording, CueSettings(sex=clip.sex), speech)
     if tracks.speech.sum() < 2:
         return []
 
-    def verdicts(regions: "Sequence[Region]") -> dict[str, str]:
+    def by_cue(regions: "Sequence[Region]") -> dict[str, Agreement]:
         summary = CueSummary(tuple(regions), magnitudes(tracks, regions), ())
         found = agreements(summary, (prediction.top,), clip.sex)
-        return {row.cue: row.status for row in found if row.scope == SALIENT and row.expected is not None}
+        return {row.cue: row for row in found if row.scope == SALIENT}
 
     rows = []
     for method in methods:
-        regions = salient_regions(attribute(model, recording, Target(prediction.top), method))
-        if not regions:
-            continue
+        found = attribute(model, recording, Target(prediction.top), method)
+        regions = salient_regions(found)
         random = np.random.default_rng(list(Path(clip.file).stem.encode()))
         most = int(tracks.speech.sum())
-        turns = random.choice(np.arange(1, most), min(SHIFTS, most - 1), replace=False)
-        by_chance = [verdicts(shifted(tracks, regions, int(turn))) for turn in turns]
-        for cue, status in verdicts(regions).items():
-            decided = [found[cue] for found in by_chance if found.get(cue) in DECIDED]
+        turns = random.choice(np.arange(1, most), min(SHIFTS, most - 1), replace=False).tolist()
+        by_chance = [by_cue(shifted(tracks, regions, turn)) for turn in turns if regions]
+        here, effect = by_cue(regions), effects(tracks, regions)
+        of_map = {
+            "clip": Path(clip.file).stem,
+            "file": Path(clip.file).name,
+            "corpus": clip.corpus,
+            "speaker": clip.speaker,
+            "sex": clip.sex,
+            "age": clip.age,
+            "race": clip.race,
+            "ethnicity": clip.ethnicity,
+            "emotion": clip.emotion,
+            "fold": clip.fold,
+            "predicted": prediction.top,
+            "model": model.name,
+            "method": method,
+            "regions": len(regions),
+            "coverage": coverage(regions, recording.duration_s),
+            "share": sum(region.share for region in regions),
+        }
+        if trusted:
+            tests, _ = faithfulness(model, recording, speech, found, regions)
+            of_map |= {test.name: test.verdict for test in tests}
+        for cue, ours in OURS.items():
+            decided = [each[cue].status for each in by_chance if cue in each and each[cue].status in DECIDED]
+            row = here.get(cue)
             rows.append(
-                {
-                    "clip": Path(clip.file).stem,
-                    "corpus": clip.corpus,
-                    "speaker": clip.speaker,
-                    "sex": clip.sex,
-                    "emotion": clip.emotion,
-                    "predicted": prediction.top,
-                    "model": model.name,
-                    "method": method,
-                    "coverage": coverage(regions, recording.duration_s),
+                of_map
+                | {
                     "cue": cue,
-                    "status": status,
-                    "chance": float(np.mean([d == "agrees" for d in decided])) if decided else float("nan"),
+                    "status": NO_REGION if row is None else row.status,
+                    "percentile": None if row is None else row.percentile,
+                    "effect": effect.get(ours, float("nan")),
+                    "chance": float(np.mean([status == "agrees" for status in decided])) if decided else float("nan"),
                 }
             )
     return rows
+
+
+@functools.lru_cache(maxsize=CHUNK)
+def _heard(file: str, sex: str) -> "tuple[Recording, tuple[Segment, ...], CueTracks]":
+    from explain.cues import CueSettings, measure
+    from ser_core.audio import read
+    from ser_core.speech import speech_segments
+
+    recording = read(file)
+    speech = tuple(speech_segments(recording))
+    return recording, speech, measure(recording, CueSettings(sex=sex), speech)
+
+
+def model_for(name: str, clip: Clip, folds: Path | None) -> "SpeechModel":
+    """Return the model that answers about a clip: the shipped one, or the one that was trained without its fold.
+
+    Raises:
+        ModelError: there is no such model.
+        SettingError: the folds do not hold that model's weights, or are of another training than the shipped ones.
+    """
+    from ser_core.models import load_model
+    from ser_core.tasks import CREMA_D
+
+    if folds is None or clip.corpus != CREMA_D.name:
+        return load_model(name)
+    return _of_fold(name, folds, clip.fold)
+
+
+@functools.lru_cache(maxsize=32)
+def _of_fold(name: str, folds: Path, fold: int) -> "SpeechModel":
+    from ser_core.models import load_model
+    from ser_core.registry import model_folders
+
+    shipped, file = load_model(name), "weights.safetensors"
+    own = folds / name / f"fold-{fold}"
+    if not (own / file).is_file():
+        raise SettingError(f"{own} holds no weights; train {name} on every fold first, or leave out --folds.")
+    if (folds / name / "fold-0" / file).read_bytes() != (model_folders()[name] / file).read_bytes():
+        raise SettingError(f"{folds / name} is another training than that of the shipped {name}; choose its folder.")
+    model: SpeechModel = importlib.import_module(f"ser_core.systems.{shipped.card.system}").load(own, shipped.card)
+    model.network.eval().requires_grad_(False)
+    return model
 
 
 def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":
@@ -191,29 +292,46 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
     return pd.DataFrame(found)
 
 
-def run(
-    clips: Sequence[Clip], model: "SpeechModel", methods: Sequence[str], runs: Path, tell: Callable[[str], None]
-) -> "pd.DataFrame":
-    """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on."""
+def done(part: Part, runs: Path, tell: Callable[[str], None]) -> "pd.DataFrame":
+    """Return the rows of a part, read from ``runs`` where it was done before, else worked out and kept there."""
+    import pandas as pd
+
+    store = runs / f"{part.name}.parquet"
+    kept = stored_table(store)
+    if kept is not None:
+        return kept
+    rows: list[dict] = []
+    for clip in part.clips:
+        try:
+            rows += clip_rows(clip, model_for(part.model, clip, part.folds), part.methods, trusted=part.trusted)
+        except SettingError:
+            raise
+        except SerscopeError as fault:
+            tell(f"{Path(clip.file).name} left out: {fault}")
+    found = pd.DataFrame(rows)
+    write_table(found, store)
+    return found
+
+
+def run(parts: Sequence[Part], runs: Path, tell: Callable[[str], None], minutes: float | None = None) -> "pd.DataFrame":
+    """Return the rows of all parts in their order; after so many minutes no further part is begun.
+
+    Raises:
+        SettingError: not one part was done.
+    """
     import pandas as pd
 
     runs.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for start in range(0, len(clips), CHUNK):
-        store = runs / f"{model.name}-{'-'.join(methods)}-{clips[start].corpus}-{start:05d}-{CHUNK}.parquet"
-        if not store.exists():
-            rows: list[dict] = []
-            for clip in clips[start : start + CHUNK]:
-                try:
-                    rows += clip_rows(clip, model, methods)
-                except SerscopeError as fault:
-                    tell(f"{Path(clip.file).name} left out: {fault}")
-            partial = store.with_suffix(".partial")
-            pd.DataFrame(rows).to_parquet(partial)
-            partial.replace(store)
-        parts.append(pd.read_parquet(store))
-        tell(f"{model.name}, {clips[start].corpus}: {min(start + CHUNK, len(clips))} of {len(clips)} clips")
-    return pd.concat(parts, ignore_index=True)
+    found, started = [], time.monotonic()
+    for number, part in enumerate(parts, 1):
+        if minutes is not None and time.monotonic() - started > 60 * minutes:
+            tell(f"Time is up: {number - 1} of {len(parts)} parts are done; the same command goes on from here.")
+            break
+        found.append(done(part, runs, tell))
+        tell(f"{number} of {len(parts)} parts: {part.model}, {part.clips[0].corpus}, clips from {part.start + 1} on")
+    if not sum(map(len, found)):
+        raise SettingError("Nothing was done; give more --minutes, or other clips.")
+    return pd.concat([rows for rows in found if len(rows)], ignore_index=True)
 
 
 def read_summary(table: Path = TABLE) -> "pd.DataFrame":
@@ -229,47 +347,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m explain study", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpus", nargs="+", type=Path, required=True, help="folders of lossless corpora")
     parser.add_argument("--model", nargs="+", help="models (default: the first bundled)")
-    parser.add_argument("--method", nargs="+", help="attribution methods (default: the first that fits the model)")
+    parser.add_argument("--method", nargs="+", help="attribution methods; those that fit a model (default: its first)")
     parser.add_argument("--count", type=int, default=500, help="clips of each corpus (default: %(default)s)")
+    parser.add_argument("--folds", type=Path, help="folder of trained folds: all CREMA-D actors, each out of fold")
+    parser.add_argument("--trust", action="store_true", help="put every map to the tests of faithfulness as well")
+    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        rows = _study(options)
+        fresh = run(_parts(options), options.runs / "salient-cues", lambda w: print(w, flush=True), options.minutes)
+        rows = _stored(fresh, options.out)
+        table = summary(rows)
+        write_table(table.round(4), options.out.with_suffix(".csv"))
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    table = summary(rows)
-    table.round(4).to_csv(options.out.with_suffix(".csv"), index=False)
     print(table.query("cue == 'all' and predicted == 'all'").to_string(index=False))
     print(f"written: {options.out}")
     return 0
 
 
-def _study(options: argparse.Namespace) -> "pd.DataFrame":
-    import pandas as pd
-
+def _parts(options: argparse.Namespace) -> list[Part]:
+    """Return the parts in turn over models and corpora, so that a stopped run is as far with each."""
     from explain.attribution import methods_for
     from ser_core.models import load_model, model_names
 
     parts = []
     for name in options.model or model_names()[:1]:
         model = load_model(name)
-        methods = options.method or [methods_for(model)[0].name]
+        fitting = [method.name for method in methods_for(model) if method.axes != "features"]
+        methods = tuple(method for method in fitting if method in (options.method or fitting[:1]))
+        if not methods:
+            raise SettingError(f"None of these methods gives {name} a map over time; it has {', '.join(fitting)}.")
         for folder in options.corpus:
-            clips = held_out(folder, model.emotions, options.count)
-            parts.append(run(clips, model, methods, options.runs / "salient-cues", lambda w: print(w, flush=True)))
-    fresh = pd.concat(parts, ignore_index=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    if options.out.exists():
-        stored = pd.read_parquet(options.out)
+            clips = in_turn(folder, model.emotions, options.count, every_fold=options.folds is not None)
+            for start in range(0, len(clips), CHUNK):
+                some = tuple(clips[start : start + CHUNK])
+                parts.append(Part(name, methods, some, start, options.trust, options.folds))
+    return sorted(parts, key=lambda part: part.start)
+
+
+def _stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
+    """Write the rows, with those of an earlier run that these do not replace; returns all."""
+    import pandas as pd
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    earlier = stored_table(out)
+    if earlier is not None:
         keys = ["model", "method", "corpus"]
-        again = stored.set_index(keys).index.isin(fresh.set_index(keys).index)
-        fresh = pd.concat([stored[~again], fresh], ignore_index=True)
-    partial = options.out.with_suffix(".partial")
-    fresh.to_parquet(partial, index=False)
-    partial.replace(options.out)
+        again = earlier.set_index(keys).index.isin(fresh.set_index(keys).index)
+        fresh = pd.concat([earlier[~again], fresh], ignore_index=True)
+    write_table(fresh, out, compression="zstd")
     return fresh
+
+
+def stored_table(path: Path) -> "pd.DataFrame | None":
+    """Return a table that was stored; None where it is not there."""
+    import pandas as pd
+
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def write_table(table: "pd.DataFrame", path: Path, **options: Any) -> None:
+    """Write a table whole or not at all, as CSV where the name ends so, else as Parquet."""
+    partial = path.with_suffix(".partial")
+    if path.suffix == ".csv":
+        table.to_csv(partial, index=False)
+    else:
+        table.to_parquet(partial, index=False, **options)
+    partial.replace(path)
 
 
 if __name__ == "__main__":

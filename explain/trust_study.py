@@ -30,7 +30,7 @@ from ser_core.settings import ASSETS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explain.attribution import Masking, Method
+    from explain.attribution import Attribution, Masking, Method
     from explain.regions import Region
     from explain.verdicts import Test
     from ser_core.audio import Recording
@@ -67,7 +67,6 @@ def clip_rows(
         controls: only clips before this place have the control.
     """
     from explain.attribution import attribute, default_target, masking
-    from explain.map_changes import destroyed_map, unlike, unrelated
     from explain.regions import salient_regions
 
     recording, speech = _heard(clip.file)
@@ -77,9 +76,7 @@ def clip_rows(
     found = attribute(model, recording, target, method)
     regions = salient_regions(found)
     cells = masking(model, recording, target)
-    tests = _removals(model, cells, regions, speech, draws)
-    other = destroyed_map(model, recording, found)
-    tests += (unlike(found, other, unrelated(found.relevance, np.random.default_rng(0))),)
+    tests, other = faithfulness(model, recording, speech, found, regions, draws=draws)
     constant = {
         "number": number,
         "clip": Path(clip.file).stem,
@@ -99,6 +96,25 @@ def clip_rows(
         tests = _removals(model, cells, theirs, speech, draws)
         rows += [constant | {"map": DESTROYED, "regions": len(theirs)} | _row(test) for test in tests]
     return rows
+
+
+def faithfulness(
+    model: "SpeechModel",
+    recording: "Recording",
+    speech: "Sequence[Segment]",
+    found: "Attribution",
+    regions: "Sequence[Region]",
+    *,
+    draws: int = DRAWS,
+) -> "tuple[tuple[Test, ...], Attribution | None]":
+    """Return deletion, insertion and randomised weights of one map, and the map of the destroyed model."""
+    from explain.attribution import masking
+    from explain.map_changes import destroyed_map, unlike, unrelated
+
+    cells = masking(model, recording, found.target)
+    tests = _removals(model, cells, regions, speech, draws)
+    other = destroyed_map(model, recording, found)
+    return (*tests, unlike(found, other, unrelated(found.relevance, np.random.default_rng(0)))), other
 
 
 def _removals(
