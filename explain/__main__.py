@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
+from ser_core.files import write_bytes
 
 if TYPE_CHECKING:
     from ser_core.models import Prediction
@@ -120,7 +121,7 @@ def _explain(options: argparse.Namespace) -> int:
     )
     for path, content in writers:
         if path is not None:
-            _write(path, content())
+            write_bytes(path, content())
             print(f"written: {path}")
     return 0
 
@@ -132,13 +133,6 @@ def _answer(prediction: "Prediction") -> str:
         return dimensions_in_words(prediction)
     whose = " of listeners" if prediction.answer == "distribution" else ""
     return f"{prediction.top} ({prediction.probability(prediction.top):.1%}{whose})"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as fault:
-        raise SettingError(f"{path} cannot be written ({fault.strerror}); choose another place.") from fault
 
 
 def _tell(share: float, words: str) -> None:

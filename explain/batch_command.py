@@ -15,6 +15,7 @@ from typing import Any
 
 from explain.batch import Row, clips_of, row, table
 from ser_core.errors import SerscopeError, SettingError
+from ser_core.files import append_line, write_table, write_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,16 +63,11 @@ def _explain_all(options: argparse.Namespace) -> int:
                 )
     finally:
         workers.shut_down()
-    unfinished = options.out.with_name(f"{options.out.name}.partial")
-    try:
-        if options.out.suffix.lower() == ".csv":
-            unfinished.write_text(csv_text(table(found)), encoding="utf-8", newline="")
-        else:
-            table(found).to_parquet(unfinished, index=False)
-        unfinished.replace(options.out)
-        store.unlink(missing_ok=True)
-    except OSError as fault:
-        raise SettingError(f"{options.out} cannot be written ({fault.strerror}); choose another place.") from fault
+    if options.out.suffix.lower() == ".csv":
+        write_text(options.out, csv_text(table(found)))
+    else:
+        write_table(table(found), options.out)
+    store.unlink(missing_ok=True)
     failed = sum(1 for r in found if r.error)
     print(
         f"written: {options.out} ({len(found)} clips{f', {failed} of which could not be explained' if failed else ''})"
@@ -84,11 +80,7 @@ def _values(made: Row) -> str:
 
 
 def _append(store: Path, asked: dict[str, str], made: Row) -> None:
-    try:
-        with store.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"asked": asked, "row": dataclasses.asdict(made)}) + "\n")
-    except OSError as fault:
-        raise SettingError(f"{store} cannot be written ({fault.strerror}); choose another place.") from fault
+    append_line(store, json.dumps({"asked": asked, "row": dataclasses.asdict(made)}))
 
 
 def _stored(store: Path, asked: dict[str, str]) -> dict[str, Row]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
+from ser_core.files import write_text
 
 if TYPE_CHECKING:
     from explain.comparison import Comparison
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = _compared(options)
         for path, content in ((options.json, to_json), (options.csv, to_csv)):
             if path is not None:
-                _write(path, content(found))
+                write_text(path, content(found))
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
@@ -75,13 +76,6 @@ def _compared(options: argparse.Namespace) -> "Comparison":
         return compare_models(clips[0], models, method=method, emotion=options.target, settings=settings, progress=tell)
     target = Target(options.target) if options.target else None
     return compare_methods(clips[0], models[0], options.methods or (), target=target, settings=settings, progress=tell)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_bytes(text.encode())
-    except OSError as fault:
-        raise SettingError(f"{path} cannot be written ({fault.strerror}); choose another place.") from fault
 
 
 def _tell(share: float, words: str) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_core.errors import ExplanationError, SerscopeError, SettingError
+from ser_core.files import whole
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def write_table(rows: Iterable[Drift], path: Path = TABLE) -> None:
     read_table.cache_clear()
     kept = {(row.model, row.method): row for row in (*read_table(path), *rows)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         out = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         out.writeheader()
         for key in sorted(kept):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import AudioError, SerscopeError, SettingError
+from ser_core.files import write_bytes
 
 if TYPE_CHECKING:
     from explain.long_recording import Stretch
@@ -64,7 +65,7 @@ def _follow(options: argparse.Namespace) -> int:
     )
     for path, content in writers:
         if path is not None:
-            _write(path, content())
+            write_bytes(path, content())
             print(f"written: {path}")
     if cut_short:
         print(f"error: {cut_short} What came before is kept.", file=sys.stderr)
@@ -80,13 +81,6 @@ def _answer(stretch: "Stretch") -> str:
     if asked.values is not None:
         return dimensions_in_words(asked)
     return f"{asked.top} ({asked.probability(asked.top):.1%})"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as fault:
-        raise SettingError(f"{path} cannot be written ({fault.strerror}); choose another place.") from fault
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,6 @@ construction. A cue that was planted in a clip is no such truth, since a model n
 import csv
 import io
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -23,7 +22,8 @@ import numpy as np
 
 from explain.listeners import LISTENERS
 from explain.text_files import cell
-from ser_core.errors import SettingError
+from ser_core.errors import SettingError, StorageError
+from ser_core.files import append_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,20 +121,13 @@ def store(rating: Rating, folder: Path) -> None:
     Raises:
         SettingError: the folder cannot be written to.
     """
-    line = json.dumps(asdict(rating), ensure_ascii=True) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # One write in append mode is not broken up by another's, and so raters at several screens do not mix.
-        handle = os.open(folder / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(handle, line.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as fault:
+        append_line(folder / FILE, json.dumps(asdict(rating), ensure_ascii=True))
+    except (OSError, StorageError) as fault:
         raise SettingError(
-            f"The answer could not be stored ({fault.strerror}); let SERSCOPE_RATINGS name a folder that can be "
-            "written to."
+            "The answer could not be stored; let SERSCOPE_RATINGS name a folder that can be written to, on a disk that "
+            "is not full."
         ) from fault
 
 

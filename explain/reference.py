@@ -26,6 +26,7 @@ from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, tracks_fr
 from explain.magnitudes import magnitudes
 from explain.regions import Region
 from ser_core.errors import CorpusError, SerscopeError
+from ser_core.files import whole, write_text
 from ser_core.settings import ASSETS
 
 FOLDER = ASSETS / "reference"
@@ -204,7 +205,7 @@ def rows_of(clips: Sequence[_Clip]) -> list[ReferenceRow]:
 def write(rows: Sequence[ReferenceRow], sources: Sequence[dict], folder: Path, command: str) -> None:
     """Write ``neutral.csv`` and ``sources.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "neutral.csv").open("w", encoding="utf-8", newline="") as file:
+    with whole(folder / "neutral.csv") as partial, partial.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["scope", "sex", "cue", "unit", "values", "clips", "speakers", *(f"p{q}" for q in PERCENTS)])
         for r in rows:
@@ -212,7 +213,7 @@ def write(rows: Sequence[ReferenceRow], sources: Sequence[dict], folder: Path, c
                 [r.scope, r.sex, r.cue, r.unit, r.values, r.clips, r.speakers, *(f"{q:.5g}" for q in r.quantiles)]
             )
     text = json.dumps({"command": command, "corpora": list(sources)}, indent=2, ensure_ascii=False)
-    (folder / "sources.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "sources.json", text + "\n")
 
 
 def directions(folder: Path, speakers: int, per_emotion: int, jobs: int, seed: int = 0) -> list[dict]:

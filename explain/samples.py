@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_core.audio import SAMPLE_RATE
+from ser_core.files import whole
 from ser_core.settings import ASSETS
 
 FOLDER = ASSETS / "samples"
@@ -221,7 +222,7 @@ def _planted(delivery: _Delivery) -> list[list[object]]:
 
 
 def _write(path: Path, header: list[str], rows: list[list[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(header)
         out.writerows(rows)

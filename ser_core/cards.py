@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.errors import ModelError
+from ser_core.files import write_text
 from ser_core.models import Card, Figure
 
 ANSWERS = ("emotion", "distribution", "dimensions")
@@ -55,7 +56,7 @@ def write_card(folder: Path, card: Card) -> None:
         {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in figure.items()}
         for figure in fields["figures"]
     ]
-    (folder / "card.json").write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(folder / "card.json", json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
 def _figure(raw: dict[str, Any]) -> Figure:

@@ -26,6 +26,7 @@ from ser_core.corpora import read_corpus, speaker_emotion_confounding
 from ser_core.errors import CorpusError
 from ser_core.evaluation import OUT_OF_FOLD, in_common
 from ser_core.fairness import drawn, draws
+from ser_core.files import stored_table, write_table
 from ser_core.functionals import FEATURE_SETS, clip_functionals
 from ser_core.metrics import Interval
 from ser_core.results import RESULTS, labels_of, paired_change
@@ -106,11 +107,9 @@ def matrix(parts: Sequence[Part], runs: Path, *, seed: int = 0) -> pd.DataFrame:
             everyone = "+".join(sorted(part.name for part in parts))
             voices = "normalised" if normalised else "as-they-are"
             store = runs / f"{everyone}-{trained.name}-{features}-{classifier}-{voices}-{seed}.parquet"
-            if not store.exists():
+            if stored_table(store) is None:
                 rows = _row_of_cells(trained, parts, emotions, (features, classifier, normalised), seed)
-                partial = store.with_suffix(".partial")
-                rows.to_parquet(partial, index=False)
-                partial.replace(store)
+                write_table(rows, store)
                 print(f"trained on {trained.name}: {features}, {classifier}, speakers {voices}", flush=True)
             found.append(pd.read_parquet(store))
     return pd.concat(found, ignore_index=True)
@@ -175,7 +174,7 @@ def run(folders: Sequence[Path], runs: Path) -> str:
     """Fill the whole matrix, store it as ``assets/results/cross-corpus.parquet``, and return it as Markdown."""
     parts = read_parts(folders)
     rows = matrix(parts, runs / "cross-corpus")
-    stored(rows).to_parquet(RESULTS / TABLE, index=False, compression="zstd")
+    write_table(stored(rows), RESULTS / TABLE, compression="zstd")
     confounded = []
     for part in parts:
         found = speaker_emotion_confounding(part.table)

@@ -7,6 +7,7 @@ what it learns is the emotion as one-hot rows unless it offers ``targets(table, 
 import hashlib
 import importlib
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -15,11 +16,13 @@ import pandas as pd
 from scipy.special import softmax
 from torch import nn
 
+from ser_core import checkpoints
 from ser_core.bundled import Plan
 from ser_core.calibration import fit_temperature
 from ser_core.cards import write_card
 from ser_core.errors import ModelError
 from ser_core.familiarity import fit_neighbourhood
+from ser_core.files import stored_table, whole, whole_folder, write_table
 from ser_core.models import Card
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
@@ -42,9 +45,8 @@ def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
                 print(f"{place + 1} of {len(files)} clips prepared", flush=True)
         store.parent.mkdir(parents=True, exist_ok=True)
         widths = np.array([array.shape[-1] for array in arrays])
-        partial = store.with_suffix(".partial.npz")
-        np.savez(partial, values=np.concatenate(arrays, axis=-1), widths=widths)
-        partial.replace(store)
+        with whole(store) as partial, partial.open("wb") as opened:
+            np.savez(opened, values=np.concatenate(arrays, axis=-1), widths=widths)
     with np.load(store) as stored:
         return np.split(stored["values"], np.cumsum(stored["widths"])[:-1], axis=-1)
 
@@ -65,8 +67,9 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     system = _system(plan)
     out = folder / f"fold-{fold}"
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "predictions.parquet").exists():
-        return pd.read_parquet(out / "predictions.parquet")
+    done = stored_table(out / "predictions.parquet")
+    if done is not None:
+        return done
     values = prepared(plan, table["file"].tolist())
     held_back = set(validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS))
     testing = (table["fold"] == fold).to_numpy()
@@ -96,10 +99,8 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         seen = system.embeddings(network, pick(training))
         codes = pd.factorize(table.loc[training, "emotion"])[0]
         fit_neighbourhood(seen, codes, system.embeddings(network, pick(testing))).save(out)
-    partial = out / "predictions.partial"
-    rows.to_parquet(partial)
-    partial.replace(out / "predictions.parquet")
-    (out / "checkpoint.safetensors").unlink(missing_ok=True)
+    write_table(rows, out / "predictions.parquet")
+    checkpoints.drop(out)
     print(f"{plan.name} fold {fold}: {main_measure(plan, rows)}", flush=True)
     return rows
 
@@ -122,34 +123,34 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
     if not (folder / "fold-0" / "predictions.parquet").exists():
         raise ModelError(f"{plan.name} has no finished fold 0 in {folder}; run '{command}' first.")
     rows = pd.concat([pd.read_parquet(path) for path in done], ignore_index=True)
-    target = ASSETS / "models" / plan.name
-    target.mkdir(parents=True, exist_ok=True)
-    for file in ("weights.safetensors", "familiarity.safetensors"):
-        (target / file).write_bytes((folder / "fold-0" / file).read_bytes())
-    results = ASSETS / "results"
-    results.mkdir(exist_ok=True)
-    rows.to_parquet(results / f"{plan.name}.{task.name}.parquet", index=False)
+    target, results = ASSETS / "models" / plan.name, ASSETS / "results"
+    for parent in (target.parent, results):
+        parent.mkdir(parents=True, exist_ok=True)
+    write_table(rows, results / f"{plan.name}.{task.name}.parquet")
     actors = int(rows.loc[rows["fold"] == 0, "speaker"].nunique())
     split = (
         f"{task.title}, out of fold over {len(done)} of {task.folds} speaker-disjoint folds "
         f"({rows.speaker.nunique()} speakers, {len(rows)} clips); the shipped weights are those of fold 0, whose "
         f"{actors} test speakers and its validation speakers they never saw"
     )
-    write_card(
-        target,
-        Card(
-            name=plan.name,
-            system=plan.system,
-            emotions=plan.labels,
-            encoder=plan.encoder,
-            split=split,
-            figures=card_figures(rows, plan.answer, plan.labels, split, command),
-            size_mb=0.0,
-            answer=plan.answer,
-            extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra,
-            **plan.words,
-        ),
+    card = Card(
+        name=plan.name,
+        system=plan.system,
+        emotions=plan.labels,
+        encoder=plan.encoder,
+        split=split,
+        figures=card_figures(rows, plan.answer, plan.labels, split, command),
+        size_mb=0.0,
+        answer=plan.answer,
+        extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra,
+        **plan.words,
     )
+    with whole_folder(target) as partial:
+        if target.exists():
+            shutil.copytree(target, partial, dirs_exist_ok=True)
+        for file in ("weights.safetensors", "familiarity.safetensors"):
+            shutil.copyfile(folder / "fold-0" / file, partial / file)
+        write_card(partial, card)
     return target
 
 

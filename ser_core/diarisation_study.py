@@ -18,6 +18,7 @@ import pandas as pd
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.corpora import find_corpora, read_corpus
 from ser_core.diarisation import Turn, error_rate, split, voices
+from ser_core.files import write_table
 from ser_core.settings import ASSETS, settings
 from ser_core.speech import speech_segments, utterances
 from ser_core.voices import embeddings, learn
@@ -180,9 +181,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _write(rows: list[dict], path: Path) -> None:
     whole = pd.DataFrame(rows).sort_values(["corpus", "voices", "session"], na_position="last")
-    unfinished = path.with_suffix(".part")
-    whole.to_csv(unfinished, index=False, float_format="%.4f")
-    unfinished.replace(path)
+    write_table(whole, path, float_format="%.4f")
 
 
 if __name__ == "__main__":

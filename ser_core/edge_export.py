@@ -29,6 +29,7 @@ from ser_core.cards import read_card
 from ser_core.corpora import read_corpus
 from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared
 from ser_core.errors import ModelError
+from ser_core.files import whole, write_bytes, write_table, write_text
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.registry import model_folders
 from ser_core.results import RESULTS, paired_change
@@ -103,7 +104,7 @@ def run(name: str, corpus: Path | None, runs: Path, bundle_to: Path | None) -> s
     if corpus is not None:
         done.append(_quantise_folds(PLANS[name], folder, corpus, runs / name))
     if bundle_to is not None:
-        bundle_to.write_bytes(bundle(folder))
+        write_bytes(bundle_to, bundle(folder))
         done.append(f"written: {bundle_to}")
     return "\n".join(done) or (folder / NOTE).read_text(encoding="utf-8")
 
@@ -284,8 +285,9 @@ def export(folder: Path, training: Sequence[np.ndarray], *, repeats: int = TIMED
         "float and int8 in turns in the same run, the thread's own time. It is not the board's time.",
         "estimate": board_estimate(costs["int8"].macs),
     }
-    onnx.save(small, folder / INT8)
-    (folder / NOTE).write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole(folder / INT8) as partial:
+        onnx.save(small, partial)
+    write_text(folder / NOTE, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
     return note
 
 
@@ -348,7 +350,7 @@ def _quantise_folds(plan: Plan, folder: Path, corpus: Path, runs: Path) -> str:
         logits = compare(network, heard, [values[i] for i in np.flatnonzero(testing)])
         parts.append(probability_rows(table[testing], logits, plan.labels))
     rows = pd.concat(parts, ignore_index=True)
-    rows.to_parquet(RESULTS / f"{plan.name}-int8.{task.name}.parquet", index=False)
+    write_table(rows, RESULTS / f"{plan.name}-int8.{task.name}.parquet")
     by = {name: rows[rows["variant"] == name] for name in ("float", "int8")}
     changes = {measure: paired_change(by["float"], by["int8"], measure) for measure in ("UAR", "WA", "macro-F1")}
     said = ", ".join(

@@ -27,3 +27,7 @@ class ExplanationError(SerscopeError):
 
 class SettingError(SerscopeError):
     """A setting or option outside what it may be."""
+
+
+class StorageError(SerscopeError):
+    """A file that cannot be written."""

@@ -25,6 +25,7 @@ from ser_core import metrics
 from ser_core.bundled import PLANS
 from ser_core.corpora import read_corpus
 from ser_core.errors import SettingError
+from ser_core.files import write_table
 from ser_core.metrics import Interval
 from ser_core.results import CHANGES, RESULTS, figures, labels_of, paired_change, read_study
 from ser_core.splits import speaker_table
@@ -347,7 +348,7 @@ def compare(before: str, after: str, corpus: Path, *, replicates: int = 10_000) 
     people = speaker_table(read_corpus(corpus, task).table)
     changes = change_table(rows[0], rows[1], people, replicates=replicates)
     table = pd.concat([overall_changes(rows[0], rows[1], replicates=replicates), changes], ignore_index=True)
-    table.to_csv(RESULTS / f"fairness-{before}-{after}.csv", index=False, float_format="%.4f")
+    write_table(table, RESULTS / f"fairness-{before}-{after}.csv", float_format="%.4f")
     return table
 
 

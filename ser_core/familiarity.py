@@ -12,6 +12,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import PCA
 
+from ser_core.files import whole
+
 FILE = "familiarity.safetensors"
 
 
@@ -50,7 +52,8 @@ class Neighbourhood:
     def save(self, folder: Path) -> None:
         """Write the arrays into a model folder as safetensors in single precision."""
         arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in vars(self).items()}
-        save_file(arrays, folder / FILE)
+        with whole(folder / FILE) as partial:
+            save_file(arrays, partial)
 
 
 def load_neighbourhood(folder: Path) -> Neighbourhood | None:

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.batches import over_clips
 from ser_core.errors import CorpusError
+from ser_core.files import save_tensors, write_text
 from ser_core.metrics import evaluate
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.settings import ASSETS
@@ -152,7 +153,7 @@ def train_keywords(words: pd.DataFrame, folder: Path, runs: Path) -> dict[str, A
     }
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in trained.network.state_dict().items() if value.is_floating_point()}
-    save_file({name: value.half().contiguous() for name, value in kept.items()}, folder / "weights.safetensors")
+    save_tensors({name: value.half() for name, value in kept.items()}, folder / "weights.safetensors")
     _store(note, folder)
     return note
 
@@ -198,7 +199,7 @@ def probe(values: list[np.ndarray], table: pd.DataFrame, what: str) -> dict[str,
 
 
 def _store(note: dict[str, Any], folder: Path) -> None:
-    (folder / "keywords.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "keywords.json", json.dumps(note, indent=2) + "\n")
 
 
 def _samples(file: str) -> np.ndarray:

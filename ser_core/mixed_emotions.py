@@ -12,6 +12,7 @@ import pandas as pd
 from ser_core.corpora import Corpus
 from ser_core.distributions import evaluate_distributions
 from ser_core.errors import CorpusError
+from ser_core.files import write_table
 from ser_core.settings import ASSETS
 from ser_core.splits import speaker_folds, speaker_table
 
@@ -114,9 +115,9 @@ def write_study(corpus: Corpus) -> pd.DataFrame:
     if corpus.name != "em2ldl":
         raise CorpusError(f"This is {corpus.title}; give the folder of EM2LDL's tables.")
     splits = leak_free_splits(corpus.table)
-    splits.to_csv(splits_path(), index=False)
+    write_table(splits, splits_path())
     found = constant_figures(corpus.table, splits)
-    found.to_csv(ASSETS / "results" / "em2ldl.csv", index=False, float_format="%.6g")
+    write_table(found, ASSETS / "results" / "em2ldl.csv", float_format="%.6g")
     return found
 
 

@@ -23,6 +23,7 @@ from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared, run_fold
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.features import LogMel
+from ser_core.files import stored_table, whole, write_table
 from ser_core.noise import Source, babble, environment, speech_shaped
 from ser_core.results import RESULTS, by_variant
 from ser_core.settings import settings
@@ -86,9 +87,9 @@ def encoded(table: pd.DataFrame, chosen: pd.DataFrame, noise_folder: Path, encod
             sources = {"stationary": speech_shaped(voices), "babble": babble(voices), "environment": real}
             for clip, file in zip(clips["clip"], clips["file"], strict=True):
                 if not paths[clip].exists():
-                    partial = paths[clip].with_suffix(".partial.npy")
-                    np.save(partial, _statistics(mixtures(file, sources), encoder).astype(np.float16))
-                    partial.replace(paths[clip])
+                    statistics = _statistics(mixtures(file, sources), encoder).astype(np.float16)
+                    with whole(paths[clip]) as partial, partial.open("wb") as opened:
+                        np.save(opened, statistics)
             print(f"{speaker}: {len(clips)} clips × {len(CONDITIONS)} conditions encoded", flush=True)
         found |= {clip: np.load(path) for clip, path in paths.items()}
     return np.stack([found[clip] for clip in chosen["clip"]])
@@ -123,7 +124,7 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
     found = []
     for fold in range(task.folds):
         store = runs / "noise" / f"fold-{fold}.parquet"
-        if not store.exists():
+        if stored_table(store) is None:
             testing = (table["fold"] == fold).to_numpy()
             held_back = validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS)
             training = ~testing & ~table["speaker"].isin(held_back).to_numpy()
@@ -144,16 +145,14 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
                     ]
                 parts.append(pd.concat(answered, ignore_index=True).assign(variant=variant, seed=plan.recipe.seed))
             store.parent.mkdir(parents=True, exist_ok=True)
-            partial = store.with_suffix(".partial")
-            pd.concat(parts, ignore_index=True).to_parquet(partial)
-            partial.replace(store)
+            write_table(pd.concat(parts, ignore_index=True), store)
             print(f"noise and other corpora, fold {fold}", flush=True)
         found.append(pd.read_parquet(store))
     rows = pd.concat(found, ignore_index=True)
     told = []
     for name, part in rows.groupby("test", sort=False):
         answers = part.drop(columns="test").reset_index(drop=True)
-        answers.to_parquet(RESULTS / f"{TABLE}.{name}.parquet", index=False, compression="zstd")
+        write_table(answers, RESULTS / f"{TABLE}.{name}.parquet", compression="zstd")
         told.append(f"{TASKS[str(name)].title}\n\n{markdown(summary(answers))}\n")
     return "\n".join(told)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ser_core.files import write_table
 from ser_core.group_differences import LEVEL, SPREADS, Evidence, differences
 from ser_core.results import RESULTS
 
@@ -163,7 +164,7 @@ def speaker_uars(found: Evidence) -> tuple[np.ndarray, ...]:
 def write(runs: int = 1000) -> pd.DataFrame:
     """Simulate, store the table in ``assets/results/power.csv``, and return it."""
     table = simulate(runs=runs)
-    table.to_csv(RESULTS / TABLE, index=False, float_format="%.4f")
+    write_table(table, RESULTS / TABLE, float_format="%.4f")
     return table
 
 

@@ -19,6 +19,7 @@ from ser_core.bundled import PLANS
 from ser_core.cards import read_card, write_card
 from ser_core.distributions import MEASURES, evaluate_distributions, mean_of
 from ser_core.errors import CorpusError
+from ser_core.files import write_table
 from ser_core.metrics import Interval
 from ser_core.models import Card, Figure
 from ser_core.settings import ASSETS
@@ -229,7 +230,7 @@ def _condition(rows: pd.DataFrame) -> pd.Series:
 
 def write_summary() -> None:
     """Store ``summary`` beside the predictions, so that a page need not resample anything."""
-    summary().round(5).to_csv(RESULTS / SUMMARY, index=False)
+    write_table(summary().round(5), RESULTS / SUMMARY)
 
 
 def read_summary() -> pd.DataFrame:

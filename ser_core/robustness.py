@@ -30,6 +30,7 @@ from ser_core.degradations import KINDS, Voice, changed
 from ser_core.distributions import mean_over_speakers
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder
 from ser_core.errors import CorpusError
+from ser_core.files import write_table
 from ser_core.metrics import Interval
 from ser_core.models import SpeechModel
 from ser_core.noise import Source, babble, environment, speech_shaped
@@ -90,7 +91,7 @@ def run(
             rows = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
             _write(rows.assign(model=model.name, run=run_of(model)), TABLES / f"{model.name}.{corpus.name}.parquet")
     found = summary()
-    found.round(5).to_csv(SUMMARY, index=False)
+    write_table(found.round(5), SUMMARY)
     return found
 
 
@@ -304,6 +305,4 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
     small = rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(shares, np.float32)).round(
         dict.fromkeys(shares, 3)
     )
-    partial = path.with_suffix(".partial")
-    small.to_parquet(partial, index=False, compression="zstd")
-    partial.replace(path)
+    write_table(small, path, compression="zstd")

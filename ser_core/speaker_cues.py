@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.evaluation import corpora_at
+from ser_core.files import write_table
 from ser_core.functionals import clip_functionals, feature_names
 from ser_core.results import RESULTS
 
@@ -50,7 +51,7 @@ def write(folders: Sequence[Path] = ()) -> pd.DataFrame:
         parts.append(part)
         print(f"{corpus.name}: {len(part)} clips", flush=True)
     table = pd.concat(parts, ignore_index=True).astype({"corpus": "category"})
-    table.to_parquet(RESULTS / TABLE, index=False, compression="zstd")
+    write_table(table, RESULTS / TABLE, compression="zstd")
     return table
 
 

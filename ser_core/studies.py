@@ -10,6 +10,7 @@ import pandas as pd
 from ser_core.bundled import PLANS, Plan
 from ser_core.crossvalidation import run_fold
 from ser_core.errors import CorpusError
+from ser_core.files import write_table
 from ser_core.settings import ASSETS
 from ser_core.tasks import TASKS, with_folds
 
@@ -59,7 +60,7 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
                 rows = run_fold(seeded, table, fold, runs / study.name / variant / f"seed-{seed}", ship=False)
                 parts.append(rows.assign(variant=variant, seed=seed))
     found = pd.concat(parts, ignore_index=True)
-    found.to_parquet(ASSETS / "results" / f"{study.name}.{task.name}.parquet", index=False)
+    write_table(found, ASSETS / "results" / f"{study.name}.{task.name}.parquet")
     return found
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ser_core.audio import SAMPLE_RATE
 from ser_core.errors import WeightsError
+from ser_core.files import save_tensors, whole
 from ser_core.settings import ASSETS
 
 WEIGHTS, WITHIN = ASSETS / "voices" / "campplus.safetensors", ASSETS / "voices" / "within_speakers.safetensors"
@@ -233,7 +234,8 @@ def learn(stretches: list[np.ndarray], speakers: np.ndarray, written: Path = WIT
     round_one = np.trace(within) / DIMENSIONS * np.eye(DIMENSIONS)
     whitening = np.linalg.cholesky(np.linalg.inv((1 - SHRINKAGE) * within + SHRINKAGE * round_one))
     tensors = {"mean": found.mean(axis=0).astype(np.float32), "whitening": whitening.astype(np.float32)}
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, written)
+    with whole(written) as partial:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, partial)
 
 
 @functools.cache
@@ -271,14 +273,13 @@ def convert(published: Path, written: Path = WEIGHTS) -> None:
     Raises:
         WeightsError: the file is not the published one.
     """
-    from safetensors.torch import save_file
-
     if hashlib.sha256(published.read_bytes()).hexdigest() != PUBLISHED_SHA256:
         raise WeightsError(f"'{published.name}' is not the published file (its SHA-256 differs); fetch it again.")
     state = torch.load(published, map_location="cpu", weights_only=True)
     kept = {name: value.half().contiguous() for name, value in state.items() if value.is_floating_point()}
     SpeakerNetwork().load_state_dict({name: value.float() for name, value in kept.items()}, strict=False)
-    save_file(kept, written, {"licence": "Apache-2.0", "source": "iic/speech_campplus_sv_zh_en_16k-common_advanced"})
+    source = "iic/speech_campplus_sv_zh_en_16k-common_advanced"
+    save_tensors(kept, written, {"licence": "Apache-2.0", "source": source})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ name, rank, shape, type and bytes, then aliases. Source: OpenNMT/CTranslate2,
 import hashlib
 import importlib.util
 import struct
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from ser_core.errors import WeightsError
+from ser_core.files import save_tensors
 from ser_core.settings import settings
 
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -110,10 +110,7 @@ def whisper_state(name: str) -> dict[str, torch.Tensor]:
             return _published(_downloaded(spec))
         converted = dict(_rename(_read_ctranslate2(_packaged_bytes(spec))))
         cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as partial:
-            partial_path = Path(partial.name)
-        save_file(converted, partial_path)
-        partial_path.replace(cached)
+        save_tensors(converted, cached)
     return {key: value.float() for key, value in load_file(cached).items()}
 
 

@@ -22,6 +22,7 @@ from ser_core import metrics
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.conversion import BACKENDS, convert
 from ser_core.conversion.voice import PITCH_HZ, Voice, ceiling_hz, change, formants, pitch
+from ser_core.files import write_table, write_text
 from ser_core.parallel import each
 from ser_core.results import RESULTS
 
@@ -250,9 +251,7 @@ def _semitones(ratios: np.ndarray) -> float | None:
 def _store(trial: Trial) -> None:
     store = Path(trial.store)
     store.parent.mkdir(parents=True, exist_ok=True)
-    partial = store.with_suffix(".partial")
-    partial.write_text(json.dumps(examine(trial)))
-    partial.replace(store)
+    write_text(store, json.dumps(examine(trial)))
 
 
 def run(corpus: Path, runs: Path, clips: int) -> pd.DataFrame:
@@ -263,5 +262,5 @@ def run(corpus: Path, runs: Path, clips: int) -> pd.DataFrame:
 
     table = with_folds(CREMA_D, read_corpus(corpus, CREMA_D.name).table)
     found = summary(check(trials(table, measured_voices(table), runs, clips=clips)))
-    found.to_csv(RESULTS / "conversion.csv", index=False, float_format="%.4f")
+    write_table(found, RESULTS / "conversion.csv", float_format="%.4f")
     return found

@@ -27,6 +27,7 @@ from ser_core.bundled import PLANS
 from ser_core.conversion import Job, convert_files
 from ser_core.conversion.voice import Voice, measure
 from ser_core.crossvalidation import prepared
+from ser_core.files import write_text
 from ser_core.losses import generalised_cross_entropy
 from ser_core.parallel import each
 from ser_core.settings import settings
@@ -137,9 +138,7 @@ def measured_voices(clips: pd.DataFrame) -> dict[str, Voice]:
 def _measure(task: tuple[str, tuple[str, ...], Path]) -> None:
     name, files, store = task
     store.parent.mkdir(parents=True, exist_ok=True)
-    partial = store.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(measure(name, files))))
-    partial.replace(store)
+    write_text(store, json.dumps(asdict(measure(name, files))))
 
 
 def _voice_store(name: str, files: tuple[str, ...]) -> Path:

@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ser_core import checkpoints
 from ser_core.audio import read
 from ser_core.batches import over_clips
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.models import Card, InputAxes, PoolingWeights, SpeechModel
 from ser_core.settings import settings
@@ -282,10 +284,8 @@ def fit(
         torch.manual_seed(recipe.seed)
         alone = train(EdgeFusion(classes, fused=False), clips, recipe, folder / "acoustic", after_epoch=after_epoch)
         store.parent.mkdir(parents=True, exist_ok=True)
-        partial = store.with_suffix(".partial")
-        save_file(alone.state_dict(), partial)
-        partial.replace(store)
-        (folder / "acoustic" / "checkpoint.safetensors").unlink()
+        save_tensors(alone.state_dict(), store)
+        checkpoints.drop(folder / "acoustic")
     if not fused:
         return alone.eval()
     from ser_core.keywords import load_keywords
@@ -314,7 +314,7 @@ def save(network: EdgeFusion, temperature: float, folder: Path) -> None:
     state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
-    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+    save_tensors({name: value.half() for name, value in state.items()}, folder / "weights.safetensors")
 
 
 def load(folder: Path, card: Card) -> EdgeFusionModel:

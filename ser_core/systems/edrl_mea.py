@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from ser_core.batches import over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.errors import SettingError
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.models import Card
 from ser_core.multiblock_pls import fit_multiblock_pls
 from ser_core.systems.whisper_statistics import WhisperStatistics, fit_head, prepare
@@ -194,7 +195,7 @@ def save(network: EdrlMea, temperature: float, folder: Path) -> None:
     half = {
         name: (value.half() if name.startswith("encoders.") else value).contiguous() for name, value in state.items()
     }
-    save_file(half, folder / "weights.safetensors")
+    save_tensors(half, folder / "weights.safetensors")
 
 
 def read_head(folder: Path, classes: int) -> EdrlMea:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.batches import collate_frames, over_frames
@@ -29,6 +29,7 @@ from ser_core.distributions import shares_of
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import CorpusError
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.frames import encoder_frames
 from ser_core.losses import concordance_loss
 from ser_core.models import Card
@@ -283,7 +284,7 @@ def embeddings(network: SphereHead, values: list[np.ndarray]) -> np.ndarray:
 
 def save(network: SphereHead, temperature: float, folder: Path) -> None:
     """Write the head in half precision; values have no temperature."""
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
+    save_tensors({k: v.half() for k, v in network.state_dict().items()}, folder / "weights.safetensors")
 
 
 def load(folder: Path, card: Card) -> EmosphereModel:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ser_core.batches import over_table, table_of
 from ser_core.errors import SettingError
 from ser_core.familiarity import Neighbourhood, load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.functionals import feature_names, file_functionals, functionals
 from ser_core.models import Card, InputAxes, SpeechModel
 from ser_core.training import AfterEpoch, Recipe
@@ -171,4 +172,4 @@ def save(network: StandardisedClassifier, temperature: float, folder: Path) -> N
         state[name] = state[name] / temperature
     if "classifier.0.weight" in state:
         state["classifier.0.weight"] = state["classifier.0.weight"].half()
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+    save_tensors(state, folder / "weights.safetensors")

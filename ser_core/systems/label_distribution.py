@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.batches import over_table, table_of
@@ -20,6 +20,7 @@ from ser_core.distributions import shares_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.losses import distribution
 from ser_core.models import Card
 from ser_core.systems.whisper_statistics import (
@@ -151,7 +152,7 @@ def save(network: Shares, temperature: float, folder: Path) -> None:
     """Write the head in half precision; a distribution is learned as such and has no temperature."""
     state = network.state_dict()
     half = {name: (value.half() if name.startswith("head.") else value).contiguous() for name, value in state.items()}
-    save_file(half, folder / "weights.safetensors")
+    save_tensors(half, folder / "weights.safetensors")
 
 
 def load(folder: Path, card: Card) -> FrozenEncoderModel:

@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.batches import over_frames
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.frames import encoder_frames
 from ser_core.models import Card, PoolingWeights
 from ser_core.systems.whisper_pooling import AttentivePooling, LayerMix, weighted_statistics
@@ -213,7 +214,7 @@ def save(network: LightHead, temperature: float, folder: Path) -> None:
     """Write the head in half precision with the calibration temperature folded into its last layers."""
     kept = copy.deepcopy(network)
     kept.heads.cool(temperature)
-    save_file(halved(kept), folder / "weights.safetensors", metadata={"head": network.kind})
+    save_tensors(halved(kept), folder / "weights.safetensors", note={"head": network.kind})
 
 
 def load(folder: Path, card: Card) -> EncoderWithHeadModel:

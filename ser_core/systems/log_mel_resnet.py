@@ -16,11 +16,12 @@ from typing import cast
 import numpy as np
 import torch
 from captum.attr._utils.custom_modules import Addition_Module
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.models import Card, LogMelModel
 from ser_core.training import AfterEpoch, Clips, Recipe, train
 from ser_core.training import prepare_log_mel as prepare
@@ -172,7 +173,7 @@ def save(network: LogMelResNet, temperature: float, folder: Path) -> None:
     state = folded.state_dict()
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
-    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+    save_tensors({name: value.half() for name, value in state.items()}, folder / "weights.safetensors")
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core import losses
@@ -35,6 +35,7 @@ from ser_core.batches import collate_frames, over_frames
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.frames import encoder_frames
 from ser_core.models import Card, PoolingWeights
 from ser_core.settings import ASSETS
@@ -306,7 +307,7 @@ def save(network: MultiLossHead, temperature: float, folder: Path) -> None:
     state = {name: value.clone() for name, value in network.state_dict().items()}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] /= temperature
-    save_file({name: value.half().contiguous() for name, value in state.items()}, folder / FILE)
+    save_tensors({name: value.half() for name, value in state.items()}, folder / FILE)
 
 
 def load(folder: Path, card: Card) -> MllModel:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.batches import over_clips
 from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import load_neighbourhood
+from ser_core.files import save_tensors
 from ser_core.models import Card, LogMelModel, PoolingWeights
 from ser_core.training import AfterEpoch, Clips, Recipe, train
 from ser_core.training import prepare_log_mel as prepare
@@ -165,7 +166,7 @@ def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
     state = {name: value.clone() for name, value in network.state_dict().items() if "embed_positions" not in name}
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = state[name] / temperature
-    save_file({k: v.half().contiguous() for k, v in state.items()}, folder / "weights.safetensors")
+    save_tensors({k: v.half() for k, v in state.items()}, folder / "weights.safetensors")
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

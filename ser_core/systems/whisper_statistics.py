@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.audio import read
@@ -20,6 +20,7 @@ from ser_core.batches import over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.familiarity import load_neighbourhood
 from ser_core.features import LogMel
+from ser_core.files import save_tensors
 from ser_core.models import Card
 from ser_core.training import AfterEpoch, Recipe
 
@@ -171,7 +172,7 @@ def save(network: Heads, temperature: float, folder: Path) -> None:
     """Write the heads in half precision with the calibration temperature folded into their last layers."""
     kept = copy.deepcopy(network)
     kept.cool(temperature)
-    save_file(halved(kept), folder / "weights.safetensors")
+    save_tensors(halved(kept), folder / "weights.safetensors")
 
 
 def halved(network: nn.Module) -> dict[str, Tensor]:

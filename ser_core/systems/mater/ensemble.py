@@ -6,7 +6,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from ser_core.batches import over_table, table_of
 from ser_core.calibration import fit_temperature
 from ser_core.errors import SettingError
+from ser_core.files import save_tensors
 from ser_core.systems.mater.features import LEVELS, MODALITIES, slices
 from ser_core.training import AfterEpoch, Recipe
 
@@ -177,4 +177,4 @@ def save(network: Mater, temperature: float, folder: Path) -> None:
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state["temperature"] = state["temperature"] * temperature
     kept = {name: (value.half() if ".linear." in name else value).contiguous() for name, value in state.items()}
-    save_file(kept, folder / "weights.safetensors", metadata={"weighting": network.weighting})
+    save_tensors(kept, folder / "weights.safetensors", note={"weighting": network.weighting})

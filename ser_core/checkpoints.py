@@ -1,0 +1,71 @@
+"""Checkpoints of a training run: the last two, each with a checksum, so that a torn one costs an epoch and no more."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ser_core.files import save_tensors
+
+LATEST, BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
+_SUM = "sha256"
+
+
+def keep(folder: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str]) -> None:
+    """Write a checkpoint; the one that was the latest stays beside it.
+
+    Raises:
+        StorageError: the disk is full or refuses; the one that was the latest is still there.
+    """
+    kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    if (folder / LATEST).exists():
+        (folder / LATEST).replace(folder / BEFORE)
+    save_tensors(kept, folder / LATEST, {**note, _SUM: _checksum(kept, note)})
+
+
+def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Return the tensors and the note of the last checkpoint that is whole; None where there is none.
+
+    One that is damaged is deleted, with a line that says so.
+    """
+    for path in (folder / LATEST, folder / BEFORE):
+        if not path.exists():
+            continue
+        found = _read(path)
+        if found is not None:
+            return found
+        path.unlink()
+        print(f"{path} was damaged and is deleted; the run goes on from what was stored before it.", flush=True)
+    return None
+
+
+def drop(folder: Path) -> None:
+    """Delete the checkpoints of a run that is finished."""
+    for name in (LATEST, BEFORE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    try:
+        with safe_open(path, "pt") as stored:
+            note = dict(stored.metadata() or {})
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError):
+        return None
+    # Checkpoints of runs that began before 22 November 2026 have no checksum.
+    return (tensors, note) if note.pop(_SUM, None) in (None, _checksum(tensors, note)) else None
+
+
+def _checksum(tensors: Mapping[str, Tensor], note: Mapping[str, str]) -> str:
+    named = {name: text for name, text in sorted(note.items()) if name != _SUM}
+    found = hashlib.sha256(json.dumps(named).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

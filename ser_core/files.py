@@ -1,0 +1,218 @@
+"""Writes files whole or not at all, so that a kill, a full disk or a power cut damages nothing that was there before.
+
+A file is written beside its place under another name, forced to the disk, and then takes the place in one step
+(rename(2) is atomic; the folder is forced to the disk as well, or a power cut may undo the rename: fsync(2)). What a
+kill leaves behind ends in ``.partial``, is read by nothing, and is cleared by the next write of the same file.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from ser_core.errors import StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+PARTIAL = ".partial"
+_FORGOTTEN_S = 24 * 3600.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to; when the block ends without a fault, what was written there becomes ``path``.
+
+    A path that is no regular file, such as /dev/stdout, is given as it is. A link's target is replaced, not the link.
+
+    Raises:
+        StorageError: the disk is full or refuses; ``path`` is as it was before.
+    """
+    if path.exists() and not path.is_file():
+        with _in_words(path):
+            yield path
+        return
+    target = path.resolve()
+    partial = _beside(target)
+    try:
+        with _in_words(path):
+            yield partial
+            _to_disk(partial)
+            partial.replace(target)
+            _to_disk(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; when the block ends without a fault, it takes the place of ``path``.
+
+    Raises:
+        StorageError: the disk is full or refuses; ``path`` is as it was before.
+    """
+    target = path.resolve()
+    partial, old = _beside(target), _beside(target)
+    try:
+        with _in_words(path):
+            partial.mkdir()
+            yield partial
+            for inside in sorted(partial.rglob("*"), reverse=True):
+                _to_disk(inside)
+            _to_disk(partial)
+            if target.exists():
+                target.rename(old)
+            partial.rename(target)
+            _to_disk(target.parent)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        StorageError: as ``whole``.
+    """
+    with whole(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text in UTF-8, line ends as they are, whole or not at all.
+
+    Raises:
+        StorageError: as ``whole``.
+    """
+    write_bytes(path, content.encode())
+
+
+def save_tensors(tensors: "Mapping[str, Tensor]", path: Path, note: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, each made contiguous, whole or not at all.
+
+    Raises:
+        StorageError: as ``whole``.
+    """
+    from safetensors.torch import save_file
+
+    kept = {name: value.contiguous() for name, value in tensors.items()}
+    with whole(path) as partial:
+        save_file(kept, partial, metadata=dict(note) if note else None)
+
+
+def write_table(table: "pd.DataFrame", path: Path, **options: Any) -> None:
+    """Write a table without its index as Parquet with checksums, or as CSV where the name ends so.
+
+    Args:
+        table: what is written.
+        path: where to; Parquet unless it ends in .csv.
+        options: of ``to_parquet`` or ``to_csv``.
+
+    Raises:
+        StorageError: as ``whole``.
+    """
+    with whole(path) as partial:
+        if path.suffix.lower() == ".csv":
+            table.to_csv(partial, index=False, **options)
+        else:
+            table.to_parquet(partial, index=False, write_page_checksum=True, **options)
+
+
+def stored_table(path: Path) -> "pd.DataFrame | None":
+    """Return a table of ``write_table`` from a Parquet file; None where it is not there or damaged.
+
+    A damaged one is deleted, with a line that says so, so that whoever resumes makes it again.
+    """
+    import pandas as pd
+    from pyarrow import ArrowException  # type: ignore[import-untyped]
+
+    if not path.exists():
+        return None
+    try:
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except (ArrowException, OSError, ValueError):
+        path.unlink()
+        print(f"{path} was damaged and is deleted; it is made again.", flush=True)
+        return None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, whole and on the disk, or leave the file as it was.
+
+    The line is one write in append mode, so that two processes do not mix theirs; a line cut off by a kill before is
+    ended first and does not take this one with it.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    with _in_words(path):
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(handle).st_size
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            content = ("\n" if torn else "").encode() + line.encode() + b"\n"
+            if os.write(handle, content) != len(content):
+                os.ftruncate(handle, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a file or folder is one that was never finished."""
+    return path.name.endswith(PARTIAL)
+
+
+def _beside(target: Path) -> Path:
+    """Return a free name beside the target, and clear what kills left there more than a day ago."""
+    for left in target.parent.glob(f".{_literal(target.name)}.*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _FORGOTTEN_S:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _to_disk(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
+        return  # only there can a folder be opened
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as fault:
+        number = getattr(fault, "errno", None)
+        # NumPy and safetensors tell a full disk in words of their own.
+        if number in _FULL or "os error 28" in str(fault) or "requested and" in str(fault):
+            raise StorageError(
+                f"'{path}' could not be written: the disk is full. Make room and do the same again; what was stored "
+                "before is unharmed."
+            ) from fault
+        reason = getattr(fault, "strerror", None) or str(fault).splitlines()[0]
+        raise StorageError(
+            f"'{path}' cannot be written ({reason}); choose another place, or mend that. What was stored before is "
+            "unharmed."
+        ) from fault
