@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ser_core.errors import CorpusError, SerscopeError, SettingError
+from ser_core.files import stored_table, write_table
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -400,23 +401,6 @@ def _stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
         fresh = pd.concat([earlier[~again], fresh], ignore_index=True)
     write_table(fresh, out, compression="zstd")
     return fresh
-
-
-def stored_table(path: Path) -> "pd.DataFrame | None":
-    """Return a table that was stored; None where it is not there."""
-    import pandas as pd
-
-    return pd.read_parquet(path) if path.exists() else None
-
-
-def write_table(table: "pd.DataFrame", path: Path, **options: Any) -> None:
-    """Write a table whole or not at all, as CSV where the name ends so, else as Parquet."""
-    partial = path.with_suffix(".partial")
-    if path.suffix == ".csv":
-        table.to_csv(partial, index=False)
-    else:
-        table.to_parquet(partial, index=False, **options)
-    partial.replace(path)
 
 
 if __name__ == "__main__":
