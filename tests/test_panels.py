@@ -173,7 +173,7 @@ def test_work_that_nobody_wants_any_more_ends_at_its_next_step() -> None:
     job = background.Job()
     job.tell(0.5, "Half")
     job.stop.set()
-    with pytest.raises(background._StoppedError):
+    with pytest.raises(background.StoppedError):
         job.tell(0.6, "More")
     assert job.share == 0.5
 

@@ -1,15 +1,12 @@
-"""Work that the reader does not wait for: it runs in a thread and tells how far it is; its result stays in the session.
+"""Heavy work for one reader: it runs in a thread of ``ser_core.turns`` and its result stays in the session.
 
-One thread does all sessions' background work in the order in which it was asked for, so that the views that readers
-wait for keep the other cores. Work of many minutes has a thread of its own, so that no short work waits for it, and
-goes on when the clip is changed.
+An explanation is work that the page waits for; a panel's work goes on beside the page; work of many minutes goes on
+when the clip is changed. All readers' work takes turns in one queue, so that nobody's keeps the others waiting.
 """
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent import futures
 from typing import Any
 
 import streamlit as st
@@ -17,56 +14,23 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.parts.faults import in_plain_words
+from ser_core import turns
 from ser_core.errors import SerscopeError
+from ser_core.turns import StoppedError, Turns
 
 KEPT = 12
 EVERY_S = 1.0
-AWAY_S = 90.0
+LOOK_S, REDRAWN_S = 0.1, 0.5
 
-_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
-_long_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long-background")
-
-
-@dataclass
-class Job:
-    """Work under way: the share done (0 … 1), what is being done, what is known so far, and the future result."""
-
-    share: float = 0.0
-    words: str = "Waiting for its turn"
-    known: Any = None
-    future: Future | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
-    drawn: bool = False
-    long: bool = False
-    session: str = ""
-    away_since: float | None = None
-
-    def tell(self, share: float, words: str) -> None:
-        """Take in how far the work is; ends it where nobody wants it any more."""
-        if self.stop.is_set() or self._left_alone():
-            raise _StoppedError
-        self.share, self.words = share, words
-
-    def learn(self, known: Any) -> None:
-        """Take in what is known so far."""
-        self.known = known
-
-    def _left_alone(self) -> bool:
-        """Whether the page that asked has been closed for longer than a session is kept."""
-        if not self.long or not runtime.exists() or runtime.get_instance().is_active_session(self.session):
-            self.away_since = None
-            return False
-        self.away_since = self.away_since or time.monotonic()
-        return time.monotonic() - self.away_since > AWAY_S
-
-    @property
-    def done(self) -> bool:
-        """Whether there is a result or a fault."""
-        return self.future is not None and self.future.done()
+Job = turns.Job
 
 
-class _StoppedError(Exception):
-    """The reader has stopped the work."""
+def _here(session: str) -> bool:
+    """Return whether a session's page is open; outside a server every one is."""
+    return not session or not runtime.exists() or runtime.get_instance().is_active_session(session)
+
+
+_turns = Turns(here=_here)
 
 
 def job(key: tuple) -> Job | None:
@@ -79,25 +43,79 @@ def found(start: tuple) -> list[Any]:
     known = []
     for key, each in _jobs().items():
         if key[: len(start)] == start:
-            done = each.done and each.future is not None and each.future.exception() is None
-            known.append(each.future.result() if done and each.future is not None else each.known)
+            done = each.done and each.future.exception() is None
+            known.append(each.future.result() if done else each.known)
     return [each for each in known if each is not None]
 
 
 def start(key: tuple, work: Callable[[Job], Any], *, long: bool = False) -> Job:
     """Start work unless the session has it already; ``work`` is given the job to tell how far it is.
 
-    Work that is ``long`` runs beside the rest, until it is done or ``stop`` is called.
+    Work that is ``long`` comes after the rest, until it is done or ``stop`` is called.
+
+    Raises:
+        BusyError: too much work waits already.
     """
+    return _start(key, work, turns.LONG if long else turns.PANEL)
+
+
+def wait_for(key: tuple, work: Callable[[Job], Any]) -> Any:
+    """Return the result of work that the page cannot go on without; draws how far it is, and a button that stops it.
+
+    The session waits for one such work at a time: other work whose key begins alike is stopped. When the reader does
+    something else meanwhile, the work goes on, and the page that asks again waits for the same.
+
+    Raises:
+        BusyError: too much work waits already.
+    """
+    jobs = _jobs()
+    for other in [other for other in jobs if other[0] == key[0] and other != key]:
+        stop(other)
+    if st.session_state.get("stopped") == key:
+        _offer_again("You have stopped this.")
+    st.session_state.pop("stopped", None)
+    area = st.empty()
+    started = _start(key, work, turns.EXPLANATION)
+    with area.container():
+        left, right = st.columns([5, 1], vertical_alignment="center")
+        bar = left.empty()
+        right.button("Stop", on_click=_halt, args=(key,), key="stop-waiting", width="stretch")
+    drawn, drawn_at = None, 0.0
+    while not started.done:
+        now = started.share, started.saying
+        # Drawing is also where Streamlit takes up what the reader has done meanwhile.
+        if now != drawn or time.monotonic() - drawn_at > REDRAWN_S:
+            bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]} …")
+            drawn, drawn_at = now, time.monotonic()
+        futures.wait([started.future], timeout=LOOK_S)
+    jobs.pop(key, None)
+    if isinstance(started.future.exception(), StoppedError):
+        _offer_again("Stopped, because the page was away.")
+    area.empty()
+    return started.future.result()
+
+
+def _halt(key: tuple) -> None:
+    stop(key)
+    st.session_state["stopped"] = key
+
+
+def _offer_again(words: str) -> None:
+    """End the page with a button that takes up the work that was stopped."""
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.info(words)
+    right.button("Go on", on_click=lambda: st.session_state.pop("stopped", None), type="primary", width="stretch")
+    st.stop()
+
+
+def _start(key: tuple, work: Callable[[Job], Any], kind: int) -> Job:
     jobs = _jobs()
     if key not in jobs:
         context = get_script_run_ctx()
-        started = Job(long=long, session=context.session_id if context else "")
-        started.future = (_long_pool if long else _pool).submit(work, started)
-        jobs[key] = started
+        jobs[key] = _turns.submit(work, context.session_id if context else "", kind)
         short = [name for name, each in jobs.items() if not each.long]
         for name in short[: max(0, len(short) - KEPT)]:
-            jobs.pop(name).stop.set()
+            stop(name)
     return jobs[key]
 
 
@@ -109,11 +127,14 @@ def result(started: Job) -> Any:
     if not started.done:
         show_progress(started)
         return None
-    assert started.future is not None
     if not started.drawn:
         started.drawn = True
         st.rerun()
     fault = started.future.exception()
+    if isinstance(fault, StoppedError):
+        _forget(started)
+        st.info("Stopped, because the page was away. It can be started again.")
+        return None
     if isinstance(fault, SerscopeError):
         st.error(str(fault))
         return None
@@ -146,6 +167,7 @@ def stop(key: tuple) -> None:
 
 def stop_all() -> None:
     """Stop the session's work and forget its results, but for what is long."""
+    st.session_state.pop("stopped", None)
     for key in [key for key, each in _jobs().items() if not each.long]:
         stop(key)
 
@@ -153,13 +175,15 @@ def stop_all() -> None:
 def show_progress(started: Job) -> None:
     """Draw a bar with what is being done, and a button that stops it."""
     left, right = st.columns([5, 1], vertical_alignment="center")
-    left.progress(min(1.0, max(0.0, started.share)), f"{started.words} …")
+    left.progress(min(1.0, max(0.0, started.share)), f"{started.saying} …")
     if right.button("Stop", key=f"stop-{id(started)}"):
-        started.stop.set()
-        jobs = _jobs()
-        for key in [key for key, each in jobs.items() if each is started]:
-            del jobs[key]
+        _forget(started)
         st.rerun(scope="fragment")
+
+
+def _forget(started: Job) -> None:
+    for key in [key for key, each in _jobs().items() if each is started]:
+        stop(key)
 
 
 def _jobs() -> dict[tuple, Job]:

@@ -2,8 +2,6 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import streamlit as st
@@ -13,13 +11,13 @@ from explain.contrasts import summarise
 from explain.cues import CueSettings, CueSummary
 from explain.explanation import Explanation, explain, remeasure
 from explain.regions import Region
-from pages.parts import session
+from pages.parts import background, session
 from ser_core.audio import Recording
 from ser_core.errors import SerscopeError
 from ser_core.models import Prediction, SpeechModel
 from ser_core.sphere import Path, path_over_time
 
-KEPT = 6
+KEPT, KEPT_S = 6, 300.0
 
 
 def explanation(
@@ -30,7 +28,7 @@ def explanation(
     region_rule: str,
     settings: CueSettings,
 ) -> Explanation:
-    """Return the explanation, from the session where it was made before; shows progress otherwise.
+    """Return the explanation, from the session where it was made before; else it takes a turn among all readers' work.
 
     With new measuring settings only the cues are measured again; the model and the method are not.
     """
@@ -39,18 +37,22 @@ def explanation(
     wanted = (*asked, settings)
     if wanted not in kept:
         similar = next((kept[key] for key in kept if key[:-1] == asked), None)
-        with _progress() as tell:
+
+        def make(job: background.Job) -> Explanation:
+            job.tell(0.0, "Explaining")
             if similar is None:
-                kept[wanted] = explain(
-                    recording, model, method, target, settings, region_rule=region_rule, progress=tell
-                )
-            else:
-                tell(0.5, "Measuring the voice again")
-                # Settings that this clip cannot be measured with must not keep the page from coming up again.
+                return explain(recording, model, method, target, settings, region_rule=region_rule, progress=job.tell)
+            job.tell(0.5, "Measuring the voice again")
+            return remeasure(similar, settings)
+
+        try:
+            kept[wanted] = background.wait_for(("explanation", *wanted), make)
+        except Exception:
+            # Settings that this clip cannot be measured with must not keep the page from coming up again.
+            if similar is not None:
                 st.session_state.pop("settings", None)
-                kept[wanted] = remeasure(similar, settings)
-                st.session_state["settings"] = settings
-        while len(kept) > KEPT:
+            raise
+        while len(kept) > 1 and (len(kept) > KEPT or sum(each.recording.duration_s for each in kept.values()) > KEPT_S):
             del kept[next(iter(kept))]
     return kept[wanted]
 
@@ -64,20 +66,6 @@ def is_made(
 
 def _kept() -> dict[tuple, Explanation]:
     return st.session_state.setdefault("explanations", {})
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[float, str], None]]:
-    """Show a bar while the block runs, and give it the function that moves the bar."""
-    bar = st.progress(0.0, "Explaining")
-
-    def tell(share: float, words: str) -> None:
-        bar.progress(min(1.0, max(0.0, share)), f"{words}. The view and its tables come when this is done.")
-
-    try:
-        yield tell
-    finally:
-        bar.empty()
 
 
 def heard(model: SpeechModel) -> np.ndarray | None:
