@@ -1,8 +1,9 @@
 """Command line: ``python -m explain CLIP --model … --method … [--pdf …] [--json …] [--csv …] [--textgrid …]``.
 
-``python -m explain study …`` runs the corpus study (:mod:`explain.study`), ``python -m explain trust-study …`` the one
-of the trust tests (:mod:`explain.trust_study`), and ``python -m explain compare …`` sets explanations side by side
-(:mod:`explain.compare`). ``python -m explain recording …`` follows the voices of a session
+``python -m explain study …`` runs the corpus study (:mod:`explain.study`), ``python -m explain groups …`` sets its
+groups of speakers side by side (:mod:`explain.study_groups`), and ``python -m explain trust-study …`` runs the study of
+the trust tests (:mod:`explain.trust_study`). ``python -m explain compare …`` sets explanations side by side
+(:mod:`explain.compare`), ``python -m explain recording …`` follows the voices of a session
 (:mod:`explain.long_recording_command`), and ``python -m explain batch …`` explains many clips into one table
 (:mod:`explain.batch_command`). ``python -m explain reopen REPORT`` shows a report's figures again
 (:mod:`explain.reopen_command`).
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "study": "explain.study",
+    "groups": "explain.study_groups",
     "trust-study": "explain.trust_study",
     "compare": "explain.compare",
     "recording": "explain.long_recording_command",

@@ -12,6 +12,14 @@ st.caption(
     "finding by one rule only: the permutation test of the speakers' groups gives p ≤ .05 after correction for "
     "everything that is shown."
 )
+what = st.segmented_control(
+    "What is compared", ("Answers", "Explanations by group"), default="Answers", required=True, key="fairness-what"
+)
+if what != "Answers":
+    from pages.parts import explanation_fairness
+
+    explanation_fairness.show()
+    st.stop()
 chosen = predictions.choose()
 if chosen is None:
     st.stop()

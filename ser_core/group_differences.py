@@ -42,6 +42,7 @@ class Evidence:
         confusions: (speakers, groups, classes, classes), rows the truth; empty for dimensions.
         calibration: (speakers, groups, bins, 3): clips, right answers and confidences in bins of confidence.
         errors: dimension → (speakers, groups, 2): rated clips and sum of predicted − rated.
+        further: measures of something else than answers, of tensors (speakers, groups, …).
     """
 
     attribute: str
@@ -52,6 +53,7 @@ class Evidence:
     confusions: np.ndarray
     calibration: np.ndarray
     errors: dict[str, np.ndarray]
+    further: "tuple[Measure, ...]" = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -165,6 +167,7 @@ def measures_of(found: Evidence) -> dict[str, Measure]:
         offered.append(Measure("macro-F1", found.confusions, metrics.macro_f1))
     for name, tensors in found.errors.items():
         offered.append(Measure(f"bias of {name}", tensors, _mean_error))
+    offered += found.further
     return {measure.name: measure for measure in offered}
 
 

@@ -95,6 +95,20 @@ def layout(figure: "go.Figure", height: int, **more: Any) -> "go.Figure":
     return figure
 
 
+def bars(
+    value: "pd.Series", low: "pd.Series", high: "pd.Series", scale: float = 100.0, thickness: float = 1.6
+) -> dict[str, Any]:
+    """Return Plotly's error bars from ``low`` to ``high`` about values, all times ``scale``."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": scale * (high - value).clip(lower=0),
+        "arrayminus": scale * (value - low).clip(lower=0),
+        "thickness": thickness,
+        "width": 0,
+    }
+
+
 def signed(value: float, decimals: int = 1) -> str:
     """Return a number with its sign, a real minus, and no sign where it rounds to 0."""
     text = f"{value:+.{decimals}f}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of, signed
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import measure as with_hint
 from pages.parts.words import p_value, plain
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ser_core.group_differences import Evidence
 
-NO_POINTS = ("bias",)
+NO_POINTS = ("bias", "salience of")
 """Measures that are no shares start with these words."""
 
 
@@ -83,14 +83,7 @@ def groups_chart(table: "pd.DataFrame", found: "Evidence", reference: str) -> "g
             go.Scatter(
                 x=scale * part["value"],
                 y=rows,
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": scale * (part["high"] - part["value"]).clip(lower=0),
-                    "arrayminus": scale * (part["value"] - part["low"]).clip(lower=0),
-                    "thickness": 1.6,
-                    "width": 0,
-                },
+                error_x=bars(part["value"], part["low"], part["high"], scale),
                 mode="markers",
                 name=_legend(group, found, reference),
                 marker={
@@ -113,7 +106,10 @@ def groups_chart(table: "pd.DataFrame", found: "Evidence", reference: str) -> "g
     )
     for line in range(1, len(measures)):
         figure.add_hline(y=line - 0.5, line_width=1, line_color="rgba(128, 140, 150, 0.25)")
-    figure.update_xaxes(title="predicted − rated" if biases else "per cent", zeroline=biases)
+    unit = (
+        "Cliff’s delta, salient regions against the rest" if measures[0].startswith("salience") else "predicted − rated"
+    )
+    figure.update_xaxes(title=unit if biases else "per cent", zeroline=biases)
     return layout(figure, 130 + len(measures) * (20 + 15 * len(found.groups)))
 
 
@@ -438,13 +434,7 @@ def changes_chart(part: "pd.DataFrame") -> "go.Figure":
             go.Scatter(
                 x=100 * part[when],
                 y=[place + shift for place in range(len(part))],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": 100 * (part[f"{when}_high"] - part[when]).clip(lower=0),
-                    "arrayminus": 100 * (part[when] - part[f"{when}_low"]).clip(lower=0),
-                    "width": 0,
-                },
+                error_x=bars(part[when], part[f"{when}_low"], part[f"{when}_high"]),
                 mode="markers",
                 name=when,
                 marker={"size": 10, "symbol": symbol, "color": colour},

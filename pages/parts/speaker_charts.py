@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, chart, layout, rows_of, signed
+from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import number, plain
 
@@ -59,14 +59,7 @@ def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, ove
             go.Scatter(
                 x=part.index + 1,
                 y=scale * part["value"],
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": scale * (part["high"] - part["value"]).clip(lower=0),
-                    "arrayminus": scale * (part["value"] - part["low"]).clip(lower=0),
-                    "thickness": 1.2,
-                    "width": 0,
-                },
+                error_y=bars(part["value"], part["low"], part["high"], scale, 1.2),
                 mode="markers",
                 name=sex,
                 marker={"size": 8, "color": SEXES.get(sex, GREY), "symbol": "diamond" if sex == "male" else "circle"},

@@ -28,6 +28,11 @@ MEASURES = {
     "FPR gap": "how far the groups' false alarms lie apart; root mean square over the emotions",
     "DP gap": "how far the groups' shares of answers lie apart; root mean square over the emotions",
     "equalised odds gap": "the largest of all gaps in recall or false alarms",
+    "cues as expected, beyond chance": "share of cues as expected, minus the same of regions shifted along the speech",
+    "cues as expected": "share of the cues in salient regions that move as experts expect, of those that can tell",
+    "maps that hold": "share of maps that pass deletion, insertion and randomised weights",
+    "salient part": "share of the clip’s time that the salient regions take",
+    "salience of": "Cliff’s delta of the cue inside the salient regions against the rest of the speech, −1 to 1",
 }
 """What measures are, by how their names begin."""
 
