@@ -25,6 +25,8 @@ import numpy as np
 
 from explain.study import Clip, in_turn
 from ser_core.errors import SerscopeError, SettingError
+from ser_core.files import stored_table, write_table
+from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -148,34 +150,57 @@ def _heard(file: str) -> "tuple[Recording, tuple[Segment, ...]]":
 
 
 def run(
-    clips: Sequence[Clip], model: "SpeechModel", method: str, runs: Path, tell: Callable[[str], None]
+    clips: Sequence[Clip], asked: str, method: str, runs: Path, tell: Callable[[str], None], by: Workers = HERE
 ) -> "pd.DataFrame":
-    """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on."""
+    """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on.
+
+    Args:
+        clips: to explain.
+        asked: name or folder of the model.
+        method: of attribution.
+        runs: keeps the parts.
+        tell: is told how far the study is, and why a clip is left out.
+        by: who does the work; on a cluster every machine needs model and clips under the same paths.
+    """
     import pandas as pd
 
-    runs.mkdir(parents=True, exist_ok=True)
-    parts = []
+    from ser_core.models import load_model
+
+    model = load_model(asked)
+    parts: dict[Path, tuple[int, Sequence[Clip]]] = {}
     for start in range(0, len(clips), CHUNK):
         chunk = clips[start : start + CHUNK]
-        store = runs / f"{model.name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
-        if not store.exists():
-            rows: list[dict] = []
-            for number, clip in enumerate(chunk, start):
-                try:
-                    rows += clip_rows(clip, number, model, method)
-                except SerscopeError as fault:
-                    tell(f"{Path(clip.file).name} left out: {fault}")
-            _write(pd.DataFrame(rows), store)
-            tell(f"{model.name}, {method}: {start + len(chunk)} of {len(clips)} clips")
-        parts.append(pd.read_parquet(store))
-    return pd.concat(parts, ignore_index=True)
+        parts[runs / f"{model.name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"] = start, chunk
+    missing = [store for store in parts if stored_table(store) is None]
+    done = len(clips) - sum(len(parts[store][1]) for store in missing)
+    for place, (rows, left_out) in as_done(_part, [(*parts[store], asked, method) for store in missing], by):
+        for words in left_out:
+            tell(words)
+        _write(pd.DataFrame(rows), missing[place])
+        done += len(parts[missing[place]][1])
+        tell(f"{model.name}, {method}: {done} of {len(clips)} clips")
+    return pd.concat([pd.read_parquet(store) for store in parts], ignore_index=True)
+
+
+def _part(task: tuple[int, Sequence[Clip], str, str]) -> tuple[list[dict], list[str]]:
+    """Return the rows of some clips, and why others are left out."""
+    from ser_core.models import load_model
+
+    start, clips, asked, method = task
+    check_present(clip.file for clip in clips)
+    rows: list[dict] = []
+    left_out = []
+    for number, clip in enumerate(clips, start):
+        try:
+            rows += clip_rows(clip, number, load_model(asked), method)
+        except SerscopeError as fault:
+            left_out.append(f"{Path(clip.file).name} left out: {fault}")
+    return rows, left_out
 
 
 def _write(rows: "pd.DataFrame", store: Path) -> None:
     store.parent.mkdir(parents=True, exist_ok=True)
-    partial = store.with_suffix(".partial")
-    rows.to_parquet(partial, index=False, compression="zstd")
-    partial.replace(store)
+    write_table(rows, store, compression="zstd")
 
 
 def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":
@@ -328,6 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="start nothing new after so many minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
+    add_options(parser)
     options = parser.parse_args(arguments)
     try:
         table = _study(options)
@@ -342,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _study(options: argparse.Namespace) -> "pd.DataFrame":
     import pandas as pd
 
-    from ser_core.models import load_model, model_names
+    from ser_core.models import model_names
     from ser_core.tasks import CREMA_D
 
     clips = in_turn(options.corpus, CREMA_D.emotions, max(FINAL, options.count or 0))
@@ -358,8 +384,9 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
         if options.minutes is not None and time.perf_counter() - started > 60 * options.minutes:
             break
         wanted = clips[: options.count or count]
-        runs = options.runs / "trust"
-        parts[name, method] = run(wanted, load_model(name), method, runs, lambda words: print(words, flush=True))
+        parts[name, method] = run(
+            wanted, name, method, options.runs / "trust", lambda words: print(words, flush=True), chosen(options)
+        )
         found = _stored(parts, options.out)
     if not parts:
         raise SettingError("Nothing was run: no method of these models fits --method, or --minutes is too short.")
@@ -377,7 +404,7 @@ def _stored(parts: "dict[tuple[str, str], pd.DataFrame]", out: Path) -> "pd.Data
         rows = pd.concat([earlier[~again], rows], ignore_index=True)
     _write(rows, out)
     table = summary(rows)
-    table.round(4).to_csv(out.with_suffix(".csv"), index=False)
+    write_table(table.round(4), out.with_suffix(".csv"))
     return table
 
 

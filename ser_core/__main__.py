@@ -1,9 +1,10 @@
-"""Command line: ``python -m ser_core predict CLIP…``, ``models``, ``train``, ``study``, ``evaluate``, ``results`` ….
+"""Command line: ``python -m ser_core predict CLIP…``, ``models``, ``train``, ``features``, ``evaluate``, ``results`` ….
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -120,11 +121,12 @@ def _study(options: argparse.Namespace) -> int:
 
 def _folds(options: argparse.Namespace) -> int:
     from ser_core.corpora import read_corpus
+    from ser_core.files import write_table
     from ser_core.settings import ASSETS
     from ser_core.tasks import TASKS, fold_table
 
     path = ASSETS / "folds" / f"{options.task}.csv"
-    fold_table(TASKS[options.task], read_corpus(options.corpus, options.task).table).to_csv(path, index=False)
+    write_table(fold_table(TASKS[options.task], read_corpus(options.corpus, options.task).table), path)
     print(f"written: {path}")
     return 0
 
@@ -182,9 +184,25 @@ def _fairness(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from ser_core.evaluation import evaluate
+    from ser_core.parallel import chosen
 
-    written = evaluate(options.models, options.corpora, out=options.out, runs=options.runs)
+    written = evaluate(options.models, options.corpora, out=options.out, runs=options.runs, by=chosen(options))
     print(f"{len(written)} tables in {options.out}")
+    return 0
+
+
+def _features(options: argparse.Namespace) -> int:
+    from ser_core.evaluation import corpora_at
+    from ser_core.extraction import extract
+    from ser_core.parallel import chosen
+
+    if not options.sets and not options.encoders:
+        raise SettingError("Nothing to extract; name feature sets (--sets), encoders (--encoders) or both.")
+    for corpus in corpora_at(options.corpora):
+        files = [str(Path(file).absolute()) for file in corpus.table["file"].dropna()]
+        tell = functools.partial(print, f"{corpus.title}:", flush=True)
+        for bad in extract(files, options.sets, options.encoders, tell, chosen(options)):
+            print(f"left out: {bad}", file=sys.stderr)
     return 0
 
 
@@ -197,6 +215,18 @@ def _robustness(options: argparse.Namespace) -> int:
         torch.set_num_threads(options.threads)
     found = run(options.corpora, options.noise, options.runs, options.models, options.clips)
     print(found.round(3).to_string(index=False))
+    return 0
+
+
+def _domain(options: argparse.Namespace) -> int:
+    import torch
+
+    from ser_core.domain_study import run
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    found = run(options.corpora, options.noise, options.runs, options.models, options.clips)
+    print(found[found["warning"] == "any"].round(3).to_string(index=False))
     return 0
 
 
@@ -224,6 +254,7 @@ def _cues(options: argparse.Namespace) -> int:
 
 
 def _results(options: argparse.Namespace) -> int:
+    from ser_core.files import write_text
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
 
@@ -234,7 +265,7 @@ def _results(options: argparse.Namespace) -> int:
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- results -->\n")
     _, _, after = rest.partition("<!-- /results -->")
-    readme.write_text(f"{before}<!-- results -->\n{table}\n<!-- /results -->{after}", encoding="utf-8")
+    write_text(readme, f"{before}<!-- results -->\n{table}\n<!-- /results -->{after}")
     return 0
 
 
@@ -313,7 +344,15 @@ def _parser() -> argparse.ArgumentParser:
     fairness.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     fairness.set_defaults(run=_fairness)
 
+    from ser_core.parallel import add_options
     from ser_core.settings import ASSETS
+
+    features = commands.add_parser("features", help="extract features of corpora ahead of training, into the cache")
+    features.add_argument("--corpora", type=Path, nargs="+", default=[], metavar="FOLDER", help="as for evaluate")
+    features.add_argument("--sets", nargs="+", default=[], metavar="SET", help="eGeMAPSv02, ComParE_2016")
+    features.add_argument("--encoders", nargs="+", default=[], metavar="ENCODER", help="such as whisper-tiny.en")
+    add_options(features)
+    features.set_defaults(run=_features)
 
     evaluate = commands.add_parser("evaluate", help="all models on all corpora, one stored table each; resumes")
     evaluate.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="names or folders (default: all)")
@@ -327,6 +366,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--out", type=Path, default=ASSETS / "results" / "evaluation", help="where the tables go")
     evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
+    add_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     robust = commands.add_parser("robustness", help="models on worse recordings of the same clips; resumes")
@@ -337,6 +377,17 @@ def _parser() -> argparse.ArgumentParser:
     robust.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
     robust.add_argument("--threads", type=int, help="CPU threads")
     robust.set_defaults(run=_robustness)
+
+    domain = commands.add_parser(
+        "domain", help="ranges of training clips, and how often clips outside are told; resumes"
+    )
+    domain.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
+    domain.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
+    domain.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe")
+    domain.add_argument("--clips", type=int, default=38, help="clips of each group, about (default 38)")
+    domain.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
+    domain.add_argument("--threads", type=int, help="CPU threads")
+    domain.set_defaults(run=_domain)
 
     leaks = commands.add_parser("leaks", help="what tests share with their training, and speakers give away")
     leaks.add_argument("corpora", type=Path, nargs="+", metavar="FOLDER", help="folders of corpora or CSV tables")

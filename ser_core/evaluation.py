@@ -23,7 +23,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,9 @@ from ser_core.corpora import Corpus, find_corpora, read_corpus
 from ser_core.corpora.vocabulary import emotion_words
 from ser_core.distributions import shares_of
 from ser_core.errors import CorpusError, SerscopeError
+from ser_core.files import stored_table, write_table
 from ser_core.models import Card, SpeechModel
+from ser_core.parallel import HERE, Workers, as_done, check_present
 from ser_core.registry import load, model_folders, names
 from ser_core.results import RESULTS
 from ser_core.settings import settings
@@ -145,7 +147,12 @@ def corpora_at(folders: Sequence[Path] = ()) -> tuple[Corpus, ...]:
 
 
 def evaluate(
-    models: Sequence[str | Path] = (), folders: Sequence[Path] = (), *, out: Path = TABLES, runs: Path = Path("runs")
+    models: Sequence[str | Path] = (),
+    folders: Sequence[Path] = (),
+    *,
+    out: Path = TABLES,
+    runs: Path = Path("runs"),
+    by: Workers = HERE,
 ) -> list[Path]:
     """Ask models about corpora; write and return one table for each pair that can be judged.
 
@@ -156,6 +163,7 @@ def evaluate(
         folders: of corpora; those in SERSCOPE_CORPORA if none is given.
         out: receives the tables.
         runs: keeps what is finished of a table under way.
+        by: who asks; on a cluster every machine needs the models and the corpora under the same paths.
     """
     out.mkdir(parents=True, exist_ok=True)
     corpora = corpora_at(folders)
@@ -178,7 +186,8 @@ def evaluate(
             if heard:
                 rows = out_of_fold(pd.read_parquet(folds), corpus)
             else:
-                rows = _in_chunks(load(asked), corpus, runs / "evaluation" / f"{card.name.replace('/', '--')}-{run}")
+                kept = runs / "evaluation" / f"{card.name.replace('/', '--')}-{run}"
+                rows = _in_chunks(str(folder.absolute() if folder.is_dir() else asked), corpus, kept, by)
             _write(rows.assign(model=card.name, run=run), path)
             lost = len(rows.attrs["left_out"])
             print(
@@ -214,44 +223,67 @@ def ask(model: SpeechModel, corpus: Corpus, tell: Tell | None = None) -> pd.Data
         corpus: with audio.
         tell: is told how far the work is.
     """
+    return _with_facts(corpus, *_answers(model, _clips(corpus), tell))
+
+
+def _clips(corpus: Corpus) -> list[tuple[str, str]]:
+    """Return the name and the file of every clip with audio."""
+    table = corpus.table[corpus.table["file"].notna()]
+    return [(str(name), str(Path(file).absolute())) for name, file in zip(table["name"], table["file"], strict=True)]
+
+
+def _answers(
+    model: SpeechModel, clips: Sequence[tuple[str, str]], tell: Tell | None = None
+) -> tuple[pd.DataFrame, list[list[str]]]:
+    """Return one row of answers a clip, and the clips that cannot be answered with the reason."""
     answers, left_out = [], []
     kind = "d" if model.card.answer == "dimensions" else "p"
     labels = [f"{kind}_{word}" for word in output_words(model.emotions)]
-    with_audio = corpus.table[corpus.table["file"].notna()]
-    for place, (clip, file) in enumerate(zip(with_audio["name"], with_audio["file"], strict=True)):
+    for place, (clip, file) in enumerate(clips):
         try:
             given = model.predict(read(file))
         except SerscopeError as fault:
-            left_out.append([str(clip), str(fault)])
+            left_out.append([clip, str(fault)])
             continue
         finally:
             if tell is not None:
-                tell((place + 1) / len(with_audio), f"{place + 1} of {len(with_audio)} clips")
+                tell((place + 1) / len(clips), f"{place + 1} of {len(clips)} clips")
         values = given.probabilities if given.values is None else given.values
         answers.append({"clip": clip, **dict(zip(labels, np.asarray(values, dtype=np.float32), strict=True))})
-    facts = _facts(corpus)
-    rows = facts.merge(pd.DataFrame(answers, columns=["clip", *labels]), on="clip", how="inner", validate="1:1")
-    rows = rows.assign(fold=-1, split=OTHER_CORPUS)
+    return pd.DataFrame(answers, columns=["clip", *labels]), left_out
+
+
+def _with_facts(corpus: Corpus, answers: pd.DataFrame, left_out: list[list[str]]) -> pd.DataFrame:
+    rows = _facts(corpus).merge(answers, on="clip", how="inner", validate="1:1").assign(fold=-1, split=OTHER_CORPUS)
     rows.attrs["left_out"] = left_out
     return rows
 
 
-def _in_chunks(model: SpeechModel, corpus: Corpus, folder: Path) -> pd.DataFrame:
-    """Return ``ask``, kept in the folder chunk by chunk until the whole is written."""
+def _answers_of(task: tuple[str, Sequence[tuple[str, str]]]) -> tuple[pd.DataFrame, list[list[str]]]:
+    asked, clips = task
+    check_present(file for _, file in clips)
+    return _answers(load(asked), clips)
+
+
+def _in_chunks(asked: str, corpus: Corpus, folder: Path, by: Workers) -> pd.DataFrame:
+    """Return ``ask`` as done by workers, kept in the folder chunk by chunk until the whole is written."""
     folder.mkdir(parents=True, exist_ok=True)
     table = corpus.table[corpus.table["file"].notna()]
-    parts, started, asked = [], time.monotonic(), 0
-    for first in range(0, len(table), CHUNK):
-        path = folder / f"{corpus.name}-{first:06d}.parquet"
-        some = table.iloc[first : first + CHUNK]
-        if not path.exists():
-            _write(ask(model, Corpus(**(vars(corpus) | {"table": some}))), path)
-            asked += len(some)
-            each = (time.monotonic() - started) / asked
-            left = (len(table) - first - len(some)) * each / 60
-            done = f"{first + len(some)} of {len(table)} clips"
-            print(f"{model.name} × {corpus.name}: {done}, {each:.2f} s each, {left:.0f} min to go", flush=True)
-        parts.append(read_stored(path))
+    chunks = {
+        folder / f"{corpus.name}-{first:06d}.parquet": replace(corpus, table=table.iloc[first : first + CHUNK])
+        for first in range(0, len(table), CHUNK)
+    }
+    missing = [path for path in chunks if stored_table(path) is None]
+    done, before, started = 0, len(table) - sum(len(chunks[path].table) for path in missing), time.monotonic()
+    for place, given in as_done(_answers_of, [(asked, _clips(chunks[path])) for path in missing], by):
+        some = chunks[missing[place]]
+        _write(_with_facts(some, *given), missing[place])
+        done += len(some.table)
+        each = (time.monotonic() - started) / done
+        left = (len(table) - before - done) * each / 60
+        said = f"{before + done} of {len(table)} clips, {each:.2f} s each, {left:.0f} min to go"
+        print(f"{Path(asked).name} × {corpus.name}: {said}", flush=True)
+    parts = [read_stored(path) for path in chunks]
     left_out = [each for part in parts for each in part.attrs["left_out"]]
     for part in parts:
         part.attrs = {}
@@ -307,6 +339,4 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
     shares = rows.select_dtypes(include="float64").columns
     small = rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(shares, np.float32) | {"fold": np.int8})
     small.attrs = rows.attrs
-    partial = path.with_suffix(".partial")
-    small.to_parquet(partial, index=False, compression="zstd")
-    partial.replace(path)
+    write_table(small, path, compression="zstd")

@@ -7,21 +7,23 @@ and corpus shares one store, and a run that is stopped goes on with the clips th
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from ser_core.batches import length_batches
-from ser_core.encoders import frozen_encoder
+from ser_core.encoders import frozen_encoder, prepare
+from ser_core.errors import AudioError
+from ser_core.files import whole, write_text
 from ser_core.settings import settings
 
 SHARD_CLIPS = 500
 
 
-def encoder_frames(inputs: Sequence[np.ndarray], encoder: str) -> list[np.ndarray]:
+def encoder_frames(inputs: Sequence[np.ndarray], encoder: str) -> list[np.memmap]:
     """Return every clip's frames (steps, states, hidden), float16 and memory-mapped, in the order of the clips.
 
     States are the encoder's input embedding and every layer's output, as in ``encoders``.
@@ -45,6 +47,25 @@ def encoder_frames(inputs: Sequence[np.ndarray], encoder: str) -> list[np.ndarra
     return [found[key] for key in keys]
 
 
+def store_frames(files: Sequence[str], encoder: str) -> tuple[list[str], dict[str, str]]:
+    """Store the frames of audio files that are not stored yet.
+
+    Args:
+        files: of one shard, ``SHARD_CLIPS`` at most.
+        encoder: its name.
+
+    Returns:
+        The shards that hold them, and the files that cannot be read with the reason.
+    """
+    inputs, left_out = [], {}
+    for file in files:
+        try:
+            inputs.append(prepare(file, encoder))
+        except AudioError as fault:
+            left_out[file] = str(fault)
+    return sorted({str(clip.filename) for clip in encoder_frames(inputs, encoder)}), left_out
+
+
 @torch.inference_mode()
 def _encoded(inputs: Sequence[np.ndarray], encoder: str) -> list[np.ndarray]:
     network = frozen_encoder(encoder)
@@ -64,24 +85,22 @@ def _write(folder: Path, keys: Sequence[str], frames: Sequence[np.ndarray]) -> N
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
     ends = np.cumsum([len(clip) for clip in frames])
-    partial = folder / f"{name}.{os.getpid()}.partial.npy"
-    np.save(partial, np.concatenate(frames))
-    partial.replace(folder / f"{name}.npy")
-    index = folder / f"{name}.{os.getpid()}.partial"
-    index.write_text("".join(f"{key},{end}\n" for key, end in zip(keys, ends, strict=True)))
-    index.replace(folder / f"{name}.csv")  # last, so that a shard with an index is whole
+    with whole(folder / f"{name}.npy") as partial, partial.open("wb") as file:
+        np.save(file, np.concatenate(frames))
+    # Last, so that a shard with an index is whole.
+    write_text(folder / f"{name}.csv", "".join(f"{key},{end}\n" for key, end in zip(keys, ends, strict=True)))
 
 
-def _stored(folder: Path) -> dict[str, np.ndarray]:
+def _stored(folder: Path) -> dict[str, np.memmap]:
     return {key: clip for index in sorted(folder.glob("*.csv")) for key, clip in _shard(index)}
 
 
-def _shard(index: Path) -> Iterator[tuple[str, np.ndarray]]:
-    frames = np.load(index.with_suffix(".npy"), mmap_mode="r")
+def _shard(index: Path) -> Iterator[tuple[str, np.memmap]]:
+    frames: np.memmap = np.load(index.with_suffix(".npy"), mmap_mode="r")
     start = 0
     for line in index.read_text().splitlines():
         key, end = line.split(",")
-        yield key, frames[start : int(end)]
+        yield key, cast(np.memmap, frames[start : int(end)])
         start = int(end)
 
 

@@ -5,6 +5,7 @@ Source: Eyben et al. 2016, "The Geneva Minimalistic Acoustic Parameter Set"; Sch
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ser_core.audio import SAMPLE_RATE, read
+from ser_core.errors import AudioError
+from ser_core.files import whole
 from ser_core.settings import settings
 
 FEATURE_SETS = ("eGeMAPSv02", "ComParE_2016")
@@ -34,20 +37,30 @@ def file_functionals(file: str | Path, feature_set: str) -> np.ndarray:
     A file that was changed is measured anew. This is for long work over corpora, which goes on after a kill where it
     stopped; a clip that somebody uploads is never written anywhere.
     """
-    path = Path(file).resolve()
-    state = path.stat()
-    words = f"{version('opensmile')} {path} {state.st_size} {state.st_mtime_ns}"
-    store = (
-        settings().cache_dir / "functionals" / feature_set / f"{hashlib.sha256(words.encode()).hexdigest()[:24]}.npy"
-    )
+    store = _store(file, feature_set)
     if store.exists():
         return np.load(store)
-    values = functionals(np.array(read(path).samples), feature_set)
+    values = functionals(np.array(read(file).samples), feature_set)
     store.parent.mkdir(parents=True, exist_ok=True)
-    partial = store.with_suffix(".partial.npy")
-    np.save(partial, values)
-    partial.replace(store)
+    with whole(store) as partial, partial.open("wb") as opened:
+        np.save(opened, values)
     return values
+
+
+def store_functionals(files: Sequence[str], feature_set: str) -> tuple[list[str], dict[str, str]]:
+    """Store the functionals of audio files that are not stored yet.
+
+    Returns:
+        Where they are kept, and the files that cannot be read with the reason.
+    """
+    stored, left_out = [], {}
+    for file in files:
+        try:
+            file_functionals(file, feature_set)
+            stored.append(str(_store(file, feature_set)))
+        except AudioError as fault:
+            left_out[file] = str(fault)
+    return stored, left_out
 
 
 def clip_functionals(files: list[str], feature_set: str) -> np.ndarray:
@@ -58,6 +71,14 @@ def clip_functionals(files: list[str], feature_set: str) -> np.ndarray:
         if place % 500 == 499:
             print(f"{feature_set}: {place + 1} of {len(files)} clips measured", flush=True)
     return rows
+
+
+def _store(file: str | Path, feature_set: str) -> Path:
+    path = Path(file).resolve()
+    state = path.stat()
+    words = f"{version('opensmile')} {path} {state.st_size} {state.st_mtime_ns}"
+    name = f"{hashlib.sha256(words.encode()).hexdigest()[:24]}.npy"
+    return settings().cache_dir / "functionals" / feature_set / name
 
 
 @functools.cache

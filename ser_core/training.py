@@ -10,13 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ser_core import checkpoints, ranks
 from ser_core.audio import read
 from ser_core.batches import collate, length_batches
 from ser_core.errors import ModelError
 from ser_core.features import LogMel
+from ser_core.files import append_line
 
 Network = TypeVar("Network", bound=nn.Module)
 AfterEpoch = Callable[[nn.Module, int], dict[str, float]]
@@ -117,6 +118,9 @@ def descend(
 ) -> Network:
     """Train and return the model whose weights are the moving average over the steps.
 
+    Under ``torchrun`` each process learns from its share of every batch (see ``ranks``) and the first one writes; the
+    folder must be one that all of them see.
+
     Args:
         model: in place; its buffers are taken over as they are.
         optimiser: of its parameters.
@@ -131,24 +135,32 @@ def descend(
         ModelError: the folder holds a checkpoint of another recipe.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    ranks.begin_alike(model)
     averaged = copy.deepcopy(model)
     steps_per_epoch = -(-len(lengths) // recipe.batch)
     first_epoch = _resume(folder, recipe, model, averaged, optimiser)
     step = first_epoch * steps_per_epoch
     for epoch in range(first_epoch, recipe.epochs):
         generator = np.random.default_rng((recipe.seed, epoch))
+        batches = list(length_batches(lengths, recipe.batch, generator))
         torch.manual_seed(recipe.seed * 1000 + epoch)
+        if ranks.rank() > 0:  # the same batches, but other draws than those of the first process
+            generator = np.random.default_rng((recipe.seed, epoch, ranks.rank()))
+            torch.manual_seed(int(generator.integers(2**31)))
         model.train()
         started, running = time.monotonic(), 0.0
-        for batch in length_batches(lengths, recipe.batch, generator):
+        for batch in batches:
             set_rates(step)
-            loss = loss_of(batch, step, generator)
             optimiser.zero_grad()
-            loss.backward()
+            own, mean = ranks.share(batch), 0.0
+            if len(own):
+                loss = loss_of(own, step, generator) * (len(own) / len(batch))
+                loss.backward()
+                mean = loss.item()
+            running += ranks.add_up(model, mean)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             step += 1
-            running += loss.item()
             with torch.no_grad():
                 decay = min(recipe.average, step / (step + 10))
                 for slow, fast in zip(averaged.parameters(), model.parameters(), strict=True):
@@ -156,12 +168,13 @@ def descend(
                         slow.lerp_(fast, 1 - decay)
                 for kept, latest in zip(averaged.buffers(), model.buffers(), strict=True):
                     kept.copy_(latest)
+        if ranks.rank() > 0:
+            continue
         figures = {"epoch": epoch + 1, "loss": running / steps_per_epoch, "seconds": time.monotonic() - started}
         if after_epoch is not None:
             figures |= after_epoch(averaged.eval(), epoch)
         _checkpoint(folder, recipe, model, averaged, optimiser, epoch + 1)
-        with (folder / "progress.jsonl").open("a") as log:
-            log.write(json.dumps(figures) + "\n")
+        append_line(folder / "progress.jsonl", json.dumps(figures))
         print(folder.name, json.dumps({key: round(value, 4) for key, value in figures.items()}), flush=True)
     return averaged.eval()
 
@@ -246,27 +259,20 @@ def _checkpoint(
     tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-    partial = folder / "checkpoint.partial"
-    note = {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe))}
-    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, partial, metadata=note)
-    partial.replace(folder / "checkpoint.safetensors")
+    checkpoints.keep(folder, tensors, {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe))})
 
 
 def _resume(
     folder: Path, recipe: Recipe, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
 ) -> int:
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
+    stored = checkpoints.latest(folder)
+    if stored is None:
         return 0
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as stored:
-        note = stored.metadata()
+    tensors, note = stored
     if json.loads(note["recipe"]) != asdict(recipe):
         raise ModelError(
             f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete this one."
         )
-    tensors = load_file(path)
     for prefix, module in (("model.", model), ("averaged.", averaged)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     layout = optimiser.state_dict()

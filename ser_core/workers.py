@@ -21,6 +21,7 @@ LIMIT_S = 300
 
 _lock = threading.Lock()
 _pool: ProcessPoolExecutor | None = None
+_here = False
 
 
 def in_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -29,6 +30,8 @@ def in_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises:
         ExplanationError: the worker died twice, or took longer than five minutes.
     """
+    if _here:
+        return function(*args, **kwargs)
     for attempt in (1, 2):
         pool = _running_pool()
         try:
@@ -50,6 +53,12 @@ def in_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def warm_up() -> None:
     """Start the workers ahead of the first clip."""
     in_worker(_import_praat)
+
+
+def measure_here() -> None:
+    """Let this process measure by itself from now on: it is a worker already, and no page waits for it."""
+    global _here
+    _here = True
 
 
 def shut_down() -> None:

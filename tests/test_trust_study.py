@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+import ser_core.models
 from explain import study, trust_study
 from explain.trust_study import ALL, DESTROYED, OWN, candidates, default_method, default_sentence, summary
 from ser_core.errors import AudioError
@@ -121,14 +122,15 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
     monkeypatch.setattr(trust_study, "clip_rows", explained)
     clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(45)]
     told: list[str] = []
-    model = burst_model()
+    monkeypatch.setattr(trust_study, "check_present", lambda files: None)
+    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
     with pytest.raises(KeyboardInterrupt):
-        trust_study.run(clips, model, "ig", tmp_path, told.append)
-    found = trust_study.run(clips, model, "ig", tmp_path, told.append)
+        trust_study.run(clips, "toy", "ig", tmp_path, told.append)
+    found = trust_study.run(clips, "toy", "ig", tmp_path, told.append)
     assert found["number"].tolist() == [n for n in range(45) if n != 3]
     assert asked.count("c0") == 1
     assert any("c3" in line and "damaged" in line for line in told)
-    more = trust_study.run([*clips, study.Clip("c45", "toy", "s", "male", "fear")], model, "ig", tmp_path, told.append)
+    more = trust_study.run([*clips, study.Clip("c45", "toy", "s", "male", "fear")], "toy", "ig", tmp_path, told.append)
     assert len(more) == 45 and asked.count("c0") == 1
 
 
@@ -162,7 +164,6 @@ def test_a_run_that_does_nothing_says_why(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ser_core.models
     from tests.planted import FunctionalsModel
 
     made = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
