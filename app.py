@@ -29,11 +29,13 @@ PAGES = {
 }
 
 if __name__ == "__main__":
+    from pages.parts import own_data, sign_in
     from pages.parts.faults import in_plain_words
 
     st.set_page_config(page_title="SERscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
     st.logo(str(ASSETS / "icon.svg"), size="medium")
     st.html(ASSETS / "theme" / "app.css")
+    sign_in.admit()
     page = st.navigation(
         {
             section: [
@@ -43,11 +45,21 @@ if __name__ == "__main__":
         },
         position="top",
     )
+    own_data.bar()
     with in_plain_words():
         page.run()
 else:
+    from streamlit import config
+
     from pages.parts import server
 
+    server.check_settings()
     server.run_the_menu_from_the_first_visit_on()
-    server.keep_uploads_in_memory(megabytes=150)
-    app = st.App(__file__, lifespan=server.warm_up, middleware=server.middleware())
+    server.keep_uploads_in_memory(megabytes=config.get_option("server.maxUploadSize"))
+    server.ask_nobody_for_the_own_address()
+    app = st.App(
+        __file__,
+        lifespan=server.beside,
+        middleware=server.middleware(),
+        routes=server.routes(name for held in PAGES.values() for name, _ in held),
+    )

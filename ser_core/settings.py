@@ -1,20 +1,8 @@
-"""Settings from the environment, read in one place.
+"""Settings from the environment, read in one place: ``VARIABLES`` is the table of them all."""
 
-=====================  ==============================================  =========================
-variable               meaning                                         default
-=====================  ==============================================  =========================
-SERSCOPE_CACHE         converted weights, features, fetched corpora    ~/.cache/serscope
-SERSCOPE_CORPORA       folders of speech corpora, separated like PATH  ../shared/corpora if there
-SERSCOPE_MODELS        further model folders, separated like PATH      none
-SERSCOPE_WEIGHTS       folder of pretrained encoders by name           none
-SERSCOPE_HUB           1 allows downloads from the hub                 0
-SERSCOPE_MAX_SECONDS   longest clip that is explained, in seconds      120
-SERSCOPE_LEXICON       CSV file of word, valence (−1 … 1) and more     VADER's words only
-SERSCOPE_RATINGS       folder for the answers of the rating study      none: the study is off
-=====================  ==============================================  =========================
-"""
-
+import difflib
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +10,25 @@ from ser_core.errors import SettingError
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
+PREFIX = "SERSCOPE_"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: what it means, what holds without it, and what is wrong with a value ("" if nothing).
+
+    A variable that is set to nothing counts as not set.
+    """
+
+    name: str
+    meaning: str
+    default: str
+    fault: Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are and what is allowed; durations in seconds."""
+    """Where things are and what is allowed; durations in seconds unless the name says minutes."""
 
     cache_dir: Path
     corpora_dirs: tuple[Path, ...]
@@ -36,36 +38,133 @@ class Settings:
     max_seconds: float
     lexicon: Path | None = None
     ratings_dir: Path | None = None
+    idle_minutes: float = 30.0
+    allowed: tuple[str, ...] = ()
+    log_format: str = "text"
+    metrics: bool = False
 
 
 def settings() -> Settings:
     """Return the settings of this process's environment.
 
     Raises:
-        SettingError: SERSCOPE_MAX_SECONDS is not a positive number.
+        SettingError: a number is not one, or not positive.
     """
     env = os.environ
     beside = ROOT.parent / "shared" / "corpora"
     corpora = _paths(env.get("SERSCOPE_CORPORA", "")) or ((beside,) if beside.is_dir() else ())
-    raw = env.get("SERSCOPE_MAX_SECONDS", "120")
-    try:
-        max_seconds = float(raw)
-    except ValueError:
-        max_seconds = -1.0
-    if not 0 < max_seconds < float("inf"):
-        raise SettingError(f"SERSCOPE_MAX_SECONDS is '{raw}'; set it to a positive number of seconds, such as 120.")
-    weights = env.get("SERSCOPE_WEIGHTS")
     return Settings(
-        cache_dir=Path(env.get("SERSCOPE_CACHE", Path.home() / ".cache" / "serscope")),
+        cache_dir=_path("SERSCOPE_CACHE") or Path.home() / ".cache" / "serscope",
         corpora_dirs=corpora,
         model_dirs=_paths(env.get("SERSCOPE_MODELS", "")),
-        weights_dir=Path(weights) if weights else None,
-        hub_allowed=env.get("SERSCOPE_HUB", "0") == "1",
-        max_seconds=max_seconds,
-        lexicon=Path(lexicon) if (lexicon := env.get("SERSCOPE_LEXICON")) else None,
-        ratings_dir=Path(ratings) if (ratings := env.get("SERSCOPE_RATINGS")) else None,
+        weights_dir=_path("SERSCOPE_WEIGHTS"),
+        hub_allowed=env.get("SERSCOPE_HUB") == "1",
+        max_seconds=_positive("SERSCOPE_MAX_SECONDS", 120.0),
+        lexicon=_path("SERSCOPE_LEXICON"),
+        ratings_dir=_path("SERSCOPE_RATINGS"),
+        idle_minutes=_positive("SERSCOPE_IDLE_MINUTES", 30.0),
+        allowed=_names(env.get("SERSCOPE_ALLOWED", "")),
+        log_format=env.get("SERSCOPE_LOG") or "text",
+        metrics=env.get("SERSCOPE_METRICS") == "1",
     )
+
+
+def check(environment: Mapping[str, str]) -> None:
+    """Look at every variable that begins with SERSCOPE_, as the server does before it starts.
+
+    Raises:
+        SettingError: one line for each that is unknown or whose value cannot be used.
+    """
+    known = {variable.name: variable for variable in VARIABLES}
+    faults = []
+    for name, value in sorted(environment.items()):
+        if name in known and value:
+            fault = known[name].fault(value)
+            faults += [f"{name} is '{value}'; {fault}"] if fault else []
+        elif name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            faults.append(f"{name} is no setting of SERscope{f'; {close[0]} is' if close else ''}.")
+    if faults:
+        raise SettingError("\n".join(faults))
+
+
+def _path(name: str) -> Path | None:
+    return Path(value) if (value := os.environ.get(name)) else None
 
 
 def _paths(value: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in value.split(os.pathsep) if part)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+
+def _positive(name: str, default: float) -> float:
+    value = os.environ.get(name)
+    if value and (fault := _no_duration(value)):
+        raise SettingError(f"{name} is '{value}'; {fault}")
+    return float(value) if value else default
+
+
+# ------------------------------------------------------------------------------------------- what is wrong with a value
+
+
+def _no_duration(value: str) -> str:
+    try:
+        good = 0 < float(value) < float("inf")
+    except ValueError:
+        good = False
+    return "" if good else "set it to a positive number, such as 120."
+
+
+def _no_choice(*choices: str) -> Callable[[str], str]:
+    return lambda value: "" if value in choices else f"set it to {' or '.join(choices)}."
+
+
+def _no_folder(value: str) -> str:
+    return "" if Path(value).is_dir() else "there is no such folder."
+
+
+def _no_folders(value: str) -> str:
+    absent = [str(path) for path in _paths(value) if not path.is_dir()]
+    return f"there is no folder {', '.join(absent)}." if absent else ""
+
+
+def _no_place(value: str) -> str:
+    """Say what keeps a folder, which may not be there yet, from being written to."""
+    there = next(path for path in (Path(value).absolute(), *Path(value).absolute().parents) if path.exists())
+    return "" if there.is_dir() and os.access(there, os.W_OK) else f"nothing can be written in {there}."
+
+
+def _no_table(value: str) -> str:
+    return "" if Path(value).is_file() and os.access(value, os.R_OK) else "there is no such file that can be read."
+
+
+def _no_people(value: str) -> str:
+    bad = [name for name in _names(value) if name != "*" and (" " in name or name.count("@") != 1 or name[-1] == "@")]
+    return f"write {bad[0]} as name@domain or @domain, or * for everyone." if bad else ""
+
+
+VARIABLES = (
+    Variable("SERSCOPE_CACHE", "converted weights, features, fetched corpora", "~/.cache/serscope", _no_place),
+    Variable("SERSCOPE_CORPORA", "folders of speech corpora, separated like PATH", "none", _no_folders),
+    Variable("SERSCOPE_MODELS", "further model folders, separated like PATH", "none", _no_folders),
+    Variable("SERSCOPE_WEIGHTS", "folder of pretrained encoders by name", "none", _no_folder),
+    Variable("SERSCOPE_HUB", "1 allows downloads from the hub", "0", _no_choice("0", "1")),
+    Variable("SERSCOPE_MAX_SECONDS", "longest clip that is explained, in seconds", "120", _no_duration),
+    Variable("SERSCOPE_LEXICON", "CSV file of word, valence (−1 … 1) and more", "VADER's words only", _no_table),
+    Variable("SERSCOPE_RATINGS", "folder for the answers of the rating study", "none: the study is off", _no_place),
+    Variable(
+        "SERSCOPE_IDLE_MINUTES", "minutes without use after which a reader's data are dropped", "30", _no_duration
+    ),
+    Variable(
+        "SERSCOPE_ALLOWED",
+        "who may use the app after signing in: name@domain or @domain, separated by commas, or * for everyone",
+        "none: needed where sign-in is set up",
+        _no_people,
+    ),
+    Variable("SERSCOPE_LOG", "how the server writes its log: text or json", "text", _no_choice("text", "json")),
+    Variable("SERSCOPE_METRICS", "1 answers /metrics for Prometheus", "0", _no_choice("0", "1")),
+    Variable("SERSCOPE_SHOTS", "folder where the browser tests put screenshots", "none", _no_place),
+)

@@ -158,6 +158,11 @@ class Turns:
             earlier = sum(_order(each) < _order(job) for each in self._waiting if self._here(each.session))
             return earlier + sum(each.kind <= job.kind for each in self._running)
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many jobs wait, and how many run."""
+        with self._lock:
+            return len(self._waiting), len(self._running)
+
     def step_aside(self, job: Job) -> None:
         """Let more urgent work go first, and wait meanwhile; returns at once where there is none."""
         with self._lock:

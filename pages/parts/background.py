@@ -33,6 +33,11 @@ def _here(session: str) -> bool:
 _turns = Turns(here=_here)
 
 
+def counts() -> tuple[int, int]:
+    """Return how many jobs of all readers wait, and how many run."""
+    return _turns.counts()
+
+
 def job(key: tuple) -> Job | None:
     """Return the session's job of that key, if it was started."""
     return _jobs().get(key)

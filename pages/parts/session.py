@@ -1,8 +1,10 @@
 """What one reader's session holds: the clip. Nothing here is shared or written to disk; the rest is in ``work``."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -12,9 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pandas import DataFrame
+    from streamlit.runtime.state import SessionState
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from ser_core.audio import Recording
+
+# What a reader gives to a session; the rest of it is made from this.
+GIVEN = ("clip", "own_clips", "second", "long-sound", "batch-clips", "own predictions", "reopened")
 
 
 def clip() -> "Recording | None":
@@ -82,9 +88,42 @@ def forget() -> None:
 
 def drop_upload(file: "UploadedFile") -> None:
     """Drop the bytes of an upload; Streamlit itself would keep them until the session ends."""
+    context, uploads = get_script_run_ctx(), _uploads()
+    if context is not None and uploads is not None:
+        uploads.remove_file(context.session_id, file.file_id)
+
+
+def holds_data(state: "Mapping[Any, Any] | SessionState", session_id: str) -> bool:
+    """Return whether a session holds a voice, or something made from one."""
+    uploads = _uploads()
+    return any(state[key] for key in GIVEN if key in state) or bool(
+        uploads is not None and uploads.file_storage.get(session_id)
+    )
+
+
+def delete_all() -> None:
+    """Delete everything that the session holds, and stop its work; the inputs that hold bytes are made anew."""
+    taken = {key: st.session_state[key] for key in st.session_state if str(key).endswith("round")}
+    for key in list(st.session_state.get("jobs", {})):
+        background.stop(key)
+    for key in list(st.session_state):
+        del st.session_state[key]
+    st.session_state.update({key: number + 1 for key, number in {"round": 0, **taken}.items()})
+    context, uploads = get_script_run_ctx(), _uploads()
+    if context is None or uploads is None:
+        return
+    uploads.remove_session_files(context.session_id)
+    media = runtime.get_instance().media_file_mgr
+    media.clear_session_refs(context.session_id)
+    # A file for download goes at the second call only.
+    media.remove_orphaned_files()
+    media.remove_orphaned_files()
+
+
+def _uploads() -> MemoryUploadedFileManager | None:
     context = get_script_run_ctx()
-    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    held = context.uploaded_file_mgr if context else runtime.get_instance().uploaded_file_mgr
+    return held if isinstance(held, MemoryUploadedFileManager) else None
 
 
 def input_key(name: str) -> str:

@@ -11,7 +11,7 @@ from explain.contrasts import summarise
 from explain.cues import CueSettings, CueSummary
 from explain.explanation import Explanation, explain, remeasure
 from explain.regions import Region
-from pages.parts import background, session
+from pages.parts import background, metrics, session
 from ser_core.audio import Recording
 from ser_core.errors import SerscopeError
 from ser_core.models import Prediction, SpeechModel
@@ -41,7 +41,10 @@ def explanation(
         def make(job: background.Job) -> Explanation:
             job.tell(0.0, "Explaining")
             if similar is None:
-                return explain(recording, model, method, target, settings, region_rule=region_rule, progress=job.tell)
+                with metrics.explanation():
+                    return explain(
+                        recording, model, method, target, settings, region_rule=region_rule, progress=job.tell
+                    )
             job.tell(0.5, "Measuring the voice again")
             return remeasure(similar, settings)
 

@@ -4,6 +4,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -98,20 +99,26 @@ def _joined(
     samples: np.ndarray, spoken: SpokenText, states: list[Tensor], measured: np.ndarray, encoder: str
 ) -> np.ndarray:
     acoustic, text = word_terms(measure_words(samples, spoken))
-    sentence, tokens = _text(spoken.text, encoder, spoken.language)
+    sentence, tokens = _text(spoken, encoder)
     return np.concatenate(
         [acoustic.sum(0), text.sum(0), measured, sentence, statistics(states)[0].numpy(), tokens]
     ).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=64)
-def _text(text: str, encoder: str, language: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embedding of a text and the mean and deviation of its tokens' states."""
-    if reads_english_only(encoder):
-        states = sentences.token_states(text)
-    else:
-        states = text_states(text, recogniser_of(encoder), language)[-1]
-    return sentences.sentence_embedding(states), np.concatenate([states.mean(0), states.std(0)])
+# Kept as long as what was said is: nobody's words outlast their session.
+_TEXTS: WeakKeyDictionary[SpokenText, dict[str, tuple[np.ndarray, np.ndarray]]] = WeakKeyDictionary()
+
+
+def _text(spoken: SpokenText, encoder: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embedding of what was said and the mean and deviation of its tokens' states."""
+    kept = _TEXTS.setdefault(spoken, {})
+    if encoder not in kept:
+        if reads_english_only(encoder):
+            states = sentences.token_states(spoken.text)
+        else:
+            states = text_states(spoken.text, recogniser_of(encoder), spoken.language)[-1]
+        kept[encoder] = sentences.sentence_embedding(states), np.concatenate([states.mean(0), states.std(0)])
+    return kept[encoder]
 
 
 def prepare(file: str, encoder: str) -> np.ndarray:

@@ -1,0 +1,93 @@
+"""A reader's own data: the button that deletes them, and the clock that does where nobody comes back."""
+
+import asyncio
+import gc
+import time
+from typing import Any
+
+import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.app_session import AppSession, AppSessionState
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pages.parts import session
+from ser_core.settings import ASSETS, settings
+
+# Sessions that have not been used for too long; each deletes its own data in the run that is then asked for.
+_unused: set[str] = set()
+
+
+def bar() -> None:
+    """Draw the button that deletes the session's data where it holds any, and say when data have just been deleted."""
+    context = get_script_run_ctx()
+    if context is not None and context.session_id in _unused:
+        _unused.discard(context.session_id)
+        session.delete_all()
+        st.info(
+            f"Nothing was done here for {settings().idle_minutes:g} minutes, so your clips and all that was made from "
+            "them have been deleted from this server's memory."
+        )
+    elif st.session_state.pop("deleted", False):
+        st.success("Your clips and all that was made from them have been deleted from this server's memory.")
+    if context is not None and session.holds_data(st.session_state, context.session_id):
+        st.html(ASSETS / "theme" / "own_data.css")
+        st.button("Delete my data now", key="own-data", on_click=_delete, help=_HELP)
+
+
+_HELP = (
+    "Deletes from this server's memory everything that this session holds: uploads, recordings, results and what you "
+    "have chosen. Files that you have downloaded stay with you."
+)
+
+
+def _delete() -> None:
+    session.delete_all()
+    st.session_state["deleted"] = True
+
+
+# ------------------------------------------------------------------------------------------------------------ the clock
+
+
+async def watch() -> None:
+    """Delete the data of sessions that nobody uses, and free those whose page was closed; runs beside the server."""
+    limit_s = 60 * settings().idle_minutes
+    seen: dict[str, tuple[Any, float]] = {}
+    while True:
+        await asyncio.sleep(min(5.0, limit_s / 4))
+        seen = _ask_the_unused(seen, limit_s)
+        _free_the_closed()
+
+
+def _ask_the_unused(seen: dict[str, tuple[Any, float]], limit_s: float) -> dict[str, tuple[Any, float]]:
+    """Let connected sessions that have not been used delete their data; return each one's last use.
+
+    Streamlit keeps what the browser sent with the last run, of a page or of a part of it, and replaces it with each.
+    """
+    now, after = time.monotonic(), {}
+    for own in _connected():
+        last, since = seen.get(own.id, (None, now))
+        after[own.id] = (own._client_state, since if own._client_state is last else now)
+        if now - after[own.id][1] > limit_s and _rests(own) and session.holds_data(own.session_state, own.id):
+            _unused.add(own.id)
+            own.request_rerun(None)
+    return after
+
+
+def _free_the_closed() -> None:
+    """Free the sessions that are past their time; Streamlit does so only when the next page is closed."""
+    manager: Any = runtime.get_instance()
+    stored = manager._session_mgr._session_storage._cache
+    if len(stored._data) > stored.currsize:
+        stored.expire()
+        # A session ends when it is collected, and takes its uploads along.
+        gc.collect()
+    if all(map(_rests, _connected())):
+        manager.media_file_mgr.remove_orphaned_files()
+
+
+def _connected() -> list[AppSession]:
+    return [info.session for info in runtime.get_instance()._session_mgr.list_active_sessions()]
+
+
+def _rests(own: AppSession) -> bool:
+    return own._scriptrunner is None and own._state is AppSessionState.APP_NOT_RUNNING
