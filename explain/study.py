@@ -27,6 +27,7 @@ import numpy as np
 
 from ser_core.errors import CorpusError, SerscopeError, SettingError
 from ser_core.files import stored_table, write_table
+from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -293,29 +294,17 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
     return pd.DataFrame(found)
 
 
-def done(part: Part, runs: Path, tell: Callable[[str], None]) -> "pd.DataFrame":
-    """Return the rows of a part, read from ``runs`` where it was done before, else worked out and kept there."""
-    import pandas as pd
+def run(
+    parts: Sequence[Part], runs: Path, tell: Callable[[str], None], minutes: float | None = None, by: Workers = HERE
+) -> "pd.DataFrame":
+    """Return the rows of all parts in their order; those that were done before are read from ``runs``.
 
-    store = runs / f"{part.name}.parquet"
-    kept = stored_table(store)
-    if kept is not None:
-        return kept
-    rows: list[dict] = []
-    for clip in part.clips:
-        try:
-            rows += clip_rows(clip, model_for(part.model, clip, part.folds), part.methods, trusted=part.trusted)
-        except SettingError:
-            raise
-        except SerscopeError as fault:
-            tell(f"{Path(clip.file).name} left out: {fault}")
-    found = pd.DataFrame(rows)
-    write_table(found, store)
-    return found
-
-
-def run(parts: Sequence[Part], runs: Path, tell: Callable[[str], None], minutes: float | None = None) -> "pd.DataFrame":
-    """Return the rows of all parts in their order; after so many minutes no further part is begun.
+    Args:
+        parts: of the study.
+        runs: keeps every part as it is done.
+        tell: is told how far the study is, and why a clip is left out.
+        minutes: after so many no further part is begun, and what other workers have under way is given up.
+        by: who does the parts; on a cluster every machine needs models, folds and clips under the same paths.
 
     Raises:
         SettingError: not one part was done.
@@ -323,16 +312,41 @@ def run(parts: Sequence[Part], runs: Path, tell: Callable[[str], None], minutes:
     import pandas as pd
 
     runs.mkdir(parents=True, exist_ok=True)
-    found, started = [], time.monotonic()
-    for number, part in enumerate(parts, 1):
-        if minutes is not None and time.monotonic() - started > 60 * minutes:
-            tell(f"Time is up: {number - 1} of {len(parts)} parts are done; the same command goes on from here.")
+    stores = [runs / f"{part.name}.parquet" for part in parts]
+    found = {place: rows for place, store in enumerate(stores) if (rows := stored_table(store)) is not None}
+    missing = [place for place in range(len(parts)) if place not in found]
+    started = time.monotonic()
+    for turn, (rows, left_out) in as_done(_rows_of, [parts[place] for place in missing], by):
+        for words in left_out:
+            tell(words)
+        place = missing[turn]
+        found[place] = pd.DataFrame(rows)
+        write_table(found[place], stores[place])
+        part = parts[place]
+        tell(
+            f"{len(found)} of {len(parts)} parts: {part.model}, {part.clips[0].corpus}, clips from {part.start + 1} on"
+        )
+        if minutes is not None and time.monotonic() - started > 60 * minutes and len(found) < len(parts):
+            tell(f"Time is up: {len(found)} of {len(parts)} parts are done; the same command goes on from here.")
             break
-        found.append(done(part, runs, tell))
-        tell(f"{number} of {len(parts)} parts: {part.model}, {part.clips[0].corpus}, clips from {part.start + 1} on")
-    if not sum(map(len, found)):
-        raise SettingError("Nothing was done; give more --minutes, or other clips.")
-    return pd.concat([rows for rows in found if len(rows)], ignore_index=True)
+    if not sum(map(len, found.values())):
+        raise SettingError("Nothing was done; give other clips.")
+    return pd.concat([found[place] for place in sorted(found) if len(found[place])], ignore_index=True)
+
+
+def _rows_of(part: Part) -> tuple[list[dict], list[str]]:
+    """Return the rows of a part, and why clips are left out."""
+    check_present(clip.file for clip in part.clips)
+    rows: list[dict] = []
+    left_out = []
+    for clip in part.clips:
+        try:
+            rows += clip_rows(clip, model_for(part.model, clip, part.folds), part.methods, trusted=part.trusted)
+        except SettingError:
+            raise
+        except SerscopeError as fault:
+            left_out.append(f"{Path(clip.file).name} left out: {fault}")
+    return rows, left_out
 
 
 def read_summary(table: Path = TABLE) -> "pd.DataFrame":
@@ -355,9 +369,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
+    add_options(parser)
     options = parser.parse_args(arguments)
+    tell = functools.partial(print, flush=True)
     try:
-        fresh = run(_parts(options), options.runs / "salient-cues", lambda w: print(w, flush=True), options.minutes)
+        fresh = run(_parts(options), options.runs / "salient-cues", tell, options.minutes, chosen(options))
         rows = _stored(fresh, options.out)
         table = summary(rows)
         write_table(table.round(4), options.out.with_suffix(".csv"))
@@ -374,6 +390,7 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     from explain.attribution import methods_for
     from ser_core.models import load_model, model_names
 
+    folds = options.folds and options.folds.absolute()
     parts = []
     for name in options.model or model_names()[:1]:
         model = load_model(name)
@@ -382,10 +399,10 @@ def _parts(options: argparse.Namespace) -> list[Part]:
         if not methods:
             raise SettingError(f"None of these methods gives {name} a map over time; it has {', '.join(fitting)}.")
         for folder in options.corpus:
-            clips = in_turn(folder, model.emotions, options.count, every_fold=options.folds is not None)
+            clips = in_turn(folder.absolute(), model.emotions, options.count, every_fold=options.folds is not None)
             for start in range(0, len(clips), CHUNK):
                 some = tuple(clips[start : start + CHUNK])
-                parts.append(Part(name, methods, some, start, options.trust, options.folds))
+                parts.append(Part(name, methods, some, start, options.trust, folds))
     return sorted(parts, key=lambda part: part.start)
 
 

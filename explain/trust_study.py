@@ -371,7 +371,7 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     from ser_core.models import model_names
     from ser_core.tasks import CREMA_D
 
-    clips = in_turn(options.corpus, CREMA_D.emotions, max(FINAL, options.count or 0))
+    clips = in_turn(options.corpus.absolute(), CREMA_D.emotions, max(FINAL, options.count or 0))
     parts: dict[tuple[str, str], pd.DataFrame] = {}
     started = time.perf_counter()
 

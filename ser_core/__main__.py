@@ -84,6 +84,7 @@ def _models(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     import torch
 
+    from ser_core import ranks
     from ser_core.bundled import PLANS
     from ser_core.corpora import read_corpus
     from ser_core.crossvalidation import assemble, run_fold
@@ -95,10 +96,12 @@ def _train(options: argparse.Namespace) -> int:
     task = TASKS[plan.task]
     table = with_folds(task, read_corpus(options.corpus, task.name).table)
     runs = options.runs / plan.name
-    for fold in range(task.folds) if options.fold is None else options.fold:
-        run_fold(plan, table, fold, runs)
-    command = f"python -m ser_core train {plan.name} --corpus {task.title}"
-    print(f"written: {assemble(plan, runs, command)}")
+    with ranks.joined():
+        for fold in range(task.folds) if options.fold is None else options.fold:
+            run_fold(plan, table, fold, runs)
+        if ranks.rank() == 0:
+            command = f"python -m ser_core train {plan.name} --corpus {task.title}"
+            print(f"written: {assemble(plan, runs, command)}")
     return 0
 
 
@@ -384,7 +387,7 @@ def _parser() -> argparse.ArgumentParser:
     domain.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
     domain.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
     domain.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe")
-    domain.add_argument("--clips", type=int, default=38, help="clips of each group, about (default 38)")
+    domain.add_argument("--clips", type=int, default=19, help="clips of each group, about; six times as many held out")
     domain.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
     domain.add_argument("--threads", type=int, help="CPU threads")
     domain.set_defaults(run=_domain)

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import softmax
 from torch import nn
 
-from ser_core import checkpoints
+from ser_core import checkpoints, ranks
 from ser_core.bundled import Plan
 from ser_core.calibration import fit_temperature
 from ser_core.cards import write_card
@@ -63,6 +63,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
 
     Returns:
         The fold's predictions: clip, speaker, emotion, fold, and the columns that ``results`` names for the answer.
+        Of the processes that ``torchrun`` starts only the first answers and writes; the others return no rows.
     """
     system = _system(plan)
     out = folder / f"fold-{fold}"
@@ -70,7 +71,8 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     done = stored_table(out / "predictions.parquet")
     if done is not None:
         return done
-    values = prepared(plan, table["file"].tolist())
+    with ranks.first_then_others():
+        values = prepared(plan, table["file"].tolist())
     held_back = set(validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS))
     testing = (table["fold"] == fold).to_numpy()
     validating = table["speaker"].isin(held_back).to_numpy()
@@ -90,6 +92,8 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         inputs += prepared(plan, more["file"].tolist())
         wanted = np.concatenate([wanted, _targets(plan, more)])
     network = system.fit(inputs, wanted, plan.recipe, plan.encoder, out, after_epoch, **plan.options)
+    if ranks.rank() > 0:
+        return table.iloc[:0]
     temperature = 1.0
     if plan.answer == "emotion":
         temperature = fit_temperature(system.logits(network, pick(validating)), targets[validating].argmax(1))
