@@ -21,6 +21,7 @@ from explain.explanation import Explanation, explain
 from explain.words import cue_name
 from ser_core.audio import MAX_BYTES, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -332,7 +333,7 @@ def row_of(
         compared=0 if fit is None else len(fit.agrees) + len(fit.disagrees),
         verdict="" if tested is None else tested.verdict,
         verdict_words="" if tested is None else tested.sentence,
-        warnings=made.quality.warnings,
+        warnings=(*made.quality.warnings, *(each.sentence for each in made.outside)),
         cues={v.cue: v.value for v in made.cues.values if v.scope == CLIP and v.value is not None},
         extra=extra or {},
     )
@@ -388,6 +389,7 @@ def table(found: Sequence[Row]) -> "pd.DataFrame":
                 "duration_s": r.duration_s,
                 **{f"cue_{c.name}": r.cues.get(c.name, math.nan) for c in CUES},
                 "sha256": r.sha256 or None,
+                COLUMN: IN_A_CELL,
                 **{f"given_{name}": r.extra.get(name) for name in extras},
             }
         )

@@ -9,6 +9,7 @@ from explain.comparison import Comparison
 from explain.cues import CLIP
 from explain.export import cue_csv
 from explain.export import to_json as explanation_json
+from ser_core.intended_use import COLUMN, FORBIDDEN, STATEMENT
 
 
 def to_json(found: Comparison) -> str:
@@ -19,6 +20,7 @@ def to_json(found: Comparison) -> str:
     whole = {
         "schema": "serscope comparison",
         "schema_version": 1,
+        COLUMN: f"{STATEMENT} {FORBIDDEN}",
         "kind": found.kind,
         "titles": found.titles,
         "sentences": found.sentences,

@@ -18,7 +18,9 @@ from explain.expert import Agreement, agreements
 from explain.regions import Region, salient_regions, windowed_regions
 from explain.rivals import Rivalry, rivalry
 from explain.words import paragraph
+from ser_core import domain
 from ser_core.audio import SAMPLE_RATE, Recording
+from ser_core.domain import Outside
 from ser_core.errors import ExplanationError
 from ser_core.models import Card, PoolingWeights, Prediction, SpeechModel
 from ser_core.quality import Quality, quality
@@ -35,7 +37,7 @@ class Explanation:
     ``spectrogram_db`` has the shape (bins, columns), in dB below the clip's maximum, at ``spectrogram_hz`` and
     ``spectrogram_times_s``. ``region_rule`` is "connected", "windows" (the published way) or "yours". ``rivalry`` is
     there where the target is one emotion rather than another; ``own_baseline`` where clips of the same person were
-    given.
+    given. ``outside`` says in what the clip lies outside what the model was trained on.
     """
 
     recording: Recording
@@ -59,6 +61,7 @@ class Explanation:
     region_rule: str = "connected"
     rivalry: Rivalry | None = None
     own_baseline: OwnBaseline | None = None
+    outside: tuple[Outside, ...] = ()
 
 
 def explain(
@@ -118,6 +121,7 @@ def explain(
     tell(0.65, "Measuring the voice")
     with _timed(seconds, "cues"):
         tracks = measure(recording, settings or CueSettings(), speech) if like is None else like.tracks
+        outside = domain.outside(model.card, domain.measured(recording, speech))
     levels, times, hz = (
         spectrogram(recording) if like is None else (like.spectrogram_db, like.spectrogram_times_s, like.spectrogram_hz)
     )
@@ -142,6 +146,7 @@ def explain(
         seconds=seconds,
         region_rule=region_rule,
         own_baseline=None if like is None else like.own_baseline,
+        outside=outside,
     )
     tell(0.8, "Comparing cues")
     explained = _with_cues(blank)

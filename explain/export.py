@@ -23,6 +23,7 @@ from explain.explanation import Explanation
 from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
 from explain.text_files import by_field, cell, inside, interval_tier, layers, line, plain
 from ser_core.errors import ExplanationError
+from ser_core.intended_use import COLUMN, IN_A_CELL, intended_use, trained_on
 
 SCHEMA = "serscope explanation"
 SCHEMA_VERSION = 1
@@ -61,6 +62,8 @@ def cue_csv(explanation: Explanation) -> str:
         **_answer(explanation),
         **{f"setting_{k}": v for k, v in dataclasses.asdict(explanation.tracks.settings).items()},
         "sex_in_force": explanation.tracks.sex,
+        "outside_training": " ".join(each.measure for each in explanation.outside),
+        COLUMN: IN_A_CELL,
     }
     rows = []
     for cue, scope in keys:
@@ -218,7 +221,12 @@ def to_json(explanation: Explanation, *, spectrogram: bool = False, opened: Open
     if not opened.nothing:
         experiments = [{k: v for k, v in by_field(each).items() if k != "clips"} for each in opened.experiments]
         parts["opened"] = by_field(opened) | {"experiments": experiments}
-    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "left_out": left_out}
+    head = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        COLUMN: plain(intended_use(explanation.card)),
+        "left_out": left_out,
+    }
     return json.dumps(head | {k: plain(v) for k, v in parts.items()}, allow_nan=False, ensure_ascii=False)
 
 
@@ -278,7 +286,7 @@ def bundle(explanation: Explanation, when: datetime | None = None, opened: Opene
 
 
 def about(explanation: Explanation) -> tuple[str, ...]:
-    """Return one line each on the file, the model, the method and the cue settings in force."""
+    """Return one line each on file, model, method, cue settings in force, intended use and what lies outside."""
     settings = dataclasses.asdict(explanation.tracks.settings)
     return (
         f"file {explanation.recording.name}",
@@ -290,7 +298,9 @@ def about(explanation: Explanation) -> tuple[str, ...]:
         "cue settings "
         + ", ".join(f"{k} {v}" for k, v in settings.items())
         + f", sex in force {explanation.tracks.sex}",
-        "research tool, not a diagnosis",
+        IN_A_CELL,
+        trained_on(explanation.card),
+        *(f"outside the training clips: {each.sentence}" for each in explanation.outside),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from explain.attribution import relevance_on_grid
 from explain.explanation import Explanation
+from explain.numbers import rounded_percent
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -126,9 +127,8 @@ def describe(explanation: Explanation) -> str:
         return words + "No salient region on the time axis."
     for r in explanation.regions:
         band = "" if r.low_hz is None or r.high_hz is None else f", {r.low_hz:.0f} to {r.high_hz:.0f} Hz"
-        words += (
-            f"Salient region {r.rank}: {r.start_s:.2f} to {r.end_s:.2f} s{band}, {r.share:.0%} of positive relevance. "
-        )
+        share = rounded_percent(r.share)
+        words += f"Salient region {r.rank}: {r.start_s:.2f} to {r.end_s:.2f} s{band}, {share} of positive relevance. "
     return words.strip()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explain.numbers import rounded_percent
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
 
@@ -136,15 +137,16 @@ class DoseResponse:
         where = "" if self.start_s is None else f" in {self.start_s:.2f}–{self.end_s:.2f} s"
         if not self.beyond_control:
             cause = "the resynthesis itself" if self.experiment.resynthesised else "nothing at all"
+            most, less = rounded_percent(abs(self.effect)), rounded_percent(abs(self.control_effect))
             return (
-                f"Changing {what}{where} moves the probability of {self.emotion} by at most {abs(self.effect):.0%}, no "
-                f"more than {cause} does ({abs(self.control_effect):.0%})."
+                f"Changing {what}{where} moves the probability of {self.emotion} by at most {most}, no more than "
+                f"{cause} does ({less})."
             )
         turn = self.turning_point
         if turn is None:
             return (
-                f"Changing {what}{where} moves the probability of {self.emotion} by up to {self.effect:+.0%}; the "
-                f"answer stays {self.emotions[int(self.probabilities[self._control].argmax())]}."
+                f"Changing {what}{where} moves the probability of {self.emotion} by up to "
+                f"{rounded_percent(self.effect, sign=True)}; the answer stays {self._first}."
             )
         dose, other = turn
         return f"{words_of(self.experiment, dose)}{where} turns {self._first} into {other}."
@@ -165,7 +167,7 @@ class DoseResponse:
 def words_of(experiment: Experiment, dose: float) -> str:
     """Return a dose in words, such as "Pitch level +3.1 st" or "Tempo ×1.12"."""
     amount = f"×{dose:.2f}" if experiment.unit == "×" else f"{dose:+.1f} {experiment.unit}"
-    return f"{experiment.title} {amount}"
+    return f"{experiment.title} {amount.replace('-', '−')}"
 
 
 def dose_response(

@@ -20,8 +20,10 @@ import numpy as np
 from explain.baseline import UNUSUAL_P, OwnCue, against_clips
 from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueValue, measure
 from explain.magnitudes import magnitudes
+from ser_core import domain
 from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, from_samples
 from ser_core.diarisation import Turn, split, voices
+from ser_core.domain import Outside
 from ser_core.errors import AudioError, ExplanationError
 from ser_core.long_audio import LongSound, part_name
 from ser_core.models import Prediction, SpeechModel
@@ -32,6 +34,7 @@ from ser_core.voices import embeddings
 if TYPE_CHECKING:
     from ser_core.audio import Recording
 
+Measured = Future[tuple[tuple[CueValue, ...], tuple[Outside, ...]]]
 AHEAD = 3
 NARROWEST_S, WIDEST_S = 10.0, 60.0
 FEWEST_EFFECTIVE = 3.0
@@ -45,7 +48,8 @@ class Stretch:
     """A stretch of speech of one voice: what the model answers, and its cues over the whole stretch.
 
     prediction is None where the stretch is no clip that can be asked, and note says why. embedding (192,) tells the
-    voice; it is biometric and is never written.
+    voice; it is biometric and is never written. outside says in what the stretch lies outside the model's training;
+    that its ends are cut is left out, since it is we who cut them.
     """
 
     number: int
@@ -55,6 +59,7 @@ class Stretch:
     cues: tuple[CueValue, ...]
     embedding: np.ndarray = field(repr=False)
     note: str = ""
+    outside: tuple[Outside, ...] = ()
 
     @property
     def length_s(self) -> float:
@@ -143,7 +148,7 @@ def stretches(
     Raises:
         AudioError: the file is damaged, cut off or too long; the stretches before that were yielded.
     """
-    waiting: deque[tuple[Stretch, Future[tuple[CueValue, ...]] | None]] = deque()
+    waiting: deque[tuple[Stretch, Measured | None]] = deque()
     heard_s = 0.0
 
     def heard() -> Iterator[np.ndarray]:
@@ -157,7 +162,8 @@ def stretches(
         if cues is None:
             return made
         try:
-            return dataclasses.replace(made, cues=cues.result())
+            values, outside = cues.result()
+            return dataclasses.replace(made, cues=values, outside=outside)
         except ExplanationError as fault:
             return dataclasses.replace(made, note=str(fault))
 
@@ -165,7 +171,7 @@ def stretches(
         try:
             for number, (part, samples) in enumerate(_pieces(heard())):
                 made, clip = _asked(number, part, samples, sound.name, model)
-                cues = None if clip is None else measuring.submit(_measured, clip, settings or CueSettings())
+                cues = None if clip is None else measuring.submit(_measured, clip, settings or CueSettings(), model)
                 waiting.append((made, cues))
                 if progress is not None:
                     progress(_share(part.end_s, heard_s, sound.stated_s), f"Listening, {part.end_s / 60:.1f} min")
@@ -189,7 +195,7 @@ def _share(at_s: float, heard_s: float, stated_s: float | None) -> float:
     return min(1.0, at_s / stated_s) if stated_s else min(0.95, at_s / max(at_s, heard_s, 1.0))
 
 
-def _ready(cues: "Future[tuple[CueValue, ...]] | None") -> bool:
+def _ready(cues: "Measured | None") -> bool:
     return cues is None or cues.done()
 
 
@@ -208,11 +214,15 @@ def _asked(
     return dataclasses.replace(bare, prediction=model.predict(clip)), clip
 
 
-def _measured(clip: "Recording", settings: CueSettings) -> tuple[CueValue, ...]:
+def _measured(
+    clip: "Recording", settings: CueSettings, model: SpeechModel
+) -> tuple[tuple[CueValue, ...], tuple[Outside, ...]]:
     speech = speech_segments(clip)
     tracks = measure(clip, settings, speech)
     voiced = float(tracks.voiced[tracks.speech].mean()) if tracks.speech.any() else 0.0
-    return magnitudes(tracks, (), quality(clip, speech, voiced))
+    found = domain.outside(model.card, domain.measured(clip, speech))
+    told = tuple(each for each in found if each.measure != domain.EDGE)
+    return magnitudes(tracks, (), quality(clip, speech, voiced)), told
 
 
 def session(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from explain.cues import CUES
 from explain.long_recording import LongRecording, cue_values, own_z, standing_out, value_of
 from explain.text_files import Interval, csv_text, interval_tier, layers, plain
+from ser_core.intended_use import COLUMN, FORBIDDEN, IN_A_CELL, STATEMENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +42,11 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 **{f"cue_{c.name}": values[place, k] for k, c in enumerate(CUES)},
                 **{f"z_{c.name}": scores[place, k] for k, c in enumerate(CUES)},
                 "note": stretch.note,
+                "outside_training": " ".join(each.measure for each in stretch.outside),
                 "file": found.name,
                 "sha256": found.sha256,
                 "model": found.model,
+                COLUMN: IN_A_CELL,
             }
         )
     return pd.DataFrame(rows)
@@ -75,9 +78,11 @@ def to_json(found: LongRecording) -> str:
                 "cues": [plain(value) for value in stretch.cues],
                 "unusual": dict(unusual),
                 "note": stretch.note,
+                "outside": [plain(each) for each in stretch.outside],
             }
         )
-    whole = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION} | {
+    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, COLUMN: f"{STATEMENT} {FORBIDDEN}"}
+    whole = head | {
         f.name: plain(getattr(found, f.name))
         for f in dataclasses.fields(found)
         if f.name not in ("stretches", "voice_of", "names")
@@ -97,7 +102,7 @@ def text_grid(found: LongRecording) -> str:
     for voice in found.voices:
         items: list[Interval] = [(s.start_s, s.end_s, _label(s.prediction)) for s in found.of(voice)]
         tiers += [interval_tier(found.called(voice), layer, end) for layer in layers(items, end)]
-    about = f"file {found.name}; sha256 {found.sha256}; model {found.model}; research tool, not a diagnosis"
+    about = f"file {found.name}; sha256 {found.sha256}; model {found.model}; {IN_A_CELL}"
     tiers.append(interval_tier("about", [(0.0, end, about)] if end else [], end))
     return (
         f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end!r}\n'

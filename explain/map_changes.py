@@ -14,6 +14,7 @@ import torch
 from scipy.stats import rankdata
 
 from explain.attribution import Attribution, Masking, attribute, method_label, methods_for, relevance_on_grid
+from explain.numbers import rounded_percent, signed
 from explain.regions import Region, salient_regions
 from explain.removal import FEWEST_TURNS, mask_of, overlap, placements, spoken_in, turns
 from explain.verdicts import FAILS, HOLDS, STRICT, WEAK, Test, against, undecided
@@ -102,8 +103,8 @@ def unlike(attribution: Attribution, other: Attribution | None, turned: np.ndarr
         return undecided(name, unit, "The destroyed model cannot be explained by this method.")
     value = correlation(attribution.relevance, other.relevance)
     words = (
-        f"the map of the same network with shuffled weights has a rank correlation of {value:+.2f} with this map; "
-        f"unrelated maps reach {np.quantile(turned, 1 - STRICT):+.2f}."
+        f"the map of the same network with shuffled weights has a rank correlation of {signed(value)} with this map; "
+        f"unrelated maps reach {signed(float(np.quantile(turned, 1 - STRICT)))}."
     )
     threshold = float(np.quantile(turned, 1 - STRICT))
     p = float((1 + (turned >= value).sum()) / (1 + len(turned)))
@@ -132,14 +133,14 @@ def stability_tests(
     null = np.sort([relative_change(relevance, np.roll(relevance, t, axis=-1)) for t in turns(relevance.shape[-1])])
     words = (
         f"noise 60 dB below the clip's peak moves the map by at most {value:.2f} of its size in {NOISE_DRAWS} draws, "
-        f"less than {float((null > value).mean()):.0%} of unrelated maps differ."
+        f"less than {rounded_percent(float((null > value).mean()))} of unrelated maps differ."
     )
     found = [against("sensitivity", value, "share of the map's size", null, words, smaller_is_better=True)]
     for name, (change, what) in CHANGES.items():
         value = correlation(relevance, again(change(recording)))
         words = (
-            f"after {what} the map has a rank correlation of {value:+.2f} with this one, more than "
-            f"{float((turned < value).mean()):.0%} of unrelated maps."
+            f"after {what} the map has a rank correlation of {signed(value)} with this one, more than "
+            f"{rounded_percent(float((turned < value).mean()))} of unrelated maps."
         )
         found.append(against(name, value, "rank correlation", turned, words))
     return tuple(found)
@@ -226,12 +227,11 @@ def agreement_tests(
             [overlap(ours, draw[0]) for draw in placements(mask[None], spoken_in(cells, speech), 99, random)]
         )
         words = (
-            f"the salient regions of {method_label(name)} overlap these by {value:.0%}, more than "
-            f"{float((null < value).mean()):.0%} of the same shapes at random places"
+            f"the salient regions of {method_label(name)} overlap these by {rounded_percent(value)}, more than "
+            f"{rounded_percent(float((null < value).mean()))} of the same shapes at random places"
         )
         if other.relevance.shape == attribution.relevance.shape:
-            words += (
-                f"; the rank correlation of the two maps is {correlation(attribution.relevance, other.relevance):+.2f}"
-            )
+            alike = signed(correlation(attribution.relevance, other.relevance))
+            words += f"; the rank correlation of the two maps is {alike}"
         found.append(against(test, value, "overlap", null, f"{words}."))
     return tuple(found)

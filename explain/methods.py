@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from explain.numbers import rounded_percent
 from explain.views import Cells, Logit, View, column_times, same
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
@@ -209,8 +210,8 @@ def _deeplift(task: Task) -> Found:
     relevance = DeepLift(logit).attribute(view.point.clone().requires_grad_(), baselines=view.baseline)
     if error(relevance) > tolerance:
         raise ExplanationError(
-            f"DeepLIFT does not add up for this clip: its completeness error is {error(relevance):.0%}, more than "
-            f"{tolerance:.0%}; use Integrated Gradients instead."
+            f"DeepLIFT does not add up for this clip: its completeness error is {rounded_percent(error(relevance))}, "
+            f"more than {rounded_percent(tolerance)}; use Integrated Gradients instead."
         )
     return Found(relevance, error(relevance), None, {"difference": difference, "tolerance": tolerance})
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from explain.intervention import DoseResponse, words_of
 from explain.text_files import cell
 from explain.trust import Trust
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,6 @@ def experiments_csv(experiments: tuple[DoseResponse, ...]) -> str:
 def _written(head: list[str], rows: list[list[str]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(head)
-    writer.writerows(rows)
+    writer.writerow([*head, COLUMN])
+    writer.writerows([*row, IN_A_CELL] for row in rows)
     return out.getvalue()

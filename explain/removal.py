@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explain.attribution import Attribution, Masking, relevance_on_grid
+from explain.numbers import rounded_percent, signed
 from explain.regions import Region
 from explain.verdicts import Test, against, undecided
 from ser_core.speech import Segment, speech_mask
@@ -126,7 +127,9 @@ def _region_words(name: str, effect: float, null: np.ndarray, count: int) -> str
     beaten = float((null < effect).mean())
     did = f"taking {regions} away lowers" if name == "deletion" else f"{regions} alone raise"
     did = did.replace("region alone raise", "region alone raises")
-    return f"{did} the logit by {effect:+.2f}, more than {beaten:.0%} of the same shapes at random places."
+    return (
+        f"{did} the logit by {signed(effect)}, more than {rounded_percent(beaten)} of the same shapes at random places."
+    )
 
 
 def infidelity(removed: np.ndarray, foretold: np.ndarray) -> float:
@@ -160,7 +163,7 @@ def infidelity_test(cells: Masking, attribution: Attribution, random: np.random.
     beaten = float((null > value).mean())
     words = (
         f"removing {len(boxes)} random boxes is foretold with a mean squared error of {value:.3g}, better than "
-        f"{beaten:.0%} of the same map turned in time."
+        f"{rounded_percent(beaten)} of the same map turned in time."
     )
     return against("infidelity", value, unit, null, words, smaller_is_better=True)
 

@@ -18,16 +18,15 @@ from explain import figures, report_opened
 from explain.attribution import method_label
 from explain.explanation import Explanation
 from explain.export import to_json
+from explain.numbers import signed
 from explain.opened import NOTHING, Opened
 from explain.printing import LONGEST_LABEL, LONGEST_NAME, cut, number, percent, printable
 from explain.report_cues import contrasts, cues, expert
 from explain.report_method import method_and_settings, model_card
-from explain.words import signed
 from ser_core.errors import ExplanationError
+from ser_core.intended_use import FORBIDDEN, STATEMENT, trained_on
 from ser_core.settings import ASSETS
 from ser_core.sphere import POLES, octant_name
-
-DISCLAIMER = "This is a research tool, not a diagnosis and not a medical device."
 
 ATTACHMENT = "serscope.json"
 """Name of the JSON file inside the PDF, from which :mod:`explain.reopen` shows the figures again."""
@@ -98,8 +97,9 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
         "heading": f"What speaks for {target} in this clip, to this model",
         "header_left": f"SERscope · {short}",
         "header_right": f"explained: {cut(target, LONGEST_LABEL)}",
-        "footer": f"{DISCLAIMER} Audio SHA-256 {e.recording.sha256[:12]}…",
-        "disclaimer": DISCLAIMER,
+        "footer": f"{STATEMENT} Audio SHA-256 {e.recording.sha256[:12]}…",
+        "disclaimer": f"{STATEMENT} {FORBIDDEN}",
+        "trained_on": f"{cut(e.card.title, LONGEST_NAME)}: {trained_on(e.card)}",
         "question": [
             [
                 "dimension explained" if e.target.direction else "class explained",
@@ -124,6 +124,7 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
         ],
         "quality": _quality(e),
         "warnings": list(e.quality.warnings),
+        "outside": [f"{each.sentence} {each.cost}".rstrip() for each in e.outside],
         **_where(e, method),
         **cues(e),
         **contrasts(e),

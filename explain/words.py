@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, cue
 from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
+from explain.numbers import rounded_percent, signed
 from ser_core.models import Prediction
 from ser_core.sphere import NEAR_ZERO, POLES
 
@@ -64,11 +65,6 @@ def dimensions_in_words(prediction: Prediction) -> str:
         pole = POLES[name][int(value > 0)] if name in POLES and abs(value) >= NEAR_ZERO else "in the middle"
         said.append(f"{name} {signed(value)} ({pole})")
     return f"{listed(said)}, on scales from −1 to 1"
-
-
-def signed(value: float) -> str:
-    """Return a value from −1 to 1 with two decimals and a true sign."""
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def _place(explanation: "Explanation") -> str:
@@ -193,7 +189,7 @@ def in_percent(value: float) -> str:
         return "under 1 %"
     if 0.99 < value < 1:
         return "over 99 %"
-    return f"{100 * value:.0f} %"
+    return rounded_percent(value)
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts import batch, choose
+from pages.parts import batch, choose, domain_panel
 
 st.title("Many clips")
 st.caption(
@@ -22,4 +22,5 @@ with left:
     model = choose.model()
 with right:
     method = choose.method(model)
+domain_panel.show_use(model.card)
 batch.show(clips, model, method.name)

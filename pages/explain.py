@@ -31,6 +31,7 @@ from explain.boxes import box_sentence, own_region  # noqa: E402
 from pages.parts import (  # noqa: E402
     answer,
     baseline_panel,
+    domain_panel,
     experiment_panel,
     exports,
     listen_panel,
@@ -51,6 +52,7 @@ with target_side:
 st.header("What the model answers")
 heard = work.heard(model)
 answer.show_answer(prediction, model.card.title, heard)
+domain_panel.show_use(model.card)
 if prediction.answer == "dimensions":
     from pages.parts import sphere
 
@@ -90,6 +92,7 @@ def why_and_cues() -> None:
 
 
 with place if made else place.container():
+    shown = domain_panel.show(shown)
     answer.show_quality(shown.quality)
     why_and_cues()
     tables.show_agreement(shown)

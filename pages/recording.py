@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts import choose, long_recording
+from pages.parts import choose, domain_panel, long_recording
 
 st.title("Long recording")
 st.caption(
@@ -22,4 +22,5 @@ with left:
     model = choose.model()
 with right:
     count = long_recording.voices_asked()
+domain_panel.show_use(model.card)
 long_recording.show(sound, model, count)

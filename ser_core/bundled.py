@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ser_core.intended_use import FORBIDDEN
 from ser_core.tasks import TASKS
 from ser_core.training import Recipe
 
@@ -11,7 +12,7 @@ CREMA_D_LIMITS = (
     "speech, no other language, no children and no patients.",
     "The label is the emotion the actor was asked to play. It was the most frequent answer of listeners who only heard "
     "the voice on fewer than half of the clips, so this is not what people hear, and not what the speaker felt.",
-    "Not a medical device. It must not be used to diagnose, to triage, to hire or to judge a person.",
+    f"Not a medical device. {FORBIDDEN}",
 )
 
 LISTENERS_LIMITS = (

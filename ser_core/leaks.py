@@ -48,7 +48,7 @@ class Shared:
         """The finding in words."""
         if not self.known:
             return f"Nothing is known about the {self.what}s, so nothing can be said about them."
-        part = "" if self.known == 1 else f" (known of {self.known:.0%} of the clips)"
+        part = "" if self.known == 1 else f" (known of {100 * self.known:.0f} % of the clips)"
         if not self.values:
             return f"No {self.what} is on both sides{part}."
         first = ", ".join(self.values[:3])
@@ -195,8 +195,8 @@ def confounding_words(found: Confounding, what: str = "speaker") -> str:
     """Return how far speakers, or sentences, give emotions away, in words."""
     return (
         f"{found.one_emotion} of {found.speakers} {what}s are heard in one emotion only; knowing the {what}, without "
-        f"listening, gives a UAR of {found.recall_from_speaker:.1%} (chance {found.chance:.1%}) and takes away "
-        f"{found.explained:.0%} of the uncertainty about the emotion."
+        f"listening, gives a UAR of {100 * found.recall_from_speaker:.1f} % (chance {100 * found.chance:.1f} %) and "
+        f"takes away {100 * found.explained:.0f} % of the uncertainty about the emotion."
     )
 
 

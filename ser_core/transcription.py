@@ -121,10 +121,28 @@ def prompt(recogniser: Recogniser, heard: Tensor, encoder: str, language: str | 
     if encoder.endswith(".en"):
         return [start, silent], "en"
     if language is None:
-        scores, _ = _scores(recogniser, heard, [start])
-        place = max(recogniser.languages, key=lambda token: float(scores[token]))
-        language = recogniser.tokens.id_to_token(place).strip("<|>")
+        language = next(iter(_languages(recogniser, heard)))
     return [start, recogniser.token(language), recogniser.token("transcribe"), silent], language
+
+
+def spoken_languages(samples: np.ndarray, encoder: str = "whisper-base") -> dict[str, float]:
+    """Return the languages (ISO 639-1) that the first 28 s of a clip may be in, with probabilities, likeliest first.
+
+    Only one step of the decoder is needed, so the clip is filled up to three seconds, not to ten.
+
+    Raises:
+        WeightsError: the weights or their vocabulary are not at hand.
+    """
+    with torch.inference_mode():
+        heard = hear(samples[: int(LONGEST_S * SAMPLE_RATE)], encoder, shortest_s=3.0)
+        return _languages(load_recogniser(encoder), heard)
+
+
+def _languages(recogniser: Recogniser, heard: Tensor) -> dict[str, float]:
+    scores, _ = _scores(recogniser, heard, [recogniser.token("startoftranscript")])
+    shares = torch.softmax(scores[list(recogniser.languages)].double(), 0)
+    ranked = shares.argsort(descending=True, stable=True).tolist()
+    return {recogniser.tokens.id_to_token(recogniser.languages[i]).strip("<|>"): float(shares[i]) for i in ranked}
 
 
 def _scores(recogniser: Recogniser, heard: Tensor, tokens: list[int], past: Any = None) -> tuple[Tensor, Any]:

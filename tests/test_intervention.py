@@ -163,6 +163,7 @@ def test_the_nearest_of_two_turning_points_counts() -> None:
 
 def test_words_carry_sign_and_unit() -> None:
     assert words_of(EXPERIMENTS["pitch_level"], 3.1) == "Pitch level +3.1 st"
+    assert words_of(EXPERIMENTS["pitch_level"], -3.1) == "Pitch level −3.1 st"
     assert words_of(EXPERIMENTS["tempo"], 1.12) == "Tempo ×1.12"
 
 

@@ -75,7 +75,7 @@ def test_an_experiment_says_what_the_change_did_and_can_be_heard() -> None:
     app = after(app, "Run")
     assert "oudness" in text(app)
     assert "Loudness +6.0 dB" in text(app)
-    assert app.select_slider[0].options[0] == "Loudness -18.0 dB"
+    assert app.select_slider[0].options[0] == "Loudness −18.0 dB"
 
 
 def test_an_experiment_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

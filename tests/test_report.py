@@ -219,7 +219,7 @@ def test_figures_of_what_was_opened_have_words_in_their_place():
     elements = _elements(report.pdf(example_explanation(), WHEN, example_opened()))
     words = " ".join(str(each["/Alt"]) for each in elements if "/Alt" in each)
     assert "deletion: the logit goes from 1.00 to −1.00 with the salient regions and to 0.700" in words
-    assert "Probability of anger against pitch level: Pitch level -6.0 st 75.0 %" in words
+    assert "Probability of anger against pitch level: Pitch level −6.0 st 75.0 %" in words
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

@@ -87,7 +87,7 @@ def test_the_study_of_salient_cues_says_excess_over_chance(monkeypatch: pytest.M
     rows = [{**keys, **measured, "predicted": emotion, "answer": "right"} for emotion in ("all", "anger")]
     monkeypatch.setattr(explain.study, "read_summary", lambda: pd.DataFrame(rows))
     found = text(page())
-    for part in ("62%", "41%", "+21.0</strong> [+10.0, +30.0]"):
+    for part in ("62 %", "41 %", "+21.0</strong> [+10.0, +30.0]"):
         assert part in found
 
 

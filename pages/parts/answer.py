@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from explain.attribution import Attribution
-from explain.words import signed
+from explain.numbers import signed
 from pages.parts.words import agreement_of_listeners, certainty, number, percent
 from ser_core.models import PoolingWeights, Prediction
 from ser_core.quality import Quality

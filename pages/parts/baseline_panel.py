@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.words import signed
+from explain.numbers import signed
 from pages.parts import background, session
 from pages.parts.cards import table
 from pages.parts.tables import cue_title

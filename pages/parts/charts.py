@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages.parts.cards import table
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,7 @@ def chart(
     """
     st.html(f'<div class="ss"><p class="title">{escape(title)}</p></div>')
     chosen: list[Any] = []
+    alt = f"{title}; in words and as a CSV below"
     if select:
         event = st.plotly_chart(
             figure,
@@ -60,19 +62,20 @@ def chart(
             selection_mode="points",
             config=config(name),
             width="stretch",
+            alt=alt,
         )
         chosen = [point.get("customdata") for point in event["selection"]["points"] if point.get("customdata")]
         # A window that changes its size, as a phone's does when it scrolls, takes the selection away: it is kept here.
         kept = f"clicked-{name}-{state}"
         chosen = st.session_state[kept] = chosen or st.session_state.get(kept, [])
     else:
-        st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch")
+        st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch", alt=alt)
     st.caption(f"How to read it: {how}")
     st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape(words)}</p></div>')
     left, right = st.columns([1, 2], vertical_alignment="center")
     left.download_button(
         "Data (CSV)",
-        data.to_csv(index=False, float_format="%.5g"),
+        data.assign(**{COLUMN: IN_A_CELL}).to_csv(index=False, float_format="%.5g"),
         f"serscope-{name}.csv",
         "text/csv",
         key=f"csv-{name}",

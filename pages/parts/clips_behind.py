@@ -40,6 +40,7 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
         selection_mode="single-row",
         height=min(36 * (len(shown) + 1) + 3, 290),
         column_config={"corpus": None},
+        alt="The clips behind the point, those that the model was surest to get wrong first; choose one to hear it",
     )
     picked = event["selection"]["rows"]
     if picked and picked[0] < len(shown):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, choose, session, strips
+from pages.parts import background, choose, domain_panel, session, strips
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, percent, plain
@@ -177,8 +177,17 @@ def draw(found: "Comparison") -> None:
     )
     st.header("Answers side by side")
     st.html(f'<div class="ss">{answers(found)}</div>')
+    domain_panel.show_use(*(side.card for side in found.sides))
+    for title, side in zip(found.titles, found.sides, strict=True):
+        if side.outside:
+            st.html(domain_panel.warnings(side.outside, side.outside[0].corpus, title))
     st.header("Maps on one time axis")
-    st.plotly_chart(strips.maps(found.sides, found.titles), config={"displayModeBar": False}, width="stretch")
+    st.plotly_chart(
+        strips.maps(found.sides, found.titles),
+        config={"displayModeBar": False},
+        width="stretch",
+        alt=strips.maps_in_words(found.sides, found.titles),
+    )
     st.caption(
         "Orange speaks for what is named above the map, blue against it; outlined: salient regions. Each map has a "
         "scale of its own, so colours tell where, not how much."
@@ -191,7 +200,12 @@ def draw(found: "Comparison") -> None:
         )
     if found.kind in ("same speaker", "two speakers"):
         st.header("Contours around each clip’s own middle")
-        st.plotly_chart(strips.contours(found.sides, found.titles), config={"displayModeBar": False}, width="stretch")
+        st.plotly_chart(
+            strips.contours(found.sides, found.titles),
+            config={"displayModeBar": False},
+            width="stretch",
+            alt="Pitch and level of both clips around their own middle over time; their cues are in the table below",
+        )
     st.header("Cues side by side")
     if found.kind == "same speaker":
         st.caption(

@@ -120,6 +120,7 @@ def mapping(emotions: "Sequence[str]", key: str, usual: "dict[str, str] | None" 
             table,
             hide_index=True,
             disabled=["label"],
+            alt="Each label and what it counts as",
             key=f"mapping-{key}",
             column_config={
                 "counts as": st.column_config.SelectboxColumn(options=[*emotions, LEAVE_OUT], required=True)
@@ -223,7 +224,7 @@ def leaks() -> None:
         )
     for each in found.leaks:
         with st.expander(f"Clips concerned: same {each.what}"):
-            st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220)
+            st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220, alt="The clips that are meant")
 
 
 def _verdict(shared: "object") -> str:

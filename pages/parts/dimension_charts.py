@@ -180,8 +180,9 @@ def octants(rows: "pd.DataFrame") -> str:
         found = (rated[:, place] * given[:, place]).sum() / inside if inside else math.nan
         lines += (
             f'<tr><th scope="row">{", ".join(poles)} <small>(“{name}”)</small></th>'
-            f"<td>{rated[:, place].mean():.0%}</td>"
-            f"<td>{given[:, place].mean():.0%}</td><td>{'–' if math.isnan(found) else f'{found:.0%}'}</td></tr>"
+            f"<td>{100 * rated[:, place].mean():.0f} %</td>"
+            f"<td>{100 * given[:, place].mean():.0f} %</td>"
+            f"<td>{'–' if math.isnan(found) else f'{100 * found:.0f} %'}</td></tr>"
         )
     names = ("Octant", "Rated", "Predicted", "Of those rated so, found")
     return rows_of("Clips by octant; one on a boundary counts in parts", names, lines)
@@ -203,7 +204,10 @@ def path(corpus: str, clip: str, model: str) -> None:
         whole = loaded.predict(recording).values
     assert whole is not None
     st.plotly_chart(
-        figure(moved, whole, np.array(loaded.constant)), config={"displaylogo": False}, key="dimensions-path"
+        figure(moved, whole, np.array(loaded.constant)),
+        config={"displaylogo": False},
+        key="dimensions-path",
+        alt="The clip’s path through a sphere of valence, arousal and dominance; the same as a table below",
     )
     st.caption(
         "The path of this clip: windows of 1 s, each heard on its own, from dark (start) to light (end); the large "

@@ -66,7 +66,10 @@ def draw(found: "DoseResponse") -> None:
     from explain.intervention import words_of
 
     st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(found.sentence)}</p></div>')
-    st.plotly_chart(curve(found), config={"displaylogo": False}, width="stretch")
+    alt = (
+        f"Probability of each class at each dose of {found.experiment.title.lower()}; the doses are in the table below"
+    )
+    st.plotly_chart(curve(found), config={"displaylogo": False}, width="stretch", alt=alt)
     st.caption(
         f"Probability of each class at each dose; thick: {found.emotion}. The dashed line is the untouched clip's "
         f"probability of {found.emotion}; how far the curve lies from it at the unchanged dose is what the resynthesis "

@@ -128,6 +128,7 @@ def _behind(rows: "pd.DataFrame", group: str, key: tuple) -> None:
         on_select="rerun",
         selection_mode="single-row",
         height=290,
+        alt="The explained clips behind the point, the longest salient regions first; choose one to hear it",
     )
     picked = event["selection"]["rows"]
     if picked and picked[0] < len(one):

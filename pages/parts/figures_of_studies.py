@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explain.text_files import csv_text
 from pages.parts.cards import table
 from pages.parts.charts import signed
 from pages.parts.words import hint_of
@@ -70,7 +71,8 @@ def studies() -> None:
         condition = st.selectbox("Condition", list(dict.fromkeys(rows["condition"])))
         rows = rows[rows["condition"] == condition]
     st.caption(hint_of(measure))
-    st.plotly_chart(intervals(rows, measure), config=EXPORT, width="stretch")
+    alt = f"{measure} of each variant with its 95 % interval; the same figures in the table below"
+    st.plotly_chart(intervals(rows, measure), config=EXPORT, width="stretch", alt=alt)
     st.caption(
         f"How to read it: each dot is {measure} of one variant over {int(rows['speakers'].max())} speakers; the bar is "
         "its 95 % interval over speakers; the dashed line is a constant answer. The change from the first variant has "
@@ -79,7 +81,7 @@ def studies() -> None:
     st.html(f'<div class="ss">{_variants(rows, measure)}</div>')
     st.download_button(
         "Take these figures away (CSV)",
-        found[found["table"] == name].to_csv(index=False),
+        csv_text(found[found["table"] == name]),
         f"serscope-{name}.csv",
         "text/csv",
     )
@@ -110,7 +112,7 @@ def salient_cues() -> None:
     rows = rows[rows["predicted"] == emotion]
     lines = "".join(
         f'<tr><th scope="row">{escape(cue_title(row.cue))}</th><td class="words">{row.answer}</td>'
-        f"<td>{row.agrees:.0%}</td><td>{row.chance:.0%}</td>"
+        f"<td>{100 * row.agrees:.0f} %</td><td>{100 * row.chance:.0f} %</td>"
         f"<td><strong>{100 * row.excess:+.1f}</strong> [{100 * row.low:+.1f}, {100 * row.high:+.1f}]</td>"
         f"<td>{row.clips}</td><td>{row.speakers}</td></tr>"
         for row in rows.itertuples()
@@ -118,7 +120,7 @@ def salient_cues() -> None:
     columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
     head = "".join(f'<th scope="col"{" class=words" if c == "Answer" else ""}>{c}</th>' for c in columns)
     st.html(f'<div class="ss">{table("Cues in salient regions", head, lines)}</div>')
-    st.download_button("Take this study away (CSV)", found.to_csv(index=False), "serscope-salient-cues.csv", "text/csv")
+    st.download_button("Take this study away (CSV)", csv_text(found), "serscope-salient-cues.csv", "text/csv")
 
 
 def cue_title(name: str) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.words import signed
+from explain.numbers import signed
 from pages.parts import background
 from pages.parts.switch_player import Take
 from pages.parts.switch_player import show as show_takes

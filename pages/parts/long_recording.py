@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.parts import background, session, stretches, voices_chart
+from pages.parts import background, domain_panel, session, stretches, voices_chart
 from pages.parts.cards import table
 from pages.parts.exports import buttons, stem_of
 from pages.parts.words import percent, plain
@@ -177,7 +177,7 @@ def _keep(asked: tuple, corrected: "LongRecording") -> None:
 
 def draw(found: "LongRecording", taken: "LongSound", keep: "Callable[[LongRecording], None] | None") -> None:
     """Draw a session; ``keep`` takes a corrected one, None while it is still growing."""
-    st.html(_voices(found))
+    st.html(_voices(found) + domain_panel.of_stretches(found.stretches))
     if len(found.stretches) < FEWEST_DRAWN:
         return
     left, right = st.columns([2, 3], gap="medium")
@@ -194,7 +194,11 @@ def draw(found: "LongRecording", taken: "LongSound", keep: "Callable[[LongRecord
             key=f"long-outputs-{found.model}",
         )
     st.plotly_chart(
-        voices_chart.figure(found, voice, outputs), config={"displaylogo": False}, width="stretch", key="long-figure"
+        voices_chart.figure(found, voice, outputs),
+        config={"displaylogo": False},
+        width="stretch",
+        key="long-figure",
+        alt=f"Who speaks when, and the answers about {found.called(voice)} over time; in words and as a table below",
     )
     st.caption(voices_chart.reading(found, voice, outputs))
     st.subheader("Stretches")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from explain.numbers import rounded_percent
+from explain.text_files import csv_text
 from pages.parts.charts import COLOURS, GREY, config, layout, rows_of
 from pages.parts.predictions import corpora_at_hand
 from ser_core.metrics import Interval
@@ -145,7 +147,8 @@ def agreement_chart(found: "pd.DataFrame", constant: "np.ndarray") -> "go.Figure
             line={"color": COLOURS[0], "width": 1.5},
             customdata=[[label, row.bin] for row in part.itertuples()],
             text=[
-                f"{row.clips} clips: heard by {row.heard:.0%}, expected {row.expected:.0%}" for row in part.itertuples()
+                f"{row.clips} clips: heard by {100 * row.heard:.0f} %, expected {100 * row.expected:.0f} %"
+                for row in part.itertuples()
             ],
             hovertemplate="%{text}<extra></extra>",
             name="model",
@@ -168,8 +171,8 @@ def agreement_in_words(found: "pd.DataFrame") -> str:
     for label, part in found.groupby("emotion", sort=False):
         low, high = part.iloc[part["heard"].argmin()], part.iloc[part["heard"].argmax()]
         said.append(
-            f"{label}: {low['expected']:.0%} expected where {low['heard']:.0%} hear it, {high['expected']:.0%} where "
-            f"{high['heard']:.0%} do"
+            f"{label}: {rounded_percent(low['expected'])} expected where {rounded_percent(low['heard'])} hear it, "
+            f"{rounded_percent(high['expected'])} where {rounded_percent(high['heard'])} do"
         )
     return "; ".join(said) + "."
 
@@ -268,7 +271,8 @@ def most_mixed(rows: "pd.DataFrame", labels: "list[str]") -> str:
         known = (expected[:, one] >= 0.25) & (expected[:, other] >= 0.25)
         lines += (
             f'<tr><th scope="row">{escape(labels[one])} and {escape(labels[other])}</th><td>{int(mixed.sum())}</td>'
-            f"<td>{(known & mixed).sum() / max(1, mixed.sum()):.0%}</td><td>{known[~mixed].mean():.0%}</td></tr>"
+            f"<td>{rounded_percent((known & mixed).sum() / max(1, mixed.sum()))}</td>"
+            f"<td>{rounded_percent(known[~mixed].mean())}</td></tr>"
         )
     names = ("Both heard by a quarter or more", "Clips", "Expected by the model, too", "Expected elsewhere")
     return rows_of("Mixtures", names, lines)
@@ -297,7 +301,13 @@ def wheel() -> None:
         figure = drawn.figure(labels, means)
         figure.update_annotations(yshift=22)  # clear of the topmost petal's name
         figure.update_layout(margin_t=90, height=drawn.HEIGHT + 40)
-        st.plotly_chart(figure, config=config("wheel"), key="em2ldl-wheel", width="stretch")
+        st.plotly_chart(
+            figure,
+            config=config("wheel"),
+            key="em2ldl-wheel",
+            width="stretch",
+            alt="Plutchik’s wheel, coloured by the share of listeners’ answers; in words below",
+        )
         st.caption(
             "How to read it: opposite emotions lie opposite each other, stronger ones inside, mixtures of neighbours "
             "between the petals, neutral in the middle. The darker, the more of the listeners' answers, averaged over "
@@ -311,7 +321,7 @@ def wheel() -> None:
         table = pd.DataFrame({"label": labels} | dict(means))
         st.download_button(
             "Data (CSV)",
-            table.to_csv(index=False, float_format="%.5g"),
+            csv_text(table, 5),
             "serscope-wheel.csv",
             "text/csv",
             on_click="ignore",

@@ -53,7 +53,7 @@ def _close() -> None:
 def show(report: "Reopened") -> None:
     """Draw the stored report, and the way to make it anew."""
     from explain.attribution import method_label
-    from pages.parts import answer, experiment_panel, tables, trust_panel
+    from pages.parts import answer, domain_panel, experiment_panel, tables, trust_panel
 
     e = report.explanation
     left, right = st.columns([4, 1], vertical_alignment="center")
@@ -64,6 +64,9 @@ def show(report: "Reopened") -> None:
     _again(report)
     st.header("What the model answered")
     answer.show_answer(e.prediction, e.card.title)
+    domain_panel.show_use(e.card)
+    if e.outside:
+        st.html(domain_panel.warnings(e.outside, e.outside[0].corpus))
     st.header(f"Why {e.target.name}")
     st.html(f'<div class="ss"><p class="paragraph">{escape(e.paragraph)}</p></div>')
     st.caption(answer.method_line(e.attribution, method_label(e.attribution.method)))

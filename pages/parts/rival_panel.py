@@ -67,7 +67,10 @@ def _contrast(shown: "Explanation", found: "Explanation") -> None:
     st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(found.rivalry.sentence)}</p></div>')
     if found.attribution.times_s is not None:
         st.plotly_chart(
-            strips.maps((shown, found), ("Alone", "Contrast")), config={"displayModeBar": False}, width="stretch"
+            strips.maps((shown, found), ("Alone", "Contrast")),
+            config={"displayModeBar": False},
+            width="stretch",
+            alt=strips.maps_in_words((shown, found), ("Alone", "Contrast")),
         )
         st.caption(
             f"Orange speaks for {found.target.emotion}, blue against it, in the lower map for "

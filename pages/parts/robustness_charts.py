@@ -137,14 +137,15 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
         [row.kind in KINDS and round(row.level, 3) == round(KINDS[row.kind].levels[-1], 3) for row in rows.itertuples()]
     ]
     worst = worst[worst["kind"].isin(kinds)].dropna(subset=[measure])
-    size = 0.9
+    size, few = 0.94, len(kinds) <= 8
     figure = go.Figure(
         go.Bar(
-            y=[title_of(row.model) for row in worst.itertuples()],
+            # A model's name stands above its fields, not beside them, which leaves a narrow screen no room for fields.
+            y=[models.index(row.model) + 0.2 for row in worst.itertuples()],
             base=[kinds.index(row.kind) - size / 2 for row in worst.itertuples()],
             x=[size] * len(worst),
             orientation="h",
-            width=size,
+            width=0.56,
             marker={
                 "color": 100 * worst[measure] * (-1 if measure == "drop" else 1),
                 "colorscale": [[0, "#eef4f5"], [1, "#0b6b75"]]
@@ -152,10 +153,11 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
                 else [[0, "#0b6b75"], [1, "#eef4f5"]],
                 "cmin": 0,
             },
-            text=[shown(measure, value) for value in worst[measure]],
+            text=[shown(measure, value) if few else shown(measure, value, 0) for value in worst[measure]],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
+            constraintext="none",
             customdata=[[row.model, row.kind, row.level] for row in worst.itertuples()],
             hovertext=[
                 f"{title_of(row.model)}<br>{row.kind}, {level_words(row.kind, row.level)}: "
@@ -165,20 +167,31 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    for place, model in enumerate(models):
+        figure.add_annotation(
+            x=0, xref="paper", xanchor="left", y=place - 0.28, text=escape(title_of(model)), showarrow=False
+        )
+    figure.update_yaxes(range=[len(models) - 0.45, -0.55], visible=False)
     figure.update_xaxes(
         tickvals=list(range(len(kinds))),
-        ticktext=[f"{kind}<br>{level_words(kind, KINDS[kind].levels[-1])}" for kind in kinds],
+        ticktext=[f"{kind}, {level_words(kind, KINDS[kind].levels[-1])}" for kind in kinds],
+        range=[-0.5, len(kinds) - 0.5],
         side="top",
+        tickangle=-90,
+        tickfont={"size": 12},
         showgrid=False,
         zeroline=False,
+        automargin=True,
     )
-    return layout(figure, 150 + 34 * len(models), barmode="overlay", showlegend=False)
+    layout(figure, 220 + 56 * len(models), barmode="overlay", showlegend=False)
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 190, "b": 10})
+    return figure
 
 
-def shown(measure: str, value: float) -> str:
+def shown(measure: str, value: float, decimals: int = 1) -> str:
     """Return a share in per cent, or a change in points."""
-    return "–" if math.isnan(value) else f"{100 * value:{'+' if measure == 'drop' else ''}.1f}".replace("-", "−")
+    sign = "+" if measure == "drop" else ""
+    return "–" if math.isnan(value) else f"{100 * value:{sign}.{decimals}f}".replace("-", "−")
 
 
 def in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> str:
@@ -262,7 +275,12 @@ def behind(point: "list", corpus: str) -> None:
     what = "clean" if kind == "clean" else f"{kind}, {level_words(kind, float(level))}"
     if any(str(column).startswith("d_") for column in part):
         st.caption(f"{plain(title_of(model))}, {plain(what)}: {len(part)} clips.")
-        st.dataframe(part.drop(columns=["kind", "level", "model", "run", "corpus"]), hide_index=True, height=290)
+        st.dataframe(
+            part.drop(columns=["kind", "level", "model", "run", "corpus"]),
+            hide_index=True,
+            height=290,
+            alt="The clips behind the point, with the model’s values",
+        )
     else:
         clips_behind.show(part, f"{title_of(model)}, {what}", f"robust-{model}-{kind}-{level}")
     if kind != "clean":

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from explain.words import signed
+from explain.numbers import signed
 from pages.parts import work
 from ser_core.audio import Recording
 from ser_core.models import Prediction, SpeechModel
@@ -31,6 +31,7 @@ def show(recording: Recording, model: SpeechModel, prediction: Prediction, heard
         theme="streamlit",
         config={"displaylogo": False},
         key=f"sphere-{model.name}",
+        alt="The clip’s path through a sphere of valence, arousal and dominance; the same as a table below",
     )
     with st.expander("The path as a table"):
         st.html(f'<div class="ss">{table(path)}</div>')

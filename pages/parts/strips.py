@@ -117,6 +117,12 @@ def regions_in_words(side: "Explanation") -> str:
     return "; ".join(told) + (f"; {more} more" if more else "")
 
 
+def maps_in_words(sides: "Sequence[Explanation]", titles: Sequence[str]) -> str:
+    """Return the salient regions of each map, for those who do not see the maps."""
+    said = (f"{title}: {regions_in_words(side)}" for title, side in zip(titles, sides, strict=True))
+    return f"Maps on one time axis. Salient regions: {'. '.join(said)}."
+
+
 def contours(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
     """Return pitch around each clip's own median and level around its own mean, on one time axis."""
     import plotly.graph_objects as go

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explain.numbers import rounded_percent
 from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY
@@ -81,7 +82,9 @@ def draw(shown: "Explanation", found: "Trust") -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         if found.curves:
-            st.plotly_chart(curves(found.curves), config={"displaylogo": False}, width="stretch")
+            st.plotly_chart(
+                curves(found.curves), config={"displaylogo": False}, width="stretch", alt=in_words(found.curves)
+            )
             st.caption(
                 f"The logit of {found.target.name} as its salient regions are taken away one after another, or are all "
                 "that is left. Grey: the same shapes at random places, mean and range of five draws."
@@ -92,17 +95,14 @@ def draw(shown: "Explanation", found: "Trust") -> None:
 def tests(found: "tuple[Test, ...]") -> str:
     """Return the table of tests."""
     rows = "".join(
-        f'<tr><th scope="row">{escape(test.name)}</th>'
+        f'<tr class="above"><th scope="row">{escape(test.name)}</th>'
         f'<td class="words"><span class="verdict {CLASSES[test.verdict]}"><i>{MARKS[test.verdict]}</i>{test.verdict}'
         f"</span></td><td>{_number(test.value)}</td><td>{_number(test.threshold)}</td>"
-        f'<td class="words wide">{escape(test.words)}</td></tr>'
+        f'</tr><tr><td class="words under" colspan="4">{escape(test.words)}</td></tr>'
         for test in found
     )
-    names = ("Test", "Verdict", "Value", "Limit by chance", "What was found")
-    head = "".join(
-        f'<th scope="col"{" class=words" if name in ("Verdict", "What was found") else ""}>{name}</th>'
-        for name in names
-    )
+    names = ("Test", "Verdict", "Value", "Limit by chance")
+    head = "".join(f'<th scope="col"{" class=words" if name == "Verdict" else ""}>{name}</th>' for name in names)
     return table("Tests of the explanation", head, rows)
 
 
@@ -139,6 +139,16 @@ def curves(found: "tuple[Curve, ...]") -> "go.Figure":
     return figure
 
 
+def in_words(found: "tuple[Curve, ...]") -> str:
+    """Return where each curve begins and ends, beside random places, for those who do not see it."""
+    said = [
+        f"{curve.name}: from {_number(curve.ours[0])} to {_number(curve.ours[-1])} over {len(curve.ours) - 1} regions, "
+        f"at random places to {_number(curve.random[-1])}"
+        for curve in found
+    ]
+    return f"The logit as regions are taken away or put in. {'; '.join(said)}."
+
+
 def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     """Return the two-axis chart: faithful to the model (across), plausible to an expert (up)."""
     place = standing(found, agreements)
@@ -153,8 +163,8 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     x = 20 + 260 * (0.5 * across / 0.95 if across < 0.95 else 0.5 + 0.5 * (across - 0.95) / 0.05)
     y = 20 + 180 * (1 - up)
     words = (
-        f"Faithful: removal beats {across:.0%} of random places. Plausible: {up:.0%} of the cues that could be judged "
-        f"move as experts expect of {found.target.emotion}."
+        f"Faithful: removal beats {rounded_percent(across)} of random places. Plausible: {rounded_percent(up)} of the "
+        f"cues that could be judged move as experts expect of {found.target.emotion}."
     )
     labels = "".join(
         f'<text x="{85 + 130 * (number % 2)}" y="{14 if number < 2 else 218}" text-anchor="middle" '

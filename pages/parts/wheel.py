@@ -31,7 +31,11 @@ def show(prediction: Prediction, heard: np.ndarray | None) -> None:
             "the labels."
         )
         st.plotly_chart(
-            figure(prediction.emotions, wheels), theme="streamlit", config={"displaylogo": False}, key="wheel"
+            figure(prediction.emotions, wheels),
+            theme="streamlit",
+            config={"displaylogo": False},
+            key="wheel",
+            alt="Plutchik’s wheel, coloured by the share of listeners; the shares are in the table of the answer above",
         )
 
 

@@ -1,0 +1,146 @@
+"""What an answer may be used for, and in what a clip lies outside what the model was trained on."""
+
+import dataclasses
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.parts import background
+from pages.parts.charts import rows_of
+from pages.parts.predictions import title_of
+from pages.parts.words import percent
+from ser_core.intended_use import intended_use
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+    from explain.explanation import Explanation
+    from explain.long_recording import Stretch
+    from ser_core.domain import Outside
+    from ser_core.models import Card
+
+
+def show_use(*cards: "Card") -> None:
+    """Draw what answers of these models may be used for, and what each was trained on."""
+    st.html(use(*cards))
+
+
+def use(*cards: "Card") -> str:
+    """Return the intended use of each model's answers as a paragraph of its own."""
+    said = "".join(f"<p>{escape(words)}</p>" for words in dict.fromkeys(intended_use(card) for card in cards))
+    return f'<div class="ss use" role="note" aria-label="Intended use">{said}</div>'
+
+
+def show(shown: "Explanation") -> "Explanation":
+    """Draw in what the clip lies outside the model's training, and offer to recognise its language.
+
+    Returns:
+        The explanation, with the language among the warnings once it was found to be another.
+    """
+    from ser_core.domain import language_outside, reference
+
+    known = reference(shown.card)
+    if known is None:
+        st.html(
+            '<div class="ss"><p class="soft">Whether the recording is like those that the model was trained on cannot '
+            "be said: what they are like is not known for this model.</p></div>"
+        )
+        return shown
+    asked = ("language", shown.recording.sha256)
+    started = background.job(asked)
+    languages = started.future.result() if started is not None and _is_there(started) else None
+    if languages is not None:
+        shown = dataclasses.replace(shown, outside=(*shown.outside, *language_outside(shown.card, languages)))
+    st.html(warnings(shown.outside, known.corpus))
+    if started is None:
+        if st.button(
+            "Recognise the language",
+            help="Whisper base listens to the clip, on this computer. It is often wrong on a few seconds of speech.",
+        ):
+            background.start(asked, lambda job: _languages(shown, job))
+            st.rerun()
+    elif languages is None:
+        background.show(started)
+    else:
+        st.html(f'<div class="ss"><p class="soft" role="status">{escape(heard(languages))}</p></div>')
+    return shown
+
+
+def _is_there(started: background.Job) -> bool:
+    return started.done and started.future is not None and started.future.exception() is None
+
+
+def _languages(shown: "Explanation", job: background.Job) -> dict[str, float]:
+    from ser_core.transcription import spoken_languages
+
+    job.tell(0.2, "Recognising the language")
+    return spoken_languages(shown.recording.samples)
+
+
+def heard(languages: dict[str, float]) -> str:
+    """Return which language Whisper takes the clip for, in a sentence."""
+    from ser_core.domain import language_name
+
+    told = ", ".join(f"{language_name(code)} {100 * share:.0f} %" for code, share in list(languages.items())[:2])
+    return f"Whisper base takes the language for: {told}."
+
+
+def warnings(outside: "Iterable[Outside]", corpus: str, whose: str = "") -> str:
+    """Return in what a clip lies outside a model's training clips, a note each, or that nothing was found.
+
+    Args:
+        outside: the warnings.
+        corpus: the training clips'.
+        whose: the clip or model that is meant, where there are several.
+    """
+    notes = "".join(f'<p class="note">{escape(each.sentence)}{_small(each.cost)}</p>' for each in outside)
+    if not notes:
+        return (
+            '<div class="ss"><p class="soft">Length, level, noise, bandwidth, ends, peaks, repeats, pitch and size of '
+            "the voice all lie within the range of the clips that the model was trained on "
+            f"({escape(corpus)}).</p></div>"
+        )
+    head = f"{whose}: outside" if whose else "Outside"
+    return f'<div class="ss"><p class="title">{escape(head)} what the model was trained on</p>{notes}</div>'
+
+
+def of_stretches(stretches: "Sequence[Stretch]") -> str:
+    """Return how many stretches of a session lie outside the model's training, and in what; "" where none does."""
+    from ser_core.domain import MEASURES
+
+    told = [{each.measure for each in stretch.outside} for stretch in stretches]
+    some = sum(map(bool, told))
+    if not some:
+        return ""
+    counts = {measure: sum(measure in each for each in told) for measure in MEASURES}
+    ranked = sorted((name for name in counts if counts[name]), key=lambda name: -counts[name])
+    parts = ", ".join(f"{MEASURES[name].label} {counts[name]}" for name in ranked)
+    return (
+        f'<div class="ss"><p class="note">{some} of {len(told)} stretches lie outside what the model was trained on '
+        f"({escape(parts)}): mind their answers less. Explain a stretch to see why.</p></div>"
+    )
+
+
+def detection(found: "pd.DataFrame") -> str:
+    """Return how often clips of each group are warned of, as a table: ``ser_core.domain_study``'s."""
+    models = [name for name in dict.fromkeys(found["model"]) if name]
+    columns = [("", "any"), ("", "language"), *((name, "familiarity") for name in models)]
+    shares = {(row.group, row.model, row.warning): row for row in found.itertuples()}
+    rows = ""
+    for group, part in found.groupby("group", sort=False):
+        cells = "".join(
+            "<td>–</td>"
+            if (row := shares.get((group, *column))) is None
+            else f"<td><strong>{percent(row.share)}</strong> [{percent(row.low)}, {percent(row.high)}]</td>"
+            for column in columns
+        )
+        rows += f'<tr><th scope="row">{escape(str(group))}</th><td>{part["clips"].iloc[0]}</td>{cells}</tr>'
+    names = ("", "Clips", "Any measure", "Language", *(f"Unfamiliar to {title_of(name)}" for name in models))
+    return rows_of("Share of clips that are warned of, with 95 % intervals over speakers", names, rows)
+
+
+def _small(words: str) -> str:
+    return f" <small>{escape(words)}</small>" if words else ""

@@ -1,0 +1,25 @@
+"""What an answer may be used for, in one place: the words on every page and in every file that holds an answer."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ser_core.models import Card
+
+STATEMENT = "This is a research tool, not a diagnosis and not a medical device."
+FORBIDDEN = "It must not be used to diagnose, to triage, to hire or to judge a person."
+COLUMN, IN_A_CELL = "intended_use", "research tool, not a diagnosis and not a medical device"
+"""A column of every table that is taken away, as a comment line would break most readers of CSV."""
+
+
+def trained_on(card: "Card") -> str:
+    """Return in a sentence or two what a model was trained on, by its card."""
+    said = next((limit for limit in card.limits if limit.startswith("Trained on")), "")
+    if said:
+        return said
+    corpora = "; ".join(card.corpora)
+    return f"Trained on {corpora}." if corpora else "What it was trained on is not stated: treat its answers with care."
+
+
+def intended_use(card: "Card") -> str:
+    """Return what the model's answers may be used for, and what they rest on."""
+    return f"{STATEMENT} {FORBIDDEN} {card.title}: {trained_on(card)}"
