@@ -1,0 +1,41 @@
+"""Showing a clip in another way works nothing out again: neither the answer, nor the map, nor the cues."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_pages import EXAMPLE, Core, app, core, with_sample
+
+__all__ = ["app", "core"]  # the fixtures
+
+
+def test_display_options_ask_explain_and_measure_nothing_again(
+    core: Core, app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    model = core.model()
+
+    def predict(recording: Any) -> Any:
+        asked["predict"] += 1
+        return EXAMPLE.prediction
+
+    monkeypatch.setattr(core, "model", lambda: SimpleNamespace(**vars(model) | {"predict": predict}))
+    with_sample(app)
+    method = app.selectbox(key=f"method-{EXAMPLE.card.name}")
+    done = asked["predict"], len(core.explained), len(core.remeasured)
+    assert done == (1, 1, 0)
+    for label in ("Rather than", "Change", "Where"):  # what a panel would be asked for, were its button pressed
+        box = next(each for each in app.selectbox if each.label == label)
+        assert len(box.options) > 1
+        box.select_index((box.index + 1) % len(box.options)).run()
+    app.run()
+    app.switch_page("pages/models.py").run()
+    app.switch_page("pages/explain.py").run()
+    assert (asked["predict"], len(core.explained), len(core.remeasured)) == done
+    method.select("occlusion").run()  # another map is science, once
+    for name in ("integrated_gradients", "occlusion", "integrated_gradients"):
+        app.selectbox(key=f"method-{EXAMPLE.card.name}").select(name).run()
+    assert (asked["predict"], len(core.explained), len(core.remeasured)) == (1, 2, 0)
+    assert not app.exception and not app.error
