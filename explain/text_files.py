@@ -19,7 +19,7 @@ Interval = tuple[float, float, str]
 
 def cell(value: Any) -> str:
     """Return a value as a spreadsheet's cell: floats read back bit for bit, and no text is run as a formula."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return ""
     if isinstance(value, float | np.floating):
         return repr(float(value))
@@ -30,12 +30,19 @@ def cell(value: Any) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
 
 
-def csv_text(table: "pd.DataFrame") -> str:
-    r"""Return a table as CSV text (RFC 4180), lines ending in ``\r\n``, every cell and heading by ``cell``."""
+def csv_text(table: "pd.DataFrame", digits: int | None = None) -> str:
+    r"""Return a table as CSV text (RFC 4180), lines ending in ``\r\n``, every cell and heading by ``cell``.
+
+    Args:
+        table: what is written, without its index.
+        digits: how many of a float are kept; all by default.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([cell(str(name)) for name in table.columns])
-    writer.writerows([cell(value) for value in row] for row in table.itertuples(index=False, name=None))
+    for row in table.itertuples(index=False, name=None):
+        given = ((float(f"{v:.{digits}g}") if digits and isinstance(v, float | np.floating) else v) for v in row)
+        writer.writerow([cell(value) for value in given])
     return out.getvalue()
 
 
