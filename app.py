@@ -5,6 +5,7 @@ page, as a script.
 """
 
 import streamlit as st
+from streamlit import config
 
 from ser_core.settings import ASSETS, ROOT
 
@@ -48,9 +49,8 @@ if __name__ == "__main__":
     own_data.bar()
     with in_plain_words():
         page.run()
-else:
-    from streamlit import config
-
+elif config._main_script_path:
+    # Started by ``streamlit run``; to import the module for its menu starts nothing.
     from pages.parts import server
 
     server.check_settings()
