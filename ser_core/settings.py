@@ -148,7 +148,9 @@ def _no_people(value: str) -> str:
 
 VARIABLES = (
     Variable("SERSCOPE_CACHE", "converted weights, features, fetched corpora", "~/.cache/serscope", _no_place),
-    Variable("SERSCOPE_CORPORA", "folders of speech corpora, separated like PATH", "none", _no_folders),
+    Variable(
+        "SERSCOPE_CORPORA", "folders of speech corpora, separated like PATH", "../shared/corpora if there", _no_folders
+    ),
     Variable("SERSCOPE_MODELS", "further model folders, separated like PATH", "none", _no_folders),
     Variable("SERSCOPE_WEIGHTS", "folder of pretrained encoders by name", "none", _no_folder),
     Variable("SERSCOPE_HUB", "1 allows downloads from the hub", "0", _no_choice("0", "1")),

@@ -44,7 +44,7 @@ def test_who_is_on_the_list_comes_in_and_others_read_one_sentence(browser, tmp_p
             # The provider's own pages ask a content network for their looks.
             context.route("**/*jsdelivr*/**", lambda route: route.abort())
             page = context.new_page()
-            page.goto(f"{served.url}/about")
+            page.goto(served.url)
             page.get_by_role("button", name="Sign in").click(timeout=PATIENCE_MS)
             page.get_by_placeholder("sub").fill(who)
             page.get_by_role("button", name="Authorize").click()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ser_core.audio import Recording
 
 # What a reader gives to a session; the rest of it is made from this.
-GIVEN = ("clip", "own_clips", "second", "long-sound", "batch-clips", "own predictions", "reopened")
+GIVEN = ("clip", "own_clips", "second", "long-sound", "batch-clips", "own predictions", "own noise", "reopened")
 
 
 def clip() -> "Recording | None":
@@ -80,6 +80,7 @@ def keep_choices() -> None:
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
     background.stop_all()
+    _forget_parts()
     made = ("predictions", "explanations", "paths", "spoken", "settings", "region_rule")
     for key in ("clip", "origin", "judged", "others", "own_clips", "second", *made):
         st.session_state.pop(key, None)
@@ -109,6 +110,7 @@ def delete_all() -> None:
     for key in list(st.session_state):
         del st.session_state[key]
     st.session_state.update({key: number + 1 for key, number in {"round": 0, **taken}.items()})
+    _forget_parts()
     context, uploads = get_script_run_ctx(), _uploads()
     if context is None or uploads is None:
         return
@@ -118,6 +120,13 @@ def delete_all() -> None:
     # A file for download goes at the second call only.
     media.remove_orphaned_files()
     media.remove_orphaned_files()
+
+
+def _forget_parts() -> None:
+    """Drop the parts of the page that redraw alone: they hold what they draw, and a run that stops early keeps them."""
+    context = get_script_run_ctx()
+    if context is not None:
+        context.fragment_storage.clear()
 
 
 def _uploads() -> MemoryUploadedFileManager | None:
