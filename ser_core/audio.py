@@ -25,6 +25,8 @@ MIN_SECONDS = 0.3
 MIN_SOURCE_RATE = 4_000
 MAX_SOURCE_RATE = 384_000
 MAX_CHANNELS = 8
+# Two minutes of more would take over five seconds to resample.
+MAX_SAMPLES_PER_S = 8 * 96_000
 MAX_BYTES = 1 << 30
 # 16-bit audio steps at -90 dBFS: a peak under -80 dBFS spans at most three steps, too few to hold a voice.
 SILENCE_DBFS = -80.0
@@ -232,6 +234,11 @@ def resampled(stream: Stream, name: str, limit_s: float, clipping: Clipping) -> 
         raise AudioError(
             f"'{name}' has {channels:,} channels and at most {MAX_CHANNELS} are read; "
             "export the speaker's channel alone."
+        )
+    if rate * channels > MAX_SAMPLES_PER_S:
+        raise AudioError(
+            f"'{name}' has {channels} channels at {rate:,} Hz, far more than speech needs; export one channel "
+            "alone, best at 16,000 to 48,000 Hz."
         )
     if stream.frames is not None and stream.frames > limit_s * rate:
         raise AudioError(_too_long(name, f"is {_span(stream.frames / rate)} long and", limit_s))

@@ -1,6 +1,7 @@
 """Model cards on disk: ``card.json`` beside ``weights.safetensors``."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -11,6 +12,7 @@ from ser_core.files import write_text
 from ser_core.models import Card, Figure
 
 ANSWERS = ("emotion", "distribution", "dimensions")
+MOST_BYTES, MOST_EMOTIONS, LONGEST_LABEL = 1_000_000, 100, 100
 
 
 def read_card(folder: Path) -> Card:
@@ -19,28 +21,42 @@ def read_card(folder: Path) -> Card:
     Raises:
         ModelError: there is no card, or it lacks a field.
     """
-    path = folder / "card.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder.name} is not a model folder: it has no card.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as fault:
-        raise ModelError(f"The card of model {folder.name} cannot be read ({fault}); mend card.json.") from None
-    if not isinstance(raw, dict):
-        raise ModelError(f"The card of model {folder.name} must be a JSON object.")
+    raw = _raw(folder)
     required = {field.name for field in dataclasses.fields(Card)} - {"extra", "answer"}
     missing = sorted(required - raw.keys() - {"name", "size_mb"})
     if missing:
         raise ModelError(f"The card of model {folder.name} lacks {', '.join(missing)}; add it to card.json.")
-    try:
-        figures = tuple(_figure(figure) for figure in raw["figures"])
-        tuples: dict[str, Any] = {key: tuple(raw[key]) for key in ("emotions", "corpora", "licences", "limits")}
-    except (TypeError, AttributeError) as fault:
-        raise ModelError(f"The card of model {folder.name} is malformed ({fault}); mend card.json.") from None
-    extra = raw.get("extra", {})
+    lists = ("emotions", "corpora", "licences", "limits")
+    plain = sorted(required - {"name", "figures", "size_mb"} - set(lists))
+    extra, answer = raw.get("extra", {}), raw.get("answer", "emotion")
+    fits = {
+        **{key: isinstance(raw[key], str) for key in plain},
+        **{key: isinstance(raw[key], list) and all(isinstance(each, str) for each in raw[key]) for key in lists},
+        "encoder": isinstance(raw["encoder"], str) and ".." not in raw["encoder"],
+        "figures": isinstance(raw["figures"], list) and all(map(_is_figure, raw["figures"])),
+        "extra": isinstance(extra, dict) and isinstance(extra.get("encoder_mb", 0.0), int | float),
+    }
+    wrong = sorted(key for key, right in fits.items() if not right)
+    if wrong:
+        raise ModelError(
+            f"The card of model {folder.name} is malformed ({', '.join(wrong)} of another kind than in the cards that "
+            "come with SERscope); mend card.json."
+        )
+    emotions = raw["emotions"]
+    if not 2 <= len(emotions) <= MOST_EMOTIONS or len(set(emotions)) < len(emotions):
+        raise ModelError(
+            f"The card of model {folder.name} must name 2 to {MOST_EMOTIONS} outputs in 'emotions', each once; mend "
+            "card.json."
+        )
+    if not all(1 <= len(emotion) <= LONGEST_LABEL and emotion.isprintable() for emotion in emotions):
+        raise ModelError(
+            f"The card of model {folder.name} names an output that is empty, not printable or longer than "
+            f"{LONGEST_LABEL} letters; mend card.json."
+        )
     size_mb = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6 + extra.get("encoder_mb", 0.0)
-    kept = {key: raw[key] for key in required - {"name", "figures", "size_mb"} - tuples.keys()}
-    answer = raw.get("answer", "emotion")
+    figures = tuple(_figure(figure) for figure in raw["figures"])
+    tuples: dict[str, Any] = {key: tuple(raw[key]) for key in lists}
+    kept = {key: raw[key] for key in plain}
     if answer not in ANSWERS:
         raise ModelError(
             f"The card of model {folder.name} has the answer '{answer}'; it is one of {', '.join(ANSWERS)}."
@@ -49,14 +65,66 @@ def read_card(folder: Path) -> Card:
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write a card; name and size are those of the folder, so they are left out."""
+    """Write a card with the checksums of the weights beside it; name and size are those of the folder, so left out."""
     fields = dataclasses.asdict(card)
     del fields["name"], fields["size_mb"]
     fields["figures"] = [
         {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in figure.items()}
         for figure in fields["figures"]
     ]
+    fields["sha256"] = {path.name: _sha256(path) for path in sorted(folder.glob("*.safetensors"))}
     write_text(folder / "card.json", json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_weights(folder: Path) -> None:
+    """Hold the weights of a folder against the checksums on its card; a card without any is taken as it is.
+
+    Raises:
+        ModelError: a file is missing or another one.
+    """
+    sums = _raw(folder).get("sha256", {})
+    if not isinstance(sums, dict):
+        raise ModelError(f"The card of model {folder.name} is malformed (sha256); mend card.json.")
+    for name, wanted in sums.items():
+        path = folder / Path(name).name
+        if not path.is_file() or _sha256(path) != wanted:
+            raise ModelError(
+                f"Model {folder.name} is not whole: {path.name} is missing or not the file that its card was written "
+                "for. Copy the folder again, or train the model again."
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _raw(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ModelError(
+                f"The card of model {folder.name} has over {MOST_BYTES // 1000} kB; no card needs as much."
+            )
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder.name} is not a model folder: it has no card.json.") from None
+    except (ValueError, RecursionError, OSError) as fault:
+        raise ModelError(f"The card of model {folder.name} cannot be read ({fault}); mend card.json.") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"The card of model {folder.name} must be a JSON object.")
+    return raw
+
+
+def _is_figure(raw: Any) -> bool:
+    texts = ("measure", "split", "command")
+    numbers = ("value", "low", "high", "baseline", "chance")
+    return (
+        isinstance(raw, dict)
+        and raw.keys() == {*texts, *numbers}
+        and all(isinstance(raw[key], str) for key in texts)
+        and all(raw[key] is None or isinstance(raw[key], int | float) for key in numbers)
+    )
 
 
 def _figure(raw: dict[str, Any]) -> Figure:

@@ -318,7 +318,8 @@ def _from_folder(name: str) -> SpeechEncoder:
     source = next((str(folder) for folder in (kept, Path(name)) if folder and folder.is_dir()), name)
     try:
         config, extractor, network = read_folder(source, AutoModel)
-    except (OSError, ValueError, KeyError) as fault:
+    # A foreign folder can fail in any way; all of them mean the same here.
+    except Exception as fault:
         raise WeightsError(
             f"The encoder '{name}' is not at hand. Put its folder (config.json, preprocessor_config.json, "
             f"model.safetensors) into the folder that SERSCOPE_WEIGHTS names, as {Path(name).name}/, or set "

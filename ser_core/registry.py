@@ -8,9 +8,12 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+import torch
+
 import ser_core.systems
-from ser_core.cards import read_card
-from ser_core.errors import ModelError
+from ser_core.cards import check_weights, read_card
+from ser_core.errors import ModelError, SerscopeError
+from ser_core.files import is_partial
 from ser_core.models import Card, SpeechModel
 from ser_core.settings import ASSETS, settings
 
@@ -20,7 +23,7 @@ def model_folders() -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for parent in (ASSETS / "models", *settings().model_dirs):
         for card in sorted(parent.glob("*/card.json")) + sorted(parent.glob("*/config.json")):
-            if any(card.parent.glob("*.safetensors")):
+            if any(card.parent.glob("*.safetensors")) and not is_partial(card.parent):
                 folders.setdefault(card.parent.name, card.parent)
     return folders
 
@@ -33,11 +36,9 @@ def names() -> tuple[str, ...]:
 
 def cards() -> tuple[Card, ...]:
     """Return the cards of all models at hand that have a readable one."""
-    found = []
-    for folder in (model_folders()[name] for name in names()):
-        if (folder / "card.json").exists():
-            found.append(read_card(folder))
-    return tuple(found)
+    folders = model_folders()
+    found = (_card(folders[name]) for name in names())
+    return tuple(card for card in found if card is not None)
 
 
 def load(name: str | Path) -> SpeechModel:
@@ -60,6 +61,7 @@ def load(name: str | Path) -> SpeechModel:
 @functools.lru_cache(maxsize=16)
 def _load_folder(folder: Path) -> SpeechModel:
     card = read_card(folder)
+    check_weights(folder)
     systems = {module.name for module in pkgutil.iter_modules(ser_core.systems.__path__)}
     if card.system not in systems:
         raise ModelError(
@@ -69,10 +71,17 @@ def _load_folder(folder: Path) -> SpeechModel:
     system = importlib.import_module(f"ser_core.systems.{card.system}")
     try:
         model: SpeechModel = system.load(folder, card)
-    except (KeyError, ValueError, RuntimeError, OSError) as fault:
+    except SerscopeError:
+        raise
+    # Foreign weights can fail in any way; all of them mean the same here.
+    except Exception as fault:
         raise ModelError(
-            f"Model {card.name} cannot be loaded: its weights do not fit its card ({str(fault).splitlines()[0]})."
+            f"Model {card.name} cannot be loaded: its weights do not fit its card ({_first_line(fault)})."
         ) from fault
+    if not all(torch.isfinite(parameter).all() for parameter in model.network.parameters()):
+        raise ModelError(
+            f"Model {card.name} cannot be used: some of its weights are no numbers. Copy the folder again."
+        )
     model.network.eval().requires_grad_(False)
     return model
 
@@ -86,8 +95,19 @@ def _load_transformers(name: str) -> SpeechModel:
     return model
 
 
+def _card(folder: Path) -> Card | None:
+    """Return a folder's card if it has one that can be read; why it cannot is said when the model is asked for."""
+    try:
+        return read_card(folder) if (folder / "card.json").exists() else None
+    except ModelError:
+        return None
+
+
 def _place(folder: Path) -> tuple[int, str]:
-    if not (folder / "card.json").exists():
-        return 99, folder.name
-    place = read_card(folder).extra.get("place", 50)
+    card = _card(folder)
+    place = 99 if card is None else card.extra.get("place", 50)
     return (place if isinstance(place, int) else 50), folder.name
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0][:300]

@@ -121,7 +121,7 @@ def _own_lexicon(path: Path) -> dict[str, Affect]:
         found = {row["word"].strip().lower(): _affect(row) for row in rows}
     except (OSError, UnicodeDecodeError) as fault:
         raise SettingError(f"The lexicon {path.name} of SERSCOPE_LEXICON cannot be read ({fault}).") from None
-    except (KeyError, ValueError, AttributeError, TypeError):
+    except (KeyError, ValueError, AttributeError, TypeError, csv.Error):
         raise SettingError(
             f"The lexicon {path.name} must be a CSV file with the columns word and valence (and, if wished, arousal "
             "and dominance), the values from −1 to 1; bring ratings of another range to it first."

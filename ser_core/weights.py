@@ -10,6 +10,7 @@ name, rank, shape, type and bytes, then aliases. Source: OpenNMT/CTranslate2,
 
 import hashlib
 import importlib.util
+import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ser_core.errors import WeightsError
 from ser_core.files import save_tensors
 from ser_core.settings import settings
 
+MOST_SIZE, MOST_LAYERS, MOST_CONFIG_BYTES = 1_000_000, 1_000, 2_000_000
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
@@ -42,9 +44,56 @@ def read_folder(source: str, kind: Any) -> tuple[Any, Any, Any]:
     from transformers import AutoConfig, AutoFeatureExtractor
 
     options = {"local_files_only": not settings().hub_allowed, "trust_remote_code": False}
+    _check_sizes(Path(source))
     config = AutoConfig.from_pretrained(source, **options)
+    _check_weights(Path(source), config, kind)
     extractor = AutoFeatureExtractor.from_pretrained(source, **options)
     return config, extractor, kind.from_pretrained(source, use_safetensors=True, **options)
+
+
+def _check_sizes(folder: Path) -> None:
+    """Refuse settings that would ask for more memory or time than any model of speech needs, before they are built.
+
+    Raises:
+        ValueError: a number, or one of the files, is too large.
+    """
+    for name in ("config.json", "preprocessor_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if path.stat().st_size > MOST_CONFIG_BYTES:
+            raise ValueError(f"{name} has over {MOST_CONFIG_BYTES // 10**6} MB")
+        for key, value in _numbers(json.loads(path.read_text(encoding="utf-8"))):
+            most = MOST_LAYERS if key.endswith(("layers", "_heads")) else MOST_SIZE
+            if isinstance(value, int) and value > most:
+                raise ValueError(f"{key} in {name} is {value:,}, and no model of speech has over {most:,}")
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
+    if isinstance(value, int | float):
+        yield key, value
+    elif isinstance(value, dict):
+        for inner, each in value.items():
+            yield from _numbers(each, inner)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _numbers(each, key)
+
+
+def _check_weights(folder: Path, config: Any, kind: Any) -> None:
+    """Refuse a folder whose settings describe a far larger network than its weights hold; nothing is allocated.
+
+    Raises:
+        ValueError: the network is over twice as large; parts that are not used, such as a decoder, make it smaller.
+    """
+    files = list(folder.glob("*.safetensors"))
+    if not files:
+        return
+    with torch.device("meta"):
+        wanted = sum(parameter.numel() for parameter in kind.from_config(config).parameters())
+    stored = sum(file.stat().st_size for file in files)
+    if wanted > 2 * stored:  # a parameter takes two bytes at least
+        raise ValueError(f"config.json describes {wanted:,} parameters, and the weights have {stored:,} bytes")
 
 
 @dataclass(frozen=True)

@@ -284,7 +284,7 @@ def _tiers(content: str) -> dict[str, list[Word]]:
             else:
                 for _ in range(size):
                     number(), text()
-    except (ValueError, StopIteration):
+    except (ValueError, OverflowError, StopIteration):
         raise SettingError(
             "This is not a TextGrid in text format; save it in Praat with 'Save as text file' and give that."
         ) from None

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def toy(count: int = 60) -> Clips:
 RECIPE = Recipe(epochs=4, batch=8, rate=0.05, average=0.5)
 
 
-def test_a_run_stopped_after_an_epoch_ends_in_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn", [(), ("checkpoint",), ("checkpoint", "checkpoint-before")])
+def test_a_run_stopped_after_an_epoch_ends_in_the_same_weights(torn: tuple[str, ...], tmp_path: Path) -> None:
     torch.manual_seed(1)
     start = Mean().state_dict()
 
@@ -53,6 +55,8 @@ def test_a_run_stopped_after_an_epoch_ends_in_the_same_weights(tmp_path: Path) -
     whole = run(tmp_path / "whole", None)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", 2)
+    for name in torn:
+        os.truncate(tmp_path / "stopped" / f"{name}.safetensors", 700)
     resumed = run(tmp_path / "stopped", None)
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explain.text_files import csv_text
 from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
@@ -257,5 +258,5 @@ def averages(chosen: Chosen) -> None:
         "perfectly, 0 for by chance. Actors who all play every emotion equally often have no order to meet. Intervals "
         "are over speakers."
     )
-    data = found.to_csv(index=False, float_format="%.5g")
+    data = csv_text(found, 5)
     st.download_button("Data (CSV)", data, "serscope-averages.csv", "text/csv", key="csv-averages", on_click="ignore")

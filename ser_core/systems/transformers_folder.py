@@ -123,10 +123,12 @@ def load_pretrained(name: str) -> SpeechModel:
 
     try:
         config, extractor, classifier = read_folder(name, AutoModelForAudioClassification)
-    except (OSError, ValueError, KeyError) as fault:
+    # A foreign folder can fail in any way; all of them mean the same here.
+    except Exception as fault:
+        reason = (str(fault).splitlines() or [type(fault).__name__])[0][:300]
         raise ModelError(
             f"'{Path(name).name}' is not an audio-classification model that can be loaded "
-            f"({str(fault).splitlines()[0]}). It needs config.json, preprocessor_config.json and model.safetensors."
+            f"({reason}). It needs config.json, preprocessor_config.json and model.safetensors."
         ) from fault
     if getattr(extractor, "sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
         raise ModelError(f"'{Path(name).name}' expects {extractor.sampling_rate} Hz; only 16 kHz models are supported.")
