@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
+from explain.__main__ import main
+from explain.batch import Clip, Row
 from ser_core import checkpoints
 from ser_core.errors import StorageError
 from ser_core.files import (
@@ -204,3 +206,31 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     assert checkpoints.latest(tmp_path)[1] == {"epoch": "2"}
     checkpoints.drop(tmp_path)
     assert not names(tmp_path)
+
+
+# --- a batch ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_on_a_full_disk_stops_with_a_sentence_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[str] = []
+
+    def row(number: int, clip: Clip, *args: object, **kwargs: object) -> Row:
+        calls.append(clip.name)
+        return Row(number, clip.name, answer="neutral", warnings=("x" * 400,))
+
+    monkeypatch.setattr("explain.batch_command.row", row)
+    for name in "abcd":
+        (tmp_path / f"{name}.wav").write_bytes(b"")
+    asked = ["batch", str(tmp_path), "--out", str(tmp_path / "table.csv"), "--model", "egemaps-logistic"]
+    with files_up_to(2200):
+        assert main(asked) == 2
+    assert "error: " in capsys.readouterr().err and not (tmp_path / "table.csv").exists()
+    stored = (tmp_path / "table.csv.rows.jsonl").read_text().splitlines()
+    assert 1 <= len(stored) < 4
+    lost = calls[len(stored) :]
+    assert main(asked) == 0
+    assert calls[len(stored) + len(lost) :] == [f"{name}.wav" for name in "abcd"][len(stored) :]
+    assert list(pd.read_csv(tmp_path / "table.csv")["file"]) == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert "table.csv.rows.jsonl" not in names(tmp_path)
