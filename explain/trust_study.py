@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explain.numbers import rounded_percent
 from explain.study import Clip, in_turn
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import stored_table, write_table
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 TABLE = ASSETS / "results" / "trust.parquet"
 OWN, DESTROYED = "own", "of the destroyed model"
+MOST = 0.5
 ALL = "all"
 DRAWS = 19
 CHUNK = 20
@@ -249,8 +251,7 @@ def candidates(shares: "pd.DataFrame", model: str) -> tuple[str, ...]:
 
     The upper end of their interval reaches the best method's lower end.
     """
-    of_model = shares[(shares["model"] == model) & (shares["map"] == OWN) & (shares["test"] == ALL)]
-    ranked = of_model.sort_values("holds", ascending=False, kind="stable")
+    ranked = _passing_all(shares, model).sort_values("holds", ascending=False, kind="stable")
     return tuple(ranked.loc[ranked["high"] >= ranked["low"].iloc[0], "method"]) if len(ranked) else ()
 
 
@@ -269,14 +270,14 @@ def _no_shares() -> "pd.DataFrame":
 
 
 def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
-    """Return the method whose maps passed every test in most clips for a model.
+    """Return the method whose maps passed every test in most clips for a model; the ``usual`` one where it is a tie.
 
     None where it or the ``usual`` first method was not measured: then there is nothing to set it against.
     """
-    found = read_summary() if shares is None else shares
-    if not ((found["model"] == model) & (found["method"] == usual)).any():
+    found = _passing_all(read_summary() if shares is None else shares, model).set_index("method")["holds"]
+    if usual not in found.index:
         return None
-    return candidates(found, model)[0]
+    return usual if found[usual] == found.max() else str(found.idxmax())
 
 
 def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
@@ -293,12 +294,20 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
     first = default_method(model, usual, shares)
     if first is None:
         return ""
-    of_model = shares[(shares["model"] == model) & (shares["map"] == OWN) & (shares["test"] == ALL)]
+    of_model = _passing_all(shares, model)
     best = of_model[of_model["method"] == first].iloc[0]
     others = of_model[of_model["method"] != first].sort_values("holds", ascending=False)
+    destroyed = _passing_all(shares, model, DESTROYED)
+    chance = destroyed.loc[destroyed["method"] == first, "holds"]
     said = (
         f"{method_label(first)} is offered first: its maps passed all three tests of faithfulness in "
-        f"{best['holds']:.0%} [{best['low']:.0%}, {best['high']:.0%}] of {best['clips']} held-out clips"
+        f"{rounded_percent(best['holds'])} [{rounded_percent(best['low'])}, {rounded_percent(best['high'])}] of "
+        f"{best['clips']} held-out clips"
+        + (
+            f" (maps of the same network with shuffled weights: {rounded_percent(chance.iloc[0])})"
+            if len(chance)
+            else ""
+        )
     )
     if not len(others):
         return f"{said}; no other method was tested for this model."
@@ -306,8 +315,13 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
     more = "more than" if best["holds"] > second["holds"] else "as many as"
     return (
         f"{said}, {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
-        f"({second['holds']:.0%} of {second['clips']})."
-    )
+        f"({rounded_percent(second['holds'])} of {second['clips']}). "
+        + ("Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else "")
+    ).rstrip()
+
+
+def _passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":
+    return shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
 
 
 # The run
