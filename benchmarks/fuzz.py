@@ -69,6 +69,19 @@ def _predictions(data: bytes) -> None:
     read_predictions(data, "table")
 
 
+def _parquet(data: bytes) -> None:
+    import pyarrow as pa
+
+    from ser_core.parquet import stream
+    from ser_core.predictions import checked
+
+    try:
+        given = stream(data, 10_000, 50)
+    except ValueError as fault:
+        raise SerscopeError(str(fault)) from fault
+    checked(pa.ipc.open_stream(given).read_all().to_pandas(ignore_metadata=True))
+
+
 def _reopen(data: bytes) -> None:
     from explain.reopen import reopen
 
@@ -169,7 +182,7 @@ def _sounds(container: str) -> list[bytes]:
     ]
 
 
-def _tables() -> list[bytes]:
+def _tables(parquet: bool) -> list[bytes]:
     import pandas as pd
 
     rows = pd.DataFrame(
@@ -194,8 +207,9 @@ def _tables() -> list[bytes]:
     )
     found = []
     for table in (rows, rated, rows.assign(emotion=rows["emotion"].astype("category"), age=[1, 2, 3])):
-        found += [table.to_csv(index=False).encode(), table.to_csv(index=False, sep=";").encode("utf-8-sig")]
-        for compression in ("snappy", "zstd", None):
+        if not parquet:
+            found += [table.to_csv(index=False).encode(), table.to_csv(index=False, sep=";").encode("utf-8-sig")]
+        for compression in ("snappy", "zstd", None) if parquet else ():
             out = io.BytesIO()
             table.to_parquet(out, index=False, compression=compression)
             found.append(out.getvalue())
@@ -280,6 +294,7 @@ _SHORT_GRID = (
 )
 
 _AUDIO = ("ser_core.containers", "ser_core.audio", "ser_core.clipping", "ser_core.long_audio")
+_OWN = ("ser_core.predictions", "ser_core.evaluation")
 _COLUMNS = (
     "p_anger",
     "d_valence",
@@ -300,7 +315,8 @@ TARGETS = {
         for kind in ("wav", "flac", "mp3", "ogg", "m4a", "webm", "other")
     },
     "session": Target(_decode_in_pieces, _AUDIO, lambda: _sounds("flac") + _sounds("wav")[:1] + _sounds("m4a")[:1]),
-    "predictions": Target(_predictions, ("ser_core.predictions", "ser_core.evaluation"), _tables, _COLUMNS),
+    "predictions": Target(_predictions, _OWN, functools.partial(_tables, False), _COLUMNS),
+    "parquet": Target(_parquet, (*_OWN, "ser_core.parquet"), functools.partial(_tables, True), _COLUMNS),
     "report": Target(
         _reopen,
         ("explain.reopen", "explain.export", "explain.text_files"),

@@ -25,6 +25,7 @@ import pandas as pd
 from ser_core.corpora.vocabulary import EMOTIONS
 from ser_core.errors import SerscopeError
 from ser_core.evaluation import DIMENSIONS, PEOPLE, output_words
+from ser_core.parquet import read_parquet
 
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 500
@@ -118,21 +119,10 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parquet(data: bytes) -> pd.DataFrame:
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
     try:
-        file = parquet.ParquetFile(io.BytesIO(data))
-        about = file.metadata
-        size = sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups))
-        if about.num_rows > MOST_ROWS or about.num_columns > MOST_COLUMNS or size > 10 * MOST_BYTES:
-            raise PredictionsError(
-                f"The table has {about.num_rows:,} rows and {about.num_columns} columns; at most {MOST_ROWS:,} and "
-                f"{MOST_COLUMNS} can be read."
-            )
-        return file.read().to_pandas(ignore_metadata=True)
-    except (pyarrow.ArrowException, OSError, ValueError) as fault:
-        raise PredictionsError("The file is not a readable Parquet table; write it again, or give CSV.") from fault
+        return read_parquet(data, MOST_ROWS, MOST_COLUMNS)
+    except ValueError as fault:
+        raise PredictionsError(str(fault)) from fault
 
 
 def _csv(data: bytes) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import resource
 import shutil
 import stat
 import time
@@ -25,6 +26,7 @@ from ser_core import registry
 from ser_core.audio import decode
 from ser_core.cards import write_card
 from ser_core.errors import AudioError, ModelError, SerscopeError, SettingError
+from ser_core.predictions import PredictionsError, read_predictions
 from ser_core.settings import ASSETS, ROOT
 from tests.bad_inputs import flac, unstated_length, voice, wav
 
@@ -93,6 +95,18 @@ def test_more_samples_a_second_than_can_be_read_in_five_seconds_are_refused() ->
     assert decode(flac(every, 96_000), "array.flac").source.channels == 8
     with pytest.raises(AudioError, match="8 channels at 192,000 Hz"):
         decode(flac(every, 192_000), "array.flac")
+
+
+@pytest.mark.parametrize(("rows", "as_dictionary"), [(400, False), (400_000, True)])
+def test_a_table_that_repeats_one_long_cell_is_refused_without_being_unpacked(rows: int, as_dictionary: bool) -> None:
+    out = io.BytesIO()
+    long = pd.Series(pd.Categorical.from_codes([0] * rows, ["x" * (1_600_000_000 // rows)]))
+    pd.DataFrame({"file": long, "p_anger": 1.0}).to_parquet(out, store_schema=as_dictionary)
+    assert len(out.getvalue()) < 300_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PredictionsError, match="unpacks to more than can be read"):
+        read_predictions(out.getvalue(), "mine.parquet")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def packed(files: dict[str, bytes], links: tuple[str, ...] = ()) -> bytes:

@@ -1,0 +1,115 @@
+"""Reads a Parquet file that comes from outside, in a process of its own with bounded memory.
+
+A file of a few kilobytes can unpack to any size (one long cell, repeated by its dictionary, or a page of zeros), and
+Arrow's reader is native code; whatever happens to it, this process goes on. Run as ``python -m ser_core.parquet`` it
+reads the file from standard input and writes Arrow's stream, or one line that says what is wrong, to standard output.
+"""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_BYTES = 300_000_000
+MEMORY_BYTES = 1_500_000_000
+LIMIT_S = 60
+NOT_PARQUET = "The file is not a readable Parquet table; write it again, or give CSV."
+TOO_LARGE = "The table unpacks to more than can be read; give a part of it."
+
+
+def read_parquet(data: bytes, most_rows: int, most_columns: int) -> "pd.DataFrame":
+    """Return the table of a Parquet file without its index.
+
+    Args:
+        data: the file.
+        most_rows: how many rows are read at most.
+        most_columns: how many columns.
+
+    Raises:
+        ValueError: with a sentence that says what is wrong and what to do.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    command = [sys.executable, "-m", "ser_core.parquet", str(most_rows), str(most_columns)]
+    # Arrow's own allocator reserves more address space than the limit allows.
+    environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, input=data, capture_output=True, timeout=LIMIT_S, check=False, env=environment, cwd=_root()
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(TOO_LARGE) from None
+    if done.returncode == 3:
+        raise ValueError(done.stdout.decode())
+    if done.returncode:
+        raise ValueError(NOT_PARQUET)
+    frame: pd.DataFrame = pa.ipc.open_stream(done.stdout).read_all().to_pandas(ignore_metadata=True)
+    return frame
+
+
+def stream(data: bytes, most_rows: int, most_columns: int) -> bytes:
+    """Return the table of a Parquet file as Arrow's stream.
+
+    Raises:
+        ValueError: as ``read_parquet``.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(data))
+        about = file.metadata
+        if about.num_rows > most_rows or about.num_columns > most_columns:
+            raise ValueError(
+                f"The table has {about.num_rows:,} rows and {about.num_columns} columns; at most {most_rows:,} and "
+                f"{most_columns} can be read."
+            )
+        if sum(about.row_group(place).total_byte_size for place in range(about.num_row_groups)) > MOST_BYTES:
+            raise ValueError(TOO_LARGE)
+        parts, size = [], 0
+        for part in file.iter_batches(batch_size=1 << 12, use_threads=False):
+            # Written out here, where memory is bounded: whoever compares words writes them out anyway.
+            plain = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in part.columns]
+            parts.append(pa.Table.from_arrays(plain, names=part.schema.names))
+            size += parts[-1].nbytes
+            if size > MOST_BYTES:
+                raise ValueError(TOO_LARGE)
+        table = pa.concat_tables(parts) if parts else file.schema_arrow.empty_table()
+        out = io.BytesIO()
+        with pa.ipc.new_stream(out, table.schema) as writer:
+            writer.write_table(table)
+    except (MemoryError, pa.ArrowMemoryError, pa.ArrowCapacityError):
+        raise ValueError(TOO_LARGE) from None
+    except (pa.ArrowException, OSError) as fault:
+        raise ValueError(NOT_PARQUET) from fault
+    return out.getvalue()
+
+
+def _root() -> str:
+    from ser_core.settings import ROOT
+
+    return str(ROOT)
+
+
+def _main() -> int:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        found = stream(sys.stdin.buffer.read(), int(sys.argv[1]), int(sys.argv[2]))
+    except ValueError as fault:
+        sys.stdout.write(str(fault))
+        return 3
+    sys.stdout.buffer.write(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
