@@ -1,5 +1,6 @@
 # make app   sets everything up and starts SERscope on http://localhost:8501
 # make test  sets everything up and runs the whole suite
+# make soak  runs what takes hours: docs/soak.md says what each part does
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -8,7 +9,7 @@ PORT ?= 8501
 # Uploads over 1 MB are spooled to the temporary folder: keep them in memory where the system has such a place.
 MEMORY := $(if $(wildcard /dev/shm/.),/dev/shm,)
 
-.PHONY: app test lint benchmark clean
+.PHONY: app test lint benchmark soak clean
 
 app: $(VENV)/.app
 	$(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/streamlit run app.py --server.port $(PORT)
@@ -26,6 +27,11 @@ lint: $(VENV)/.test
 
 benchmark: $(VENV)/.test
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.test
+	$(BIN)/python -m benchmarks.crosstalk
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.load
 
 $(VENV)/.app: requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -126,7 +126,7 @@ def _model_folder(data: bytes) -> None:
         folder.mkdir()
         (folder / "card.json").write_bytes(card)
         (folder / "weights.safetensors").write_bytes(weights)
-        registry._load_folder.cache_clear()
+        registry.drop_loaded()
         registry.load(folder)
 
 

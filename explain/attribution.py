@@ -411,7 +411,6 @@ def _indices(model: SpeechModel, target: Target) -> tuple[int, int | None, float
 def _private_copy(model: SpeechModel, *, own_weights: bool) -> nn.Module:
     # Hooks on a shared network would run in other threads' forward passes too, so they go on a copy; the tensors stay
     # shared unless the method writes to them.
-    with model.lock:
-        tensors = itertools.chain(model.network.parameters(), model.network.buffers())
-        shared = {} if own_weights else {id(tensor): tensor for tensor in tensors}
-        return copy.deepcopy(model.network, shared)
+    tensors = itertools.chain(model.network.parameters(), model.network.buffers())
+    shared = {} if own_weights else {id(tensor): tensor for tensor in tensors}
+    return copy.deepcopy(model.network, shared)

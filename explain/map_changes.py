@@ -6,7 +6,6 @@ and the salient regions of another method, must be like it. Chance is the map it
 
 import copy
 import io
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -56,9 +55,7 @@ def destroyed(model: SpeechModel, seed: int = 0) -> SpeechModel:
     """
     generator = torch.Generator().manual_seed(seed)
     broken = copy.copy(model)
-    with model.lock:
-        broken.network = copy.deepcopy(model.network)
-    broken.lock = threading.RLock()
+    broken.network = copy.deepcopy(model.network)
     with torch.no_grad():
         for tensor in broken.network.parameters():
             flat = tensor.detach().reshape(-1)

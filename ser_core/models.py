@@ -1,6 +1,5 @@
 """Models as the app sees them: a card, an input with named axes, and logits."""
 
-import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,8 +143,9 @@ class SpeechModel(ABC):
     """A model that can be asked and explained.
 
     ``network`` maps ``inputs`` to calibrated logits (batch, classes), or to values (batch, dimensions). It is in
-    evaluation mode and its parameters need no gradient. Forward hooks on a network that threads share give another
-    user's data, so whoever uses hooks holds ``lock``.
+    evaluation mode, its parameters need no gradient, and to ask it changes nothing in it, so that threads share it and
+    need not wait for one another. Forward hooks on a network that threads share give another user's data, and relevance
+    rules write into it: whoever needs either works on a copy of the network.
 
     Attributes:
         gradcam_layers: dotted names of convolutions in ``network`` whose output keeps time (and bands); last is used.
@@ -163,9 +163,6 @@ class SpeechModel(ABC):
     baseline_name: str = "silence floor"
     neighbourhood: Neighbourhood | None = None
     constant: tuple[float, ...] = ()
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
 
     @property
     def name(self) -> str:

@@ -3,9 +3,11 @@
 A card names its system; the module of that name in ``ser_core.systems`` loads the folder. Adding a folder adds a model.
 """
 
-import functools
 import importlib
 import pkgutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,6 +18,12 @@ from ser_core.errors import ModelError, SerscopeError
 from ser_core.files import is_partial
 from ser_core.models import Card, SpeechModel
 from ser_core.settings import ASSETS, settings
+
+MOST_MODELS, MOST_MB = 16, 2000.0
+"""So many models stay loaded, and so many megabytes of weights."""
+
+_loaded: OrderedDict[str, SpeechModel] = OrderedDict()
+_LOCK, _LOADING = threading.Lock(), threading.RLock()
 
 
 def model_folders() -> dict[str, Path]:
@@ -42,23 +50,52 @@ def cards() -> tuple[Card, ...]:
 
 
 def load(name: str | Path) -> SpeechModel:
-    """Return a model by name, folder or (where allowed) hub name; each is loaded once per process.
+    """Return a model by name, folder or (where allowed) hub name; each is loaded once and kept while it is in use.
 
     Raises:
         ModelError: there is no such model, or its folder cannot be used.
     """
     folder = model_folders().get(str(name)) or Path(name)
     if (folder / "card.json").is_file():
-        return _load_folder(folder.resolve())
+        return _once(str(folder.resolve()), lambda: _load_folder(folder.resolve()))
     if (folder / "config.json").is_file():
-        return _load_transformers(str(folder.resolve()))
+        return _once(str(folder.resolve()), lambda: _load_transformers(str(folder.resolve())))
     if "/" in str(name) and not folder.exists() and settings().hub_allowed:
-        return _load_transformers(str(name))
+        return _once(str(name), lambda: _load_transformers(str(name)))
     hint = " Downloads from the hub are off; set SERSCOPE_HUB=1 to allow them." if "/" in str(name) else ""
     raise ModelError(f"There is no model '{name}'. At hand are: {', '.join(names()) or 'none'}.{hint}")
 
 
-@functools.lru_cache(maxsize=16)
+def drop_loaded() -> None:
+    """Forget the loaded models; they are loaded anew when they are asked for."""
+    with _LOCK:
+        _loaded.clear()
+
+
+def _once(key: str, load_it: Callable[[], SpeechModel]) -> SpeechModel:
+    """Return the loaded model of that key, loading it unless it is there; the ones not asked for longest make room."""
+    with _LOCK:
+        if key in _loaded:
+            _loaded.move_to_end(key)
+            return _loaded[key]
+    # One at a time, so that no model is loaded twice and models on one encoder share it.
+    with _LOADING:
+        with _LOCK:
+            if key in _loaded:
+                return _loaded[key]
+        model = load_it()
+        model.network.eval().requires_grad_(False)
+        with _LOCK:
+            _loaded[key] = model
+            while len(_loaded) > 1 and (len(_loaded) > MOST_MODELS or sum(map(_megabytes, _loaded.values())) > MOST_MB):
+                _loaded.popitem(last=False)
+    return model
+
+
+def _megabytes(model: SpeechModel) -> float:
+    return sum(tensor.nbytes for tensor in model.network.state_dict().values()) / 2**20
+
+
 def _load_folder(folder: Path) -> SpeechModel:
     card = read_card(folder)
     check_weights(folder)
@@ -82,17 +119,13 @@ def _load_folder(folder: Path) -> SpeechModel:
         raise ModelError(
             f"Model {card.name} cannot be used: some of its weights are no numbers. Copy the folder again."
         )
-    model.network.eval().requires_grad_(False)
     return model
 
 
-@functools.lru_cache(maxsize=4)
 def _load_transformers(name: str) -> SpeechModel:
     from ser_core.systems.transformers_folder import load_pretrained
 
-    model = load_pretrained(name)
-    model.network.eval().requires_grad_(False)
-    return model
+    return load_pretrained(name)
 
 
 def _card(folder: Path) -> Card | None:

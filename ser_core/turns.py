@@ -47,7 +47,7 @@ class Job:
     """
 
     share: float = 0.0
-    words: str = "Starting"
+    said: str = "Starting"
     known: Any = None
     future: Future = field(default_factory=Future)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -73,7 +73,7 @@ class Job:
             self.turns.step_aside(self)
         if self.stop.is_set():
             raise StoppedError
-        self.share, self.words = share, words
+        self.share, self.said = share, words
 
     def learn(self, known: Any) -> None:
         """Take in what is known so far."""
@@ -90,11 +90,11 @@ class Job:
         return self.kind == LONG
 
     @property
-    def saying(self) -> str:
+    def words(self) -> str:
         """What is being done, or how many come before it."""
         before = None if self.turns is None else self.turns.before(self)
         if before is None:
-            return self.words
+            return self.said
         return f"Waiting for a turn: {before} before you" if before else "Waiting for a turn: you are next"
 
 

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import ShutdownExecutorError
 
 from ser_core.errors import ExplanationError
 
@@ -25,29 +26,38 @@ _here = False
 
 
 def in_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return ``function(*args, **kwargs)`` as computed in a worker process; a broken pool is replaced once.
+    """Return ``function(*args, **kwargs)`` as computed in a worker process; asks a second time if that dies.
 
     Raises:
         ExplanationError: the worker died twice, or took longer than five minutes.
     """
     if _here:
         return function(*args, **kwargs)
-    for attempt in (1, 2):
-        pool = _running_pool()
-        try:
-            return pool.submit(function, *args, **kwargs).result(timeout=LIMIT_S)
-        except BrokenProcessPool as fault:
-            _forget(pool)
-            if attempt == 2:
-                raise ExplanationError(
-                    "The measuring process ended twice before it answered; close other programs or use a shorter clip."
-                ) from fault
-        except Late as fault:
-            _forget(pool)
-            raise ExplanationError(
-                f"Measuring the cues took longer than {LIMIT_S} s and was stopped; use a shorter clip."
-            ) from fault
-    raise AssertionError("unreachable")
+    pool = _running_pool()
+    try:
+        return _answer(pool, function, args, kwargs)
+    except (BrokenProcessPool, ShutdownExecutorError):
+        _forget(pool)
+    # Once more and alone: what ends a worker must not take down a second time what others measure beside it.
+    alone = _new_pool(1)
+    try:
+        return _answer(alone, function, args, kwargs)
+    except BrokenProcessPool as fault:
+        raise ExplanationError(
+            "The measuring process ended twice before it answered; close other programs or use a shorter clip."
+        ) from fault
+    finally:
+        alone.shutdown(wait=False, kill_workers=True)
+
+
+def _answer(pool: ProcessPoolExecutor, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+    try:
+        return pool.submit(function, *args, **kwargs).result(timeout=LIMIT_S)
+    except Late as fault:
+        _forget(pool)
+        raise ExplanationError(
+            f"Measuring the cues took longer than {LIMIT_S} s and was stopped; use a shorter clip."
+        ) from fault
 
 
 def warm_up() -> None:
@@ -79,8 +89,12 @@ def _running_pool() -> ProcessPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ProcessPoolExecutor(max_workers=WORKERS, timeout=IDLE_S, env={"OMP_NUM_THREADS": "1"})
+            _pool = _new_pool(WORKERS)
         return _pool
+
+
+def _new_pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=workers, timeout=IDLE_S, env={"OMP_NUM_THREADS": "1"})
 
 
 def _forget(pool: ProcessPoolExecutor) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,12 +17,26 @@ from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError
 from ser_core.pitch_and_level import pitch_and_level
-from ser_core.speech import Segment
 from ser_core.workers import in_worker, shut_down, warm_up
 
 
 def end_yourself():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_to_be_killed_once(noted):
+    """Note this process, and wait to be killed if it is the first that was asked."""
+    with noted.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    lines = noted.read_text().split()
+    if len(lines) == 1:
+        time.sleep(30)
+    return lines
+
+
+def take_a_while(number):
+    time.sleep(0.3)
+    return number
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,12 +65,24 @@ def test_a_worker_answers_as_the_function_itself():
         np.testing.assert_array_equal(track, there.tracks[name])
 
 
-def test_a_dead_worker_is_replaced():
-    with pytest.raises(ExplanationError, match="ended twice"):
-        in_worker(end_yourself)
-    recording = read(samples()[0].path)
-    tracks = measure(recording, CueSettings(), [Segment(0.0, 3.0)])
-    assert tracks.voiced.any()
+def test_a_clip_that_ends_its_worker_twice_takes_nobody_elses_work_with_it():
+    with ThreadPoolExecutor(2) as pool:
+        good = pool.submit(in_worker, take_a_while, 7)
+        bad = pool.submit(in_worker, end_yourself)
+        assert good.result(60) == 7
+        with pytest.raises(ExplanationError, match="ended twice"):
+            bad.result(60)
+
+
+def test_a_worker_that_is_killed_at_work_is_replaced_and_its_work_done_by_another(tmp_path):
+    noted = tmp_path / "processes"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(in_worker, wait_to_be_killed_once, noted)
+        while not (noted.exists() and noted.read_text().endswith("\n")):
+            time.sleep(0.02)
+        os.kill(int(noted.read_text()), signal.SIGKILL)
+        killed, other = asked.result(60)
+    assert killed != other
 
 
 def test_another_thread_runs_on_while_praat_measures():

@@ -171,7 +171,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(folder: Path) -> str:
-    registry._load_folder.cache_clear()
+    registry.drop_loaded()
     with pytest.raises(ModelError) as told:
         registry.load(folder)
     return str(told.value)
@@ -233,7 +233,7 @@ def test_weights_that_lie_about_themselves_are_refused(folder: Path) -> None:
     save_file({name: value * float("nan") for name, value in state.items()}, path)
     assert "no numbers" in refusal(folder)
     save_file(state, path)
-    registry._load_folder.cache_clear()
+    registry.drop_loaded()
     assert registry.load(folder).emotions
 
 
@@ -244,7 +244,7 @@ def test_a_pickle_beside_the_weights_is_never_opened(folder: Path) -> None:
 
     for name in ("pytorch_model.bin", "weights.pkl", "familiarity.pkl", "model.pt"):
         torch.save(Runs(), folder / name)
-    registry._load_folder.cache_clear()
+    registry.drop_loaded()
     registry.load(folder)
     assert not (folder / "ran").exists()
 
@@ -294,7 +294,7 @@ def test_settings_that_ask_for_enormous_sizes_are_refused_before_anything_is_bui
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
     given_settings = json.loads((tmp_path / file).read_text())
     (tmp_path / file).write_text(json.dumps(given_settings | change))
-    registry._load_transformers.cache_clear()
+    registry.drop_loaded()
     with pytest.raises(ModelError) as told:
         registry.load(tmp_path)
     assert any(each in str(told.value) for each in words.split("|"))

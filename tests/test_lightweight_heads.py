@@ -14,7 +14,7 @@ from ser_core.cards import write_card
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import ModelError, WeightsError
 from ser_core.models import Card, load_model
-from ser_core.registry import _load_folder
+from ser_core.registry import drop_loaded
 from ser_core.systems import lightweight_heads
 from ser_core.systems.lightweight_heads import HEADS, PLACES, LayerwisePooling, LightHead
 from ser_core.systems.whisper_pooling import weighted_statistics
@@ -140,7 +140,7 @@ def encoder(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     frozen_encoder.cache_clear()
     yield request.param
     frozen_encoder.cache_clear()
-    _load_folder.cache_clear()
+    drop_loaded()
 
 
 def tone(hertz: float, seconds: float, seed: int) -> np.ndarray:
@@ -197,7 +197,7 @@ def test_a_model_whose_encoder_is_absent_says_what_is_missing(
     lightweight_heads.save(LightHead("mlp", encoder, shape.states, shape.hidden_size, 2), 1.0, folder)
     write_card(folder, Card("orphan", "", "lightweight_heads", "", WORDS, encoder, (), (), "", (), "", (), 0.0))
     assert load_model(folder).emotions == WORDS
-    _load_folder.cache_clear()
+    drop_loaded()
     frozen_encoder.cache_clear()
     monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path / "elsewhere"))
     with pytest.raises(WeightsError, match=f"encoder '{encoder}' is not at hand.*SERSCOPE_WEIGHTS"):

@@ -93,7 +93,7 @@ def test_long_work_steps_aside_where_it_tells_how_far_it_is_and_goes_on_with_wha
     slow = turns.submit(long, "a", LONG)
     begun.wait(SOON_S)
     quick = turns.submit(noted(log, "explanation"), "a", EXPLANATION)
-    assert turns.before(quick) == 0 and slow.saying == "Starting"
+    assert turns.before(quick) == 0 and slow.words == "Starting"
     gate.set()
     assert slow.future.result(SOON_S) == "what it has"
     assert log == ["long", "explanation", "long again"]
@@ -124,7 +124,7 @@ def test_the_reader_is_told_how_many_come_before(gate: threading.Event) -> None:
     jobs = [turns.submit(noted([], who), who, EXPLANATION) for who in "abc"]
     panel = turns.submit(noted([], "d"), "d", PANEL)
     assert [turns.before(job) for job in [*jobs, panel]] == [1, 2, 3, 4]
-    assert jobs[1].saying == "Waiting for a turn: 2 before you"
+    assert jobs[1].words == "Waiting for a turn: 2 before you"
     jobs[0].stop.set()
     assert turns.before(jobs[1]) == 1
     with pytest.raises(StoppedError):

@@ -87,7 +87,7 @@ def wait_for(key: tuple, work: Callable[[Job], Any]) -> Any:
         right.button("Stop", on_click=_halt, args=(key,), key="stop-waiting", width="stretch")
     drawn, drawn_at = None, 0.0
     while not started.done:
-        now = started.share, started.saying
+        now = started.share, started.words
         # Drawing is also where Streamlit takes up what the reader has done meanwhile.
         if now != drawn or time.monotonic() - drawn_at > REDRAWN_S:
             bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]} …")
@@ -180,7 +180,7 @@ def stop_all() -> None:
 def show_progress(started: Job) -> None:
     """Draw a bar with what is being done, and a button that stops it."""
     left, right = st.columns([5, 1], vertical_alignment="center")
-    left.progress(min(1.0, max(0.0, started.share)), f"{started.saying} …")
+    left.progress(min(1.0, max(0.0, started.share)), f"{started.words} …")
     if right.button("Stop", key=f"stop-{id(started)}"):
         _forget(started)
         st.rerun(scope="fragment")
