@@ -76,10 +76,10 @@ def _parquet(data: bytes) -> None:
     from ser_core.predictions import checked
 
     try:
-        given = stream(data, 10_000, 50)
-    except ValueError as fault:
+        table = pa.ipc.open_stream(stream(data, 10_000, 50)).read_all().to_pandas(ignore_metadata=True)
+    except (ValueError, pa.ArrowException) as fault:
         raise SerscopeError(str(fault)) from fault
-    checked(pa.ipc.open_stream(given).read_all().to_pandas(ignore_metadata=True))
+    checked(table)
 
 
 def _reopen(data: bytes) -> None:

@@ -48,7 +48,11 @@ def read_parquet(data: bytes, most_rows: int, most_columns: int) -> "pd.DataFram
         raise ValueError(done.stdout.decode())
     if done.returncode:
         raise ValueError(NOT_PARQUET)
-    frame: pd.DataFrame = pa.ipc.open_stream(done.stdout).read_all().to_pandas(ignore_metadata=True)
+    try:
+        frame: pd.DataFrame = pa.ipc.open_stream(done.stdout).read_all().to_pandas(ignore_metadata=True)
+    # Such as dates outside what pandas holds.
+    except pa.ArrowException as fault:
+        raise ValueError(NOT_PARQUET) from fault
     return frame
 
 
@@ -80,6 +84,7 @@ def stream(data: bytes, most_rows: int, most_columns: int) -> bytes:
             if size > MOST_BYTES:
                 raise ValueError(TOO_LARGE)
         table = pa.concat_tables(parts) if parts else file.schema_arrow.empty_table()
+        table.validate(full=True)  # texts that are no UTF-8, and places that lie outside
         out = io.BytesIO()
         with pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table)
