@@ -30,7 +30,7 @@ PAGES = {
 }
 
 if __name__ == "__main__":
-    from pages.parts import own_data, sign_in
+    from pages.parts import boards, own_data, sign_in
     from pages.parts.faults import in_plain_words
 
     st.set_page_config(page_title="SERscope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
@@ -47,6 +47,7 @@ if __name__ == "__main__":
         position="top",
     )
     own_data.bar()
+    boards.bar()
     with in_plain_words():
         page.run()
 elif config._main_script_path:

@@ -83,7 +83,7 @@ def evidence(
     from ser_core.group_differences import Evidence, Measure
 
     keep = group_of.notna() & ((rows["emotion"] == rows["predicted"]) | (not right))
-    keep &= rows["predicted"].eq(emotion) | (emotion is None)
+    keep &= True if emotion is None else rows["predicted"].eq(emotion)
     rows, given = rows[keep].reset_index(drop=True), group_of[keep].astype(str).reset_index(drop=True)
     which, groups = pd.factorize(given, sort=True)
     if len(groups) < 2:
@@ -117,7 +117,7 @@ def evidence(
     if set(TESTS) <= set(rows):
         tested = first & rows[list(TESTS)].notna().all(axis=1)
         if tested.any():
-            found[HOLD] = of(rows[list(TESTS)].eq("holds").all(axis=1), tested)
+            found[HOLD] = of((rows[list(TESTS)] == "holds").all(axis=1), tested)
             found |= {f"{test} holds": of(rows[test].eq("holds"), tested) for test in TESTS}
     found[PART] = of(rows["coverage"], first)
     for cue in dict.fromkeys(rows["cue"]):

@@ -15,6 +15,7 @@ if not SUMMARY.exists():
     st.info("The models have not been asked yet; 'python -m ser_core robustness' does it.")
     st.stop()
 
+from pages.parts import hear_changes  # noqa: E402
 from pages.parts import robustness_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
 from ser_core.degradations import KINDS  # noqa: E402
@@ -87,6 +88,7 @@ severest = chart(
 )
 if severest and not points:
     parts.behind(severest[0], corpus)
+hear_changes.show()
 st.subheader("In numbers")
 st.html(parts.table(rows, st.selectbox("Model", models, format_func=title_of, key="robustness-one"), kinds))
 st.subheader("Sounds that never change")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explain import study_groups
+from explain import study, study_groups
 from ser_core.errors import SettingError
-from ser_core.group_differences import differences, measures_of
+from ser_core.group_differences import Evidence, differences, measures_of
 from ser_core.settings import ROOT
 
 CUES = ("f0_mean", "hf_energy")
@@ -46,7 +46,7 @@ def rows(
     return pd.DataFrame(found)
 
 
-def found_in(table: pd.DataFrame, **options: object) -> "study_groups.Evidence":
+def found_in(table: pd.DataFrame, **options: object) -> Evidence:
     return study_groups.evidence(table, "sex", table["sex"], **options)  # type: ignore[arg-type]
 
 
@@ -117,7 +117,7 @@ def test_the_command_prints_what_the_page_shows(tmp_path: Path, capsys: pytest.C
 def test_the_page_shows_the_groups_or_says_how_to_make_the_table(
     stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_groups, "TABLE", tmp_path / "t.parquet")
+    monkeypatch.setattr(study, "TABLE", tmp_path / "t.parquet")
     if stored:
         rows({"female": 0.65, "male": 0.35}).to_parquet(tmp_path / "t.parquet")
     page = AppTest.from_file(ROOT / "pages" / "fairness.py", default_timeout=60)

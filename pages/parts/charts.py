@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from explain.text_files import csv_text
+from pages.parts import boards
 from pages.parts.cards import table
 from ser_core.intended_use import COLUMN, IN_A_CELL
 
@@ -72,15 +74,17 @@ def chart(
         st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch", alt=alt)
     st.caption(f"How to read it: {how}")
     st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape(words)}</p></div>')
-    left, right = st.columns([1, 2], vertical_alignment="center")
+    left, middle, right = st.columns([1, 1, 2], vertical_alignment="center")
     left.download_button(
         "Data (CSV)",
-        data.assign(**{COLUMN: IN_A_CELL}).to_csv(index=False, float_format="%.5g"),
+        csv_text(data.assign(**{COLUMN: IN_A_CELL}), 5),
         f"serscope-{name}.csv",
         "text/csv",
         key=f"csv-{name}",
         on_click="ignore",
     )
+    with middle:
+        boards.offer(figure, data, name, title, how, words, state)
     right.caption("The figure itself: the camera above its right corner saves it as SVG.")
     return chosen
 

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain import study_groups
+from explain import study, study_groups
 from pages.parts import clips_behind, fairness_charts
 from pages.parts.charts import chart
 from pages.parts.predictions import corpus_title, kept, title_of
 from pages.parts.words import plain
 from ser_core import group_differences as groups
+from ser_core.errors import SettingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +29,10 @@ def show() -> None:
         "group only. Every figure is the mean over the predicted emotions, each counting the same, so that groups are "
         "compared for the same emotion."
     )
-    if not study_groups.TABLE.exists():
+    if not study.TABLE.exists():
         st.info(f"No explanations of a whole corpus are stored yet; '{study_groups.COMMAND}' makes and measures them.")
         return
-    rows = _rows(study_groups.TABLE.stat().st_mtime)
+    rows = _rows(study.TABLE.stat().st_mtime)
     runs = list(rows[list(study_groups.KEYS)].drop_duplicates().itertuples(index=False, name=None))
     run = st.selectbox("Model, method and speech", runs, format_func=_run_title, key="explained-run")
     mine = study_groups.maps(rows, *run)
@@ -49,7 +50,7 @@ def show() -> None:
         "Clips", ("all", "answered rightly"), default="all", required=True, key="explained-answers"
     )
     view = st.segmented_control("Show", (SHARES, SALIENCE), default=SHARES, required=True, key="explained-view")
-    key = (*run, attribute, emotion, answers, study_groups.TABLE.stat().st_mtime)
+    key = (*run, attribute, emotion, answers, study.TABLE.stat().st_mtime)
     try:
         found = kept(
             ("explained", *key),
@@ -57,7 +58,7 @@ def show() -> None:
                 mine, attribute, offered[attribute], emotion=emotion or None, right=answers != "all"
             ),
         )
-    except groups.SettingError as fault:
+    except SettingError as fault:
         st.info(plain(str(fault)))
         return
     _groups(found, mine, offered[attribute], view, key)
@@ -139,7 +140,7 @@ def _behind(rows: "pd.DataFrame", group: str, key: tuple) -> None:
 @st.cache_data(show_spinner="Reading the stored explanations", max_entries=2)
 def _rows(changed: float) -> "pd.DataFrame":
     """Return the stored rows; they are of public speech, so that sessions may share them."""
-    rows = study_groups.read_rows(study_groups.TABLE)
+    rows = study_groups.read_rows(study.TABLE)
     assert rows is not None
     return rows
 

@@ -1,0 +1,164 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from pypdf import PdfReader
+from streamlit.testing.v1 import AppTest
+
+from explain import board_figures
+from explain.board_report import MOST_ROWS, Section, pdf, section
+from pages.parts import boards, charts
+from ser_core.errors import ExplanationError
+from ser_core.settings import ROOT
+
+
+def made(figure: go.Figure, data: pd.DataFrame, **settings: str) -> Section:
+    return section(
+        "Board", "A title", "how.", "what it says.", figure.to_plotly_json(), data, settings, "chance is 1/6.", "cmd"
+    )
+
+
+def dots() -> tuple[go.Figure, pd.DataFrame]:
+    data = pd.DataFrame(
+        {
+            "model": "m",
+            "group": ["a", "b"],
+            "value": [0.61, 0.5],
+            "low": [0.55, 0.4],
+            "high": [0.7, 0.62],
+            "p": [float("nan"), 0.04],
+            "p_holm": [float("nan"), 0.08],
+            "finding": [False, False],
+        }
+    )
+    figure = go.Figure(
+        go.Scatter(
+            x=data["value"],
+            y=data["group"],
+            error_x=charts.bars(data["value"], data["low"], data["high"]),
+            mode="markers",
+            name="dots & <b>bars</b>",
+        )
+    )
+    return figure, data
+
+
+def test_a_value_and_its_interval_share_a_column_and_what_never_changes_is_a_setting() -> None:
+    figure, data = dots()
+    found = made(figure, data, filter="all")
+    assert found.head == ("group", "value [95 %]", "p", "p holm")
+    assert found.rows[0] == ("a", "0.610 [0.550, 0.700]", "–", "–")
+    assert found.settings == (("filter", "all"), ("model", "m"), ("finding", "no"))
+    assert found.left_out == ""
+
+
+def test_a_long_table_says_how_much_of_it_is_left_out() -> None:
+    figure, _ = dots()
+    found = made(figure, pd.DataFrame({f"c{i}": range(100) for i in range(12)}))
+    assert len(found.rows) == MOST_ROWS
+    assert "the first 40 of 100 rows" in found.left_out
+    assert "not c9, c10, c11" in found.left_out
+
+
+def test_the_report_is_tagged_and_holds_what_belongs_to_a_chart() -> None:
+    figure, data = dots()
+    reader = PdfReader(io.BytesIO(pdf([made(figure, data, filter="all"), made(figure, data)])))
+    text = " ".join(page.extract_text() for page in reader.pages)
+    for words in ("Board: A title", "How to read it: how.", "what it says.", "chance is 1/6.", "cmd", "0.610"):
+        assert words in text
+    assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"]
+    assert "2 charts" in reader.metadata["/Title"]
+    assert "not a diagnosis" in text
+
+
+def test_an_empty_report_is_refused_in_words() -> None:
+    with pytest.raises(ExplanationError, match="add a chart"):
+        pdf([])
+
+
+def drawn(figure: go.Figure, monkeypatch: pytest.MonkeyPatch) -> tuple[list, str]:
+    """Return matplotlib's axes and the SVG of a figure."""
+    kept = []
+    whole = board_figures.svg_of
+    monkeypatch.setattr(board_figures, "svg_of", lambda each: kept.append(each) or whole(each))
+    return kept, board_figures.svg(json.loads(figure.to_json()))
+
+
+def test_points_bars_and_axes_come_out_where_plotly_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = go.Figure(
+        go.Scatter(
+            x=np.array([1.0, 10.0, 100.0]),
+            y=[3.0, 4.0, 5.0],
+            error_y={"array": [1.0, 1.0, 1.0], "arrayminus": [0.5, 0.5, 0.5]},
+            mode="markers",
+            marker={"size": [4, 9, 9], "color": "#d55e00", "symbol": "diamond-open"},
+            name="one",
+        )
+    )
+    figure.add_hline(y=3.5)
+    figure.update_xaxes(type="log", range=[-1, 3], title="cost <b>in s</b>")
+    figure.update_yaxes(range=[6, 0], tickvals=[1, 2], ticktext=["<i>low</i>", "high"])
+    kept, svg = drawn(figure, monkeypatch)
+    axes = kept[0].axes[0]
+    assert svg.startswith("<?xml")
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim() == pytest.approx((0.1, 1000.0))
+    assert axes.get_ylim() == (6, 0)
+    assert axes.get_xlabel() == "cost in s"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["low", "high"]
+    assert np.allclose(axes.collections[-1].get_offsets(), [[1, 3], [10, 4], [100, 5]])
+    low, high = axes.collections[0].get_segments()[1][:, 1]
+    assert (low, high) == (3.5, 5.0)
+    assert any(np.allclose(line.get_ydata(), 3.5) for line in axes.lines)
+
+
+def test_fields_keep_their_places_and_darkness(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = {"y": ["a", "a", "b"], "base": [-0.5, 0.5, -0.5], "x": [0.9, 0.9, 0.9], "width": 0.9, "orientation": "h"}
+    marker = {"color": [0.0, 50.0, 100.0], "colorscale": [[0, "#ffffff"], [1, "#000000"]], "cmin": 0, "cmax": 100}
+    kept, _ = drawn(go.Figure(go.Bar(**bars, marker=marker, text=["1<br>2", "3", "4"])), monkeypatch)
+    patches = kept[0].axes[0].patches
+    assert [(p.get_x(), p.get_y()) for p in patches] == [(-0.5, -0.45), (0.5, -0.45), (-0.5, 0.55)]
+    assert [round(p.get_facecolor()[0], 1) for p in patches] == [1.0, 0.5, 0.0]
+    assert [text.get_text() for text in kept[0].axes[0].texts] == ["1\n2", "3", "4"]
+
+
+def test_every_chart_of_a_dashboard_comes_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "report.pdf"
+    assert boards.main(["--pdf", str(file), "--boards", "efficiency", "dimensions"]) == 0
+    text = " ".join(page.extract_text() for page in PdfReader(file).pages)
+    assert "Efficiency: UAR on CREMA-D against time" in text
+    assert "Dimensions:" in text
+    assert boards.main(["--pdf", str(file), "--boards", "efficiency", "--set", "efficiency-corpus=nowhere"]) == 2
+
+
+def test_every_chart_on_the_pages_belongs_to_a_dashboard_of_the_report() -> None:
+    import re
+
+    listed = {name for board in boards.BOARDS.values() for name in board.charts}
+    used = set()
+    for file in [*ROOT.glob("pages/*.py"), *ROOT.glob("pages/parts/*.py")]:
+        for call in re.findall(r"(?<![\w.])chart\(\n(.*?)title=", file.read_text(), re.DOTALL):
+            used |= set(re.findall(r'\n\s+"([\w-]+)",\n', call))
+    assert used == listed
+
+
+def test_a_chart_is_added_once_taken_away_and_forgotten() -> None:
+    page = AppTest.from_file(ROOT / "pages" / "efficiency.py", default_timeout=60).run()
+    add = next(each for each in page.button if each.label == "Add to the report")
+    page = add.click().run()
+    assert next(each for each in page.button if each.key == add.key).disabled
+    (held,) = page.session_state[boards.HELD].values()
+    assert held.board == "Efficiency"
+    assert held.command.startswith("python -m ser_core results")
+
+
+def test_clips_are_left_to_the_csv() -> None:
+    figure, _ = dots()
+    found = made(figure, pd.DataFrame({"clip": ["a", "b"], "bits": [1.0, 2.0]}))
+    assert found.rows == ()
+    assert found.left_out == "The 2 clips behind the figure are in the page’s CSV."
+    assert pdf([found]).startswith(b"%PDF")
