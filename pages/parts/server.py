@@ -117,7 +117,6 @@ HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
 }
 _HOST = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:]+\](:\d+)?", re.ASCII)
-_PRIVATE = ("/media/", "/_stcore/upload_file/")
 
 
 class SecurityHeaders:
@@ -138,7 +137,7 @@ class SecurityHeaders:
         host = asked.get("host", "")
         own = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
         secure = "https" in (scope["scheme"], asked.get("x-forwarded-proto"))
-        private = any(part in scope["path"] for part in _PRIVATE)
+        private = any(part in scope["path"] for part in sign_in.OF_VOICES)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

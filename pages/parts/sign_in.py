@@ -24,7 +24,7 @@ from pages.parts.words import plain
 from ser_core.errors import SettingError
 from ser_core.settings import settings
 
-HELD_BACK = ("/media/", "/_stcore/upload_file/")
+OF_VOICES = ("/media/", "/_stcore/upload_file/")
 
 
 def providers() -> list[str]:
@@ -108,7 +108,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        held_back = scope["type"] == "http" and any(part in scope["path"] for part in HELD_BACK)
+        held_back = scope["type"] == "http" and any(part in scope["path"] for part in OF_VOICES)
         if held_back and providers() and not may_enter(_user(HTTPConnection(scope)), settings().allowed):
             await PlainTextResponse("Please sign in.", 403)(scope, receive, send)
             return
