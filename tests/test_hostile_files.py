@@ -300,6 +300,26 @@ def test_settings_that_ask_for_enormous_sizes_are_refused_before_anything_is_bui
     assert any(each in str(told.value) for each in words.split("|"))
 
 
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_no_word_of_a_users_table_becomes_markup_in_a_chart() -> None:
+    from pages.parts import speaker_charts
+
+    evil = "<a href=x>&b"
+    given = pd.DataFrame({"file": list("abcd"), "speaker": ["s1", "s1", evil, evil], "sex": evil, "language": evil})
+    given = given.assign(emotion=[evil, "anger"] * 2, p_anger=[0.2, 0.9, 0.6, 0.4])
+    given[f"p_{evil}"] = 1 - given["p_anger"]
+    rows = read_predictions(given.to_csv(index=False).encode(), "mine.csv")
+    people = speaker_charts.people_of(rows)
+    found = pd.DataFrame({"speaker": ["s1", evil], "value": 0.5, "low": 0.4, "high": 0.6, "clips": 2})
+    overall = {"value": 0.5, "low": 0.4, "high": 0.6}
+    for figure in (speaker_charts.confusion(rows), speaker_charts.caterpillar(found, people, "UAR", overall)):
+        for trace in figure.data:
+            trace.customdata = None  # goes to the server and is never drawn
+        assert "<a href" not in figure.to_json().replace("\\u003c", "<") and "&lt;a href" in figure.to_json()
+
+
 # --- what is given away -----------------------------------------------------------------------------------------------
 
 

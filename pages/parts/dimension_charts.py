@@ -98,9 +98,9 @@ def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
             z=points[:, 2],
             mode="markers",
             marker=look | {"size": 3, "opacity": 0.45},
-            name=str(label),
+            name=escape(str(label)),
             legendgroup=str(label),
-            text=part["clip"].astype(str),
+            text=[escape(str(clip)) for clip in part["clip"]],
             hovertemplate="%{text}<br>valence %{x:.2f}, arousal %{y:.2f}, dominance %{z:.2f}<extra></extra>",
         )
         centre = points_of(rows[rows["emotion"].fillna("no label") == label], start).mean(axis=0)
@@ -112,7 +112,7 @@ def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
             marker=look | {"size": 9, "line": {"width": 1, "color": "#ffffff"}},
             legendgroup=str(label),
             showlegend=False,
-            name=f"centre of {label}",
+            name=f"centre of {escape(str(label))}",
             hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f}<extra>centre of " + escape(str(label)) + "</extra>",
         )
     return framed(drawn).update_layout(legend={"itemsizing": "constant"})
@@ -156,9 +156,9 @@ def scatter(rows: "pd.DataFrame", name: str) -> "go.Figure":
             y=part[f"d_{name}"],
             mode="markers",
             marker={"size": 7, "opacity": 0.6, "color": COLOURS[place % len(COLOURS)], "symbol": SYMBOLS[place % 9]},
-            name=str(label),
+            name=escape(str(label)),
             customdata=[[str(clip)] for clip in part["clip"]],
-            text=part["clip"].astype(str),
+            text=[escape(str(clip)) for clip in part["clip"]],
             hovertemplate="%{text}<br>rated %{x:.2f}, predicted %{y:.2f}<extra></extra>",
         )
     figure.add_scatter(

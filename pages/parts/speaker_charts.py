@@ -52,8 +52,8 @@ def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, ove
     for sex in sorted(set(sexes)):
         part = found[sexes == sex]
         told = [
-            f"{escape(people.loc[row.speaker, 'name'])} ({about(people.loc[row.speaker])})<br>{scale * row.value:.3g} "
-            f"[{scale * row.low:.3g}, {scale * row.high:.3g}], {row.clips} clips"
+            f"{escape(people.loc[row.speaker, 'name'])} ({escape(about(people.loc[row.speaker]))})<br>"
+            f"{scale * row.value:.3g} [{scale * row.low:.3g}, {scale * row.high:.3g}], {row.clips} clips"
             for row in part.itertuples()
         ]
         figure.add_trace(
@@ -62,7 +62,7 @@ def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, ove
                 y=scale * part["value"],
                 error_y=bars(part["value"], part["low"], part["high"], scale, 1.2),
                 mode="markers",
-                name=sex,
+                name=escape(sex),
                 marker={"size": 8, "color": SEXES.get(sex, GREY), "symbol": "diamond" if sex == "male" else "circle"},
                 customdata=part["speaker"],
                 text=told,
@@ -156,11 +156,12 @@ def confusion(rows: "pd.DataFrame") -> "go.Figure":
     names = emotions_of(rows)
     counts = counted(rows["emotion"].tolist(), answers_of(rows).tolist(), names)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    shown = [escape(name) for name in names]
     figure = go.Figure(
         go.Heatmap(
             z=100 * shares,
-            x=list(names),
-            y=list(names),
+            x=shown,
+            y=shown,
             zmin=0,
             zmax=100,
             colorscale="Teal",
@@ -171,14 +172,15 @@ def confusion(rows: "pd.DataFrame") -> "go.Figure":
     cells = [(truth, answer) for truth in range(len(names)) for answer in range(len(names)) if counts[truth, answer]]
     figure.add_trace(
         go.Scatter(
-            x=[names[answer] for _, answer in cells],
-            y=[names[truth] for truth, _ in cells],
+            x=[shown[answer] for _, answer in cells],
+            y=[shown[truth] for truth, _ in cells],
             mode="markers+text",
             marker={"size": 34, "opacity": 0, "color": GREY},
             text=[str(counts[cell]) for cell in cells],
             textfont={"color": ["#ffffff" if shares[cell] > 0.5 else "#16222b" for cell in cells], "size": 14},
             customdata=[[names[truth], names[answer]] for truth, answer in cells],
-            hovertemplate="%{customdata[0]} answered as %{customdata[1]}: %{text} clips<extra></extra>",
+            hovertext=[f"{shown[truth]} answered as {shown[answer]}" for truth, answer in cells],
+            hovertemplate="%{hovertext}: %{text} clips<extra></extra>",
         )
     )
     figure.update_yaxes(autorange="reversed", title="true")

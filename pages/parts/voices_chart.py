@@ -42,7 +42,7 @@ def figure(found: "LongRecording", voice: int, outputs: list[str]) -> "go.Figure
             go.Bar(
                 base=[s.start_s / 60 for s in mine],
                 x=[s.length_s / 60 for s in mine],
-                y=[found.called(v)] * len(mine),
+                y=[escape(found.called(v))] * len(mine),
                 orientation="h",
                 width=0.7,
                 marker={"color": COLOURS[0] if v == voice else GREY, "line": {"width": 0}},
