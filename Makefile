@@ -32,6 +32,7 @@ soak: $(VENV)/.test
 	$(BIN)/python -m benchmarks.crosstalk
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.fuzz --minutes 60
 
 $(VENV)/.app: requirements.txt
 	$(PYTHON) -m venv $(VENV)
