@@ -3,9 +3,13 @@
 The clip lasts 3 s. ``wall`` is what a user waits on this machine as it is, ``cpu`` the thread's own time, which other
 work on the machine hardly slows; the page shows the latter. int8 copies for a device run in ONNX Runtime on the same
 thread. Models are asked in turns, so that a busy moment does not fall on one alone.
+
+``--forms FOLDER`` stores nothing: it sets other forms of a network (bfloat16, int8 linear layers) beside the single
+precision that the app runs, in speed and in what they answer on clips of a corpus.
 """
 
 import argparse
+import copy
 import datetime
 import os
 import platform
@@ -16,8 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor, nn
 
 from benchmarks.explain_speed import three_seconds
+from explain.study import in_turn
+from ser_core.audio import Recording, read
 from ser_core.models import load_model
 from ser_core.registry import model_folders, names
 from ser_core.results import RESULTS
@@ -30,9 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="*", help="names of models; all at hand")
     parser.add_argument("--repeats", type=int, default=30, help="clips answered, of which the quantiles are stored")
     parser.add_argument("--out", type=Path, default=TABLE)
+    parser.add_argument("--forms", type=Path, metavar="FOLDER", help="CREMA-D: compare forms of the models' networks")
+    parser.add_argument("--clips", type=int, default=200, help="of the corpus, for --forms")
     chosen = parser.parse_args(arguments)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    if chosen.forms:
+        for name in chosen.models or ("whisper-tiny-statistics",):
+            print(compared(name, chosen.forms, chosen.clips, chosen.repeats).to_string(index=False), flush=True)
+        return
     found = measure(chosen.models or names(), chosen.repeats)
     torch.set_num_threads(before)
     found.round(3).to_csv(chosen.out, index=False)
@@ -85,6 +98,55 @@ def int8(name: str, device: Path) -> Callable[[], object]:
     model, samples = load_model(name), torch.from_numpy(np.array(three_seconds().samples))[None]
     run = runner(onnx.load(device))
     return lambda: clip_logits(run, [model.inputs(samples)[0].numpy()])
+
+
+@torch.inference_mode()
+def compared(name: str, corpus: Path, clips: int, repeats: int) -> pd.DataFrame:
+    """Return form, cpu_ms for a 3 s clip, accuracy, answers that change, and the largest and mean change of a share.
+
+    The clips are those of test speakers, whom the shipped weights have not heard.
+    """
+    model = load_model(name)
+    heard = in_turn(corpus, model.emotions, clips)
+    wanted = np.array([model.emotions.index(clip.emotion) for clip in heard])
+
+    def entered(recording: Recording) -> Tensor:
+        return model.inputs(torch.from_numpy(np.array(recording.samples))[None])
+
+    inputs, short = [entered(read(clip.file)) for clip in heard], entered(three_seconds())
+    rows, plain = [], np.empty(0)
+    for form, run in forms(model.network).items():
+        shares = np.concatenate([torch.softmax(run(clip).float(), -1).numpy() for clip in inputs])
+        plain = shares if not rows else plain
+        times = []
+        for _ in range(repeats):
+            start = time.thread_time()
+            run(short)
+            times.append(1000 * (time.thread_time() - start))
+        rows.append(
+            {
+                "model": name,
+                "form": form,
+                "cpu_ms": float(np.median(times)),
+                "accuracy": float((shares.argmax(1) == wanted).mean()),
+                "changed": int((shares.argmax(1) != plain.argmax(1)).sum()),
+                "clips": len(wanted),
+                "largest": float(np.abs(shares - plain).max()),
+                "mean": float(np.abs(shares - plain).mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def forms(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return ways to run a network, that of the app first."""
+
+    def rounded(inputs: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return network(inputs)
+
+    quantised = torch.ao.quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear}, dtype=torch.qint8)
+    return {"single precision": network, "bfloat16": rounded, "int8 linear layers": quantised}
 
 
 def processor() -> str:
