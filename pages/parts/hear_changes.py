@@ -28,8 +28,14 @@ def show() -> None:
     own, offered = session.clip(), {sample.title: sample for sample in samples()}
     mine = [f"Your clip: {own.name}"] if own is not None else []
     left, right = st.columns(2)
-    title = left.selectbox("Clip", [*mine, *offered], format_func=plain, key="hear-clip")
-    kind = right.selectbox("Change", list(KINDS), format_func=lambda name: f"{name} ({KINDS[name].family})")
+    title = left.selectbox("Clip", [*mine, *offered], key="hear-clip")
+    kind = right.selectbox(
+        "Change",
+        list(KINDS),
+        index=list(KINDS).index("telephone"),
+        format_func=lambda name: f"{name} ({KINDS[name].family})",
+        key="hear-change",
+    )
     clip = own if own is not None and title in mine else read(offered[title].path)
     noise = _noise() if kind == "environment" else None
     if kind == "environment" and noise is None:
@@ -38,7 +44,8 @@ def show() -> None:
             "Give a recording of noise of your own to hear it behind the clip; it stays in this session’s memory."
         )
         return
-    st.caption(f"{KINDS[kind].what}.".capitalize() + (f" {_VOICES}" if kind in ("babble", "speech-shaped") else ""))
+    of_samples = f" {_VOICES}" if kind in ("babble", "speech-shaped") else ""
+    st.caption(plain(f"{KINDS[kind].what[:1].upper()}{KINDS[kind].what[1:]}.{of_samples}"))
     key = ("heard", clip.sha256, kind, noise.sha256 if noise else "")
     try:
         made = kept(key, lambda: _changed(clip, kind, noise))
