@@ -39,6 +39,7 @@ from ser_core.domain import (
     references,
 )
 from ser_core.errors import CorpusError
+from ser_core.files import write_table, write_text
 from ser_core.noise import environment
 from ser_core.registry import cards, load
 from ser_core.robustness import encoded_once, voice_of
@@ -115,7 +116,7 @@ def run(
         "what": f"percentiles of the clips that models learnt from; a warning is told beyond {TAIL} and {100 - TAIL}",
         "corpora": ranges,
     }
-    REFERENCE.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_text(REFERENCE, json.dumps(about, indent=1) + "\n")
     references.cache_clear()
 
     asked = [
@@ -142,7 +143,7 @@ def run(
             found += [{"group": group, **row} for row in _kept(store / _slug(group), chosen, facts)]
             print(group, len(chosen), flush=True)
     rows = summary(found, [model.card for model in asked])
-    rows.round(4).to_csv(TABLE, index=False)
+    write_table(rows.round(4), TABLE)
     return rows
 
 
@@ -259,9 +260,7 @@ def _kept(store: Path, chosen: pd.DataFrame, work: Callable[[str], dict[str, Any
     for row in chosen.itertuples():
         path = store / f"{row.clip}.json"
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(work(str(row.file))), encoding="utf-8")
-            partial.replace(path)
+            write_text(path, json.dumps(work(str(row.file))))
         found.append({"speaker": row.speaker, **json.loads(path.read_text(encoding="utf-8"))})
     return found
 

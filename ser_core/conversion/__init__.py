@@ -17,6 +17,7 @@ from scipy.signal import fftconvolve, firwin2
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.conversion.voice import Change, Voice, band_centres_hz, change
 from ser_core.errors import SettingError
+from ser_core.files import whole
 from ser_core.parallel import each
 
 BACKENDS = ("praat", "world")
@@ -70,9 +71,8 @@ def _convert_file(job: Job) -> None:
     converted = convert(np.array(read(job.file).samples), job.source, job.target, job.backend)
     out = Path(job.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")
-    sf.write(partial, converted, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    partial.replace(out)
+    with whole(out) as partial:
+        sf.write(partial, converted, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
 
 def _balanced(samples: np.ndarray, wanted: Change) -> np.ndarray:

@@ -14,6 +14,7 @@ from ser_core import sentences
 from ser_core.audio import read
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError
+from ser_core.files import whole
 from ser_core.frames import encoder_frames
 from ser_core.functionals import feature_names, file_functionals, functionals
 from ser_core.settings import settings
@@ -146,9 +147,8 @@ def _kept(file: str, encoder: str, frames: np.ndarray) -> np.ndarray:
     values = _joined(samples, spoken, states, file_functionals(file, FUNCTIONALS), encoder)
     store = _store(file, encoder)
     store.parent.mkdir(parents=True, exist_ok=True)
-    partial = store.with_suffix(".partial.npy")
-    np.save(partial, values)
-    partial.replace(store)
+    with whole(store) as partial, partial.open("wb") as opened:
+        np.save(opened, values)
     return values
 
 
