@@ -27,24 +27,34 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from ser_core import domain
     from ser_core.audio import read
+    from ser_core.intended_use import COLUMN, IN_A_CELL, intended_use
     from ser_core.models import load_model, model_names
+    from ser_core.speech import speech_segments
 
     model = load_model(options.model or model_names()[0])
     code = 0
     for clip in options.clips:
         try:
-            prediction = model.predict(read(clip))
+            recording = read(clip)
+            prediction = model.predict(recording)
+            outside = domain.outside(model.card, domain.measured(recording, speech_segments(recording)))
         except SerscopeError as fault:
             print(f"error: {fault}", file=sys.stderr)
             code = 2
             continue
         if options.json:
-            print(json.dumps({"file": clip, "model": model.name, "answer": prediction.answer} | _figures(prediction)))
+            told = {"file": clip, "model": model.name, "answer": prediction.answer} | _figures(prediction)
+            print(json.dumps(told | {"outside_training": [each.measure for each in outside], COLUMN: IN_A_CELL}))
             continue
         print(f"{clip}: {_answer(prediction)}")
         if prediction.familiarity is not None:
             print(f"  {prediction.familiarity.sentence}")
+        for warning in outside:
+            print(f"  {warning.sentence}")
+    if not options.json and code == 0:
+        print(intended_use(model.card))
     return code
 
 

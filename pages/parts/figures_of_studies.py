@@ -11,6 +11,7 @@ from explain.text_files import csv_text
 from pages.parts.cards import table
 from pages.parts.charts import signed
 from pages.parts.words import hint_of
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def studies() -> None:
     st.html(f'<div class="ss">{_variants(rows, measure)}</div>')
     st.download_button(
         "Take these figures away (CSV)",
-        csv_text(found[found["table"] == name]),
+        csv_text(found[found["table"] == name].assign(**{COLUMN: IN_A_CELL})),
         f"serscope-{name}.csv",
         "text/csv",
     )
@@ -120,7 +121,8 @@ def salient_cues() -> None:
     columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
     head = "".join(f'<th scope="col"{" class=words" if c == "Answer" else ""}>{c}</th>' for c in columns)
     st.html(f'<div class="ss">{table("Cues in salient regions", head, lines)}</div>')
-    st.download_button("Take this study away (CSV)", csv_text(found), "serscope-salient-cues.csv", "text/csv")
+    data = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
+    st.download_button("Take this study away (CSV)", data, "serscope-salient-cues.csv", "text/csv")
 
 
 def cue_title(name: str) -> str:

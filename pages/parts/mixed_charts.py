@@ -10,6 +10,7 @@ from explain.numbers import rounded_percent
 from explain.text_files import csv_text
 from pages.parts.charts import COLOURS, GREY, config, layout, rows_of
 from pages.parts.predictions import corpora_at_hand
+from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.metrics import Interval
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ def wheel() -> None:
         table = pd.DataFrame({"label": labels} | dict(means))
         st.download_button(
             "Data (CSV)",
-            csv_text(table, 5),
+            csv_text(table.assign(**{COLUMN: IN_A_CELL}), 5),
             "serscope-wheel.csv",
             "text/csv",
             on_click="ignore",
