@@ -9,6 +9,7 @@ it does not come back to what it was.
 import argparse
 import ctypes
 import gc
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=28.0)
     chosen = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)  # Streamlit warns of every view that no server asked for
     # AppTest takes a folder named pages for the old way of making menus, and would run a page without app.py.
     PagesManager.uses_pages_directory = False
     app_test.PagesManager = type("Navigated", (PagesManager,), {})
