@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import soxr
 from bad_inputs import voice
+from explanations import example_explanation
 
 from ser_core import domain
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
@@ -187,10 +188,9 @@ def test_warnings_and_use_go_into_every_file_of_an_explanation():
     from explain.export import cue_csv, text_grid, to_json
     from explain.reopen import reopen
     from ser_core.intended_use import COLUMN, IN_A_CELL
-    from tests.planted import shown
 
     (told,) = outside(card(), usual() | {"level_dbfs": -90.0})
-    made = replace(shown(), outside=(told,))
+    made = replace(example_explanation(), outside=(told,))
     raw = json.loads(to_json(made))
     assert raw[COLUMN].startswith(STATEMENT) and raw["outside"][0]["sentence"] == told.sentence
     assert reopen(to_json(made).encode()).explanation.outside == (told,)
