@@ -62,10 +62,12 @@ if prediction.answer == "distribution":
 
     wheel.show(prediction, heard)
 asked = (recording, model, method.name, target, choose.region_rule(), choose.settings())
-# While another explanation is made, the one before makes way for the bar: nobody can click what is about to go.
+# While another explanation is made, the one before makes way at once: nobody can click what is about to go. The bar has
+# a place of its own, as Streamlit keeps what stood in a place that becomes a container right after it was emptied.
+waiting = st.empty()
 made = work.is_made(*asked)
 place = st.container() if made else st.empty()
-with place:
+with waiting:
     shown = work.explanation(*asked)
 
 

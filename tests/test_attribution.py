@@ -140,7 +140,7 @@ def test_a_path_that_is_cut_short_says_how_incomplete_it_is(noise):
 
 
 def test_deeplift_is_refused_with_its_figure_where_it_does_not_add_up(noise):
-    with pytest.raises(ExplanationError, match=r"completeness error is \d+%, more than 5%"):
+    with pytest.raises(ExplanationError, match=r"completeness error is \d+ %, more than 5 %"):
         attribute(PlantedModel(Curved(), EMOTIONS, relevance_rules=True), noise, Target("a"), "deeplift")
 
 

@@ -90,7 +90,7 @@ def wait_for(key: tuple, work: Callable[[Job], Any]) -> Any:
         now = started.share, started.words
         # Drawing is also where Streamlit takes up what the reader has done meanwhile.
         if now != drawn or time.monotonic() - drawn_at > REDRAWN_S:
-            bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]} …")
+            bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]}. The view and its tables come when this is done.")
             drawn, drawn_at = now, time.monotonic()
         futures.wait([started.future], timeout=LOOK_S)
     jobs.pop(key, None)
