@@ -334,7 +334,12 @@ PLANS = {
                 OPENSMILE_LICENCE,
                 CREMA_D_LICENCE,
             ),
-            limits=(*CREMA_D_LIMITS, TWELVE_SENTENCES),
+            limits=(
+                *CREMA_D_LIMITS,
+                TWELVE_SENTENCES,
+                "Its figures were measured with the corpora's own transcripts. In the app Whisper recognises the words "
+                "unless you give them, and an answer may differ where it mishears.",
+            ),
         ),
     )
 }

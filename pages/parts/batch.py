@@ -37,7 +37,7 @@ def new() -> None:
     st.caption(
         f"At most {MEGABYTES} MB together; archives are read in memory, member by member. Folders and CSV files of "
         "clips go through the command line: python -m explain batch. The clips are worked on by this SERscope server "
-        "alone and are dropped when you forget them or a minute after you close the page."
+        f"alone and stay in its memory until {session.kept_until()}."
     )
     if not pressed:
         return

@@ -49,7 +49,7 @@ def new_clip() -> None:
     {"Upload": _upload, "Record": _record, "Corpus": _corpus}.get(source, _sample)()
     st.caption(
         f"At most {settings().max_seconds:g} s. Your clip is worked on by this SERscope server alone, is kept in the "
-        "memory of this session, and is dropped when you forget it or a minute after you close the page."
+        f"memory of this session, and stays there until {session.kept_until()}."
     )
 
 

@@ -10,7 +10,7 @@ from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import measure as with_hint
-from pages.parts.words import p_value, plain
+from pages.parts.words import p_value, percent, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,11 +223,11 @@ def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, t
         sizes = f"{alone.sizes[1]} v {alone.sizes[0]}"
         lines += (
             f'<tr{" class=few" if found.too_small(group) else ""}><th scope="row">{escape(group)}</th><td>{sizes}</td>'
-            f"<td>{_points(alone.deviation)}</td><td>{_points(alone.smallest)}</td><td>{alone.of_ten_points:.0%}</td>"
-            f"<td>{_points(among.smallest)}</td><td>{among.of_ten_points:.0%}</td>"
+            f"<td>{_points(alone.deviation)}</td><td>{_points(alone.smallest)}</td><td>{percent(alone.of_ten_points)}</td>"
+            f"<td>{_points(among.smallest)}</td><td>{percent(among.of_ten_points)}</td>"
             f"<td>{p_value(smallest_p(*alone.sizes)) if min(alone.sizes) else '–'}</td></tr>"
         )
-        said.append(f"{group} ({sizes} speakers): {among.of_ten_points:.0%}")
+        said.append(f"{group} ({sizes} speakers): {percent(among.of_ten_points)}")
     st.markdown(
         "With these numbers of speakers, and speakers that differ among themselves as much as these do, a true gap in "
         f"UAR of 10 points between a group and {plain(reference)} would be found this often among the {tests} "
@@ -265,8 +265,8 @@ def simulated() -> None:
         lines = ""
         for row in table.itertuples():
             cells = "".join(
-                f"<td><strong>{getattr(row, name):.1%}</strong> "
-                f"[{getattr(row, f'{name}_low'):.1%}, {getattr(row, f'{name}_high'):.1%}]</td>"
+                f"<td><strong>{100 * getattr(row, name):.1f} %</strong> "
+                f"[{100 * getattr(row, f'{name}_low'):.1f}, {100 * getattr(row, f'{name}_high'):.1f}]</td>"
                 for name in ("alone", "uar", "any")
             )
             gap = "none" if row.gap == 0 else f"{100 * row.gap:.0f} points"

@@ -39,8 +39,7 @@ def new() -> None:
     )
     st.caption(
         f"At most 65 minutes and {MEGABYTES} MB (an hour of MP3 is about 30 MB). It is worked on by this SERscope "
-        "server alone, is kept in the memory of this session, and is dropped when you forget it or a minute after you "
-        "close the page."
+        f"server alone, and stays in the memory of this session until {session.kept_until()}."
     )
     if file is None:
         return

@@ -9,6 +9,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.parts import background
+from ser_core.settings import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +101,11 @@ def holds_data(state: "Mapping[Any, Any] | SessionState", session_id: str) -> bo
     return any(state[key] for key in GIVEN if key in state) or bool(
         uploads is not None and uploads.file_storage.get(session_id)
     )
+
+
+def kept_until() -> str:
+    """Return in words until when the session keeps what it was given."""
+    return f"you forget it, {settings().idle_minutes:g} minutes go by without use, or a minute after you close the page"
 
 
 def delete_all() -> None:

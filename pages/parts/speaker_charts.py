@@ -10,6 +10,7 @@ from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of, signed
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import number, plain
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -260,5 +261,5 @@ def averages(chosen: Chosen) -> None:
         "perfectly, 0 for by chance. Actors who all play every emotion equally often have no order to meet. Intervals "
         "are over speakers."
     )
-    data = csv_text(found, 5)
+    data = csv_text(found.assign(**{COLUMN: IN_A_CELL}), 5)
     st.download_button("Data (CSV)", data, "serscope-averages.csv", "text/csv", key="csv-averages", on_click="ignore")

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from explain.samples import samples
+from pages.parts import hear_changes
+from ser_core.audio import from_samples, read
+from ser_core.degradations import KINDS
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return read(samples()[0].path)
+
+
+@pytest.mark.parametrize("kind", ["babble", "speech-shaped", "clipping", "reverberation"])
+def test_a_clip_is_heard_as_it_is_and_at_each_level(clip, kind: str) -> None:
+    made = hear_changes._changed(clip, kind, None)
+    assert made[0][0] == "as it is"
+    assert len(made) == 1 + len(KINDS[kind].levels)
+    assert all(not np.array_equal(heard, clip.samples) for _, heard in made[1:])
+
+
+def test_own_noise_is_as_loud_as_its_level_says(clip) -> None:
+    from ser_core.speech import speech_mask, speech_segments
+
+    noise = from_samples(np.random.default_rng(0).normal(0, 0.01, 8000).astype(np.float32), 16000, "rain")
+    active = speech_mask(speech_segments(clip), np.arange(len(clip.samples)) / 16000)
+    for (_, heard), level in zip(
+        hear_changes._changed(clip, "environment", noise)[1:], KINDS["environment"].levels, strict=True
+    ):
+        # Whoever mixes may turn the whole down, so the voice is fitted before the noise is what is left.
+        scale = float(heard @ clip.samples / (clip.samples @ clip.samples))
+        voice, rest = scale * clip.samples[active], (heard - scale * clip.samples)[active]
+        assert 10 * np.log10((voice**2).mean() / (rest**2).mean()) == pytest.approx(level, abs=0.5)
