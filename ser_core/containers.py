@@ -252,15 +252,17 @@ def _open_ffmpeg(data: Bytes, name: str, kind: _Kind) -> Stream:
         frames = round(container.duration / av.time_base * codec.sample_rate)
 
     def blocks() -> Iterator[np.ndarray]:
-        planar = av.AudioResampler(format="fltp")
+        # Interleaved, as PyAV counts planes up to the next null pointer: eight of them end in no null, and reading the
+        # ninth ends the process.
+        packed = av.AudioResampler(format="flt")
         layout = (codec.sample_rate, codec.channels)
         with container:
             try:
                 for frame in container.decode(stream):
                     if (frame.sample_rate, frame.layout.nb_channels) != layout:
                         raise DamagedError
-                    for part in planar.resample(frame):
-                        yield part.to_ndarray().T
+                    for part in packed.resample(frame):
+                        yield part.to_ndarray().reshape(-1, codec.channels)
             except (av.FFmpegError, ValueError) as error:
                 raise DamagedError from error
 

@@ -79,15 +79,21 @@ def flac(samples: np.ndarray, rate: int = RATE) -> bytes:
     return wav(samples, rate, container="FLAC")
 
 
-def ffmpeg(samples: np.ndarray, rate: int, container: str, codec: str, live: bool = False) -> bytes:
-    """Return mono samples as a file that FFmpeg writes: ("ipod", "aac"), ("webm", "libopus"), ("adts", "aac") …"""
+def ffmpeg(
+    samples: np.ndarray, rate: int, container: str, codec: str, live: bool = False, layout: str = "mono"
+) -> bytes:
+    """Return samples as a file that FFmpeg writes: ("ipod", "aac"), ("webm", "libopus"), ("adts", "aac") …
+
+    Every channel of the layout holds the same.
+    """
     out = io.BytesIO()
     with av.open(out, "w", format=container, options={"live": "1"} if live else {}) as file:
-        stream = file.add_stream(codec, rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
+        stream = file.add_stream(codec, rate=rate, layout=layout)
+        packed = np.repeat(samples.astype(np.float32), stream.layout.nb_channels)[None]
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
         frame.sample_rate = rate
         frame.pts = 0
-        for part in av.AudioResampler(format=stream.format.name, layout="mono", rate=rate).resample(frame):
+        for part in av.AudioResampler(format=stream.format.name, layout=layout, rate=rate).resample(frame):
             file.mux(stream.encode(part))
         file.mux(stream.encode(None))
     return out.getvalue()

@@ -214,6 +214,14 @@ def test_channels_are_averaged() -> None:
     assert np.allclose(recording.samples, (left + right) / 2, atol=1e-6)
 
 
+def test_eight_channels_of_compressed_sound_are_all_there_is_to_read() -> None:
+    # PyAV reads past the eighth plane of such a frame, which ended the process.
+    heard = decode(ffmpeg(voice(), SAMPLE_RATE, "adts", "aac", layout="7.1"), "eight.aac")
+    alone = decode(ffmpeg(voice(), SAMPLE_RATE, "adts", "aac"), "one.aac")
+    assert (heard.source.channels, alone.source.channels) == (8, 1)
+    assert np.corrcoef(heard.samples, alone.samples)[0, 1] > 0.95
+
+
 def test_cancelling_channels_leave_the_loudest_one() -> None:
     table = np.stack([0.7 * voice(), -0.75 * voice()], axis=1)
     recording = decode(wav(table, subtype="FLOAT"), "x")
