@@ -46,8 +46,10 @@ if __name__ == "__main__":
         },
         position="top",
     )
-    own_data.bar()
-    boards.bar()
+    # One place for both, so that the page below does not change its own and is not drawn anew when they come or go.
+    with st.container():
+        own_data.bar()
+        boards.bar()
     with in_plain_words():
         page.run()
 elif config._main_script_path:
