@@ -245,26 +245,26 @@ def _open_ffmpeg(data: Bytes, name: str, kind: _Kind) -> Stream:
     if not codec.sample_rate or not codec.channels:
         container.close()
         raise AudioError(_bad_header(name, kind))
+    rate, channels = codec.sample_rate, codec.channels  # the decoder, which reads ahead, changes its own in mid-file
     frames: int | None = None
     if kind.demuxer == "mov" and stream.duration and stream.time_base:
-        frames = round(stream.duration * stream.time_base * codec.sample_rate)
+        frames = round(stream.duration * stream.time_base * rate)
     elif kind.demuxer == "matroska" and container.duration and not container.streams.video:
-        frames = round(container.duration / av.time_base * codec.sample_rate)
+        frames = round(container.duration / av.time_base * rate)
 
     def blocks() -> Iterator[np.ndarray]:
         # Interleaved, as PyAV counts planes up to the next null pointer: eight of them end in no null, and reading the
         # ninth ends the process.
         packed = av.AudioResampler(format="flt")
-        layout = (codec.sample_rate, codec.channels)
         with container:
             try:
                 for frame in container.decode(stream):
-                    if (frame.sample_rate, frame.layout.nb_channels) != layout:
+                    if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
                         raise DamagedError
                     for part in packed.resample(frame):
-                        yield part.to_ndarray().reshape(-1, codec.channels)
+                        yield part.to_ndarray().reshape(-1, channels)
             except (av.FFmpegError, ValueError) as error:
                 raise DamagedError from error
 
     lossy = not codec.name.upper().startswith(_LOSSLESS)
-    return Stream(kind.label, codec.name, lossy, codec.sample_rate, codec.channels, frames, blocks())
+    return Stream(kind.label, codec.name, lossy, rate, channels, frames, blocks())
