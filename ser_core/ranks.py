@@ -8,6 +8,7 @@ Without ``torchrun`` there is one process and nothing here does anything.
 
 import contextlib
 import datetime
+import importlib
 import os
 from collections.abc import Iterator
 
@@ -24,6 +25,9 @@ def joined() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
+    # Its functions keep the group that they are imported under as a default value: imported after the meeting (as
+    # the first step of an optimiser does) they would keep its threads alive, which now and then abort the exit.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
     try:
         yield
