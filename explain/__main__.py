@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import write_bytes
+from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
     from ser_core.models import Prediction
@@ -134,7 +135,7 @@ def _answer(prediction: "Prediction") -> str:
     if prediction.values is not None:
         return dimensions_in_words(prediction)
     whose = " of listeners" if prediction.answer == "distribution" else ""
-    return f"{prediction.top} ({prediction.probability(prediction.top):.1%}{whose})"
+    return f"{prediction.top} ({rounded_percent(prediction.probability(prediction.top), 1)}{whose})"
 
 
 def _tell(share: float, words: str) -> None:

@@ -19,6 +19,7 @@ from explain.magnitudes import magnitudes
 from explain.words import cue_name, listed
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
+from ser_core.numbers import signed
 from ser_core.speech import speech_segments
 
 FEWEST, MOST = 5, 20
@@ -147,4 +148,4 @@ def _against(here: CueValue, others: list[float]) -> OwnCue:
 
 
 def _signed(value: float | None) -> str:
-    return f"{value or 0.0:+.1f}".replace("-", "−")
+    return signed(value or 0.0, 1)

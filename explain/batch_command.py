@@ -16,6 +16,7 @@ from typing import Any
 from explain.batch import Row, clips_of, row, table
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import append_line, write_table, write_text
+from ser_core.numbers import signed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +77,7 @@ def _explain_all(options: argparse.Namespace) -> int:
 
 
 def _values(made: Row) -> str:
-    return ", ".join(f"{name} {value:+.2f}" for name, value in made.outputs.items())
+    return ", ".join(f"{name} {signed(value)}" for name, value in made.outputs.items())
 
 
 def _append(store: Path, asked: dict[str, str], made: Row) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import write_text
+from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
     from explain.comparison import Comparison
@@ -32,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for title, side in zip(found.titles, found.sides, strict=True):
         p = side.prediction
-        shares = [
-            f"{name} {p.value(name):+.2f}" if p.values is not None else f"{name} {p.probability(name):.1%}"
+        said = [
+            signed(p.value(name)) if p.values is not None else rounded_percent(p.probability(name), 1)
             for name in p.order
         ]
-        print(f"{title}: {', '.join(shares)}")
+        print(f"{title}: {', '.join(f'{name} {value}' for name, value in zip(p.order, said, strict=True))}")
     print("\n".join(found.sentences))
     return 0
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from explain.change import HIGHER, LOWER, UNKNOWN, Change
 from explain.expert import expert_emotion
-from explain.numbers import signed
 from explain.words import cue_name, in_percent, listed
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.comparison import MapPair, RelativeCue

@@ -24,6 +24,7 @@ from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
 from explain.text_files import by_field, cell, inside, interval_tier, layers, line, plain
 from ser_core.errors import ExplanationError
 from ser_core.intended_use import COLUMN, IN_A_CELL, intended_use, trained_on
+from ser_core.numbers import rounded_percent
 
 SCHEMA = "serscope explanation"
 SCHEMA_VERSION = 1
@@ -144,7 +145,7 @@ def text_grid(explanation: Explanation) -> str:
         (
             r.start_s,
             r.end_s,
-            f"{r.rank}: {target}, {r.share:.1%} of positive relevance"
+            f"{r.rank}: {target}, {rounded_percent(r.share, 1)} of positive relevance"
             + ("" if r.low_hz is None or r.high_hz is None else f", {r.low_hz:.0f} to {r.high_hz:.0f} Hz"),
         )
         for r in explanation.regions

@@ -12,7 +12,7 @@ import numpy as np
 
 from explain.attribution import relevance_on_grid
 from explain.explanation import Explanation
-from explain.numbers import rounded_percent
+from ser_core.numbers import rounded_percent
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:

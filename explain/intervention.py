@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explain.numbers import rounded_percent
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
+from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
     import parselmouth
@@ -166,8 +166,8 @@ class DoseResponse:
 
 def words_of(experiment: Experiment, dose: float) -> str:
     """Return a dose in words, such as "Pitch level +3.1 st" or "Tempo ×1.12"."""
-    amount = f"×{dose:.2f}" if experiment.unit == "×" else f"{dose:+.1f} {experiment.unit}"
-    return f"{experiment.title} {amount.replace('-', '−')}"
+    amount = f"×{dose:.2f}" if experiment.unit == "×" else f"{signed(dose, 1)} {experiment.unit}"
+    return f"{experiment.title} {amount}"
 
 
 def dose_response(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ser_core.errors import AudioError, SerscopeError, SettingError
 from ser_core.files import write_bytes
+from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
     from explain.long_recording import Stretch
@@ -80,7 +81,7 @@ def _answer(stretch: "Stretch") -> str:
     assert asked is not None
     if asked.values is not None:
         return dimensions_in_words(asked)
-    return f"{asked.top} ({asked.probability(asked.top):.1%})"
+    return f"{asked.top} ({rounded_percent(asked.probability(asked.top), 1)})"
 
 
 def _parser() -> argparse.ArgumentParser:

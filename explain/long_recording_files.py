@@ -9,6 +9,7 @@ from explain.cues import CUES
 from explain.long_recording import LongRecording, cue_values, own_z, standing_out, value_of
 from explain.text_files import Interval, csv_text, interval_tier, layers, plain
 from ser_core.intended_use import COLUMN, FORBIDDEN, IN_A_CELL, STATEMENT
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 "answer": None if asked is None or asked.values is not None else asked.top,
                 **{output: value_of(stretch, output) for output in found.outputs},
                 "entropy_bits": None if asked is None else asked.entropy_bits,
-                "unusual": ", ".join(f"{name} {z:+.1f}" for name, z in unusual[place]),
+                "unusual": ", ".join(f"{name} {signed(z, 1)}" for name, z in unusual[place]),
                 **{f"cue_{c.name}": values[place, k] for k, c in enumerate(CUES)},
                 **{f"z_{c.name}": scores[place, k] for k, c in enumerate(CUES)},
                 "note": stretch.note,
@@ -115,5 +116,5 @@ def _label(asked: Any) -> str:
     if asked is None:
         return "not asked"
     if asked.values is not None:
-        return ", ".join(f"{name} {asked.value(name):+.2f}" for name in asked.emotions)
+        return ", ".join(f"{name} {signed(asked.value(name))}" for name in asked.emotions)
     return f"{asked.top} {asked.probability(asked.top):.2f}"

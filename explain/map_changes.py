@@ -13,13 +13,13 @@ import torch
 from scipy.stats import rankdata
 
 from explain.attribution import Attribution, Masking, attribute, method_label, methods_for, relevance_on_grid
-from explain.numbers import rounded_percent, signed
 from explain.regions import Region, salient_regions
 from explain.removal import FEWEST_TURNS, mask_of, overlap, placements, spoken_in, turns
 from explain.verdicts import FAILS, HOLDS, STRICT, WEAK, Test, against, undecided
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
+from ser_core.numbers import rounded_percent, signed
 from ser_core.speech import Segment
 
 NOISE_DB, NOISE_DRAWS, SHIFT_S = -60.0, 3, 0.005

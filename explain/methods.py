@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain.numbers import rounded_percent
 from explain.views import Cells, Logit, View, column_times, same
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
+from ser_core.numbers import rounded_percent
 
 FIRST_STEPS = 8
 GRADIENT_BATCH = 4

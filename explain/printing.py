@@ -9,6 +9,7 @@ from typing import Any
 from explain import figures
 from explain.cues import CUES
 from explain.expert import OURS
+from ser_core.numbers import rounded_percent
 
 LONGEST_NAME = 200
 LONGEST_LABEL = 60
@@ -63,7 +64,7 @@ def number(value: float | None, unit: str = "") -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share 0 … 1 as a percentage; "not measurable" for None or NaN."""
-    return "not measurable" if share is None or math.isnan(share) else f"{share:.{digits}%}".replace("%", " %")
+    return "not measurable" if share is None or math.isnan(share) else rounded_percent(share, digits)
 
 
 @cache

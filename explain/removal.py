@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explain.attribution import Attribution, Masking, relevance_on_grid
-from explain.numbers import rounded_percent, signed
 from explain.regions import Region
 from explain.verdicts import Test, against, undecided
+from ser_core.numbers import rounded_percent, signed
 from ser_core.speech import Segment, speech_mask
 
 PLACEMENTS = 39

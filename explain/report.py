@@ -18,13 +18,13 @@ from explain import figures, report_opened
 from explain.attribution import method_label
 from explain.explanation import Explanation
 from explain.export import to_json
-from explain.numbers import signed
 from explain.opened import NOTHING, Opened
 from explain.printing import LONGEST_LABEL, LONGEST_NAME, cut, number, percent, printable
 from explain.report_cues import contrasts, cues, expert
 from explain.report_method import method_and_settings, model_card
 from ser_core.errors import ExplanationError
 from ser_core.intended_use import FORBIDDEN, STATEMENT, trained_on
+from ser_core.numbers import signed
 from ser_core.settings import ASSETS
 from ser_core.sphere import POLES, octant_name
 

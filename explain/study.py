@@ -150,7 +150,7 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trust
     regions against the rest of the speech), chance (share of shifted regions that agree among those that agree or
     disagree); NaN where there is none. With ``trusted`` also deletion, insertion, randomised weights (verdicts).
     """
-    from explain.attribution import Target, attribute
+    from explain.attribution import Target, attribute, masking
     from explain.contrasts import effects
     from explain.cues import CueSummary
     from explain.expert import OURS, SALIENT, Agreement, agreements
@@ -169,8 +169,10 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trust
         return {row.cue: row for row in found if row.scope == SALIENT}
 
     rows = []
+    target = Target(prediction.top)
+    cells = masking(model, recording, target) if trusted else None
     for method in methods:
-        found = attribute(model, recording, Target(prediction.top), method)
+        found = attribute(model, recording, target, method)
         regions = salient_regions(found)
         random = np.random.default_rng(list(Path(clip.file).stem.encode()))
         most = int(tracks.speech.sum())
@@ -195,8 +197,8 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trust
             "coverage": coverage(regions, recording.duration_s),
             "share": sum(region.share for region in regions),
         }
-        if trusted:
-            tests, _ = faithfulness(model, recording, speech, found, regions)
+        if cells is not None:
+            tests, _ = faithfulness(model, recording, speech, found, regions, cells)
             of_map |= {test.name: test.verdict for test in tests}
         for cue, ours in OURS.items():
             decided = [each[cue].status for each in by_chance if cue in each and each[cue].status in DECIDED]

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explain.numbers import rounded_percent
 from explain.study import Clip, in_turn
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import stored_table, write_table
+from ser_core.numbers import rounded_percent
 from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
 from ser_core.settings import ASSETS
 
@@ -80,7 +80,7 @@ def clip_rows(
     found = attribute(model, recording, target, method)
     regions = salient_regions(found)
     cells = masking(model, recording, target)
-    tests, other = faithfulness(model, recording, speech, found, regions, draws=draws)
+    tests, other = faithfulness(model, recording, speech, found, regions, cells, draws=draws)
     constant = {
         "number": number,
         "clip": Path(clip.file).stem,
@@ -108,14 +108,13 @@ def faithfulness(
     speech: "Sequence[Segment]",
     found: "Attribution",
     regions: "Sequence[Region]",
+    cells: "Masking",
     *,
     draws: int = DRAWS,
 ) -> "tuple[tuple[Test, ...], Attribution | None]":
     """Return deletion, insertion and randomised weights of one map, and the map of the destroyed model."""
-    from explain.attribution import masking
     from explain.map_changes import destroyed_map, unlike, unrelated
 
-    cells = masking(model, recording, found.target)
     tests = _removals(model, cells, regions, speech, draws)
     other = destroyed_map(model, recording, found)
     return (*tests, unlike(found, other, unrelated(found.relevance, np.random.default_rng(0)))), other

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, cue
 from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
-from explain.numbers import rounded_percent, signed
 from ser_core.models import Prediction
+from ser_core.numbers import rounded_percent, signed
 from ser_core.sphere import NEAR_ZERO, POLES
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
+from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
     from ser_core.models import Prediction
@@ -69,9 +70,9 @@ def _answer(prediction: "Prediction") -> str:
     if prediction.values is not None:
         from ser_core.sphere import octant_name
 
-        said = ", ".join(f"{name} {prediction.value(name):+.2f}" for name in prediction.emotions)
-        return f"{said} (from -1 to 1: {octant_name(prediction.values)})"
-    said = ", ".join(f"{name} {prediction.probability(name):.1%}" for name in prediction.order)
+        said = ", ".join(f"{name} {signed(prediction.value(name))}" for name in prediction.emotions)
+        return f"{said} (from −1 to 1: {octant_name(prediction.values)})"
+    said = ", ".join(f"{name} {rounded_percent(prediction.probability(name), 1)}" for name in prediction.order)
     if prediction.answer == "distribution":
         return f"of listeners would hear {said} (entropy {prediction.entropy_bits:.2f} bits)"
     return f"{said} (entropy {prediction.entropy_bits:.2f} bits)"
@@ -383,24 +384,22 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     robust = commands.add_parser("robustness", help="models on worse recordings of the same clips; resumes")
-    robust.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
-    robust.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
-    robust.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe")
     robust.add_argument("--clips", type=int, default=114, help="clips of each corpus, about (default 114)")
-    robust.add_argument("--runs", type=Path, default=Path("runs"), help="where what is under way is kept")
-    robust.add_argument("--threads", type=int, help="CPU threads")
     robust.set_defaults(run=_robustness)
 
     domain = commands.add_parser(
         "domain", help="ranges of training clips, and how often clips outside are told; resumes"
     )
-    domain.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
-    domain.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
-    domain.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe")
     domain.add_argument("--clips", type=int, default=19, help="clips of each group, about; six times as many held out")
-    domain.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
-    domain.add_argument("--threads", type=int, help="CPU threads")
     domain.set_defaults(run=_domain)
+    for each in (robust, domain):
+        each.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
+        each.add_argument("--noise", type=Path, required=True, help="folder of real noise, such as ESC-10")
+        each.add_argument(
+            "--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe"
+        )
+        each.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
+        each.add_argument("--threads", type=int, help="CPU threads")
 
     leaks = commands.add_parser("leaks", help="what tests share with their training, and speakers give away")
     leaks.add_argument("corpora", type=Path, nargs="+", metavar="FOLDER", help="folders of corpora or CSV tables")

@@ -57,8 +57,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError):
         return None
-    # Checkpoints of runs that began before 22 November 2026 have no checksum.
-    return (tensors, note) if note.pop(_SUM, None) in (None, _checksum(tensors, note)) else None
+    return (tensors, note) if note.pop(_SUM, None) == _checksum(tensors, note) else None
 
 
 def _checksum(tensors: Mapping[str, Tensor], note: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared
 from ser_core.errors import ModelError
 from ser_core.files import whole, write_bytes, write_table, write_text
 from ser_core.microfrontend import FRONTEND, micro_features
+from ser_core.numbers import signed
 from ser_core.registry import model_folders
 from ser_core.results import RESULTS, paired_change
 from ser_core.splits import validation_speakers
@@ -354,7 +355,8 @@ def _quantise_folds(plan: Plan, folder: Path, corpus: Path, runs: Path) -> str:
     by = {name: rows[rows["variant"] == name] for name in ("float", "int8")}
     changes = {measure: paired_change(by["float"], by["int8"], measure) for measure in ("UAR", "WA", "macro-F1")}
     said = ", ".join(
-        f"{name} {100 * c.value:+.2f} points [{100 * c.low:+.2f}, {100 * c.high:+.2f}]" for name, c in changes.items()
+        f"{name} {signed(100 * c.value)} points [{signed(100 * c.low)}, {signed(100 * c.high)}]"
+        for name, c in changes.items()
     )
     return f"int8 against float over {len(folds)} folds: {said}\n{json.dumps(note, indent=2, ensure_ascii=False)}"
 

@@ -80,6 +80,15 @@ def babble(voices: Sequence[np.ndarray], *, talkers: int = 6) -> Source:
     return source
 
 
+def recorded(recording: np.ndarray) -> Source:
+    """Return a source that plays a recording (samples,) from a random place on, repeated where it is too short."""
+
+    def source(samples: int, generator: np.random.Generator) -> np.ndarray:
+        return _unit(np.resize(np.roll(recording, -int(generator.integers(0, len(recording)))), samples))
+
+    return source
+
+
 def environment(folder: str | Path) -> Source:
     """Return a source of real recordings of noise, such as ESC-10: one file a draw, from a random place on.
 
@@ -104,7 +113,7 @@ def environment(folder: str | Path) -> Source:
         recording = np.array(read(kind[int(generator.integers(0, len(kind)))]).samples)
         loud = np.flatnonzero(np.abs(recording) > QUIET * np.abs(recording).max())
         heard = recording[loud[0] : loud[-1] + 1] if len(loud) else recording
-        return _unit(np.resize(np.roll(heard, -int(generator.integers(0, len(heard)))), samples))
+        return recorded(heard)(samples, generator)
 
     return source
 

@@ -25,6 +25,7 @@ from ser_core.errors import CorpusError
 from ser_core.features import LogMel
 from ser_core.files import stored_table, whole, write_table
 from ser_core.noise import Source, babble, environment, speech_shaped
+from ser_core.numbers import signed
 from ser_core.results import RESULTS, by_variant
 from ser_core.settings import settings
 from ser_core.speech import speech_mask, speech_segments
@@ -185,7 +186,7 @@ def markdown(measured: pd.DataFrame) -> str:
         cells = []
         for variant in variants:
             row = by.loc[variant]
-            change = f"; {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
+            change = f"; {signed(row.change, 3)} [{signed(row.change_low, 3)}, {signed(row.change_high, 3)}]"
             cells.append(f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" + ("" if np.isnan(row.change) else change))
         lines.append(f"| {noise}{'' if np.isnan(level) else f', {level:.0f} dB'} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 A task is a function of one small item that names files. It never carries samples: on a cluster a task that was passed
 arrays is lost with its worker, while one that was passed names is done again by another (and so here). Every worker
-does one task at a time on one thread, because explanations put hooks into a model that threads would share.
+does one task at a time on one thread: the cores are shared out by the number of workers alone.
 """
 
 import argparse

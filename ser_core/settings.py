@@ -168,5 +168,4 @@ VARIABLES = (
     ),
     Variable("SERSCOPE_LOG", "how the server writes its log: text or json", "text", _no_choice("text", "json")),
     Variable("SERSCOPE_METRICS", "1 answers /metrics for Prometheus", "0", _no_choice("0", "1")),
-    Variable("SERSCOPE_SHOTS", "folder where the browser tests put screenshots", "none", _no_place),
 )

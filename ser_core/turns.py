@@ -85,6 +85,11 @@ class Job:
         return self.future.done()
 
     @property
+    def result(self) -> Any:
+        """What the work came to; None while there is nothing, and where it ended in a fault."""
+        return self.future.result() if self.future.done() and self.future.exception() is None else None
+
+    @property
     def long(self) -> bool:
         """Whether it is work of many minutes."""
         return self.kind == LONG

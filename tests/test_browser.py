@@ -1,6 +1,6 @@
 """The app in a real browser, as a reader uses it: upload, listen, select, take the report away.
 
-Screenshots go to the folder named by SERSCOPE_SHOTS, or to pytest's own temporary folder.
+Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder.
 """
 
 import io
@@ -71,7 +71,7 @@ def browser() -> Iterator["playwright.Browser"]:
 
 @pytest.fixture
 def shots(tmp_path) -> Path:
-    folder = Path(os.environ.get("SERSCOPE_SHOTS", tmp_path))
+    folder = Path(os.environ.get("SHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

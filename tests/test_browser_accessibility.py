@@ -65,7 +65,7 @@ def told_on_both_screens(page: "playwright.Page", name: str, folder: Path) -> li
         page.emulate_media(color_scheme=theme)
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(300)
-        if os.environ.get("SERSCOPE_SHOTS"):
+        if os.environ.get("SHOTS"):
             whole_page(page, folder / f"page-{name}-{screen}.png")
         told += [f"{name}, {screen}: {finding}" for finding in findings(page)]
         if (wider := overflow(page)) > 0:

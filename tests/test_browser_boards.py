@@ -1,6 +1,6 @@
 """Cross-corpus, robustness, mixed emotions, dimensions, efficiency in a browser: from a mark to an explanation.
 
-Screenshots go to the folder named by SERSCOPE_SHOTS, or to pytest's own temporary folder.
+Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """The dashboards in a real browser: from a point to its clips, to one clip's sound, to its explanation; and downloads.
 
-Screenshots go to the folder named by SERSCOPE_SHOTS, or to pytest's own temporary folder.
+Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder.
 """
 
 import csv

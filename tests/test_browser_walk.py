@@ -1,6 +1,6 @@
 """One walk through the app in a real browser: explain, trust, experiment, listen, contrast, compare, report.
 
-Screenshots go to the folder named by SERSCOPE_SHOTS, or to pytest's own temporary folder.
+Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder.
 """
 
 import io

@@ -63,8 +63,8 @@ def test_crema_d_takes_voice_only_votes_and_the_intended_emotion(crema_d):
 
 def test_crema_d_agreement_in_the_note_is_counted_from_the_votes(crema_d):
     # Anger heard as anger; sadness not heard twice: one of three clips agrees, none shares the first place.
-    assert "on 33.3% of clips" in read_corpus(crema_d).note
-    assert "a further 0.0%" in read_corpus(crema_d).note
+    assert "on 33.3 % of clips" in read_corpus(crema_d).note
+    assert "a further 0.0 %" in read_corpus(crema_d).note
 
 
 def test_crema_d_file_with_a_missing_letter_gets_its_votes(crema_d):

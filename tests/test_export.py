@@ -153,7 +153,7 @@ def test_text_grid_opens_in_praat_with_regions_speech_and_pulses(tmp_path):
         assert _ask(grid, "Get start time of interval", 1, i) == region.start_s
         assert _ask(grid, "Get end time of interval", 1, i) == region.end_s
         label = _ask(grid, "Get label of interval", 1, i)
-        assert label.startswith(f"{region.rank}: anger, {region.share:.1%}")
+        assert label.startswith(f"{region.rank}: anger, {100 * region.share:.1f} %")
     for segment in SPEECH:
         i = int(_ask(grid, "Get interval at time", 2, (segment.start_s + segment.end_s) / 2))
         assert _ask(grid, "Get start time of interval", 2, i) == segment.start_s

@@ -7,9 +7,9 @@ import numpy as np
 import streamlit as st
 
 from explain.attribution import Attribution
-from explain.numbers import signed
 from pages.parts.words import agreement_of_listeners, certainty, number, percent
 from ser_core.models import PoolingWeights, Prediction
+from ser_core.numbers import signed
 from ser_core.quality import Quality
 from ser_core.sphere import POLES, octant_name
 

@@ -48,8 +48,7 @@ def found(start: tuple) -> list[Any]:
     known = []
     for key, each in _jobs().items():
         if key[: len(start)] == start:
-            done = each.done and each.future.exception() is None
-            known.append(each.future.result() if done else each.known)
+            known.append(each.known if each.result is None else each.result)
     return [each for each in known if each is not None]
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.numbers import signed
 from pages.parts import background, session
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, p_value, plain
 from ser_core.errors import AudioError
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.baseline import OwnBaseline, OwnCue
@@ -48,9 +48,9 @@ def show(shown: "Explanation") -> "Explanation":
     asked = ("baseline", shown.recording.sha256, repr(shown.tracks.settings), tuple(c.sha256 for c in clips))
     started = background.start(asked, lambda job: _measured(shown, clips, job))
     background.show(started, lambda found: draw(found, shown))
-    if not started.done or started.future is None or started.future.exception() is not None:
+    if started.result is None:
         return shown
-    return dataclasses.replace(shown, own_baseline=started.future.result())
+    return dataclasses.replace(shown, own_baseline=started.result)
 
 
 def _measured(shown: "Explanation", clips: "list[Recording]", job: background.Job) -> "OwnBaseline":

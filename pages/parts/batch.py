@@ -118,7 +118,6 @@ def _watch(taken: "list[Clip]", started: background.Job) -> None:
     if not started.drawn:
         started.drawn = True
         st.rerun()
-    assert started.future is not None
     fault = started.future.exception()
     if fault is not None and not started.stop.is_set():
         raise fault

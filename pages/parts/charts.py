@@ -116,12 +116,6 @@ def bars(
     }
 
 
-def signed(value: float, decimals: int = 1) -> str:
-    """Return a number with its sign, a real minus, and no sign where it rounds to 0."""
-    text = f"{value:+.{decimals}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
 def rows_of(caption: str, names: Sequence[str], rows: str, words: Sequence[str] = ()) -> str:
     """Return a table in the app's look; columns named in ``words`` hold text."""
     head = "".join(f'<th scope="col"{" class=words" if name in words else ""}>{escape(name)}</th>' for name in names)

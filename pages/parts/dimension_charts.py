@@ -11,6 +11,7 @@ import streamlit as st
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
+from ser_core.numbers import signed
 from ser_core.sphere import DIMENSIONS, OCTANTS, POLES, octant_shares
 
 if TYPE_CHECKING:
@@ -57,16 +58,11 @@ def figures_table(found: "pd.DataFrame") -> str:
             f'<tr><th scope="row">{row.dimension} <small>({low} to {high})</small></th>'
             f"<td><strong>{row.ccc:.2f}</strong> [{row.ccc_low:.2f}, {row.ccc_high:.2f}]</td>"
             f"<td>{row.correlation:.2f}</td>"
-            f"<td><strong>{_signed(row.bias)}</strong> [{_signed(row.bias_low)}, {_signed(row.bias_high)}]</td>"
+            f"<td><strong>{signed(row.bias)}</strong> [{signed(row.bias_low)}, {signed(row.bias_high)}]</td>"
             f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
         )
     names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "Spread, model / raters")
     return rows_of("Predicted against rated, from −1 to 1", names, lines.replace("-", "−"))
-
-
-def _signed(value: float) -> str:
-    """Return a value with its sign, and none where it rounds to 0."""
-    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
 
 
 def in_words(found: "pd.DataFrame") -> str:
@@ -78,7 +74,7 @@ def in_words(found: "pd.DataFrame") -> str:
     if len(found) == 1:
         heard = f"{best['dimension']}: CCC {best['ccc']:.2f} [{best['ccc_low']:.2f}, {best['ccc_high']:.2f}]"
     shifted = [
-        f"{row.dimension} {row.bias:+.2f}" for row in found.itertuples() if row.bias_low > 0 or row.bias_high < 0
+        f"{row.dimension} {signed(row.bias)}" for row in found.itertuples() if row.bias_low > 0 or row.bias_high < 0
     ]
     return (f"{heard}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}.").replace("-", "−")
 

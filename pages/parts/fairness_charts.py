@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows_of, signed
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows_of
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import measure as with_hint
 from pages.parts.words import p_value, percent, plain
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -407,8 +408,8 @@ def before_and_after() -> None:
             for when in ("before", "after")
         )
         lines += (
-            f'<tr><th scope="row">{escape(row.measure)}</th>{cells}<td><strong>{signed(100 * row.change)}</strong> '
-            f"[{signed(100 * row.change_low)}, {signed(100 * row.change_high)}]</td>"
+            f'<tr><th scope="row">{escape(row.measure)}</th>{cells}<td><strong>{signed(100 * row.change, 1)}</strong> '
+            f"[{signed(100 * row.change_low, 1)}, {signed(100 * row.change_high, 1)}]</td>"
             f"<td>{p_value(row.change_p_holm)}</td></tr>"
         )
     names = ("Gap, points [95 %]", "Before", "After", "Change", "p, corrected")
@@ -417,7 +418,7 @@ def before_and_after() -> None:
 
 def _share(row: "pd.Series", name: str, plus: bool = False) -> str:
     figures = [100 * row[key] for key in (name, f"{name}_low", f"{name}_high")]
-    value, low, high = (signed(each) if plus else f"{each:.1f}" for each in figures)
+    value, low, high = (signed(each, 1) if plus else f"{each:.1f}" for each in figures)
     return f"{value} [{low}, {high}]"
 
 

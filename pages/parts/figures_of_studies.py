@@ -9,9 +9,9 @@ import streamlit as st
 
 from explain.text_files import csv_text
 from pages.parts.cards import table
-from pages.parts.charts import signed
 from pages.parts.words import hint_of
 from ser_core.intended_use import COLUMN, IN_A_CELL
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,8 @@ def salient_cues() -> None:
     lines = "".join(
         f'<tr><th scope="row">{escape(cue_title(row.cue))}</th><td class="words">{row.answer}</td>'
         f"<td>{100 * row.agrees:.0f} %</td><td>{100 * row.chance:.0f} %</td>"
-        f"<td><strong>{100 * row.excess:+.1f}</strong> [{100 * row.low:+.1f}, {100 * row.high:+.1f}]</td>"
+        f"<td><strong>{signed(100 * row.excess, 1)}</strong> "
+        f"[{signed(100 * row.low, 1)}, {signed(100 * row.high, 1)}]</td>"
         f"<td>{row.clips}</td><td>{row.speakers}</td></tr>"
         for row in rows.itertuples()
     )

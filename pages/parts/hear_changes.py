@@ -85,7 +85,7 @@ def _changed(clip: "Recording", kind: str, noise: "Recording | None") -> list[tu
     """Return the clip as it is and at each level of a change, with words for each."""
     from explain.samples import samples
     from ser_core.audio import SAMPLE_RATE, read
-    from ser_core.noise import babble, speech_shaped
+    from ser_core.noise import babble, recorded, speech_shaped
     from ser_core.speech import speech_mask, speech_segments
 
     noises: dict[str, Source] = {}
@@ -94,14 +94,9 @@ def _changed(clip: "Recording", kind: str, noise: "Recording | None") -> list[tu
         others = [np.array(voice.samples) for voice in voices if voice.sha256 != clip.sha256]
         noises = {"babble": babble(others, talkers=TALKERS), "speech-shaped": speech_shaped(others)}
     if noise is not None:
-        noises["environment"] = lambda count, _: _of_power_one(np.resize(noise.samples, count))
+        noises["environment"] = recorded(noise.samples)
     heard = np.array(clip.samples)
     active = speech_mask(speech_segments(clip), np.arange(len(heard)) / SAMPLE_RATE)
     voice = Voice(clip.name, heard, active, noises)
     levels = [(robustness_charts.level_words(kind, level), changed(voice, kind, level)) for level in KINDS[kind].levels]
     return [("as it is", heard), *levels]
-
-
-def _of_power_one(values: np.ndarray) -> np.ndarray:
-    size = float(np.sqrt(np.mean(np.square(values, dtype=float))))
-    return values / size if size > 0 else values

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.numbers import signed
 from pages.parts import background
 from pages.parts.switch_player import Take
 from pages.parts.switch_player import show as show_takes
 from pages.parts.words import percent
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
@@ -49,7 +49,7 @@ def _takes(shown: "Explanation", alone: "Heard", without: "Heard", key: str) -> 
 
 def answer(part: "Heard", emotion: str) -> str:
     """Return the model's answer to one part, with the gain that it was raised by."""
-    gain = f"{part.gain_db:+.1f}".replace("-", "−")
+    gain = signed(part.gain_db, 1)
     return f"The model answers {_answer(part.prediction, emotion)}. Raised by {gain} dB."
 
 

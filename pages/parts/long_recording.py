@@ -12,6 +12,7 @@ from pages.parts.cards import table
 from pages.parts.exports import buttons, stem_of
 from pages.parts.words import percent, plain
 from ser_core.errors import AudioError, SerscopeError
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.long_recording import LongRecording, Stretch
@@ -157,7 +158,6 @@ def _made(asked: tuple, make: "Callable[[], LongRecording]") -> "LongRecording":
 
 
 def _outcome(started: background.Job) -> "tuple[tuple[Stretch, ...], str]":
-    assert started.future is not None
     fault = started.future.exception()
     if fault is None:
         done: tuple[tuple[Stretch, ...], str] = started.future.result()
@@ -236,7 +236,7 @@ def _answers(found: "LongRecording", voice: int) -> str:
         return "–"
     if asked[0].values is not None:
         means = {name: float(np.mean([p.value(name) for p in asked])) for name in asked[0].emotions}
-        return ", ".join(f"{name} {mean:+.2f}".replace("-", "−") for name, mean in means.items())
+        return ", ".join(f"{name} {signed(mean)}" for name, mean in means.items())
     tops = [p.top for p in asked]
     ranked = sorted(set(tops), key=lambda name: -tops.count(name))[:3]
     return ", ".join(f"{name} {percent(tops.count(name) / len(tops))}" for name in ranked)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from explain.numbers import rounded_percent
 from explain.text_files import csv_text
 from pages.parts.charts import COLOURS, GREY, config, layout, rows_of
 from pages.parts.predictions import corpora_at_hand
 from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.metrics import Interval
+from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,11 @@ def figures_table(found: "dict[str, Interval]") -> str:
         m = found[name]
         gain = found.get(f"{name} gained on the constant")
         better = "higher is better" if name in HIGHER_IS_BETTER else "lower is better"
-        gained = "–" if gain is None else f"<strong>{gain.value:+.3f}</strong> [{gain.low:+.3f}, {gain.high:+.3f}]"
+        gained = (
+            "–"
+            if gain is None
+            else f"<strong>{signed(gain.value, 3)}</strong> [{signed(gain.low, 3)}, {signed(gain.high, 3)}]"
+        )
         lines += (
             f'<tr><th scope="row">{escape(name)} <small>({better})</small></th><td><strong>{m.value:.3f}</strong> '
             f"[{m.low:.3f}, {m.high:.3f}]</td><td>{m.baseline:.3f}</td><td>{m.chance:.3f}</td><td>{gained}</td></tr>"
@@ -84,9 +88,9 @@ def figures_in_words(found: "dict[str, Interval]") -> str:
     verdict = "beats" if kl.low > 0 else "does worse than" if kl.high < 0 else "cannot be told from"
     return (
         f"The model {verdict} the constant, which always answers with the average of all listeners: KL is "
-        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{kl.low:+.3f}, {kl.high:+.3f}]. Its "
-        f"answers spread by {spread.value:.2f}, the listeners' by {wanted.value:.2f} (0 would be a constant)."
-    ).replace("-", "−")
+        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{signed(kl.low, 3)}, {signed(kl.high, 3)}]."
+        f" Its answers spread by {spread.value:.2f}, the listeners' by {wanted.value:.2f} (0 would be a constant)."
+    )
 
 
 def agreement(rows: "pd.DataFrame", labels: "list[str]") -> "pd.DataFrame":
@@ -254,8 +258,8 @@ def ambiguity_in_words(rows: "pd.DataFrame", found: Interval) -> str:
     """Return whether the model knows where listeners disagree, in words."""
     verdict = "knows a little" if found.low > 0 and found.value < 0.3 else "knows" if found.low > 0 else "does not know"
     return (
-        f"The model {verdict} where listeners disagree: the correlation of ranks is {found.value:+.2f} "
-        f"[{found.low:+.2f}, {found.high:+.2f}]. Listeners' answers hold "
+        f"The model {verdict} where listeners disagree: the correlation of ranks is {signed(found.value)} "
+        f"[{signed(found.low)}, {signed(found.high)}]. Listeners' answers hold "
         f"{rows['heard_bits'].mean():.2f} bits on average, the model's "
         f"{rows['expected_bits'].mean():.2f}."
     ).replace("-", "−")

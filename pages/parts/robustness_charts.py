@@ -12,6 +12,7 @@ from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import corpora_at_hand, corpus_title, row_of_clip, title_of
 from pages.parts.words import plain
 from ser_core.degradations import KINDS
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -342,7 +343,7 @@ def _answer(row: "pd.Series") -> str:
     given = {str(name)[2:]: value for name, value in row.items() if str(name).startswith(("p_", "d_"))}
     given = {name: value for name, value in given.items() if not math.isnan(value)}
     if any(str(name).startswith("d_") for name in row.index):
-        return ", ".join(f"{name} {value:+.2f}".replace("-", "−") for name, value in given.items())
+        return ", ".join(f"{name} {signed(value)}" for name, value in given.items())
     top = max(given, key=lambda name: given[name])
     said = f"{escape(top)} {100 * given[top]:.0f} %"
     return f"<strong>{said}</strong>" if row["changed"] else said

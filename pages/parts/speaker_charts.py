@@ -7,10 +7,11 @@ import streamlit as st
 
 from explain.text_files import csv_text
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of, signed
+from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import number, plain
 from ser_core.intended_use import COLUMN, IN_A_CELL
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import pandas as pd

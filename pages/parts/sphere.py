@@ -6,10 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from explain.numbers import signed
 from pages.parts import work
 from ser_core.audio import Recording
 from ser_core.models import Prediction, SpeechModel
+from ser_core.numbers import signed
 from ser_core.sphere import DIMENSIONS, POLES, Path, octant_name
 
 HEIGHT = 520

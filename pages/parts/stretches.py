@@ -10,6 +10,7 @@ from pages.parts import session
 from pages.parts.cards import table
 from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def _rows(found: "LongRecording", cue_name: Callable[[str], str]) -> "pd.DataFra
                 "p": None if asked is None else 100 * asked.probability(asked.top),
                 "entropy": None if asked is None else asked.entropy_bits,
             }
-        row["unusual for this voice"] = ", ".join(f"{cue_name(name)} {z:+.1f}" for name, z in unusual)
+        row["unusual for this voice"] = ", ".join(f"{cue_name(name)} {signed(z, 1)}" for name, z in unusual)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.numbers import rounded_percent
 from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY
+from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -7,6 +7,7 @@ import numpy as np
 
 from pages.parts.charts import COLOURS, GREY
 from pages.parts.words import percent, plain
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -119,7 +120,7 @@ def _hover(stretch: "Stretch") -> str:
     if asked is None:
         said = escape(stretch.note)
     elif asked.values is not None:
-        said = ", ".join(f"{escape(name)} {asked.value(name):+.2f}" for name in asked.emotions)
+        said = ", ".join(f"{escape(name)} {signed(asked.value(name))}" for name in asked.emotions)
     else:
         said = f"{escape(asked.top)} {percent(asked.probability(asked.top))}"
     return f"{stretch.number + 1}: {clock(stretch.start_s)}–{clock(stretch.end_s)}<br>{said}"

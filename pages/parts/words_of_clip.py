@@ -11,6 +11,7 @@ import streamlit as st
 from pages.parts import session
 from pages.parts.words import number, percent, plain
 from ser_core.errors import SerscopeError, SettingError
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.attribution import Target
@@ -192,4 +193,4 @@ def _side(moves: float) -> str:
 
 
 def _signed(value: float, unit: str = "") -> str:
-    return f"{value:+.2f} {unit}".rstrip().replace("-", "−")
+    return f"{signed(value)} {unit}".rstrip().replace("-", "−")

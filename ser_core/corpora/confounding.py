@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.errors import CorpusError
+from ser_core.numbers import rounded_percent
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Confounding:
         """The finding in words."""
         several = self.speakers - self.one_emotion
         return (
-            f"{several} of {self.speakers} speakers {'has' if several == 1 else 'have'} more than one emotion; knowing "
-            f"who speaks, without listening, gives a UAR of {self.recall_from_speaker:.1%} (one constant answer: "
-            f"{self.chance:.1%})."
+            f"{several} of {self.speakers} speakers {'has' if several == 1 else 'have'} more than one emotion; "
+            f"knowing who speaks, without listening, gives a UAR of {rounded_percent(self.recall_from_speaker, 1)} "
+            f"(one constant answer: {rounded_percent(self.chance, 1)})."
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ser_core.corpora.table import About, Corpus, Reader, Tree, finish, named_rows, number, read_table, with_note
+from ser_core.numbers import rounded_percent
 
 SENTENCES = {
     "IEO": "It's eleven o'clock.",
@@ -108,8 +109,8 @@ def _read(tree: Tree) -> Corpus:
     alone = among_first & (first.sum(axis=1) == 1)
     return with_note(
         corpus,
-        f"The intended emotion is the raters' most frequent answer on {alone.mean():.1%} of clips and shares the first "
-        f"place with another on a further {(among_first & ~alone).mean():.1%}.",
+        f"The intended emotion is the raters' most frequent answer on {rounded_percent(alone.mean(), 1)} of clips and "
+        f"shares the first place with another on a further {rounded_percent((among_first & ~alone).mean(), 1)}.",
     )
 
 
