@@ -61,6 +61,21 @@ def over_clips(
 
 
 @torch.inference_mode()
+def over_equal(network: Callable[[Tensor], Tensor], log_mels: list[np.ndarray], *, batch: int = 32) -> np.ndarray:
+    """Return what a network that takes no padding gives for each clip (clips, …): clips of one length at once."""
+    rows: dict[int, np.ndarray] = {}
+    lengths = np.array([mel.shape[1] for mel in log_mels])
+    for length in np.unique(lengths):
+        places = np.flatnonzero(lengths == length)
+        for start in range(0, len(places), batch):
+            indices = places[start : start + batch]
+            with torch.autocast("cpu", torch.bfloat16):
+                values = network(torch.from_numpy(np.stack([log_mels[i] for i in indices])).float()).float().numpy()
+            rows.update(zip(indices.tolist(), values, strict=True))
+    return np.stack([rows[i] for i in range(len(log_mels))])
+
+
+@torch.inference_mode()
 def over_frames(
     network: Callable[[Tensor, Tensor], Tensor], frames: Sequence[np.ndarray], *, batch: int = 64
 ) -> np.ndarray:

@@ -1,14 +1,13 @@
 """Model cards on disk: ``card.json`` beside ``weights.safetensors``."""
 
 import dataclasses
-import hashlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 from ser_core.errors import ModelError
-from ser_core.files import write_text
+from ser_core.files import checksum, write_text
 from ser_core.models import Card, Figure
 
 ANSWERS = ("emotion", "distribution", "dimensions")
@@ -72,7 +71,7 @@ def write_card(folder: Path, card: Card) -> None:
         {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in figure.items()}
         for figure in fields["figures"]
     ]
-    fields["sha256"] = {path.name: _sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    fields["sha256"] = {path.name: checksum(path) for path in sorted(folder.glob("*.safetensors"))}
     write_text(folder / "card.json", json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -87,16 +86,11 @@ def check_weights(folder: Path) -> None:
         raise ModelError(f"The card of model {folder.name} is malformed (sha256); mend card.json.")
     for name, wanted in sums.items():
         path = folder / Path(name).name
-        if not path.is_file() or _sha256(path) != wanted:
+        if not path.is_file() or checksum(path) != wanted:
             raise ModelError(
                 f"Model {folder.name} is not whole: {path.name} is missing or not the file that its card was written "
                 "for. Copy the folder again, or train the model again."
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _raw(folder: Path) -> dict[str, Any]:

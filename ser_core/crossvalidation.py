@@ -10,6 +10,7 @@ import json
 import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from ser_core.cards import write_card
 from ser_core.errors import ModelError
 from ser_core.familiarity import fit_neighbourhood
 from ser_core.files import stored_table, whole, whole_folder, write_table
-from ser_core.models import Card
+from ser_core.models import Card, Figure, SpeechModel
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
 from ser_core.splits import validation_speakers
@@ -137,18 +138,8 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
         f"({rows.speaker.nunique()} speakers, {len(rows)} clips); the shipped weights are those of fold 0, whose "
         f"{actors} test speakers and its validation speakers they never saw"
     )
-    card = Card(
-        name=plan.name,
-        system=plan.system,
-        emotions=plan.labels,
-        encoder=plan.encoder,
-        split=split,
-        figures=card_figures(rows, plan.answer, plan.labels, split, command),
-        size_mb=0.0,
-        answer=plan.answer,
-        extra={"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra,
-        **plan.words,
-    )
+    extra = {"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra
+    card = _card(plan, split, card_figures(rows, plan.answer, plan.labels, split, command), extra)
     with whole_folder(target) as partial:
         if target.exists():
             shutil.copytree(target, partial, dirs_exist_ok=True)
@@ -156,6 +147,36 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
             shutil.copyfile(folder / "fold-0" / file, partial / file)
         write_card(partial, card)
     return target
+
+
+def model_of_fold(plan: Plan, folder: Path) -> SpeechModel:
+    """Return the model that a finished fold in ``folder`` holds, with a card that has no figures.
+
+    Raises:
+        ModelError: the fold has not been run.
+    """
+    if not (folder / "predictions.parquet").exists():
+        raise ModelError(
+            f"{plan.name} has no finished {folder.name} in {folder.parent}; run 'python -m ser_core train {plan.name}' "
+            "first."
+        )
+    model: SpeechModel = _system(plan).load(folder, _card(plan, extra=plan.extra))
+    return model
+
+
+def _card(plan: Plan, split: str = "", figures: tuple[Figure, ...] = (), extra: dict[str, Any] | None = None) -> Card:
+    return Card(
+        name=plan.name,
+        system=plan.system,
+        emotions=plan.labels,
+        encoder=plan.encoder,
+        split=split,
+        figures=figures,
+        size_mb=0.0,
+        answer=plan.answer,
+        extra=extra or {},
+        **plan.words,
+    )
 
 
 def _system(plan: Plan) -> ModuleType:

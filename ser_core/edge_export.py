@@ -5,7 +5,6 @@ weights per channel, 8-bit activations; Jacob et al. 2018) and runs in ONNX Runt
 operations are counted by walking the graph. Times are those of this machine's CPU, and named so.
 """
 
-import hashlib
 import io
 import json
 import platform
@@ -29,7 +28,7 @@ from ser_core.cards import read_card
 from ser_core.corpora import read_corpus
 from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared
 from ser_core.errors import ModelError
-from ser_core.files import whole, write_bytes, write_table, write_text
+from ser_core.files import checksum, whole, write_bytes, write_table, write_text
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.numbers import signed
 from ser_core.registry import model_folders
@@ -278,7 +277,7 @@ def export(folder: Path, training: Sequence[np.ndarray], *, repeats: int = TIMED
     costs = {"float": cost(plain), "int8": cost(small)}
     runs = {"float": runner(plain), "int8": runner(small)}
     note = {
-        "weights_sha256": _sha256(folder / "weights.safetensors"),
+        "weights_sha256": checksum(folder / "weights.safetensors"),
         "cost": {name: asdict(found) | {"bytes": found.bytes} for name, found in costs.items()},
         "memory_limit_bytes": MEMORY_LIMIT_BYTES,
         "latency": latency(runs, clip_windows(training[0])[:1], repeats=repeats),
@@ -311,7 +310,7 @@ def bundle(folder: Path) -> bytes:
     if not has_bundle(folder):
         raise ModelError(f"{folder.name} has no int8 model; make it with 'python -m ser_core edge-export'.")
     note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    if note["weights_sha256"] != _sha256(folder / "weights.safetensors"):
+    if note["weights_sha256"] != checksum(folder / "weights.safetensors"):
         raise ModelError(
             f"The int8 model of {folder.name} is of other weights; make it anew with 'python -m ser_core edge-export'."
         )
@@ -472,7 +471,3 @@ def _cpu() -> str:
     except OSError:
         return platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -122,6 +122,7 @@ class WhisperFrames(SpeechEncoder):
             self.encoder.load_state_dict(
                 {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
             )
+        self.name = name
         self.hidden_size = spec.hidden_size
         self.states = spec.layers + 1
         self.log_mel = LogMel()

@@ -7,6 +7,7 @@ kill leaves behind ends in ``.partial``, is read by nothing, and is cleared by t
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -216,3 +217,9 @@ def _in_words(path: Path) -> Iterator[None]:
             f"'{path}' cannot be written ({reason}); choose another place, or mend that. What was stored before is "
             "unharmed."
         ) from fault
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

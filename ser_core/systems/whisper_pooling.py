@@ -22,6 +22,9 @@ from ser_core.training import prepare_log_mel as prepare
 __all__ = ["embeddings", "fit", "load", "logits", "prepare", "save"]
 
 
+CHANGE, STEP = " (change)", " (step)"
+
+
 class LayerMix(nn.Module):
     """A softmax-weighted mean of layer-normalised encoder states."""
 
@@ -153,20 +156,41 @@ def embeddings(network: WhisperPooling, values: list[np.ndarray]) -> np.ndarray:
 
 
 def load(folder: Path, card: Card) -> WhisperPoolingModel:
-    """Return the model of a folder; its card names the encoder."""
-    network = WhisperPooling(card.encoder, len(card.emotions), pretrained=False)
-    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
-    state["encoder.encoder.embed_positions.weight"] = sinusoids(1500, network.encoder.hidden_size)
+    """Return the model of a folder; its card names the encoder.
+
+    Raises:
+        WeightsError: the published encoder is not at hand.
+    """
+    network = WhisperPooling(card.encoder, len(card.emotions))
+    published, stored = network.state_dict(), load_file(folder / "weights.safetensors")
+    state = {}
+    for name, value in published.items():
+        if name + CHANGE in stored:
+            state[name] = value + stored[name + CHANGE] * stored[name + STEP]
+        else:
+            state[name] = value if "embed_positions" in name else stored[name].float()
     network.load_state_dict(state)
     return WhisperPoolingModel(card, network, load_neighbourhood(folder))
 
 
 def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
-    """Write the weights in half precision with the calibration temperature folded into the classifier."""
-    state = {name: value.clone() for name, value in network.state_dict().items() if "embed_positions" not in name}
-    for name in ("classifier.weight", "classifier.bias"):
-        state[name] = state[name] / temperature
-    save_tensors({k: v.half() for k, v in state.items()}, folder / "weights.safetensors")
+    """Write what was learned, with the calibration temperature folded into the classifier.
+
+    Of the encoder's matrices only the change against the published ones is kept, in 8 bits a weight and one step size a
+    row (as in Jacob et al. 2018, for weights); the rest is in half precision.
+    """
+    published = WhisperPooling(network.encoder.name, 1).state_dict()
+    stored: dict[str, Tensor] = {}
+    for name, value in network.state_dict().items():
+        if name.startswith("classifier."):
+            stored[name] = (value / temperature).half()
+        elif name.startswith("encoder.") and value.ndim > 1 and "embed_positions" not in name:
+            change = value.cpu() - published[name]
+            step = change.abs().flatten(1).amax(1).clamp(min=1e-12).reshape(-1, *[1] * (change.ndim - 1)) / 127
+            stored[name + CHANGE], stored[name + STEP] = (change / step).round().to(torch.int8), step
+        elif "embed_positions" not in name:
+            stored[name] = value.half()
+    save_tensors(stored, folder / "weights.safetensors")
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
