@@ -1,7 +1,12 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import playwright.sync_api
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -14,4 +19,32 @@ def corpora() -> Path:
     folder = ROOT.parent / "shared" / "corpora"
     if not folder.is_dir():
         pytest.skip("no corpora beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a server of the module's own."""
+    from servers import started
+
+    with started() as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[playwright.sync_api.Browser]":
+    """A browser without a window; sound may play in it without a click."""
+    from browsing import CHROMIUM, FLAGS, playwright
+
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    """The folder for screenshots: the one named by SHOTS, or the test's own."""
+    folder = Path(os.environ.get("SHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -4,133 +4,21 @@ Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder
 """
 
 import io
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bad_inputs import voice, wav
+from browsing import CREMA_D, IN_A_BROWSER, PATIENCE_MS, Watch, clock, overflow, playwright, upload, visit, whole_page
 
-from ser_core.models import model_names
-from ser_core.settings import ROOT
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-FREE_TO_PLAY = "--autoplay-policy=no-user-gesture-required"
-PATIENCE_MS = 120_000
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
-    pytest.mark.skipif(not model_names(), reason="no model in assets/models to explain"),
-]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The address of a server of its own, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://localhost:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).close()
-                break
-            except OSError:
-                assert server.poll() is None, "the server ended before it answered"
-                time.sleep(0.25)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    flags = [*QUIET, FREE_TO_PLAY, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def shots(tmp_path) -> Path:
-    folder = Path(os.environ.get("SHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture
 def clip() -> tuple[str, bytes]:
     """A real clip where there is one beside the checkout, a synthetic voice elsewhere."""
-    real = sorted((ROOT.parent / "shared" / "corpora" / "crema_d").rglob("*_ANG_*.*"))
+    real = sorted(CREMA_D.rglob("*_ANG_*.*"))
     return (real[0].name, real[0].read_bytes()) if real else ("voice.wav", wav(voice(3.0)))
-
-
-class Watch:
-    """Notes what a page asks of other hosts and what goes wrong in it."""
-
-    def __init__(self, page: "playwright.Page", address: str) -> None:
-        self.foreign: list[str] = []
-        self.faults: list[str] = []
-        page.on("request", lambda r: self._request(r.url, address))
-        page.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: self.faults.append(str(e)))
-
-    def _request(self, url: str, address: str) -> None:
-        if not url.startswith((f"{address}/", address.replace("http", "ws"), "data:", "blob:")):
-            self.foreign.append(url)
-
-
-def visit(page: "playwright.Page", section: str, title: str) -> None:
-    """Open a page by the menu of a wide window; the session goes along."""
-    page.get_by_role("button", name=section, exact=True).click()
-    page.get_by_role("menuitem", name=title, exact=True).click()
-
-
-def whole_page(page: "playwright.Page", path: Path) -> None:
-    """Save the page as tall as it is; Streamlit scrolls an inner part, which a full-page screenshot would cut."""
-    size = page.viewport_size
-    tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": size["width"], "height": min(tall + 10, 9000)})
-    page.wait_for_timeout(600)
-    page.screenshot(path=path)
-    page.set_viewport_size(size)
-
-
-def clock(page: "playwright.Page") -> float:
-    return float(page.locator(".viewer .clock").inner_text().split("/")[0])
-
-
-def upload(page: "playwright.Page", clip: tuple[str, bytes]) -> None:
-    name, data = clip
-    page.get_by_role("radio", name="Upload").click()
-    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "audio/wav", "buffer": data})
-    page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Report (PDF)").wait_for(timeout=PATIENCE_MS)
-
-
-def overflow(page: "playwright.Page") -> float:
-    """Return by how many pixels the page is wider than the screen."""
-    return page.evaluate(
-        "(() => { const m = document.querySelector('[data-testid=stMain]'); return m.scrollWidth - m.clientWidth; })()"
-    )
 
 
 def test_a_clip_is_uploaded_explained_played_selected_and_taken_away(browser, address, clip, shots):

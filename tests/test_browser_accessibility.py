@@ -9,31 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from test_browser import (  # noqa: F401
-    CHROMIUM,
-    PATIENCE_MS,
-    address,
-    browser,
-    clip,
-    clock,
-    overflow,
-    playwright,
-    shots,
-    upload,
-    whole_page,
-)
-from test_browser_walk import settled
+from browsing import IN_A_BROWSER, PATIENCE_MS, clock, overflow, playwright, settled, whole_page
 
 from app import PAGES
-from ser_core.models import model_names
 
 axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
-    pytest.mark.skipif(not model_names(), reason="no model in assets/models to explain"),
-]
+pytestmark = IN_A_BROWSER
 
 NAMES = [name for held in PAGES.values() for name, _ in held]
 SCREENS = (("wide-light", 1280, 900, "light"), ("narrow-dark", 390, 844, "dark"))
@@ -75,7 +57,7 @@ def told_on_both_screens(page: "playwright.Page", name: str, folder: Path) -> li
     return told
 
 
-def test_no_page_has_a_serious_finding(browser, address, shots):  # noqa: F811
+def test_no_page_has_a_serious_finding(browser, address, shots):
     page = browser.new_context().new_page()
     told = []
     for name in NAMES:
@@ -95,7 +77,7 @@ def tab_to(page: "playwright.Page", wanted: "playwright.Locator", most: int = 12
     raise AssertionError(f"{wanted} cannot be reached by Tab")
 
 
-def test_from_a_sample_to_the_report_by_keyboard_alone_without_a_finding(browser, address, shots):  # noqa: F811
+def test_from_a_sample_to_the_report_by_keyboard_alone_without_a_finding(browser, address, shots):
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(address)

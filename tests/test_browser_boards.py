@@ -7,19 +7,20 @@ import csv
 from pathlib import Path
 
 import pytest
-from test_browser import CHROMIUM, PATIENCE_MS, address, browser, overflow, playwright, shots, whole_page  # noqa: F401
-from test_browser_groups import hear_the_first_clip, settled
+from browsing import (
+    BEFORE_A_BOARD,
+    PATIENCE_MS,
+    at_rest,
+    click_a_mark,
+    hear_the_first_clip,
+    opened,
+    overflow,
+    whole_page,
+)
 
 from ser_core.robustness import SUMMARY
-from ser_core.settings import ROOT
 
-SPEECH = ROOT.parent / "shared" / "corpora" / "crema_d"
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
-    pytest.mark.skipif(not SPEECH.is_dir(), reason="no CREMA-D beside the checkout whose clips could be heard"),
-]
+pytestmark = BEFORE_A_BOARD
 
 MEASURED = pytest.mark.skipif(not SUMMARY.exists(), reason="the study of robustness is not stored")
 BOARDS = [
@@ -31,27 +32,8 @@ BOARDS = [
 ]
 
 
-def opened(page: "playwright.Page", address: str, name: str, title: str) -> None:  # noqa: F811
-    page.goto(f"{address}/{name}")
-    page.get_by_role("heading", name=title).wait_for(timeout=PATIENCE_MS)
-    page.get_by_text("How to read it").first.wait_for(timeout=PATIENCE_MS)
-    page.locator(".js-plotly-plot .points path").first.wait_for(timeout=PATIENCE_MS)
-    settled(page)
-
-
-def click_a_mark(page: "playwright.Page") -> None:
-    """Click a field or point of the first chart that has any; Plotly takes clicks on a layer above them."""
-    marks = page.locator(".js-plotly-plot .points path")
-    mark = marks.nth(min(3, marks.count() - 1))
-    mark.evaluate("mark => mark.scrollIntoView({block: 'center'})")  # not under the menu
-    box = mark.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(500)  # Plotly takes a click on what the mouse was over before
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-
-
 @pytest.mark.parametrize(("name", "title", "column"), BOARDS)
-def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, name, title, column) -> None:  # noqa: F811
+def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, name, title, column) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened(page, address, name, title)
     with page.expect_download() as download:
@@ -60,7 +42,7 @@ def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, name, tit
     assert rows and column in rows[0]
     click_a_mark(page)
     page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
-    settled(page)
+    at_rest(page)
     table = page.get_by_text("Clips behind the point")
     table.scroll_into_view_if_needed()
     hear_the_first_clip(page)
@@ -71,7 +53,7 @@ def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, name, tit
 
 
 @pytest.mark.parametrize(("name", "title", "column"), BOARDS)
-def test_a_narrow_dark_screen_shows_all_of_it_and_the_figure(browser, address, shots, name, title, column) -> None:  # noqa: F811
+def test_a_narrow_dark_screen_shows_all_of_it_and_the_figure(browser, address, shots, name, title, column) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
     opened(page, address, name, title)
     assert overflow(page) <= 0

@@ -6,27 +6,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile as sf
 from bad_inputs import voice
-from test_browser import CHROMIUM, PATIENCE_MS, Watch, address, browser, overflow, playwright, shots, visit, whole_page
+from browsing import CREMA_D, IN_A_BROWSER, PATIENCE_MS, Watch, overflow, playwright, visit, whole_page
 
-from ser_core.models import model_names
-from ser_core.settings import ROOT
-
-__all__ = ["address", "browser", "shots"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
-    pytest.mark.skipif(not model_names(), reason="no model in assets/models to ask"),
-]
+pytestmark = IN_A_BROWSER
 MINUTES = 30
 
 
 def half_an_hour() -> bytes:
     """Two voices by turns: real ones where they are beside the checkout, synthetic ones elsewhere."""
-    real = sorted((ROOT.parent / "shared" / "corpora" / "crema_d").rglob("100[19]_*_NEU_*.*"))
+    real = sorted(CREMA_D.rglob("100[19]_*_NEU_*.*"))
     if real:
         from ser_core.audio import read
 

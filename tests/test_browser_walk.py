@@ -9,31 +9,9 @@ from pathlib import Path
 
 import pytest
 from bad_inputs import voice, wav
-from test_browser import (  # noqa: F401
-    CHROMIUM,
-    PATIENCE_MS,
-    Watch,
-    address,
-    browser,
-    overflow,
-    playwright,
-    shots,
-    upload,
-    visit,
-    whole_page,
-)
+from browsing import IN_A_BROWSER, PATIENCE_MS, Watch, overflow, playwright, settled, upload, visit, whole_page
 
-from ser_core.models import model_names
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
-    pytest.mark.skipif(not model_names(), reason="no model in assets/models to explain"),
-]
-
-
-def settled(page: "playwright.Page") -> None:
-    page.locator('[data-test-script-state="notRunning"]').first.wait_for(timeout=PATIENCE_MS)
+pytestmark = IN_A_BROWSER
 
 
 def pressed(page: "playwright.Page", name: str | re.Pattern) -> None:
@@ -56,9 +34,9 @@ def choose(page: "playwright.Page", box: str, option: str) -> None:
 
 
 def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_report_away(
-    browser,  # noqa: F811
-    address,  # noqa: F811
-    shots,  # noqa: F811
+    browser,
+    address,
+    shots,
 ):
     page = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light").new_page()
     page.set_default_timeout(PATIENCE_MS)

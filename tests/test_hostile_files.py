@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from benchmarks.fuzz import TARGETS, TIME_S, read_seed, replay
+from benchmarks.fuzz import TIME_S, read_seed, replay
+from benchmarks.fuzz_targets import TARGETS
 from explain import batch
 from explain.text_files import csv_text
 from ser_core import registry

@@ -3,106 +3,23 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from bad_inputs import voice, wav
-from test_browser import CHROMIUM, PATIENCE_MS, Watch, browser, playwright, upload, visit  # noqa: F401
+from browsing import PATIENCE_MS, Watch, needs_browser, playwright, settled, upload, visit
+from servers import Served, serving
 
 from app import PAGES
-from ser_core.models import model_names
 from ser_core.settings import ROOT
 
 NAME = "Interview_with_Maria_Zwiebel.wav"
-
-
-@dataclass
-class Served:
-    """A running server with what it printed and what the watch in it noted."""
-
-    url: str
-    process: subprocess.Popen
-    folder: Path
-
-    @property
-    def printed(self) -> str:
-        return (self.folder / "printed").read_text()
-
-    def noted(self, event: str) -> set[str]:
-        lines = (self.folder / "noted").read_text().splitlines()
-        noted = {line.partition(" ")[2] for line in lines if line.startswith(f"{event} ")}
-        return {what for what in noted if not what.startswith(str(self.folder))}
-
-    def held(self) -> dict[str, int]:
-        """Ask the server what it still holds of its readers."""
-        answer = self.folder / "noted.held"
-        answer.unlink(missing_ok=True)
-        self.process.send_signal(signal.SIGUSR1)
-        until = time.monotonic() + 30
-        while not answer.exists():
-            assert time.monotonic() < until, "the server does not answer"
-            time.sleep(0.05)
-        return json.loads(answer.read_text())
-
-    def comes_to(self, what: str, wanted: int) -> None:
-        """Wait until the server holds so much."""
-        until = time.monotonic() + 45
-        while (held := self.held())[what] != wanted:
-            assert time.monotonic() < until, held
-            time.sleep(0.3)
-
-    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
-        """Return status, headers and text of an answer."""
-        asked = urllib.request.Request(self.url + path, headers={k.replace("_", "-"): v for k, v in headers.items()})
-        try:
-            with urllib.request.urlopen(asked, timeout=20) as answer:
-                return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read().decode()
-        except urllib.error.HTTPError as fault:
-            return fault.code, {k.lower(): v for k, v in fault.headers.items()}, fault.read().decode()
-
-
-@contextmanager
-def serving(folder: Path, flags: Callable[[str], tuple[str, ...]], **environment: str) -> Iterator[Served]:
-    """Run a watched server on a free port; ``flags`` is given its address."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    url = f"http://localhost:{port}"
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SERSCOPE_")} | {
-        "PYTHONPATH": str(ROOT / "tests" / "watched"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "WATCH_LOG": str(folder / "noted"),
-        "TMPDIR": "/dev/shm" if Path("/dev/shm").is_dir() else str(folder),
-        **{name: os.environ[name] for name in ("SERSCOPE_CACHE",) if name in os.environ},
-        **environment,
-    }
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *flags(url)]
-    with (folder / "printed").open("w") as printed:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=printed, stderr=subprocess.STDOUT)
-    served = Served(url, process, folder)
-    try:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            assert process.poll() is None, served.printed
-            try:
-                assert served.get("/_stcore/health")[0] == 200
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield served
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +106,8 @@ def test_ready_and_metrics_tell_numbers_and_no_names(served):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages")
-@pytest.mark.skipif(not model_names(), reason="no model in assets/models to explain")
-def test_a_clip_is_explained_and_deleted_with_nothing_written_sent_or_told(served, browser):  # noqa: F811
+@needs_browser
+def test_a_clip_is_explained_and_deleted_with_nothing_written_sent_or_told(served, browser):
     before = served.held()
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     watch = Watch(page, served.url)
@@ -203,7 +119,7 @@ def test_a_clip_is_explained_and_deleted_with_nothing_written_sent_or_told(serve
             visit(page, section, title)
             page.wait_for_url(f"{served.url}/{name}")
             page.locator("h1").first.wait_for(timeout=PATIENCE_MS)
-            page.locator('[data-test-script-state="notRunning"]').first.wait_for(timeout=PATIENCE_MS)
+            settled(page)
 
     page.get_by_role("link", name="Explain a clip").or_(page.get_by_role("button", name="Explain a clip")).first.click()
     upload(page, (NAME, wav(voice(1.5))))

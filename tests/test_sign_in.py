@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 from bad_inputs import voice, wav
-from test_browser import CHROMIUM, PATIENCE_MS, browser, visit  # noqa: F401
-from test_private_server import serving
-
-from ser_core.models import model_names
+from browsing import IN_A_BROWSER, PATIENCE_MS, visit
+from servers import serving
 
 provider_package = pytest.importorskip("oidc_provider_mock", reason="oidc-provider-mock is not installed")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; install it to drive the pages"),
-    pytest.mark.skipif(not model_names(), reason="no model in assets/models to explain"),
-]
+pytestmark = IN_A_BROWSER
 
 
 def secrets(folder: Path, provider: str, home: str) -> Path:
@@ -29,7 +23,7 @@ def secrets(folder: Path, provider: str, home: str) -> Path:
     return path
 
 
-def test_who_is_on_the_list_comes_in_and_others_read_one_sentence(browser, tmp_path):  # noqa: F811
+def test_who_is_on_the_list_comes_in_and_others_read_one_sentence(browser, tmp_path):
     with (
         provider_package.run_server_in_thread() as provider,
         serving(
