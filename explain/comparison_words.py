@@ -80,7 +80,7 @@ def maps_in_words(titles: Sequence[str], sides: "Sequence[Explanation]", pairs: 
 
 
 def _pair_words(pair: "MapPair") -> str:
-    value, chance = (_signed(each or 0.0, ".2f") for each in (pair.correlation, pair.correlation_chance))
+    value, chance = (signed(each or 0.0) for each in (pair.correlation, pair.correlation_chance))
     words = f"rank correlation {value} (chance up to {chance})"
     if pair.overlap is not None:
         chance = in_percent(pair.overlap_chance or 0.0)
@@ -115,7 +115,7 @@ def changes_in_words(found: Sequence[Change]) -> list[str]:
     if not changed:
         return [f"No cue of {len(judged)} has changed by more than the error of measuring it."]
     told = [
-        f"{cue_name(row.cue)} {_signed(row.difference or 0.0, '.3g')} {row.unit} (smallest detectable "
+        f"{cue_name(row.cue)} {_three_digits(row.difference or 0.0)} {row.unit} (smallest detectable "
         f"{row.smallest:.2g})"
         for row in changed[:_TOLD]
     ]
@@ -142,5 +142,5 @@ def relative_in_words(titles: Sequence[str], relative: "Sequence[RelativeCue]") 
     return [f"Against neutral speech of each speaker’s own sex, the two lie farthest apart in {listed(told)}."]
 
 
-def _signed(value: float, form: str) -> str:
-    return f"{value:+{form}}".replace("-", "−")
+def _three_digits(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")

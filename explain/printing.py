@@ -9,7 +9,7 @@ from typing import Any
 from explain import figures
 from explain.cues import CUES
 from explain.expert import OURS
-from ser_core.numbers import rounded_percent
+from ser_core.numbers import rounded_percent, unsigned
 
 LONGEST_NAME = 200
 LONGEST_LABEL = 60
@@ -58,7 +58,7 @@ def number(value: float | None, unit: str = "") -> str:
     elif size < _SMALLEST:
         text = f"below {_SMALLEST}" if value > 0 else f"above −{_SMALLEST}"
     else:
-        text = f"{value:.{0 if size >= 100 else 2 - math.floor(math.log10(size))}f}".replace("-", "−")
+        text = unsigned(value, 0 if size >= 100 else 2 - math.floor(math.log10(size)))
     return f"{text} {unit}".strip()
 
 
@@ -111,11 +111,6 @@ class Notes:
     def lines(self) -> list[str]:
         """Return every note behind its number."""
         return [f"[{k}] {text}" for text, k in self.items.items()]
-
-
-def two_digits(value: float | None) -> str:
-    """Return a figure with two decimals; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}".replace("-", "−")
 
 
 def p_value(p: float | None) -> str:

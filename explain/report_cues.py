@@ -17,9 +17,9 @@ from explain.printing import (
     percent,
     place_name,
     plain_name,
-    two_digits,
 )
 from explain.words import NO_EXPECTATION
+from ser_core.numbers import unsigned
 
 _PLACES_PER_TABLE = 5
 _MARKS = {"agrees": "✓", "disagrees": "✗", "contested": "±", "no expectation": "–", "not measurable": "∅"}
@@ -74,8 +74,8 @@ def contrasts(e: Explanation) -> dict[str, Any]:
                 number(c.inside) if measured else "–",
                 number(c.outside) if measured else "–",
                 number(c.difference, c.unit) if measured else "–",
-                two_digits(c.effect),
-                f"{two_digits(c.chance_low)} to {two_digits(c.chance_high)}" if c.chance_low is not None else "–",
+                unsigned(c.effect),
+                f"{unsigned(c.chance_low)} to {unsigned(c.chance_high)}" if c.chance_low is not None else "–",
                 p_value(c.p_corrected),
                 str(c.count),
                 (("yes" if beyond else "no") if measured else "not measurable") + notes.mark(c.note),

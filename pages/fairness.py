@@ -1,7 +1,5 @@
 """Fairness: does a model answer for some groups of speakers worse than for others?"""
 
-from html import escape
-
 import streamlit as st
 
 from pages.parts import predictions
@@ -26,7 +24,6 @@ if chosen is None:
 
 from pages.parts import fairness_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
-from pages.parts.words import plain  # noqa: E402
 from ser_core import group_differences as groups  # noqa: E402
 from ser_core import power  # noqa: E402
 
@@ -73,13 +70,7 @@ table = predictions.kept(
     lambda: groups.differences(found, reference, shown, over_all),
 )
 
-st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(parts.headline(table, reference))}</p></div>')
-few = [f"{group} ({found.too_small(group)})" for group in found.groups if found.too_small(group)]
-if few:
-    st.caption(
-        f"Drawn in grey, and not to be concluded from: {plain('; '.join(few))}. Intervals over so few speakers come "
-        "out too narrow."
-    )
+parts.verdict(table, found, reference)
 each = table[table["group"] != "all"]
 points = chart(
     parts.groups_chart(each, found, reference),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ser_core.audio import SAMPLE_RATE, Recording, level_db
+from ser_core.numbers import unsigned
 from ser_core.pitch_and_level import pitch_and_tract
 from ser_core.quality import bandwidth_hz, snr_db
 from ser_core.settings import ASSETS
@@ -320,8 +321,7 @@ _LIKENED = {
 
 
 def _said(value: float, measure: Measure) -> str:
-    figure = f"{value:,.{measure.decimals}f}".replace("-", "−").replace(",", "\u202f")
-    return f"{figure} {measure.unit}".rstrip()
+    return f"{unsigned(value, measure.decimals, thousands=True)} {measure.unit}".rstrip()
 
 
 def _range(low: float, high: float, measure: Measure) -> str:

@@ -1,10 +1,24 @@
 """Numbers in sentences: a true minus, and a space before the per cent sign."""
 
+import math
+
 
 def signed(value: float, decimals: int = 2) -> str:
-    """Return a number with its sign, a true minus, and no sign where it rounds to 0."""
+    """Return a number with its sign, a true minus, no sign where it rounds to 0, and "–" where there is no number."""
+    if not math.isfinite(value):
+        return "–"
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def unsigned(value: float | None, decimals: int = 2, *, thousands: bool = False) -> str:
+    """Return a number with a true minus where it is negative, and "–" where there is none.
+
+    ``thousands`` sets them apart by a narrow space.
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:z,.{decimals}f}".replace(",", "\u202f" if thousands else "").replace("-", "−")
 
 
 def rounded_percent(value: float, decimals: int = 0, *, sign: bool = False) -> str:

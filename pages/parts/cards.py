@@ -5,6 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pages.parts.words import measure
+from ser_core.numbers import rounded_percent, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,8 +111,6 @@ def _interval(figure: "Figure") -> str:
 
 def _shown(figure: "Figure", value: float) -> str:
     """Return a share in per cent with one decimal, any other measure as it is; "–" where there is none."""
-    if not math.isfinite(value):
-        return "–"
-    if figure.measure.startswith(_NO_SHARES):
-        return f"{value:.3f}".replace("-", "−")
-    return f"{100 * value:.1f} %"
+    if figure.measure.startswith(_NO_SHARES) or not math.isfinite(value):
+        return unsigned(value, 3)
+    return rounded_percent(value, 1)

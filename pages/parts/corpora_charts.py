@@ -11,6 +11,7 @@ from pages.parts import background, clips_behind
 from pages.parts.charts import layout, rows_of
 from pages.parts.predictions import corpora_at_hand, corpus_title
 from pages.parts.words import plain
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 LEAVE_OUT = "(left out)"
 
 
-def points(value: float, signed: bool = False) -> str:
-    """Return a share in per cent or a difference in points, with one decimal."""
-    if math.isnan(value):
-        return "–"
-    return f"{100 * value:{'+' if signed else ''}.1f}".replace("-", "−")
+def points(value: float, sign: bool = False) -> str:
+    """Return a share in per cent or a difference in points, with one decimal; ``sign`` also writes a plus."""
+    return signed(100 * value, 1) if sign else unsigned(100 * value, 1)
 
 
 def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", measure: str) -> "go.Figure":
@@ -97,12 +96,11 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
     return figure
 
 
-def _limits(low: float, high: float, signed: bool) -> str:
+def _limits(low: float, high: float, apart: bool) -> str:
     """Return an interval in whole points, short enough for a narrow screen; "" where there is none."""
     if math.isnan(low):
         return ""
-    between = " … " if signed else "–"
-    return f"{100 * low:.0f}".replace("-", "−") + between + f"{100 * high:.0f}".replace("-", "−")
+    return (" … " if apart else "–").join(unsigned(100 * limit, 0) for limit in (low, high))
 
 
 def mapping(emotions: "Sequence[str]", key: str, usual: "dict[str, str] | None" = None) -> dict[str, str]:

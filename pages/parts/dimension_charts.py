@@ -11,7 +11,7 @@ import streamlit as st
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 from ser_core.sphere import DIMENSIONS, OCTANTS, POLES, octant_shares
 
 if TYPE_CHECKING:
@@ -56,27 +56,29 @@ def figures_table(found: "pd.DataFrame") -> str:
         low, high = POLES[str(row.dimension)]
         lines += (
             f'<tr><th scope="row">{row.dimension} <small>({low} to {high})</small></th>'
-            f"<td><strong>{row.ccc:.2f}</strong> [{row.ccc_low:.2f}, {row.ccc_high:.2f}]</td>"
-            f"<td>{row.correlation:.2f}</td>"
+            f"<td><strong>{unsigned(row.ccc)}</strong> [{unsigned(row.ccc_low)}, {unsigned(row.ccc_high)}]</td>"
+            f"<td>{unsigned(row.correlation)}</td>"
             f"<td><strong>{signed(row.bias)}</strong> [{signed(row.bias_low)}, {signed(row.bias_high)}]</td>"
             f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
         )
     names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "Spread, model / raters")
-    return rows_of("Predicted against rated, from −1 to 1", names, lines.replace("-", "−"))
+    return rows_of("Predicted against rated, from −1 to 1", names, lines)
 
 
 def in_words(found: "pd.DataFrame") -> str:
     """Return which dimension is heard best and where the answers are shifted."""
     best, worst = found.loc[found["ccc"].idxmax()], found.loc[found["ccc"].idxmin()]
     heard = (
-        f"{best['dimension']} is heard best (CCC {best['ccc']:.2f}), {worst['dimension']} worst ({worst['ccc']:.2f})"
+        f"{best['dimension']} is heard best (CCC {unsigned(best['ccc'])}), "
+        f"{worst['dimension']} worst ({unsigned(worst['ccc'])})"
     )
     if len(found) == 1:
-        heard = f"{best['dimension']}: CCC {best['ccc']:.2f} [{best['ccc_low']:.2f}, {best['ccc_high']:.2f}]"
+        low, high = unsigned(best["ccc_low"]), unsigned(best["ccc_high"])
+        heard = f"{best['dimension']}: CCC {unsigned(best['ccc'])} [{low}, {high}]"
     shifted = [
         f"{row.dimension} {signed(row.bias)}" for row in found.itertuples() if row.bias_low > 0 or row.bias_high < 0
     ]
-    return (f"{heard}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}.").replace("-", "−")
+    return f"{heard}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}."
 
 
 def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":

@@ -1,6 +1,5 @@
 """Voice experiments: one cue of the clip is changed, the model is asked again, and the change can be heard."""
 
-import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY, SYMBOLS
 from pages.parts.sound import player
 from pages.parts.words import percent
+from ser_core.numbers import unsigned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -76,7 +76,7 @@ def draw(found: "DoseResponse") -> None:
         "itself does."
     )
     rows = "".join(
-        f'<tr><th scope="row">{escape(words_of(found.experiment, dose))}</th><td>{_number(came)}</td>'
+        f'<tr><th scope="row">{escape(words_of(found.experiment, dose))}</th><td>{unsigned(came)}</td>'
         f"<td>{percent(p)}</td><td class=words>{escape(found.emotions[int(all_p.argmax())])}</td></tr>"
         for dose, came, p, all_p in zip(found.doses, found.measured, found.followed, found.probabilities, strict=True)
     )
@@ -121,7 +121,3 @@ def curve(found: "DoseResponse") -> "go.Figure":
         dragmode=False,
     )
     return figure
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"

@@ -1,6 +1,5 @@
 """Explanations by group of speakers: do cues, trust and expert agreement differ for the same emotion?"""
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -82,11 +81,7 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
         st.info("Choose a measure or more.")
         return
     table = kept(("explained gaps", *key, reference, *picked), lambda: groups.differences(found, reference, picked))
-    words = fairness_charts.headline(table, reference)
-    st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(words)}</p></div>')
-    few = [f"{group} ({found.too_small(group)})" for group in found.groups if found.too_small(group)]
-    if few:
-        st.caption(f"Drawn in grey, and not to be concluded from: {plain('; '.join(few))}.")
+    fairness_charts.verdict(table, found, reference)
     run, emotion = key[:3], key[4] or "every predicted emotion"
     points = chart(
         fairness_charts.groups_chart(table, found, reference),

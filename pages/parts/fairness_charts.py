@@ -11,7 +11,7 @@ from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import measure as with_hint
 from pages.parts.words import p_value, percent, plain
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,8 @@ NO_POINTS = ("bias", "salience of")
 
 def shown(measure: str, value: float, plus: bool = False) -> str:
     """Return a value in the unit of its measure: shares in per cent, biases as they are."""
-    if not math.isfinite(value):
-        return "–"
     value, decimals = (value, 2) if measure.startswith(NO_POINTS) else (100 * value, 1)
-    return signed(value, decimals) if plus else f"{value:.{decimals}f}".replace("-", "−")
+    return signed(value, decimals) if plus else unsigned(value, decimals)
 
 
 # --- the groups
@@ -43,9 +41,10 @@ def headline(table: "pd.DataFrame", reference: str) -> str:
     findings = table[table["finding"]]
     rule = f"by the permutation test over speakers, corrected for the {tested} comparisons shown"
     if not tested:
-        return "Nothing can be tested here: no two groups have speakers enough."
+        return "Nothing can be tested here: no two groups have enough speakers."
     if findings.empty:
-        return f"No gap is a finding {rule}. That is not proof of fairness: see below what could have been found."
+        unseen = "That is not proof of fairness: a gap may be there that so few speakers cannot show."
+        return f"No gap is a finding {rule}. {unseen}"
     said = []
     for row in findings.itertuples():
         low, high = (shown(row.measure, v, True) for v in (row.difference_low, row.difference_high))
@@ -60,6 +59,17 @@ def headline(table: "pd.DataFrame", reference: str) -> str:
     count = "One gap is a finding" if len(said) == 1 else f"{len(said)} gaps are findings"
     more = f"; and {len(said) - 4} more" if len(said) > 4 else ""
     return f"{count} {rule}: {'; '.join(said[:4])}{more}."
+
+
+def verdict(table: "pd.DataFrame", found: "Evidence", reference: str) -> None:
+    """Say what is a finding, and of which groups nothing is to be concluded."""
+    st.html(f'<div class="ss"><p class="paragraph" role="status">{escape(headline(table, reference))}</p></div>')
+    few = [f"{group} ({found.too_small(group)})" for group in found.groups if found.too_small(group)]
+    if few:
+        st.caption(
+            f"Drawn in grey, and not to be concluded from: {plain('; '.join(few))}. Intervals over so few speakers "
+            "come out too narrow."
+        )
 
 
 def groups_chart(table: "pd.DataFrame", found: "Evidence", reference: str) -> "go.Figure":

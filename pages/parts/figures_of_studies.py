@@ -11,7 +11,7 @@ from explain.text_files import csv_text
 from pages.parts.cards import table
 from pages.parts.words import hint_of
 from ser_core.intended_use import COLUMN, IN_A_CELL
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,8 @@ def ten_systems() -> None:
             f"{escape(_whole(row.published)) or 'not known to us'}<br><small>{escape(_whole(row.protocol))}</small>"
         )
         ours = (
-            f"<strong>{_number(row.value)}</strong> [{_number(row.low)}, {_number(row.high)}]"
-            f"<br><small>constant {_number(row.baseline)}, chance {_number(row.chance)}</small>"
+            f"<strong>{unsigned(row.value, 3)}</strong> [{unsigned(row.low, 3)}, {unsigned(row.high, 3)}]"
+            f"<br><small>constant {unsigned(row.baseline, 3)}, chance {unsigned(row.chance, 3)}</small>"
             if math.isfinite(row.value)
             else "<span class=none>not measured yet</span>"
         )
@@ -186,23 +186,17 @@ def _pick(rows: "pd.DataFrame") -> tuple[str, str]:
 def _variants(rows: "pd.DataFrame", measure: str) -> str:
     lines = ""
     for row in rows.itertuples():
-        change = (
-            f"{signed(row.change, 3)} [{signed(row.change_low, 3)}, {signed(row.change_high, 3)}]"
-            if math.isfinite(row.change)
-            else "–"
-        )
+        value, low, high = (unsigned(each, 3) for each in (row.value, row.low, row.high))
+        change, least, most = (signed(each, 3) for each in (row.change, row.change_low, row.change_high))
         lines += (
-            f'<tr><th scope="row">{escape(row.variant)}</th><td><strong>{_number(row.value)}</strong> '
-            f"[{_number(row.low)}, {_number(row.high)}]</td><td>{change}</td><td>{_number(row.baseline)}</td>"
-            f"<td>{_number(row.chance)}</td><td>{row.seeds}</td><td>{row.clips}</td></tr>"
+            f'<tr><th scope="row">{escape(row.variant)}</th><td><strong>{value}</strong> [{low}, {high}]</td>'
+            f"<td>{f'{change} [{least}, {most}]' if math.isfinite(row.change) else change}</td>"
+            f"<td>{unsigned(row.baseline, 3)}</td><td>{unsigned(row.chance, 3)}</td><td>{row.seeds}</td>"
+            f"<td>{row.clips}</td></tr>"
         )
     names = ("Variant", f"{measure} [95 %]", "Change from the first", "Constant", "Chance", "Seeds", "Clips")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return table(f"{measure} of every variant", head, lines)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _whole(text: str) -> str:

@@ -75,7 +75,7 @@ def figures_table(found: "dict[str, Interval]") -> str:
             f"[{m.low:.3f}, {m.high:.3f}]</td><td>{m.baseline:.3f}</td><td>{m.chance:.3f}</td><td>{gained}</td></tr>"
         )
     names = ("Measure", "Model [95 %]", "Constant", "Uniform", "Gained on the constant")
-    return rows_of("Predicted against listeners' shares", names, lines.replace("-", "−"))
+    return rows_of("Predicted against listeners' shares", names, lines)
 
 
 def figures_in_words(found: "dict[str, Interval]") -> str:
@@ -120,7 +120,12 @@ def agreement_chart(found: "pd.DataFrame", constant: "np.ndarray") -> "go.Figure
 
     labels = list(dict.fromkeys(found["emotion"]))
     figure = make_subplots(
-        -(-len(labels) // 2), 2, shared_xaxes=True, shared_yaxes=True, subplot_titles=labels, horizontal_spacing=0.04
+        -(-len(labels) // 2),
+        2,
+        shared_xaxes=True,
+        shared_yaxes=True,
+        subplot_titles=list(map(escape, labels)),
+        horizontal_spacing=0.04,
     )
     for place, label in enumerate(labels):
         part = found[found["emotion"] == label]
@@ -221,7 +226,7 @@ def ambiguity_map(rows: "pd.DataFrame", labels: int) -> "go.Figure":
             marker={"size": 5, "color": COLOURS[0], "opacity": 0.35},
             customdata=[[str(name)] for name in shown["clip"]],
             text=[
-                f"{row.clip} ({row.emotion})<br>listeners {row.heard_bits:.2f} bits, model {row.expected_bits:.2f} bits"
+                f"{escape(str(row.clip))} ({escape(str(row.emotion))})<br>listeners {row.heard_bits:.2f} bits, model {row.expected_bits:.2f} bits"
                 for row in shown.itertuples()
             ],
             hovertemplate="%{text}<extra></extra>",
@@ -262,7 +267,7 @@ def ambiguity_in_words(rows: "pd.DataFrame", found: Interval) -> str:
         f"[{signed(found.low)}, {signed(found.high)}]. Listeners' answers hold "
         f"{rows['heard_bits'].mean():.2f} bits on average, the model's "
         f"{rows['expected_bits'].mean():.2f}."
-    ).replace("-", "−")
+    )
 
 
 def most_mixed(rows: "pd.DataFrame", labels: "list[str]") -> str:

@@ -12,7 +12,7 @@ from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import corpora_at_hand, corpus_title, row_of_clip, title_of
 from pages.parts.words import plain
 from ser_core.degradations import KINDS
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,8 +191,7 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
 
 def shown(measure: str, value: float, decimals: int = 1) -> str:
     """Return a share in per cent, or a change in points."""
-    sign = "+" if measure == "drop" else ""
-    return "–" if math.isnan(value) else f"{100 * value:{sign}.{decimals}f}".replace("-", "−")
+    return (signed if measure == "drop" else unsigned)(100 * value, decimals)
 
 
 def in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY
-from ser_core.numbers import rounded_percent
+from ser_core.numbers import rounded_percent, unsigned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -97,7 +97,7 @@ def tests(found: "tuple[Test, ...]") -> str:
     rows = "".join(
         f'<tr class="above"><th scope="row">{escape(test.name)}</th>'
         f'<td class="words"><span class="verdict {CLASSES[test.verdict]}"><i>{MARKS[test.verdict]}</i>{test.verdict}'
-        f"</span></td><td>{_number(test.value)}</td><td>{_number(test.threshold)}</td>"
+        f"</span></td><td>{unsigned(test.value)}</td><td>{unsigned(test.threshold)}</td>"
         f'</tr><tr><td class="words under" colspan="4">{escape(test.words)}</td></tr>'
         for test in found
     )
@@ -142,8 +142,8 @@ def curves(found: "tuple[Curve, ...]") -> "go.Figure":
 def in_words(found: "tuple[Curve, ...]") -> str:
     """Return where each curve begins and ends, beside random places, for those who do not see it."""
     said = [
-        f"{curve.name}: from {_number(curve.ours[0])} to {_number(curve.ours[-1])} over {len(curve.ours) - 1} regions, "
-        f"at random places to {_number(curve.random[-1])}"
+        f"{curve.name}: from {unsigned(curve.ours[0])} to {unsigned(curve.ours[-1])} over {len(curve.ours) - 1} "
+        f"regions, at random places to {unsigned(curve.random[-1])}"
         for curve in found
     ]
     return f"The logit as regions are taken away or put in. {'; '.join(said)}."
@@ -200,7 +200,3 @@ def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float
     if deletion is None or not judged:
         return None
     return float((deletion.null < deletion.value).mean()), judged.count("agrees") / len(judged)
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else "–"

@@ -3,6 +3,8 @@
 import math
 from html import escape
 
+from ser_core.numbers import unsigned
+
 AGREEMENT_MARKS = {
     "agrees": "✓",
     "disagrees": "✗",
@@ -53,8 +55,7 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "–"
     decimals = 0 if value == 0 else max(0, min(3, 2 - math.floor(math.log10(abs(value)))))
-    text = f"{value:,.{decimals}f}".replace("-", "−").replace(",", "\u202f")
-    return f"{text} {unit}".rstrip()
+    return f"{unsigned(value, decimals, thousands=True)} {unit}".rstrip()
 
 
 def percent(share: float) -> str:
