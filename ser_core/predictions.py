@@ -15,6 +15,7 @@ corpus                          where the clip is from, if from several
 Instead of probabilities, ``d_valence``, ``d_arousal``, ``d_dominance`` and the rated ``t_valence`` … (from −1 to 1).
 """
 
+import csv
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -143,11 +144,24 @@ def _csv(data: bytes) -> pd.DataFrame:
     if twice:
         raise PredictionsError(f"The header names {', '.join(twice)} twice; keep one column of each name.")
     try:
+        _fits_header(words, sign)
         return pd.read_csv(io.StringIO(words), sep=sign, dtype=str, keep_default_na=False, index_col=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
+    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
         raise PredictionsError(
-            "The rows do not fit the header: some have more cells than it has names; export the table again."
+            "The rows cannot be told apart, as where a quotation mark is not closed; export the table again."
         ) from fault
+
+
+def _fits_header(words: str, sign: str) -> None:
+    """Refuse a row with more cells than the header has names, whose surplus pandas may drop without a word."""
+    rows = (row for row in csv.reader(io.StringIO(words, newline=None), delimiter=sign) if row)
+    width = len(next(rows))
+    for number, row in enumerate(rows, start=1):
+        if any(cell.strip() for cell in row[width:]):
+            raise PredictionsError(
+                f"Row {number} has {len(row)} cells, more than the header's {width} names; put quotation marks around "
+                "a cell that holds the separator, or take out what is too much."
+            )
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

@@ -33,8 +33,15 @@ def as_parquet(table: pd.DataFrame) -> bytes:
 
 @pytest.mark.parametrize(
     "data",
-    [csv(good()), csv(good(), sep=";"), csv(good(), sep="\t"), b"\xef\xbb\xbf" + csv(good()), as_parquet(good())],
-    ids=["commas", "semicolons", "tabs", "byte order mark", "parquet"],
+    [
+        csv(good()),
+        csv(good()).replace(b"\n", b",\n"),
+        csv(good(), sep=";"),
+        csv(good(), sep="\t"),
+        b"\xef\xbb\xbf" + csv(good()),
+        as_parquet(good()),
+    ],
+    ids=["commas", "an empty last column", "semicolons", "tabs", "byte order mark", "parquet"],
 )
 def test_every_usual_form_of_a_good_table_is_read_alike(data: bytes) -> None:
     rows = read_predictions(data, "mine.parquet" if data[:4] == b"PAR1" else "mine.csv")
@@ -63,7 +70,13 @@ MALFORMED = {
     "no table": (b"Dear all\nhere are my results.\n", "mine.csv", "not a table"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(300), "mine.csv", "not UTF-8 text"),
     "cut Parquet": (as_parquet(good())[:-300], "mine.parquet", "not a readable Parquet"),
-    "ragged rows": (csv(good()) + b"a,b,c,d,e,f,g,h,i,j\n", "mine.csv", "do not fit the header"),
+    "ragged rows": (csv(good()) + b"a,b,c,d,e,f,g,h,i,j\n", "mine.csv", "Row 21 has 10 cells"),
+    "a cell too many in every row": (
+        b"".join(line + b",kept\n" for line in csv(good()).splitlines()).replace(b",kept", b"", 1),
+        "mine.csv",
+        "Row 1 has 8 cells, more than the header's 7 names",
+    ),
+    "a quotation mark that is not closed": (csv(good()) + b'"s9,', "mine.csv", "cannot be told apart"),
     "header only": (csv(good().head(0)), "mine.csv", "header but no rows"),
     "missing column": (csv(good().drop(columns="speaker")), "mine.csv", "lacks the column speaker"),
     "no probabilities": (csv(good().iloc[:, :4]), "mine.csv", "no columns of probabilities"),

@@ -226,7 +226,8 @@ def ambiguity_map(rows: "pd.DataFrame", labels: int) -> "go.Figure":
             marker={"size": 5, "color": COLOURS[0], "opacity": 0.35},
             customdata=[[str(name)] for name in shown["clip"]],
             text=[
-                f"{escape(str(row.clip))} ({escape(str(row.emotion))})<br>listeners {row.heard_bits:.2f} bits, model {row.expected_bits:.2f} bits"
+                f"{escape(str(row.clip))} ({escape(str(row.emotion))})<br>"
+                f"listeners {row.heard_bits:.2f} bits, model {row.expected_bits:.2f} bits"
                 for row in shown.itertuples()
             ],
             hovertemplate="%{text}<extra></extra>",
