@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explain.baseline import UNUSUAL_P, OwnCue, against_clips
-from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueValue, measure
+from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueValue, check, measure
 from explain.magnitudes import magnitudes
 from ser_core import domain
 from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, from_samples
@@ -34,7 +34,7 @@ from ser_core.voices import embeddings
 if TYPE_CHECKING:
     from ser_core.audio import Recording
 
-Measured = Future[tuple[tuple[CueValue, ...], tuple[Outside, ...]]]
+Measured = Future[tuple[tuple[CueValue, ...], float | None, tuple[Outside, ...]]]
 AHEAD = 3
 NARROWEST_S, WIDEST_S = 10.0, 60.0
 FEWEST_EFFECTIVE = 3.0
@@ -49,7 +49,8 @@ class Stretch:
 
     prediction is None where the stretch is no clip that can be asked, and note says why. embedding (192,) tells the
     voice; it is biometric and is never written. outside says in what the stretch lies outside the model's training;
-    that its ends are cut is left out, since it is we who cut them.
+    that its ends are cut is left out, since it is we who cut them. formant_ceiling_hz is the one in force when the cues
+    were measured, None where there are none.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Stretch:
     embedding: np.ndarray = field(repr=False)
     note: str = ""
     outside: tuple[Outside, ...] = ()
+    formant_ceiling_hz: float | None = None
 
     @property
     def length_s(self) -> float:
@@ -162,8 +164,8 @@ def stretches(
         if cues is None:
             return made
         try:
-            values, outside = cues.result()
-            return dataclasses.replace(made, cues=values, outside=outside)
+            values, ceiling_hz, outside = cues.result()
+            return dataclasses.replace(made, cues=values, formant_ceiling_hz=ceiling_hz, outside=outside)
         except ExplanationError as fault:
             return dataclasses.replace(made, note=str(fault))
 
@@ -216,13 +218,20 @@ def _asked(
 
 def _measured(
     clip: "Recording", settings: CueSettings, model: SpeechModel
-) -> tuple[tuple[CueValue, ...], tuple[Outside, ...]]:
+) -> tuple[tuple[CueValue, ...], float | None, tuple[Outside, ...]]:
     speech = speech_segments(clip)
-    tracks = measure(clip, settings, speech)
-    voiced = float(tracks.voiced[tracks.speech].mean()) if tracks.speech.any() else 0.0
     found = domain.outside(model.card, domain.measured(clip, speech))
     told = tuple(each for each in found if each.measure != domain.EDGE)
-    return magnitudes(tracks, (), quality(clip, speech, voiced)), told
+    return *_cues(clip, speech, settings), told
+
+
+def _cues(
+    clip: "Recording", speech: Sequence[Segment], settings: CueSettings
+) -> tuple[tuple[CueValue, ...], float | None]:
+    """Return the cues over a whole clip, and the formant ceiling in force."""
+    tracks = measure(clip, settings, speech)
+    voiced = float(tracks.voiced[tracks.speech].mean()) if tracks.speech.any() else 0.0
+    return magnitudes(tracks, (), quality(clip, speech, voiced)), tracks.settings.formant_ceiling_hz
 
 
 def session(
@@ -316,6 +325,60 @@ def merged(found: LongRecording, voice: int, into: int) -> LongRecording:
         raise ExplanationError("Choose two different voices to merge.")
     kept = {k: name for k, name in found.names.items() if k != voice}
     return dataclasses.replace(found, voice_of=tuple(into if v == voice else v for v in found.voice_of), names=kept)
+
+
+def remeasured(
+    sound: LongSound,
+    wanted: Sequence[Stretch],
+    settings: CueSettings,
+    progress: Callable[[float, str], None] | None = None,
+) -> tuple[Stretch, ...]:
+    """Return stretches with their cues measured with other settings; neither model nor voices are asked again.
+
+    Args:
+        sound: the session.
+        wanted: stretches of it in time order; one that was not asked about stays as it is.
+        settings: of the acoustic measurement.
+        progress: told the share done and what is being done; what it raises ends the work.
+
+    Raises:
+        SettingError: a setting outside what it may be.
+        AudioError: the file is damaged or cut off before the last of them.
+    """
+    check(settings)
+    asked = [stretch for stretch in wanted if stretch.prediction is not None]
+    made = {stretch.number: stretch for stretch in wanted}
+    for place, (stretch, samples) in enumerate(_cut(sound, asked)):
+        if progress is not None:
+            progress(place / len(asked), f"Measuring stretch {place + 1} of {len(asked)} again")
+        clip = from_samples(samples, SAMPLE_RATE, part_name(sound.name, stretch.start_s, stretch.end_s))
+        try:
+            cues, ceiling_hz = _cues(clip, speech_segments(clip), settings)
+        except ExplanationError as fault:
+            made[stretch.number] = dataclasses.replace(stretch, cues=(), formant_ceiling_hz=None, note=str(fault))
+            continue
+        made[stretch.number] = dataclasses.replace(stretch, cues=cues, formant_ceiling_hz=ceiling_hz, note="")
+    return tuple(made.values())
+
+
+def _cut(sound: LongSound, wanted: Sequence[Stretch]) -> Iterator[tuple[Stretch, np.ndarray]]:
+    """Yield the samples of stretches in time order, out of one pass over the session."""
+    blocks, held, at = sound.blocks(), np.zeros(0, np.float32), 0
+    for stretch in wanted:
+        start, end = (round(time_s * SAMPLE_RATE) for time_s in (stretch.start_s, stretch.end_s))
+        while at + len(held) < end:
+            past = min(max(0, start - at), len(held))
+            block = next(blocks, None)
+            if block is None:
+                raise AudioError(f"'{sound.name}' ends before {stretch.end_s:.2f} s; open the whole recording again.")
+            held, at = np.concatenate([held[past:], block]), at + past
+        yield stretch, held[start - at : end - at]
+
+
+def exchanged(found: LongRecording, measured: Iterable[Stretch]) -> LongRecording:
+    """Return the session with stretches that were measured again in the place of those before."""
+    by = {stretch.number: stretch for stretch in measured}
+    return dataclasses.replace(found, stretches=tuple(by.get(each.number, each) for each in found.stretches))
 
 
 def _check_voice(found: LongRecording, voice: int) -> None:

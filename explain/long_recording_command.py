@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _follow(options: argparse.Namespace) -> int:
     from explain import long_recording_files as files
-    from explain.cues import CueSettings
+    from explain.cues import CueSettings, check
     from explain.long_recording import Stretch, renamed, session, stretches
     from ser_core import workers
     from ser_core.long_audio import clock, open_long
@@ -37,10 +37,12 @@ def _follow(options: argparse.Namespace) -> int:
             raise SettingError(f"The folder of {path} does not exist; make it first.")
     sound = open_long(options.file)
     model = load_model(options.model or model_names()[0])
+    settings = CueSettings(sex=options.sex, formant_ceiling_hz=options.formant_ceiling)
+    check(settings)
     found: list[Stretch] = []
     cut_short = ""
     try:
-        for stretch in stretches(sound, model, CueSettings(sex=options.sex)):
+        for stretch in stretches(sound, model, settings):
             found.append(stretch)
             if not options.quiet:
                 answer = stretch.note if stretch.prediction is None else _answer(stretch)
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--names", nargs="*", default=[], help="names of the voices in the order they are first heard")
     parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
+    parser.add_argument("--formant-ceiling", type=float, metavar="HZ", help="for all voices (default: by each stretch)")
     parser.add_argument("--quiet", action="store_true", help="no stretches while they are made")
     for name, what in (
         ("csv", "one row a stretch"),

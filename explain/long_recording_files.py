@@ -21,7 +21,8 @@ def table(found: LongRecording) -> "pd.DataFrame":
     """Return one row a stretch: times in s, voice, answer, each output, entropy, and each cue with its z-score.
 
     ``z_…`` sets a cue against the same voice's other stretches; ``unusual`` names the cues that stand out for it. What
-    could not be measured is missing, and ``note`` says why a stretch was not asked about.
+    could not be measured is missing, and ``note`` says why a stretch was not asked about. Formants were looked for up
+    to ``formant_ceiling_hz``.
     """
     import pandas as pd
 
@@ -42,6 +43,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 "unusual": ", ".join(f"{name} {signed(z, 1)}" for name, z in unusual[place]),
                 **{f"cue_{c.name}": values[place, k] for k, c in enumerate(CUES)},
                 **{f"z_{c.name}": scores[place, k] for k, c in enumerate(CUES)},
+                "formant_ceiling_hz": stretch.formant_ceiling_hz,
                 "note": stretch.note,
                 "outside_training": " ".join(each.measure for each in stretch.outside),
                 "file": found.name,
@@ -77,6 +79,7 @@ def to_json(found: LongRecording) -> str:
                 "voice": voice,
                 "answer": None if stretch.prediction is None else plain(stretch.prediction),
                 "cues": [plain(value) for value in stretch.cues],
+                "formant_ceiling_hz": stretch.formant_ceiling_hz,
                 "unusual": dict(unusual),
                 "note": stretch.note,
                 "outside": [plain(each) for each in stretch.outside],

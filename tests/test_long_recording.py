@@ -16,24 +16,26 @@ from parselmouth.praat import call
 
 from explain import long_recording_files as files
 from explain.__main__ import main
-from explain.cues import CUES, CueValue
+from explain.cues import CUES, CueSettings, CueValue
 from explain.explanation import explain
 from explain.long_recording import (
     LongRecording,
     Stretch,
     analyse,
     course,
+    exchanged,
     merged,
     own_cues,
     own_z,
     reassigned,
+    remeasured,
     renamed,
     standing_out,
     stretches,
 )
 from ser_core.audio import SAMPLE_RATE
 from ser_core.diarisation import error_rate
-from ser_core.errors import AudioError, ExplanationError
+from ser_core.errors import AudioError, ExplanationError, SettingError
 from ser_core.long_audio import long_sound
 from ser_core.models import Prediction
 from tests.bad_inputs import flac, scramble, voice, wav
@@ -112,6 +114,23 @@ def test_a_recording_without_speech_has_no_stretch() -> None:
     assert found.stretches == () and found.voices == ()
     assert files.table(found).empty and json.loads(files.to_json(found))["stretches"] == []
     assert "about" in files.text_grid(found)
+
+
+def test_cues_measured_again_are_those_of_the_clip_explained_with_these_settings(heard) -> None:
+    sound, found = heard
+    settings = CueSettings(formant_ceiling_hz=4200.0)
+    again = exchanged(found, remeasured(sound, found.stretches[2:], settings))
+    assert again.stretches[:2] == found.stretches[:2] and again.voice_of == found.voice_of
+    clip = sound.stretch(found.stretches[-1].start_s, found.stretches[-1].end_s)
+    alone = explain(clip, burst_model(), "input_x_gradient", settings=settings)
+    expected = {v.cue: v.value for v in alone.cues.values if v.scope == "clip"}
+    assert {v.cue: v.value for v in again.stretches[-1].cues} == expected
+    table = files.table(again)
+    assert table["formant_ceiling_hz"].tolist()[2:] == [4200.0] * (len(found.stretches) - 2)
+    assert table["cue_f2_mean"].iloc[-1] == expected["f2_mean"] != files.table(found)["cue_f2_mean"].iloc[-1]
+    assert json.loads(files.to_json(again))["stretches"][-1]["formant_ceiling_hz"] == 4200.0
+    with pytest.raises(SettingError, match="formant ceiling"):
+        remeasured(sound, found.stretches, CueSettings(formant_ceiling_hz=100.0))
 
 
 # --- corrections ------------------------------------------------------------------------------------------------------

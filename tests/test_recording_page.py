@@ -68,6 +68,11 @@ def press(app: AppTest, label: str) -> AppTest:
     return next(b for b in app.button if b.label == label).click().run(timeout=120)
 
 
+def chosen(app: AppTest, label: str, option: str) -> AppTest:
+    next(box for box in app.selectbox if box.label == label).select(option)
+    return app
+
+
 @pytest.fixture(scope="module")
 def session() -> AppTest:
     return settled(AppTest.from_function(recording_page).run(timeout=120))
@@ -79,6 +84,30 @@ def test_a_session_shows_its_voices_stretches_and_files(session: AppTest) -> Non
     frame = session.dataframe[0].value
     assert len(frame) >= 6 and set(frame["voice"]) == {"Voice 1", "Voice 2"}
     assert session.subheader[-1].value == "Take it away"
+
+
+def test_a_formant_ceiling_measures_only_the_cues_of_its_voice_again(session: AppTest) -> None:
+    before = session.session_state["long-made"][1]
+    chosen(session, "Of", "Voice 2")
+    session.number_input[0].set_value(4000.0)
+    press(session, "Measure again")
+    settled(session)
+    after = session.session_state["long-made"][1]
+    assert {s.formant_ceiling_hz for s in after.of(1)} == {4000.0} != {s.formant_ceiling_hz for s in before.of(1)}
+    assert "up to 4 000 Hz for Voice 2" in text(session).replace("\u202f", " ").replace("\\", "")
+    for old, new in zip(before.stretches, after.stretches, strict=True):
+        assert new.prediction is old.prediction and new.embedding is old.embedding
+        assert (new is old) == (old not in before.of(1))
+        moved = {a.cue for a, b in zip(old.cues, new.cues, strict=True) if a != b}
+        assert all(cue.startswith(("f1", "f2", "f3")) for cue in moved) and (moved or new is old)
+    # Still so when the voices are told apart anew.
+    chosen(session, "How many people speak?", "1").run(timeout=120)
+    settled(session)
+    assert [s.formant_ceiling_hz for s in session.session_state["long-made"][1].stretches] == [
+        s.formant_ceiling_hz for s in after.stretches
+    ]
+    chosen(session, "How many people speak?", "2").run(timeout=120)
+    settled(session)
 
 
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:

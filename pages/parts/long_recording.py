@@ -64,7 +64,7 @@ def current(taken: "LongSound") -> None:
 
 def forget() -> None:
     """Drop the recording and all that was made of it."""
-    for key in [key for key in st.session_state.get("jobs", {}) if key[:1] == ("long",)]:
+    for key in [key for key in st.session_state.get("jobs", {}) if key[0] in ("long", "long-cues")]:
         background.stop(key)
     taken = st.session_state.get("long-round", 0)
     for key in [key for key in st.session_state if str(key).startswith("long-")]:
@@ -144,8 +144,14 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
         return
     complete = not words and not started.stop.is_set()
     asked = (*key, count, len(found), complete)
-    made = _made(asked, lambda: with_voices(taken, model, found, count=count, complete=complete))
-    draw(made, taken, lambda corrected: _keep(asked, corrected))
+    again = st.session_state.get(f"long-cues-{key}", {})
+    made = _made(
+        asked,
+        lambda: with_voices(
+            taken, model, [again.get(each.number, each) for each in found], count=count, complete=complete
+        ),
+    )
+    draw(made, taken, lambda corrected: _keep(key, asked, corrected))
 
 
 def _made(asked: tuple, make: "Callable[[], LongRecording]") -> "LongRecording":
@@ -169,8 +175,10 @@ def _outcome(started: background.Job) -> "tuple[tuple[Stretch, ...], str]":
     raise fault
 
 
-def _keep(asked: tuple, corrected: "LongRecording") -> None:
+def _keep(key: tuple, asked: tuple, corrected: "LongRecording") -> None:
     st.session_state["long-made"] = (asked, corrected)
+    # Cues that were measured again stay when the voices are told apart anew.
+    st.session_state[f"long-cues-{key}"] = {stretch.number: stretch for stretch in corrected.stretches}
     st.rerun()
 
 
@@ -208,6 +216,7 @@ def draw(found: "LongRecording", taken: "LongSound", keep: "Callable[[LongRecord
         st.caption("Choose a row to hear and explain it. Voices can be corrected and files taken away at the end.")
     if keep is not None:
         stretches.corrections(found, keep)
+        stretches.measurement(found, taken, keep)
         _files(found)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import session
+from pages.parts import background, session
 from pages.parts.cards import table
 from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError
@@ -15,7 +15,7 @@ from ser_core.numbers import signed
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explain.long_recording import LongRecording
+    from explain.long_recording import LongRecording, Stretch
     from ser_core.long_audio import LongSound
 
     Keep = Callable[[LongRecording], None]
@@ -87,6 +87,7 @@ def _rows(found: "LongRecording", cue_name: Callable[[str], str]) -> "pd.DataFra
 
 def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | None") -> None:
     """Draw one stretch: its sound, its cues against the voice itself, and what can be done with it."""
+    from explain.cues import CueSettings
     from explain.long_recording import own_cues, reassigned
     from pages.parts.sound import player
     from ser_core.long_audio import clock
@@ -106,6 +107,7 @@ def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | N
     with right:
         if st.button("Explain this stretch", type="primary", width="stretch"):
             session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
+            st.session_state["settings"] = CueSettings(formant_ceiling_hz=stretch.formant_ceiling_hz)
             st.switch_page("pages/explain.py")
         if keep is not None:
             others = {found.called(v): v for v in found.voices if v != voice}
@@ -156,6 +158,64 @@ def corrections(found: "LongRecording", keep: "Keep") -> None:
                 other = middle.selectbox("into", list(names), index=1)
                 if right.form_submit_button("Merge", width="stretch"):
                     _try(lambda: keep(merged(found, names[one], names[other])))
+
+
+def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> None:
+    """Let the reader correct the formant ceiling of a voice; its cues are measured again, and nothing else."""
+    from explain.cues import CueSettings
+    from explain.long_recording import exchanged, remeasured
+
+    key = ("long-cues", taken.sha256, found.model)
+    started = background.job(key)
+    with st.expander("Correct the measurement", expanded=started is not None):
+        if started is not None:
+
+            def take(measured: "tuple[Stretch, ...]") -> None:
+                background.stop(key)
+                keep(exchanged(found, measured))
+
+            background.show(started, take)
+            return
+        st.caption(
+            "Only the cues are measured again; voices and the model’s answers stay as they are. Formants can be "
+            f"compared where they were looked for with one ceiling; now {_ceilings(found)}."
+        )
+        voices = {f"all {len(found.voices)} voices": found.voices} if len(found.voices) > 1 else {}
+        voices |= {found.called(v): (v,) for v in found.voices}
+        with st.form("long-measurement", border=False):
+            left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+            which = left.selectbox("Of", list(voices))
+            ceiling_hz = middle.number_input(
+                "Formant ceiling (Hz)",
+                3000.0,
+                8000.0,
+                None,
+                100.0,
+                placeholder="found from each stretch",
+                help="The highest frequency at which formants are looked for: usually 5000 Hz for men, 5500 Hz for "
+                "women, 8000 Hz for small children.",
+            )
+            pressed = right.form_submit_button("Measure again", width="stretch")
+        if pressed:
+            settings = CueSettings(formant_ceiling_hz=ceiling_hz)
+            wanted = [s for s, v in zip(found.stretches, found.voice_of, strict=True) if v in voices[which]]
+            background.start(key, lambda job: remeasured(taken, wanted, settings, job.tell), long=True)
+            st.rerun()
+
+
+def _ceilings(found: "LongRecording") -> str:
+    """Return up to where the formants of each voice were looked for."""
+    said = []
+    for voice in found.voices:
+        ceilings = [s.formant_ceiling_hz for s in found.of(voice) if s.formant_ceiling_hz is not None]
+        counts = {each: ceilings.count(each) for each in sorted(set(ceilings))}
+        if counts:
+            told = " and ".join(
+                f"{number(each, 'Hz')}" + (f" ({count} stretches)" if len(counts) > 1 else "")
+                for each, count in counts.items()
+            )
+            said.append(f"up to {told} for {plain(found.called(voice))}")
+    return ", ".join(said) or "nowhere"
 
 
 def _try(correct: Callable[[], None]) -> None:
