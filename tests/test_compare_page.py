@@ -147,7 +147,23 @@ def test_two_clips_wait_for_the_second(two_models):
     app.segmented_control[0].set_value("clips").run(timeout=180)
     assert not app.exception
     assert not [button for button in app.button if button.label == "Compare"]
-    press(app, "Take this sample")
+    press(app, "Take this clip")
+    assert [button for button in app.button if button.label == "Compare"]
+    assert "synthetic voice" in " ".join(each.value for each in app.markdown)
+    press(app, "Take another")
+    assert not [button for button in app.button if button.label == "Compare"]
+
+
+def test_the_second_clip_may_come_from_a_corpus_and_the_first_stays(two_models, corpora, monkeypatch):
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(corpora))
+    app = AppTest.from_function(compare_page).run(timeout=180)
+    first = app.session_state["clip"]
+    app.segmented_control[0].set_value("clips").run(timeout=180)
+    app.segmented_control(key="second-source").set_value("Corpus").run(timeout=180)
+    press(app, "Take this clip")
+    assert not app.exception
+    assert app.session_state["clip"] is first and app.session_state["second"].sha256 != first.sha256
+    assert "labelled" in " ".join(each.value for each in app.markdown)
     assert [button for button in app.button if button.label == "Compare"]
 
 

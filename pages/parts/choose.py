@@ -1,5 +1,7 @@
 """Choosing: the clip, the model, the method, the class, and how the voice is measured."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -19,6 +21,21 @@ if TYPE_CHECKING:
     from ser_core.audio import Recording
     from ser_core.corpora import Corpus
     from ser_core.models import Card, Figure, Prediction, SpeechModel
+
+
+@dataclass(frozen=True)
+class Taking:
+    """Who is given a chosen clip (as ``session.use``), what the button says, and what sets its inputs apart."""
+
+    use: "Callable[..., None]" = session.use
+    words: str = "Explain this clip"
+    key: str = ""
+
+    def taken(self, recording: "Recording", origin: str, *more: object) -> None:
+        """Hand a clip over and draw the page with it."""
+        self.use(recording, origin, *more)
+        st.rerun()
+
 
 FORMATS = "WAV, FLAC, MP3, OGG, Opus, M4A, AAC or WebM with speech"
 SOURCES = ("Sample", "Upload", "Record", "Corpus")
@@ -41,12 +58,13 @@ def welcome() -> None:
     )
 
 
-def new_clip() -> None:
+def new_clip(taking: Taking = Taking()) -> None:
     """Offer every way to a clip; ends the run as soon as one is taken."""
     from ser_core.settings import settings
 
-    source = st.segmented_control("Choose speech", SOURCES, default="Sample", required=True, key="source")
-    {"Upload": _upload, "Record": _record, "Corpus": _corpus}.get(source, _sample)()
+    key = f"{taking.key}source"
+    source = st.segmented_control("Choose speech", SOURCES, default="Sample", required=True, key=key)
+    {"Upload": _upload, "Record": _record, "Corpus": _corpus}.get(source, _sample)(taking)
     st.caption(
         f"At most {settings().max_seconds:g} s. Your clip is worked on by this SERscope server alone, is kept in the "
         f"memory of this session, and stays there until {session.kept_until()}."
@@ -60,30 +78,31 @@ def current_clip(recording: "Recording") -> None:
     right.button("Forget this clip", on_click=session.forget, width="stretch")
 
 
-def _take(file: "UploadedFile", name: str, origin: str) -> None:
+def _take(taking: Taking, file: "UploadedFile", name: str, origin: str) -> None:
     from ser_core.audio import decode
 
     try:
         with st.spinner("Reading the clip"):
-            session.use(decode(file.getvalue(), name), origin)
+            clip = decode(file.getvalue(), name)
     finally:
         session.drop_upload(file)
-    st.rerun()
+    taking.taken(clip, origin)
 
 
-def _upload() -> None:
-    file = st.file_uploader(FORMATS, key=session.input_key("upload"))
+def _upload(taking: Taking) -> None:
+    file = st.file_uploader(FORMATS, key=session.input_key(f"{taking.key}upload"))
     if file is not None:
-        _take(file, file.name, "your file")
+        _take(taking, file, file.name, "your file")
 
 
-def _record() -> None:
-    file = st.audio_input("Record a sentence or two", sample_rate=48000, key=session.input_key("record"))
+def _record(taking: Taking) -> None:
+    key = session.input_key(f"{taking.key}record")
+    file = st.audio_input("Record a sentence or two", sample_rate=48000, key=key)
     if file is not None:
-        _take(file, "recording.wav", "recorded here")
+        _take(taking, file, "recording.wav", "recorded here")
 
 
-def _sample() -> None:
+def _sample(taking: Taking) -> None:
     from explain.samples import samples
     from ser_core.audio import read
 
@@ -93,9 +112,8 @@ def _sample() -> None:
             with column.container(border=True, height="stretch", vertical_alignment="distribute"):
                 st.markdown(f"**{sample.title}**")
                 st.caption(sample.note)
-                if st.button("Explain this clip", key=f"sample-{sample.name}", width="stretch"):
-                    session.use(read(sample.path), "synthetic voice")
-                    st.rerun()
+                if st.button(taking.words, key=f"{taking.key}sample-{sample.name}", width="stretch"):
+                    taking.taken(read(sample.path), "synthetic voice")
 
 
 @st.cache_resource(show_spinner="Looking for corpora")
@@ -137,20 +155,20 @@ def _download(names: "list[str]") -> None:
             st.rerun()
 
 
-def _corpus() -> None:
+def _corpus(taking: Taking) -> None:
     from ser_core.corpora.open_corpora import LAYOUT, OPEN_CORPORA, downloaded
     from ser_core.settings import settings
 
     fetched = downloaded(settings().cache_dir)
     found = {**fetched, **_folders(settings().corpora_dirs)}
     if found:
-        _corpus_clip(found, dict.fromkeys(fetched.values(), LAYOUT))
+        _corpus_clip(taking, found, dict.fromkeys(fetched.values(), LAYOUT))
     else:
         st.info("No corpus is at hand yet; folders of speech corpora are named in SERSCOPE_CORPORA.")
     _download([name for name in OPEN_CORPORA if name not in found])
 
 
-def _corpus_clip(found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
+def _corpus_clip(taking: Taking, found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
     """Offer the clips of the corpora in these folders; layouts says how to read those that have several."""
     from ser_core.audio import read
     from ser_core.corpora import READERS
@@ -168,12 +186,11 @@ def _corpus_clip(found: "dict[str, Path]", layouts: "dict[Path, str]") -> None:
     chosen = third.selectbox("Clip", list(files))
     if corpus.note:
         st.caption(f"{corpus.title}. {corpus.note}")
-    if chosen and st.button("Explain this clip", key="corpus-clip"):
+    if chosen and st.button(taking.words, key=f"{taking.key}corpus-clip"):
         row = rows[rows["name"] == chosen]
         kept = row[["corpus", "valence", "arousal", "dominance", *judged]]
         origin = f"{corpus.title}, labelled {row['emotion'].iloc[0]}"
-        session.use(read(files[chosen]), origin, kept, _same_speaker(table, row))
-        st.rerun()
+        taking.taken(read(files[chosen]), origin, kept, _same_speaker(table, row))
 
 
 def _same_speaker(table: "DataFrame", row: "DataFrame") -> "tuple[Path, ...]":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, choose, domain_panel, session, strips
+from pages.parts import background, choose, domain_panel, strips
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, percent, plain
@@ -98,13 +98,13 @@ def _ask_clips(recording: "Recording") -> Asked | None:
     with left:
         model = choose.model()
     with right:
-        second = _second_clip()
         who = st.radio("Who speaks?", (SAME, TWO), horizontal=True, key="who-speaks")
         sexes = ("unknown", "unknown")
         if who == TWO:
             one, other = st.columns(2)
             sexes = (one.selectbox("First speaker", SEXES), other.selectbox("Second speaker", SEXES))
             st.caption("Chooses whose neutral speech each voice is held against; unknown: taken from the pitch.")
+    second = _second_clip()
     if second is None:
         return None
 
@@ -128,30 +128,21 @@ def _ask_clips(recording: "Recording") -> Asked | None:
 
 
 def _second_clip() -> "Recording | None":
-    """Let the reader take a second clip, from a file or a sample; kept in the session until it is dropped."""
-    from explain.samples import samples
-    from ser_core.audio import decode, read
-
+    """Let the reader take a second clip as on the first page; kept in the session until it is dropped."""
     kept: Recording | None = st.session_state.get("second")
-    if kept is not None:
-        left, right = st.columns([3, 2], vertical_alignment="center")
-        left.markdown(f"Second clip: **{plain(kept.name)}** · {kept.duration_s:.2f} s")
-        right.button("Take another", on_click=st.session_state.pop, args=("second", None), width="stretch")
-        return kept
-    file = st.file_uploader(f"Second clip: {choose.FORMATS}", key=session.input_key("second-upload"))
-    if file is not None:
-        try:
-            st.session_state["second"] = decode(file.getvalue(), file.name)
-        finally:
-            session.drop_upload(file)
-        st.rerun()
-    offered = {sample.title: sample.path for sample in samples()}
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    title = left.selectbox("or a synthetic sample", list(offered))
-    if right.button("Take this sample", width="stretch"):
-        st.session_state["second"] = read(offered[title])
-        st.rerun()
-    return None
+    if kept is None:
+        st.subheader("The second clip")
+        choose.new_clip(choose.Taking(_take_second, "Take this clip", "second-"))
+        return None
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    origin = plain(st.session_state["second-origin"])
+    left.markdown(f"Second clip: **{plain(kept.name)}** · {kept.duration_s:.2f} s · {origin}")
+    right.button("Take another", on_click=st.session_state.pop, args=("second", None), width="stretch")
+    return kept
+
+
+def _take_second(recording: "Recording", origin: str, *_: object) -> None:
+    st.session_state["second"], st.session_state["second-origin"] = recording, origin
 
 
 def show(asked: Asked) -> None:
