@@ -2,19 +2,22 @@
 
 Conventions: samples are float32 with full scale at ±1, times are seconds from the first sample, levels are dB
 relative to full scale (dBFS). Containers are opened by :mod:`ser_core.containers`. Nothing is written to disk, and no
-more is decoded than the longest clip allowed.
+more is decoded than the longest clip allowed. In a server this is done by other processes (``ser_core.workers``), as
+the decoders are native code: what ends, stops or floods one of them is told as a fault of the file.
 """
 
 import hashlib
 import math
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soxr
 
+from ser_core import workers
 from ser_core.clipping import Clipping
 from ser_core.containers import BLOCK, DamagedError, Stream, open_stream
 from ser_core.errors import AudioError
@@ -32,6 +35,9 @@ MAX_BYTES = 1 << 30
 SILENCE_DBFS = -80.0
 # 20 dB over full scale happens only when integers were stored as floats.
 MAX_PEAK = 10.0
+
+DECODER_S = 5.0
+DECODER_BYTES_PER_S = 10_000_000
 
 _CUT_OFF_S = 0.1
 
@@ -125,8 +131,42 @@ def decode(data: bytes, name: str, *, max_seconds: float | None = None) -> Recor
         raise AudioError(f"'{name}' is empty (0 bytes); record it again or choose another file.")
     if len(data) > MAX_BYTES:
         raise AudioError(_too_big(name, len(data)))
-    stream = open_stream(data, name)
-    return _recording(stream, name, hashlib.sha256(data).hexdigest(), max_seconds)
+    limit_s = settings().max_seconds if max_seconds is None else max_seconds
+    if not workers.decodes_apart():
+        return _decoded(data, name, limit_s)
+    with in_a_sentence(name):
+        found: Recording = workers.DECODERS.ask(decoder_limit_s(len(data)), _decoded, data, name, limit_s)
+    found.samples.flags.writeable = False
+    return found
+
+
+def _decoded(data: bytes, name: str, limit_s: float) -> Recording:
+    return _recording(open_stream(data, name), name, hashlib.sha256(data).hexdigest(), limit_s)
+
+
+def decoder_limit_s(size: int) -> float:
+    """Return how long another process may take to receive so many bytes and decode what was asked of them."""
+    return DECODER_S + size / DECODER_BYTES_PER_S
+
+
+@contextmanager
+def in_a_sentence(name: str) -> Iterator[None]:
+    """Say of a file what befell the process that decoded it.
+
+    Raises:
+        AudioError: that died, was ended as it took too long, or asked for too much memory.
+    """
+    what = ""
+    try:
+        yield
+    except workers.EndedError:
+        what = "the decoder broke down on it"
+    except workers.LateError:
+        what = "the decoder came to no end with it and was stopped"
+    except MemoryError:
+        what = f"the decoder asked for more than {workers.DECODER_BYTES / 1e9:.1f} GB of memory for it"
+    if what:
+        raise AudioError(f"'{name}' could not be read: {what}; convert it to WAV and try again.")
 
 
 def from_samples(samples: np.ndarray, sample_rate: int, name: str, *, max_seconds: float | None = None) -> Recording:
@@ -160,7 +200,8 @@ def from_samples(samples: np.ndarray, sample_rate: int, name: str, *, max_second
         raise AudioError(f"'{name}' is empty (0 samples); record it again or choose another file.")
     blocks = (table[start : start + BLOCK] for start in range(0, len(table), BLOCK))
     stream = Stream("memory", "float32", False, sample_rate, table.shape[1], len(table), blocks)
-    return _recording(stream, name, hashlib.sha256(array.tobytes()).hexdigest(), max_seconds)
+    limit_s = settings().max_seconds if max_seconds is None else max_seconds
+    return _recording(stream, name, hashlib.sha256(array.tobytes()).hexdigest(), limit_s)
 
 
 def clean_name(name: str) -> str:
@@ -181,8 +222,7 @@ def clean_name(name: str) -> str:
 _DIRECTION = {chr(code) for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
-def _recording(stream: Stream, name: str, sha256: str, max_seconds: float | None) -> Recording:
-    limit_s = settings().max_seconds if max_seconds is None else max_seconds
+def _recording(stream: Stream, name: str, sha256: str, limit_s: float) -> Recording:
     clipping = Clipping(stream.channels, stream.lossy)
     table = np.concatenate(list(resampled(stream, name, limit_s, clipping)))
     channel = channel_to_take(table)

@@ -1,7 +1,8 @@
 """Recordings of up to an hour, decoded piece by piece so that memory does not grow with their length.
 
 The compressed file stays as it is (in memory, or on the disk where it was found); 16 kHz mono samples pass through in
-blocks. Channels become one as the first 30 s say (see ``ser_core.audio.channel_to_take``), the same all through.
+blocks. Channels become one as the first 30 s say (see ``ser_core.audio.channel_to_take``), the same all through. In a
+server another process decodes, as in ``ser_core.audio``: it is sent the file once and asked for a piece at a time.
 """
 
 import hashlib
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ser_core import workers
 from ser_core.audio import (
     MAX_BYTES,
     SAMPLE_RATE,
     Recording,
     channel_to_take,
     clean_name,
+    decoder_limit_s,
     from_samples,
+    in_a_sentence,
     mixed,
     resampled,
 )
@@ -29,6 +33,7 @@ from ser_core.errors import AudioError
 MAX_SECONDS = 3_900.0
 _TRIAL_S = 30.0
 _LEAD_S = 2
+_PIECE_S = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +80,44 @@ class LongSound:
 
     def _blocks_from(self, from_s: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each block with the place of its first sample at 16 kHz, from a second on where that can be entered."""
-        stream = open_stream(self.data, self.name)
-        if from_s:
-            stream = open_stream(self.data, self.name, from_s * stream.sample_rate)
-        at = stream.first // stream.sample_rate * SAMPLE_RATE
-        for table in resampled(stream, self.name, MAX_SECONDS, Clipping(stream.channels, stream.lossy)):
-            yield at, mixed(table, self.channel)
-            at += len(table)
+        if not workers.decodes_apart():
+            yield from _blocks(self.data, self.name, self.channel, from_s)
+            return
+        limit_s, data = decoder_limit_s(len(self.data)), bytes(self.data)
+        with in_a_sentence(self.name):
+            yield from workers.DECODERS.pieces(limit_s, _pieces, data, self.name, self.channel, from_s)
+
+
+def _blocks(data: Bytes, name: str, channel: int | None, from_s: int) -> Iterator[tuple[int, np.ndarray]]:
+    stream = open_stream(data, name)
+    if from_s:
+        stream = open_stream(data, name, from_s * stream.sample_rate)
+    at = stream.first // stream.sample_rate * SAMPLE_RATE
+    for table in resampled(stream, name, MAX_SECONDS, Clipping(stream.channels, stream.lossy)):
+        yield at, mixed(table, channel)
+        at += len(table)
+
+
+def _pieces(data: bytes, name: str, channel: int | None, from_s: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield some blocks at a time, joined; those before a fault come before it."""
+    held: list[tuple[int, np.ndarray]] = []
+    fault = None
+    try:
+        for block in _blocks(data, name, channel, from_s):
+            held.append(block)
+            if block[0] - held[0][0] >= _PIECE_S * SAMPLE_RATE:
+                yield _joined(held)
+                held = []
+    except AudioError as told:
+        fault = told
+    if held:
+        yield _joined(held)
+    if fault is not None:
+        raise fault
+
+
+def _joined(blocks: list[tuple[int, np.ndarray]]) -> tuple[int, np.ndarray]:
+    return blocks[0][0], np.concatenate([samples for _, samples in blocks])
 
 
 def long_sound(data: Bytes, name: str) -> LongSound:
@@ -95,15 +131,24 @@ def long_sound(data: Bytes, name: str) -> LongSound:
         raise AudioError(f"'{name}' is empty (0 bytes); record it again or choose another file.")
     if len(data) > MAX_BYTES:
         raise AudioError(f"'{name}' is larger than {MAX_BYTES >> 20} MiB; export it as FLAC or MP3.")
+    if workers.decodes_apart():
+        with in_a_sentence(name):
+            stated_s, channel = workers.DECODERS.ask(decoder_limit_s(len(data)), _tried, bytes(data), name)
+    else:
+        stated_s, channel = _tried(data, name)
+    return LongSound(data, name, hashlib.sha256(data).hexdigest(), stated_s, channel)
+
+
+def _tried(data: Bytes, name: str) -> tuple[float | None, int | None]:
+    """Return how long a file says it is, and which channel its beginning stands for (see ``LongSound``)."""
     stream = open_stream(data, name)
     stated_s = None if stream.frames is None else stream.frames / stream.sample_rate
-    tables = resampled(stream, name, MAX_SECONDS, Clipping(stream.channels, stream.lossy))
     trial: list[np.ndarray] = []
-    for table in tables:
+    for table in resampled(stream, name, MAX_SECONDS, Clipping(stream.channels, stream.lossy)):
         trial.append(table)
         if sum(map(len, trial)) >= _TRIAL_S * SAMPLE_RATE:
             break
-    return LongSound(data, name, hashlib.sha256(data).hexdigest(), stated_s, channel_to_take(np.concatenate(trial)))
+    return stated_s, channel_to_take(np.concatenate(trial))
 
 
 def open_long(path: str | Path) -> LongSound:

@@ -1,22 +1,18 @@
-"""Reads a Parquet file that comes from outside, in a process of its own with bounded memory.
+"""Reads a Parquet file that comes from outside, in another process with bounded memory (``ser_core.workers``).
 
 A file of a few kilobytes can unpack to any size (one long cell, repeated by its dictionary, or a page of zeros), and
-Arrow's reader is native code; whatever happens to it, this process goes on. Run as ``python -m ser_core.parquet`` it
-reads the file from standard input and writes Arrow's stream, or one line that says what is wrong, to standard output.
+Arrow's reader is native code; whatever happens to it, this process goes on.
 """
 
-import contextlib
 import io
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
+
+from ser_core import workers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_BYTES = 300_000_000
-MEMORY_BYTES = 1_500_000_000
 LIMIT_S = 60
 NOT_PARQUET = "The file is not a readable Parquet table; write it again, or give CSV."
 TOO_LARGE = "The table unpacks to more than can be read; give a part of it."
@@ -35,21 +31,14 @@ def read_parquet(data: bytes, most_rows: int, most_columns: int) -> "pd.DataFram
     """
     import pyarrow as pa  # type: ignore[import-untyped]
 
-    command = [sys.executable, "-m", "ser_core.parquet", str(most_rows), str(most_columns)]
-    # Arrow's own allocator reserves more address space than the limit allows.
-    environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(
-            command, input=data, capture_output=True, timeout=LIMIT_S, check=False, env=environment, cwd=_root()
-        )
-    except subprocess.TimeoutExpired:
+        found = workers.DECODERS.ask(LIMIT_S, stream, data, most_rows, most_columns)
+    except workers.LateError:
         raise ValueError(TOO_LARGE) from None
-    if done.returncode == 3:
-        raise ValueError(done.stdout.decode())
-    if done.returncode:
-        raise ValueError(NOT_PARQUET)
+    except workers.EndedError:
+        raise ValueError(NOT_PARQUET) from None
     try:
-        frame: pd.DataFrame = pa.ipc.open_stream(done.stdout).read_all().to_pandas(ignore_metadata=True)
+        frame: pd.DataFrame = pa.ipc.open_stream(found).read_all().to_pandas(ignore_metadata=True)
     # Such as dates outside what pandas holds.
     except pa.ArrowException as fault:
         raise ValueError(NOT_PARQUET) from fault
@@ -93,28 +82,3 @@ def stream(data: bytes, most_rows: int, most_columns: int) -> bytes:
     except (pa.ArrowException, OSError) as fault:
         raise ValueError(NOT_PARQUET) from fault
     return out.getvalue()
-
-
-def _root() -> str:
-    from ser_core.settings import ROOT
-
-    return str(ROOT)
-
-
-def _main() -> int:
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        found = stream(sys.stdin.buffer.read(), int(sys.argv[1]), int(sys.argv[2]))
-    except ValueError as fault:
-        sys.stdout.write(str(fault))
-        return 3
-    sys.stdout.buffer.write(found)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

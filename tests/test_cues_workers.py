@@ -13,30 +13,11 @@ import pytest
 from explain.cues import CueSettings, measure
 from explain.praat import praat_panel
 from explain.samples import samples
-from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError
 from ser_core.pitch_and_level import pitch_and_level
 from ser_core.workers import in_worker, shut_down, warm_up
-
-
-def end_yourself():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def wait_to_be_killed_once(noted):
-    """Note this process, and wait to be killed if it is the first that was asked."""
-    with noted.open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    lines = noted.read_text().split()
-    if len(lines) == 1:
-        time.sleep(30)
-    return lines
-
-
-def take_a_while(number):
-    time.sleep(0.3)
-    return number
+from tests.breaking import end_yourself, take_a_while, wait_to_be_killed_once
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,12 +92,11 @@ def test_another_thread_runs_on_while_praat_measures():
     assert sum(gap for gap in gaps if gap > 0.2) < 0.5 * took
 
 
-def test_a_function_that_raises_leaves_the_pool_alone():
-    warm_up()
-    pool = workers._pool
+def test_a_function_that_raises_leaves_its_process_alone():
+    process = in_worker(os.getpid)
     with pytest.raises(TypeError):
         in_worker(praat_panel)
-    assert workers._pool is pool
+    assert in_worker(os.getpid) == process
 
 
 def test_a_clip_too_short_to_measure_is_refused_in_a_sentence():

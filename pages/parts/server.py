@@ -25,6 +25,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.url_util import make_url_path
 
 from pages.parts import log, own_data, sign_in
+from ser_core import workers
 from ser_core.errors import SettingError
 from ser_core.settings import check, settings
 
@@ -197,13 +198,13 @@ def _metrics(_request: Request) -> Response:
 @asynccontextmanager
 async def beside(_app: st.App) -> AsyncIterator[None]:
     """Beside the server: load the heavy libraries and the first model, drop what is not used; end the workers."""
+    workers.bound()
+    workers.decode_apart()
     threading.Thread(target=_load_first_model, name="warm-up", daemon=True).start()
     watching = asyncio.create_task(own_data.watch(), name="own data")
     try:
         yield
     finally:
-        from ser_core import workers
-
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
@@ -211,7 +212,6 @@ async def beside(_app: st.App) -> AsyncIterator[None]:
 
 
 def _load_first_model() -> None:
-    from ser_core import workers
     from ser_core.errors import SerscopeError
     from ser_core.models import load_model, model_names
 
