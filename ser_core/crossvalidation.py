@@ -31,6 +31,8 @@ from ser_core.splits import validation_speakers
 from ser_core.tasks import TASKS
 
 VALIDATION_SPEAKERS = 8
+SHIPPED = 0
+"""The fold whose model is bundled."""
 
 
 def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
@@ -60,7 +62,8 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         table: of ``tasks.with_folds``.
         fold: the fold that is tested.
         folder: receives ``fold-<k>/``; a run that was stopped goes on from its last epoch.
-        ship: whether the weights are kept; a study needs the predictions only.
+        ship: whether the weights are kept, and for ``SHIPPED`` what tells how familiar a clip is; a study needs the
+            predictions only.
 
     Returns:
         The fold's predictions: clip, speaker, emotion, fold, and the columns that ``results`` names for the answer.
@@ -101,6 +104,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     rows = _rows(plan, table[testing], targets[testing], system.logits(network, pick(testing)) / temperature)
     if ship:
         system.save(network, temperature, out)
+    if ship and fold == SHIPPED:
         seen = system.embeddings(network, pick(training))
         codes = pd.factorize(table.loc[training, "emotion"])[0]
         fit_neighbourhood(seen, codes, system.embeddings(network, pick(testing))).save(out)
@@ -118,25 +122,25 @@ def main_measure(plan: Plan, rows: pd.DataFrame) -> dict[str, float]:
 
 
 def assemble(plan: Plan, folder: Path, command: str) -> Path:
-    """Write the model folder (weights of fold 0) and the stored out-of-fold predictions; return the folder.
+    """Write the model folder (weights of fold ``SHIPPED``) and the stored out-of-fold predictions; return the folder.
 
     Raises:
-        ModelError: fold 0 has not been run.
+        ModelError: that fold has not been run.
     """
     task = TASKS[plan.task]
     done = sorted(folder.glob("fold-*/predictions.parquet"))
-    if not (folder / "fold-0" / "predictions.parquet").exists():
-        raise ModelError(f"{plan.name} has no finished fold 0 in {folder}; run '{command}' first.")
+    if not (folder / f"fold-{SHIPPED}" / "predictions.parquet").exists():
+        raise ModelError(f"{plan.name} has no finished fold {SHIPPED} in {folder}; run '{command}' first.")
     rows = pd.concat([pd.read_parquet(path) for path in done], ignore_index=True)
     target, results = ASSETS / "models" / plan.name, ASSETS / "results"
     for parent in (target.parent, results):
         parent.mkdir(parents=True, exist_ok=True)
     write_table(rows, results / f"{plan.name}.{task.name}.parquet")
-    actors = int(rows.loc[rows["fold"] == 0, "speaker"].nunique())
+    actors = int(rows.loc[rows["fold"] == SHIPPED, "speaker"].nunique())
     split = (
         f"{task.title}, out of fold over {len(done)} of {task.folds} speaker-disjoint folds "
-        f"({rows.speaker.nunique()} speakers, {len(rows)} clips); the shipped weights are those of fold 0, whose "
-        f"{actors} test speakers and its validation speakers they never saw"
+        f"({rows.speaker.nunique()} speakers, {len(rows)} clips); the shipped weights are those of fold {SHIPPED}, "
+        f"whose {actors} test speakers and its validation speakers they never saw"
     )
     extra = {"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra
     card = _card(plan, split, card_figures(rows, plan.answer, plan.labels, split, command), extra)
@@ -144,7 +148,7 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
         if target.exists():
             shutil.copytree(target, partial, dirs_exist_ok=True)
         for file in ("weights.safetensors", "familiarity.safetensors"):
-            shutil.copyfile(folder / "fold-0" / file, partial / file)
+            shutil.copyfile(folder / f"fold-{SHIPPED}" / file, partial / file)
         write_card(partial, card)
     return target
 
