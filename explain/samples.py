@@ -173,7 +173,7 @@ DELIVERIES = (
     _Delivery(
         "rough_stretch",
         "a rough stretch at 1.2–1.8 s",
-        "Neighbouring periods differ by some percent from 1.2 to 1.8 s.",
+        "Neighbouring periods differ by some per cent from 1.2 to 1.8 s.",
         "male",
         jitter=_Stretch(1.2, 1.8, 6.0),
     ),

@@ -37,15 +37,16 @@ points = chart(
     "efficiency",
     title=f"UAR on {corpus_title(corpus)} against {'time' if cost.endswith('ms') else 'size'}",
     how="further left is cheaper (each step is ten times), higher is better; bars are 95 % intervals over speakers. "
-    "Models on the dotted line have no rival that is both cheaper and better. Open signs are int8 copies. Click a sign "
-    "for the model's clips.",
+    "Models on the dotted line have no rival that is both cheaper and better. Open signs are copies with weights of 8 "
+    "bits (int8). Click a sign for the model's clips.",
     words=parts.in_words(rows, cost),
     state=f"{corpus}-{cost}",
 )
 machines = found["machine"].dropna().unique()
 if len(machines):
     st.caption(
-        f"Measured on: {escape('; '.join(map(str, machines)))}. CPU is the thread's own time, wall what one waits."
+        f"Measured on: {escape('; '.join(map(str, machines)))}. Computing is the median of the thread's own time for a "
+        "clip of 3 s, with its 95th percentile; waiting is the median of what passes on the clock meanwhile."
     )
 if points:
     from ser_core import evaluation
@@ -58,5 +59,5 @@ if points:
         clips_behind.show(evaluation.read_stored(stored.path), title_of(model), f"efficiency-{model}")
 smaller = parts.int8_words(found)
 if smaller:
-    st.html(f'<div class="ss"><p><strong>Float against int8.</strong> {escape(smaller)}.</p></div>')
+    st.html(f'<div class="ss"><p><strong>Weights of 8 bits (int8) instead of 32.</strong> {escape(smaller)}.</p></div>')
 st.html(parts.table(found))

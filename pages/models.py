@@ -20,7 +20,8 @@ def device_bundle(shown: "Card") -> None:
     folder = model_folders()[shown.name]
     if not edge_export.has_bundle(folder):
         return
-    st.caption(edge_export.summary(folder))
+    with st.expander("What it costs on a device"):
+        st.caption(edge_export.summary(folder))
     st.download_button(
         "Bundle for a device (ZIP)",
         lambda: edge_export.bundle(folder),
@@ -33,8 +34,9 @@ def device_bundle(shown: "Card") -> None:
 
 st.title("Models")
 st.caption(
-    "Every figure comes from the model's own card, measured on speakers that the model never heard. A model joins this "
-    "page, and the choice on the first page, when its folder is put beside the others."
+    "Every figure comes from the model's own card, measured on speakers that the model never heard. Constant: what "
+    "the same answer to every clip scores; chance: what guessing scores. A model joins this page, and the choice on "
+    "the first page, when its folder is put beside the others."
 )
 found = cards.all_cards()
 if not found:

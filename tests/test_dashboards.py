@@ -12,6 +12,8 @@ from scipy.stats import entropy, spearmanr
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import corpora_charts, dimension_charts, efficiency_charts, mixed_charts, robustness_charts
+from pages.parts.charts import ink
+from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
 from ser_core.settings import ROOT
@@ -224,3 +226,36 @@ def test_the_leak_detector_says_what_dealing_clips_leaks(monkeypatch, tmp_path: 
     assert "<strong>leak</strong>" in words
     assert "3 of 3 speakers are on both sides" in words
     assert "0 of 3 speakers are heard in one emotion only" in words
+
+
+def test_names_of_clips_and_emotions_never_become_markup_in_the_mixed_charts() -> None:
+    rows = pd.DataFrame({"clip": ["<img src=x>", "b"], "emotion": ["<b>glee</b>", "anger"], "speaker": ["s", "t"]})
+    rows = rows.assign(heard_bits=[0.5, 1.0], expected_bits=[1.0, 1.5])
+    texts = " ".join(mixed_charts.ambiguity_map(rows, 6).data[0].text)
+    assert "&lt;img src=x&gt; (&lt;b&gt;glee&lt;/b&gt;)" in texts and "<img" not in texts and "<b>" not in texts
+    bins = pd.DataFrame({"emotion": ["<i>x</i>"], "bin": [0], "clips": [2], "heard": [0.1], "expected": [0.2]})
+    figure = mixed_charts.agreement_chart(bins.assign(low=0.1, high=0.3), np.array([0.5]))
+    assert figure.layout.annotations[0].text == "&lt;i&gt;x&lt;/i&gt;"
+
+
+def test_writing_on_a_field_has_the_higher_of_two_contrasts() -> None:
+    light, dark = np.array([0xEE, 0xF4, 0xF5]), np.array([0x0B, 0x6B, 0x75])
+
+    def luminance(colour: np.ndarray) -> float:
+        part = colour / 255
+        linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    def contrast(one: np.ndarray, other: np.ndarray) -> float:
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    for depth in np.linspace(0, 1, 41):
+        written = np.array([int(ink([depth])[0][k : k + 2], 16) for k in (1, 3, 5)])
+        assert contrast(written, light + depth * (dark - light)) >= 3.8
+
+
+def test_measures_are_told_once_each_where_something_is_known() -> None:
+    html = meanings(["recall of anger", "recall of fear", "UAR", "unheard of"])
+    assert html.count("<dt>") == 2 and "recall</dt><dd>share of the clips" in html and "unheard" not in html
+    assert meanings(["unheard of"]) == ""

@@ -110,7 +110,7 @@ def _watch(taken: "list[Clip]", started: background.Job) -> None:
     if not started.done:
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.progress(min(1.0, started.share), plain(f"{started.words} …"))
-        if right.button("Stop here", key="batch-stop", help="Keeps the rows that are there."):
+        if right.button("Stop here", key="batch-stop", help="Keeps the rows that are there.", width="stretch"):
             started.stop.set()
         if started.known:
             draw(started.known, taken, finished=False)

@@ -4,7 +4,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from pages.parts.words import measure
+from pages.parts.words import meanings, measure
 from ser_core.numbers import rounded_percent, unsigned
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def comparison(found: "tuple[Card, ...]") -> str:
         f'<th scope="col"{" class=words" if name == "Measure" else ""}>{name}</th>'
         for name in ("Model", "Measure", "Value [95 %]", "Constant", "Chance", "Outputs", "Size")
     )
-    return f'<div class="ss">{table("All models", head, rows)}</div>'
+    told = meanings(f.measure for c in found for f in c.figures[:1])
+    return f'<div class="ss">{table("All models", head, rows)}{told}</div>'
 
 
 def heading(shown: "Card") -> str:

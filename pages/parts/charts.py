@@ -1,6 +1,6 @@
 """One chart as every dashboard draws it: the figure, how to read it, what it says in words, and both to take away."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -74,19 +74,26 @@ def chart(
         st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch", alt=alt)
     st.caption(f"How to read it: {how}")
     st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape(words)}</p></div>')
-    left, middle, right = st.columns([1, 1, 2], vertical_alignment="center")
-    left.download_button(
-        "Data (CSV)",
-        csv_text(data.assign(**{COLUMN: IN_A_CELL}), 5),
-        f"serscope-{name}.csv",
-        "text/csv",
-        key=f"csv-{name}",
-        on_click="ignore",
-    )
-    with middle:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "Data (CSV)",
+            csv_text(data.assign(**{COLUMN: IN_A_CELL}), 5),
+            f"serscope-{name}.csv",
+            "text/csv",
+            key=f"csv-{name}",
+            on_click="ignore",
+        )
         boards.offer(figure, data, name, title, how, words, state)
-    right.caption("The figure itself: the camera above its right corner saves it as SVG.")
+        st.caption("The figure itself: the camera above its right corner saves it as SVG.", width="content")
     return chosen
+
+
+def ink(depths: Iterable[float]) -> list[str]:
+    """Return the colour of writing on fields of the house's scales, from 0 for their light end to 1 for a dark one.
+
+    The darker or the lighter, whichever has the higher contrast: 3.9 at least.
+    """
+    return ["#ffffff" if depth > 0.79 else "#16222b" for depth in depths]
 
 
 def layout(figure: "go.Figure", height: int, **more: Any) -> "go.Figure":

@@ -110,8 +110,9 @@ def _sample(taking: Taking) -> None:
     for row in range(0, len(offered), PER_ROW):
         for sample, column in zip(offered[row : row + PER_ROW], st.columns(PER_ROW), strict=False):
             with column.container(border=True, height="stretch", vertical_alignment="distribute"):
-                st.markdown(f"**{sample.title}**")
-                st.caption(sample.note)
+                with st.container(gap="small"):
+                    st.markdown(f"**{sample.title}**")
+                    st.caption(sample.note)
                 if st.button(taking.words, key=f"{taking.key}sample-{sample.name}", width="stretch"):
                     taking.taken(read(sample.path), "synthetic voice")
 

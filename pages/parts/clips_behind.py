@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST = 500
+CHANCES = ("its probability", "probability of the label")
 
 
 def show(rows: "pd.DataFrame", what: str, key: str) -> None:
@@ -39,7 +40,7 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
         on_select="rerun",
         selection_mode="single-row",
         height=min(36 * (len(shown) + 1) + 3, 290),
-        column_config={"corpus": None},
+        column_config={"corpus": None, **dict.fromkeys(CHANCES, st.column_config.NumberColumn(format="%.3f"))},
         alt="The clips behind the point, those that the model was surest to get wrong first; choose one to hear it",
     )
     picked = event["selection"]["rows"]
@@ -66,8 +67,8 @@ def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
     truth = [emotions_of(rows).index(name) for name in rows["emotion"]]
     of_label = chances[range(len(rows)), truth]
     facts = facts.assign(label=rows["emotion"], answer=answers_of(rows))
-    facts["its probability"] = chances.max(axis=1).round(3)
-    facts["probability of the label"] = of_label.round(3)
+    facts[CHANCES[0]] = chances.max(axis=1).round(3)
+    facts[CHANCES[1]] = of_label.round(3)
     worst = chances.max(axis=1) - of_label
     return facts.assign(_off=worst).sort_values("_off", ascending=False, ignore_index=True).drop(columns="_off")
 

@@ -150,11 +150,12 @@ def show(asked: Asked) -> None:
     if asked.missing:
         st.info(asked.missing)
         return
-    if background.job(asked.key) is None and st.button("Compare", type="primary"):
-        background.start(asked.key, asked.work)
     started = background.job(asked.key)
     if started is not None:
         background.show(started, draw)
+    elif st.button("Compare", type="primary"):
+        background.start(asked.key, asked.work)
+        st.rerun()
 
 
 def draw(found: "Comparison") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import background, clips_behind
-from pages.parts.charts import layout, rows_of
+from pages.parts.charts import ink, layout, rows_of
 from pages.parts.predictions import corpora_at_hand, corpus_title
 from pages.parts.words import plain
 from ser_core.numbers import signed, unsigned
@@ -50,6 +50,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
         if measure == "uar"
         else {"colorscale": [[0, "#b3480a"], [0.5, "#f4f4f2"], [1, "#0b6b75"]], "cmin": -50, "cmax": 50}
     )
+    depths = (colour - scale["cmin"]) / (scale["cmax"] - scale["cmin"]) if measure == "uar" else colour.abs() / 50
     figure = go.Figure(
         go.Bar(
             y=[title(name) for name in cells[down]],
@@ -70,6 +71,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
+            insidetextfont={"color": ink(depths)},
             constraintext="none",
             customdata=[[getattr(row, down), row.test] for row in cells.itertuples()],
             hovertext=[
@@ -325,7 +327,7 @@ def normalising(cells: "pd.DataFrame", normalised: bool) -> str:
     changed = cells[cells["normalised"] & ~cells["home"]]
     better = int((changed["change_low"] > 0).sum())
     worse = int((changed["change_high"] < 0).sum())
-    now = "Shown is each speaker normalised" if normalised else "Shown is every speaker as he or she is"
+    now = "Shown are the speakers, each normalised" if normalised else "Shown are the speakers as they are"
     return (
         f'<div class="ss"><p>{now}. Away from home, normalising each speaker changes UAR by '
         f"{points(changed['change'].mean(), True)} points on average; its interval lies above 0 in {better} of "

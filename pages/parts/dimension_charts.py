@@ -78,7 +78,7 @@ def in_words(found: "pd.DataFrame") -> str:
     shifted = [
         f"{row.dimension} {signed(row.bias)}" for row in found.itertuples() if row.bias_low > 0 or row.bias_high < 0
     ]
-    return f"{heard}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}."
+    return f"{heard[0].upper()}{heard[1:]}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}."
 
 
 def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
@@ -113,7 +113,9 @@ def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
             name=f"centre of {escape(str(label))}",
             hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f}<extra>centre of " + escape(str(label)) + "</extra>",
         )
-    return framed(drawn).update_layout(legend={"itemsizing": "constant"})
+    # Farther off than a single clip's path, so that the words at the corners fit on a narrow screen.
+    eye = {"x": 1.75, "y": -1.95, "z": 1.0}
+    return framed(drawn).update_layout(legend={"itemsizing": "constant"}, scene={"camera": {"eye": eye}})
 
 
 def centres(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -9,7 +9,7 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.charts import rows_of
 from pages.parts.predictions import title_of
-from pages.parts.words import percent
+from pages.parts.words import language, percent
 from ser_core.intended_use import intended_use
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def of_stretches(stretches: "Sequence[Stretch]") -> str:
         return ""
     counts = {measure: sum(measure in each for each in told) for measure in MEASURES}
     ranked = sorted((name for name in counts if counts[name]), key=lambda name: -counts[name])
-    parts = ", ".join(f"{MEASURES[name].label} {counts[name]}" for name in ranked)
+    parts = ", ".join(f"{MEASURES[name].label} in {counts[name]}" for name in ranked)
     return (
         f'<div class="ss"><p class="note">{some} of {len(told)} stretches lie outside what the model was trained on '
         f"({escape(parts)}): trust their answers less. Explain a stretch to see why.</p></div>"
@@ -152,9 +152,21 @@ def detection(found: "pd.DataFrame") -> str:
             else f"<td><strong>{percent(row.share)}</strong> [{percent(row.low)}, {percent(row.high)}]</td>"
             for column in columns
         )
-        rows += f'<tr><th scope="row">{escape(str(group))}</th><td>{part["clips"].iloc[0]}</td>{cells}</tr>'
-    names = ("", "Clips", "Any measure", "Language", *(f"Unfamiliar to {title_of(name)}" for name in models))
+        rows += f'<tr><th scope="row">{escape(_speech(str(group)))}</th><td>{part["clips"].iloc[0]}</td>{cells}</tr>'
+    names = ("Speech", "Clips", "Any measure", "Language", *(f"Unfamiliar to {title_of(name)}" for name in models))
     return rows_of("Share of clips that are warned of, with 95 % intervals over speakers", names, rows)
+
+
+def _speech(group: str) -> str:
+    """Return what a group of tested clips is, in words: a change with level and unit, a corpus with its language."""
+    from pages.parts.robustness_charts import level_words
+    from ser_core.degradations import KINDS
+
+    kind, _, level = group.rpartition(" ")
+    if kind in KINDS:
+        return f"{kind}, {level_words(kind, float(level))}"
+    name, bracket, code = group.partition(" (")
+    return f"{name} ({language(code[:-1])})" if bracket else group
 
 
 def _small(words: str) -> str:

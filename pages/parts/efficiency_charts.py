@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from pages.parts.cards import size
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import corpus_title
+from pages.parts.words import meanings
+from pages.parts.words import measure as with_hint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +130,7 @@ def table(rows: "pd.DataFrame") -> str:
         times = f"<td>{row.cpu_p50_ms:.1f}</td><td>{row.cpu_p95_ms:.1f}</td><td>{row.wall_p50_ms:.1f}</td>"
         lines += (
             f'<tr><th scope="row">{escape(row.title)}</th><td class="words">{escape(corpus_title(row.corpus))}</td>'
-            f'<td class="words">{escape(row.measure)}</td><td><strong>{value}</strong> [{low}, {high}]</td>'
+            f'<td class="words">{with_hint(row.measure)}</td><td><strong>{value}</strong> [{low}, {high}]</td>'
             f"<td>{base}</td><td>{size(row.size_mb) if row.size_mb == row.size_mb else '–'}</td>"
             + (times if known else "<td>–</td>" * 3)
             + "</tr>"
@@ -140,17 +142,18 @@ def table(rows: "pd.DataFrame") -> str:
         "Value [95 %]",
         "Constant",
         "Size",
-        "CPU p50, ms",
-        "CPU p95, ms",
-        "Wall p50, ms",
+        "Computing, ms",
+        "95th percentile",
+        "Waiting, ms",
     )
-    return rows_of("All models", names, lines, ("Corpus", "Measure"))
+    told = f'<div class="ss">{meanings(dict.fromkeys(rows["measure"]))}</div>'
+    return rows_of("All models", names, lines, ("Corpus", "Measure")) + told
 
 
 def int8_words(rows: "pd.DataFrame") -> str:
     """Return what the int8 copies cost in accuracy and save, in words; "" where there is none."""
     said = []
-    for model, part in rows.groupby("model"):
+    for _, part in rows.groupby("model"):
         by = part.set_index("weights")
         if {"float", "int8"} <= set(by.index):
             whole, small = by.loc["float"], by.loc["int8"]
@@ -159,7 +162,7 @@ def int8_words(rows: "pd.DataFrame") -> str:
             if small["cpu_p50_ms"] > 0:
                 faster = f", {whole['cpu_p50_ms']:.1f} → {small['cpu_p50_ms']:.1f} ms"
             said.append(
-                f"{whole['title']} ({model}): {whole['measure']} {100 * whole['value']:.1f} → "
+                f"{whole['title']}: {whole['measure']} {100 * whole['value']:.1f} → "
                 f"{100 * small['value']:.1f} %{saved}{faster}"
             )
     return "; ".join(said)

@@ -93,7 +93,7 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
         + (
             "Right of 0 the cue is higher inside the salient regions than in the rest of the speech. "
             if view == SALIENCE
-            else "Beyond chance: regions shifted along the speech as they are have 0. "
+            else "Beyond chance is 0 where the regions do no better than the same regions shifted along the speech. "
         )
         + "Click a dot for its clips.",
         words=fairness_charts.values_in_words(table),

@@ -9,8 +9,8 @@ import streamlit as st
 from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows_of
 from pages.parts.predictions import Chosen, kept
+from pages.parts.words import meanings, p_value, percent, plain
 from pages.parts.words import measure as with_hint
-from pages.parts.words import p_value, percent, plain
 from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def differences_table(table: "pd.DataFrame", reference: str) -> str:
     )
     if all(measure.startswith(NO_POINTS) for measure in table["measure"]):
         names = tuple(name.replace(", %", "").replace(", points", "") for name in names)
-    return rows_of(f"Groups against {reference}", names, lines, words=("Group", "Verdict"))
+    told = f'<div class="ss">{meanings(dict.fromkeys(table["measure"]))}</div>'
+    return rows_of(f"Groups against {reference}", names, lines, words=("Group", "Verdict")) + told
 
 
 def _head(measure: str, rows: int) -> str:
@@ -247,20 +248,20 @@ def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, t
     names = (
         "Group",
         "Speakers",
-        "They differ by",
-        "Found 8 in 10, alone",
-        "10 points, alone",
-        f"Found 8 in 10, of {tests}",
-        f"10 points, of {tests}",
-        "Least p",
+        "SD of speakers",
+        "Detectable gap, alone",
+        "Power at 10 points",
+        f"Detectable gap, of {tests}",
+        "Power at 10 points",
+        "Least possible p",
     )
     st.html(rows_of("What could have been found", names, lines))
     st.caption(
-        "How to read it: 'they differ by' is the standard deviation of the speakers' own UAR within a group; 'found 8 "
-        "in 10' is the gap that 8 of 10 repetitions would find, '10 points' how many would find a gap of 10 points; "
-        f"first with UAR shown alone, then as the first of the {tests} comparisons that Holm's correction looks at; "
-        "'least p' is the smallest that so many speakers can give. Worked out from Student's t, which is a little "
-        "hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each."
+        "How to read it: the SD is that of the speakers' own UAR within a group. A detectable gap is one that 8 of 10 "
+        "repetitions would find; power at 10 points is how many of 100 would find a gap of 10 points. Both stand "
+        f"twice: with UAR shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. "
+        "The least possible p is the smallest that so many speakers can give. Worked out from Student's t, which is a "
+        "little hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each."
     )
 
 

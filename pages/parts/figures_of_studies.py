@@ -9,6 +9,7 @@ import streamlit as st
 
 from explain.text_files import csv_text
 from pages.parts.cards import table
+from pages.parts.predictions import corpus_title, title_of
 from pages.parts.words import hint_of
 from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.numbers import signed, unsigned
@@ -104,7 +105,7 @@ def salient_cues() -> None:
         "near zero means: the regions are no more typical of the emotion than the rest of the clip."
     )
     runs = found[["model", "method", "corpus"]].drop_duplicates()
-    names = [f"{r.model} · {method_label(r.method)} · {r.corpus}" for r in runs.itertuples()]
+    names = [f"{title_of(r.model)}, {method_label(r.method)}, {corpus_title(r.corpus)}" for r in runs.itertuples()]
     left, right = st.columns(2)
     run = runs.iloc[names.index(left.selectbox("Model, method, corpus", names))]
     rows = found[(found[["model", "method", "corpus"]] == run).all(axis=1)]

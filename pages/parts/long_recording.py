@@ -122,7 +122,7 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
     if not started.done:
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.progress(min(1.0, started.share), f"{started.words} …")
-        if right.button("Stop here", key="long-stop", help="Keeps what is there so far."):
+        if right.button("Stop here", key="long-stop", help="Keeps what is there so far.", width="stretch"):
             st.session_state[f"long-stopped-{key}"] = True
             started.stop.set()
         if started.known:

@@ -9,9 +9,10 @@ import streamlit as st
 from explain.text_files import csv_text
 from pages.parts.charts import COLOURS, GREY, config, layout, rows_of
 from pages.parts.predictions import corpora_at_hand
+from pages.parts.words import meanings, measure
 from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.metrics import Interval
-from ser_core.numbers import rounded_percent, signed
+from ser_core.numbers import rounded_percent, signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,11 +72,12 @@ def figures_table(found: "dict[str, Interval]") -> str:
             else f"<strong>{signed(gain.value, 3)}</strong> [{signed(gain.low, 3)}, {signed(gain.high, 3)}]"
         )
         lines += (
-            f'<tr><th scope="row">{escape(name)} <small>({better})</small></th><td><strong>{m.value:.3f}</strong> '
+            f'<tr><th scope="row">{measure(name)} <small>({better})</small></th><td><strong>{m.value:.3f}</strong> '
             f"[{m.low:.3f}, {m.high:.3f}]</td><td>{m.baseline:.3f}</td><td>{m.chance:.3f}</td><td>{gained}</td></tr>"
         )
     names = ("Measure", "Model [95 %]", "Constant", "Uniform", "Gained on the constant")
-    return rows_of("Predicted against listeners' shares", names, lines)
+    told = f'<div class="ss">{meanings(MEASURES)}</div>'
+    return rows_of("Predicted against listeners' shares", names, lines) + told
 
 
 def figures_in_words(found: "dict[str, Interval]") -> str:
@@ -85,10 +87,11 @@ def figures_in_words(found: "dict[str, Interval]") -> str:
         found["spread of predictions"],
         found["spread of listeners"],
     )
+    low, high = (kl.low, kl.high) if kl.value > 0 else (-kl.high, -kl.low)
     verdict = "beats" if kl.low > 0 else "does worse than" if kl.high < 0 else "cannot be told from"
     return (
         f"The model {verdict} the constant, which always answers with the average of all listeners: KL is "
-        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{signed(kl.low, 3)}, {signed(kl.high, 3)}]."
+        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{unsigned(low, 3)}, {unsigned(high, 3)}]."
         f" Its answers spread by {spread.value:.2f}, the listeners' by {wanted.value:.2f} (0 would be a constant)."
     )
 
@@ -125,7 +128,7 @@ def agreement_chart(found: "pd.DataFrame", constant: "np.ndarray") -> "go.Figure
         shared_xaxes=True,
         shared_yaxes=True,
         subplot_titles=list(map(escape, labels)),
-        horizontal_spacing=0.04,
+        horizontal_spacing=0.13,
     )
     for place, label in enumerate(labels):
         part = found[found["emotion"] == label]
@@ -165,8 +168,9 @@ def agreement_chart(found: "pd.DataFrame", constant: "np.ndarray") -> "go.Figure
             showlegend=place == 0,
             **where,
         )
-    figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%")
-    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    ticks = {"tickvals": (0, 0.5, 1), "ticktext": ("0 %", "50 %", "100 %")}
+    figure.update_xaxes(range=[-0.03, 1.03], **ticks)
+    figure.update_yaxes(range=[-0.03, 1.03], **ticks)
     figure.update_xaxes(title="listeners", row=-(-len(labels) // 2))
     figure.update_yaxes(title="model", col=1)
     height = 130 + 200 * -(-len(labels) // 2)
@@ -351,7 +355,7 @@ def wheel() -> None:
             for row in found.itertuples()
         )
         names = ("Split, answer", "Measure", "Value [95 %]", "Clips", "Speakers")
-        with st.expander("What an answer without ears scores on EM2LDL"):
+        with st.expander("What answers that do not listen score on EM2LDL"):
             st.caption(
                 "EM2LDL's audio needs a signed licence, so no model here was trained on it. Its labels alone already "
                 "say how far a model has to come: the average of the training listeners comes near the best published "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind, session
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, ink, layout, rows_of
 from pages.parts.predictions import corpora_at_hand, corpus_title, row_of_clip, title_of
 from pages.parts.words import plain
 from ser_core.degradations import KINDS
@@ -139,6 +139,9 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
     ]
     worst = worst[worst["kind"].isin(kinds)].dropna(subset=[measure])
     size, few = 0.94, len(kinds) <= 8
+    lost = 100 * worst[measure] * (-1 if measure == "drop" else 1)
+    most = max(1.0, lost.max()) if len(lost) else 1.0
+    depths = (lost / most).clip(0, 1) if measure != "uar" else 1 - lost / most
     figure = go.Figure(
         go.Bar(
             # A model's name stands above its fields, not beside them, which leaves a narrow screen no room for fields.
@@ -148,16 +151,18 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
             orientation="h",
             width=0.56,
             marker={
-                "color": 100 * worst[measure] * (-1 if measure == "drop" else 1),
+                "color": lost,
                 "colorscale": [[0, "#eef4f5"], [1, "#0b6b75"]]
                 if measure != "uar"
                 else [[0, "#0b6b75"], [1, "#eef4f5"]],
                 "cmin": 0,
+                "cmax": most,
             },
             text=[shown(measure, value) if few else shown(measure, value, 0) for value in worst[measure]],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
+            insidetextfont={"color": ink(depths)},
             constraintext="none",
             customdata=[[row.model, row.kind, row.level] for row in worst.itertuples()],
             hovertext=[
@@ -259,7 +264,7 @@ def steady(models: "list[str]", corpus: str) -> str:
             cells = "".join(f"<td>{_answer(row)}</td>" for _, row in part.sort_values("level").iterrows())
             lines += f'<tr><th scope="row">{escape(title_of(model))}, {escape(str(sound))}</th>{cells}</tr>'
     names = ("", *(f"{seconds:g} s" for seconds in LENGTHS_S))
-    return rows_of("Answers to sounds that never change, by how long they last", names, lines, names[1:])
+    return rows_of("Answers to sounds that never change, by how long they last", names, lines)
 
 
 def behind(point: "list", corpus: str) -> None:

@@ -9,7 +9,7 @@ from explain.text_files import csv_text
 from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of
 from pages.parts.predictions import Chosen, kept
-from pages.parts.words import number, plain
+from pages.parts.words import language, number, plain
 from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.numbers import signed
 
@@ -33,7 +33,8 @@ def people_of(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 def about(person: "pd.Series") -> str:
     """Return what is known of a speaker in words."""
-    words = [str(person[name]) for name in ("sex", "race", "ethnicity", "language") if isinstance(person[name], str)]
+    known = [name for name in ("sex", "race", "ethnicity", "language") if isinstance(person[name], str)]
+    words = [language(person[name]) if name == "language" else str(person[name]) for name in known]
     if person["age"] == person["age"]:
         words.insert(1, f"{person['age']:.0f} years")
     return ", ".join(words)

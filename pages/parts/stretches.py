@@ -180,7 +180,7 @@ def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> Non
             "Only the cues are measured again; voices and the model’s answers stay as they are. Formants can be "
             f"compared where they were looked for with one ceiling; now {_ceilings(found)}."
         )
-        voices = {f"all {len(found.voices)} voices": found.voices} if len(found.voices) > 1 else {}
+        voices = {"all voices": found.voices} if len(found.voices) > 1 else {}
         voices |= {found.called(v): (v,) for v in found.voices}
         with st.form("long-measurement", border=False):
             left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")

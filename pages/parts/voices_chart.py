@@ -107,7 +107,7 @@ def figure(found: "LongRecording", voice: int, outputs: list[str]) -> "go.Figure
     drawn.update_layout(
         height=340 + 34 * len(found.voices),
         margin={"l": 10, "r": 10, "t": 50, "b": 40},
-        legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 1, "xanchor": "right"},
+        legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0, "xanchor": "left"},
         barmode="overlay",
     )
     return drawn
@@ -137,8 +137,9 @@ def reading(found: "LongRecording", voice: int, outputs: list[str]) -> str:
     words = ""
     if known.any():
         top = int(np.nanargmax(line.mean))
+        first = outputs[0][:1].upper() + outputs[0][1:]
         words = (
-            f" {outputs[0]} of {found.called(voice)} is highest around minute {line.times_s[top] / 60:.1f} "
+            f" {first} of {found.called(voice)} is highest around minute {line.times_s[top] / 60:.1f} "
             f"({line.mean[top]:.2f}, interval {line.low[top]:.2f} to {line.high[top]:.2f})."
         )
     return plain(

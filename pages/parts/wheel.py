@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from ser_core.models import Prediction
 from ser_core.plutchik import MIXTURES, PETALS, place
 
-HEIGHT = 430
+HEIGHT = 490
 RINGS = {-1: (0.0, 0.5, 360.0), 0: (0.5, 0.8, 40.0), 1: (1.3, 0.8, 40.0), 2: (2.1, 0.8, 40.0), 3: (2.1, 0.8, 5.0)}
 """Ring → radius inside, depth, and degrees wide."""
 
@@ -72,7 +72,7 @@ def figure(labels: Sequence[str], wheels: dict[str, np.ndarray]) -> go.Figure:
         },
         bgcolor="rgba(0, 0, 0, 0)",
     )
-    drawn.update_layout(height=HEIGHT, margin={"l": 50, "r": 50, "t": 60, "b": 30}, showlegend=False)
+    drawn.update_layout(height=HEIGHT, margin={"l": 50, "r": 50, "t": 60, "b": 90}, showlegend=False)
     return drawn
 
 
@@ -82,7 +82,9 @@ def _cells(labels: Sequence[str], shares: np.ndarray | None, most: float, *, sca
     look: dict[str, object] = {"color": "rgba(128, 140, 150, 0.12)"}
     if shares is not None:
         look = {"color": shares, "colorscale": "Teal", "cmin": 0.0, "cmax": most, "showscale": scale}
-        look["colorbar"] = {"title": {"text": "share"}, "tickformat": ".0%", "thickness": 12}
+        # Below, as a narrow screen has no room beside the wheel.
+        bar = {"orientation": "h", "x": 0.5, "y": -0.14, "yanchor": "top", "len": 0.8, "thickness": 12}
+        look["colorbar"] = bar | {"title": {"text": "share of answers", "side": "top"}, "tickformat": ".0%"}
     return go.Barpolar(
         theta=[found.angle for found in places],
         base=inside,

@@ -1,6 +1,7 @@
 """Figures and names as the pages write them, escaped for HTML."""
 
 import math
+from collections.abc import Iterable
 from html import escape
 
 from ser_core.numbers import unsigned
@@ -13,6 +14,7 @@ AGREEMENT_MARKS = {
     "not measurable": "·",
 }
 
+LANGUAGES = {"da": "Danish", "de": "German", "en": "English", "ur": "Urdu"}
 MEASURES = {
     "UAR": "unweighted average recall: the mean over the emotions of the share found",
     "WA": "accuracy: the share of clips answered rightly",
@@ -21,6 +23,10 @@ MEASURES = {
     "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
     "KL": "Kullback–Leibler divergence from the listeners' shares; lower is better",
     "cosine": "cosine of the angle to the listeners' shares; higher is better",
+    "Chebyshev": "the largest difference between two shares; lower is better",
+    "Clark": "root of the summed squares of the shares' relative differences; lower is better",
+    "Canberra": "sum of the shares' relative differences; lower is better",
+    "intersection": "how much of the two distributions overlaps; 1 is best",
     "CCC": "concordance correlation with the raters' values; 1 is best",
     "false alarms": "share of the other clips that are taken for the emotion (false positive rate)",
     "answered": "share of all clips that are answered with the emotion; equal shares are demographic parity",
@@ -48,6 +54,23 @@ def measure(name: str) -> str:
     """Return a measure's name as HTML, with what it is on hover where that is known."""
     hint = hint_of(name)
     return f'<abbr title="{escape(hint)}">{escape(name)}</abbr>' if hint else escape(name)
+
+
+def meanings(names: Iterable[str]) -> str:
+    """Return what measures are as HTML that opens by a click or touch, each once; "" where nothing is known."""
+    told: dict[str, str] = {}
+    for name in names:
+        start = next((start for start in MEASURES if name.startswith(start)), None)
+        if start is not None:
+            told[start] = MEASURES[start]
+    rows = "".join(f"<dt>{escape(start)}</dt><dd>{escape(hint)}</dd>" for start, hint in told.items())
+    summary = "<summary>What the measures mean</summary>"
+    return f'<details>{summary}<dl class="words">{rows}</dl></details>' if rows else ""
+
+
+def language(code: str) -> str:
+    """Return the English name of a corpus's language (ISO 639-1), or its code."""
+    return LANGUAGES.get(code, code)
 
 
 def number(value: float | None, unit: str = "") -> str:
