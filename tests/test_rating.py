@@ -19,6 +19,7 @@ from ser_core.audio import Recording, read
 from ser_core.errors import SettingError
 from ser_core.settings import ASSETS
 from tests.planted import recording
+from tests.queued import kinds_queued
 
 OFFERED = stimuli("whisper", ("a.wav", "b.wav", "c.wav"))
 
@@ -217,6 +218,7 @@ def test_a_rater_answers_one_clip_after_another(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SERSCOPE_RATINGS", str(tmp_path))
     listeners = tuple(s for s in OFFERED if s.truth)[:2]
     monkeypatch.setattr(rating_study, "_stimuli", lambda: listeners)
+    queued = kinds_queued(monkeypatch)
     app = AppTest.from_function(page).run(timeout=60)
     assert "No ratings yet." in text(app)
     next(each for each in app.button if each.label == "Take part").click().run(timeout=180)
@@ -232,3 +234,4 @@ def test_a_rater_answers_one_clip_after_another(tmp_path: Path, monkeypatch: pyt
     assert [(each.trial, each.answer, each.sureness) for each in found] == [(0, "loudness", 80), (1, "loudness", 80)]
     assert {each.stimulus for each in found} == {s.name for s in listeners} and len({e.rater for e in found}) == 1
     assert "2 answers by 1 rater" in text(app)
+    assert len(queued) == 2  # each clip once, though each is drawn three times

@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from ser_core.sphere import Path
 from ser_core.turns import AWAY_S, EXPLANATION, HELD_S, LONG, PANEL, PATIENCE, BusyError, Job, StoppedError, Turns
+from tests.queued import kinds_queued
 
 SOON_S = 20
 
@@ -238,7 +241,7 @@ def test_a_page_waits_for_its_explanation_and_keeps_no_job() -> None:
 
 def test_what_the_reader_stopped_begins_again_only_when_asked() -> None:
     app = AppTest.from_function(waiting_page)
-    app.session_state["stopped"] = ("explanation", "clip")
+    app.session_state["stopped"] = {"explanation": ("explanation", "clip")}
     app.run(timeout=SOON_S)
     assert not app.markdown and app.session_state["made"] == [] and "stopped" in app.info[0].value
     app.button[0].click().run(timeout=SOON_S)
@@ -252,3 +255,52 @@ def test_a_page_drawn_anew_waits_for_the_same_work_and_drops_what_was_asked_befo
     app.run(timeout=SOON_S)
     assert app.markdown[0].value == "taken over made 0 times"
     assert before.stop.is_set() and not under_way.stop.is_set()
+
+
+def page_of_two_waits() -> None:
+    import time
+
+    import streamlit
+
+    from pages.parts import background
+
+    def work(job: background.Job) -> str:
+        job.tell(0.0, "Waiting")
+        time.sleep(2 * background.AT_ONCE_S)
+        return "done"
+
+    streamlit.write("path", background.wait_for(("path", "clip"), work, needed=False) or "left out")
+    streamlit.write("explanation", background.wait_for(("explanation", "clip"), work))
+
+
+def test_a_page_waits_for_one_thing_after_another_and_goes_on_without_what_it_does_not_need() -> None:
+    app = AppTest.from_function(page_of_two_waits).run(timeout=SOON_S)
+    assert not app.exception and [each.value for each in app.markdown] == ["path done", "explanation done"]
+    app.session_state["stopped"] = {"path": ("path", "clip")}
+    app.run(timeout=SOON_S)
+    assert [each.value for each in app.markdown] == ["path left out", "explanation done"]
+    assert "stopped" in app.info[0].value
+    app.button[0].click().run(timeout=SOON_S)
+    assert app.markdown[0].value == "path done" and not app.button
+
+
+def page_of_a_sphere() -> None:
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from pages.parts import sphere
+    from ser_core.audio import SAMPLE_RATE, from_samples
+
+    clip = from_samples(np.sin(np.arange(SAMPLE_RATE)), SAMPLE_RATE, "a.wav")
+    prediction = SimpleNamespace(values=np.zeros(3), emotions=sphere.DIMENSIONS, constant=(0.0, 0.0, 0.0))
+    sphere.show(clip, SimpleNamespace(name="m"), prediction, None)  # type: ignore[arg-type]
+
+
+def test_the_way_through_the_sphere_takes_a_turn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Path(np.array([0.5, 1.0]), np.zeros((2, 3)))
+    monkeypatch.setattr("pages.parts.sphere.path_over_time", lambda model, clip: made)
+    queued = kinds_queued(monkeypatch)
+    app = AppTest.from_function(page_of_a_sphere).run(timeout=SOON_S)
+    app.run(timeout=SOON_S)
+    assert not app.exception and len(app.get("plotly_chart")) == 1 and queued == [EXPLANATION]

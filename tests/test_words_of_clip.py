@@ -9,8 +9,10 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts.words_of_clip import level_table, word_strip, word_table
 from ser_core.systems.mater.evidence import Evidence, LevelEvidence, WordEvidence
+from ser_core.turns import EXPLANATION
 from ser_core.word_measures import WordMeasures
 from ser_core.word_times import SpokenText, Word
+from tests.queued import kinds_queued
 
 EMOTIONS = ("anger", "neutral")
 
@@ -48,7 +50,7 @@ def test_the_strip_lays_words_over_the_clips_own_seconds() -> None:
 
 def test_each_level_shows_its_answer_weight_and_what_adds_up() -> None:
     html = level_table(evidence("go"), "anger", EMOTIONS)
-    assert cells(html)[1] == ["word", "neutral 75 %", "0.81 bits", "60 %", "+0.80", "−0.90", "+0.10", "+0.00"]
+    assert cells(html)[1] == ["word", "neutral 75 %", "0.81 bits", "60 %", "+0.80", "−0.90", "+0.10", "0.00"]
 
 
 def test_a_clip_without_words_and_a_foreign_text_are_said_in_words() -> None:
@@ -83,7 +85,10 @@ def page() -> None:
     st.write(spoken.origin)
 
 
-def test_a_corrected_text_is_laid_over_the_clip_and_the_recogniser_can_be_asked_again() -> None:
+def test_a_corrected_text_is_laid_over_the_clip_and_the_recogniser_can_be_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queued = kinds_queued(monkeypatch)
     app = AppTest.from_function(page, default_timeout=60).run()
     assert "wrong 0.20 0.60" in [m.value for m in app.markdown]
     app.text_area[0].set_value("We were away a year ago")
@@ -96,6 +101,9 @@ def test_a_corrected_text_is_laid_over_the_clip_and_the_recogniser_can_be_asked_
     app.text_area[0].set_value("word " * 300)
     app.button[0].click().run()
     assert "cannot have been said" in app.error[0].value
+    app.run()
+    # To hear the words, and to find each of the two texts; drawn anew, nothing is asked again.
+    assert not app.error and queued == [EXPLANATION] * 3
 
 
 def test_a_model_that_reads_no_words_is_left_alone() -> None:

@@ -20,7 +20,7 @@ from ser_core.turns import StoppedError, Turns
 
 KEPT = 12
 EVERY_S = 1.0
-LOOK_S, REDRAWN_S = 0.1, 0.5
+AT_ONCE_S, LOOK_S, REDRAWN_S = 0.3, 0.1, 0.5
 
 Job = turns.Job
 
@@ -63,11 +63,20 @@ def start(key: tuple, work: Callable[[Job], Any], *, long: bool = False) -> Job:
     return _start(key, work, turns.LONG if long else turns.PANEL)
 
 
-def wait_for(key: tuple, work: Callable[[Job], Any]) -> Any:
+def wait_for(
+    key: tuple, work: Callable[[Job], Any], *, then: str = "The view and its tables come", needed: bool = True
+) -> Any:
     """Return the result of work that the page cannot go on without; draws how far it is, and a button that stops it.
 
-    The session waits for one such work at a time: other work whose key begins alike is stopped. When the reader does
-    something else meanwhile, the work goes on, and the page that asks again waits for the same.
+    What is done at once is not drawn. The session waits for one such work of a kind at a time: other work whose key
+    begins alike is stopped. When the reader does something else meanwhile, the work goes on, and the page that asks
+    again waits for the same.
+
+    Args:
+        key: what the work is; begins with its kind.
+        work: is given the job to tell how far it is.
+        then: what comes when it is done.
+        needed: whether the page ends where the reader has stopped the work; else None is returned there.
 
     Raises:
         BusyError: too much work waits already.
@@ -75,41 +84,87 @@ def wait_for(key: tuple, work: Callable[[Job], Any]) -> Any:
     jobs = _jobs()
     for other in [other for other in jobs if other[0] == key[0] and other != key]:
         stop(other)
-    if st.session_state.get("stopped") == key:
-        _offer_again("You have stopped this.")
-    st.session_state.pop("stopped", None)
+    if _stopped().get(key[0]) == key:
+        return _offer_again("You have stopped this.", key, needed)
+    _stopped().pop(key[0], None)
     area = st.empty()
     started = _start(key, work, turns.EXPLANATION)
+    futures.wait([started.future], timeout=AT_ONCE_S)
+    if not started.done:
+        _draw_until_done(area, started, key, then)
+    jobs.pop(key, None)
+    if isinstance(started.future.exception(), StoppedError):
+        return _offer_again("Stopped, because the page was away.", key, needed)
+    return started.future.result()
+
+
+def made_once(
+    kept: dict, asked: Any, key: tuple, words: str, make: Callable[[Job], Any], *, then: str, needed: bool = True
+) -> Any:
+    """Return ``kept[asked]``; where that is not there yet, wait for it, as ``wait_for`` does, and keep it.
+
+    Takes the same place on the page whether it waits or not, so that what follows is not drawn anew.
+
+    Args:
+        kept: what the session holds of this kind.
+        asked: what is asked for.
+        key: see ``wait_for``.
+        words: what is being done.
+        make: is given the job, and returns the result.
+        then: see ``wait_for``.
+        needed: see ``wait_for``.
+    """
+
+    def work(job: Job) -> Any:
+        job.tell(0.0, words)
+        return make(job)
+
+    with st.empty():
+        if asked not in kept:
+            found = wait_for(key, work, then=then, needed=needed)
+            if found is None:
+                return None
+            kept[asked] = found
+    return kept[asked]
+
+
+def _draw_until_done(area: Any, started: Job, key: tuple, then: str) -> None:
     with area.container():
         left, right = st.columns([5, 1], vertical_alignment="center")
         bar = left.empty()
-        right.button("Stop", on_click=_halt, args=(key,), key="stop-waiting", width="stretch")
+        right.button("Stop", on_click=_halt, args=(key,), key=f"stop-waiting-{key[0]}", width="stretch")
     drawn, drawn_at = None, 0.0
     while not started.done:
         now = started.share, started.words
         # Drawing is also where Streamlit takes up what the reader has done meanwhile.
         if now != drawn or time.monotonic() - drawn_at > REDRAWN_S:
-            bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]}. The view and its tables come when this is done.")
+            bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]}. {then} when this is done.")
             drawn, drawn_at = now, time.monotonic()
         futures.wait([started.future], timeout=LOOK_S)
-    jobs.pop(key, None)
-    if isinstance(started.future.exception(), StoppedError):
-        _offer_again("Stopped, because the page was away.")
     area.empty()
-    return started.future.result()
+
+
+def _stopped() -> dict[str, tuple]:
+    """Return the keys of the work that the reader has stopped, by kind."""
+    return st.session_state.setdefault("stopped", {})
 
 
 def _halt(key: tuple) -> None:
     stop(key)
-    st.session_state["stopped"] = key
+    _stopped()[key[0]] = key
 
 
-def _offer_again(words: str) -> None:
-    """End the page with a button that takes up the work that was stopped."""
+def _go_on(kind: str) -> None:
+    _stopped().pop(kind, None)
+
+
+def _offer_again(words: str, key: tuple, needed: bool) -> None:
+    """Draw a button that takes up the work that was stopped; ends the page if that is needed."""
     left, right = st.columns([5, 1], vertical_alignment="center")
     left.info(words)
-    right.button("Go on", on_click=lambda: st.session_state.pop("stopped", None), type="primary", width="stretch")
-    st.stop()
+    right.button("Go on", on_click=_go_on, args=key[:1], key=f"go-on-{key[0]}", type="primary", width="stretch")
+    if needed:
+        st.stop()
 
 
 def _start(key: tuple, work: Callable[[Job], Any], kind: int) -> Job:

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.sound import player
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from explain.explanation import Explanation
     from explain.rating import Stimulus
     from explain.trust import Trust
 
-RATER, TRIAL, SINCE = "rater", "rating-trial", "rating-since"
+RATER, TRIAL, SINCE, SHOWN = "rater", "rating-trial", "rating-since", "rating-shown"
 
 
 def show() -> None:
@@ -66,7 +69,7 @@ def _start() -> None:
 
 
 def _forget() -> None:
-    for key in (RATER, TRIAL, SINCE):
+    for key in (RATER, TRIAL, SINCE, SHOWN):
         st.session_state.pop(key, None)
 
 
@@ -87,8 +90,22 @@ def _stimuli() -> "tuple[Stimulus, ...]":
     return stimuli(model_names()[0], clips)
 
 
-@st.cache_resource(show_spinner="Preparing the next clip", max_entries=32)
-def _explained(clip: str, model_name: str) -> "tuple[Explanation, Trust]":
+def _shown(clip: str, model_name: str) -> "tuple[Explanation, Trust]":
+    """Return the explanation of a clip and its trust tests, which take a turn among all readers' work."""
+    asked = (clip, model_name)
+    kept = st.session_state[SHOWN] = {k: v for k, v in st.session_state.get(SHOWN, {}).items() if k == asked}
+    return background.made_once(
+        kept,
+        asked,
+        ("rating", *asked),
+        "Preparing the clip",
+        lambda job: _explained(clip, model_name, job.tell),
+        then="It comes",
+    )
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _explained(clip: str, model_name: str, _tell: "Callable[[float, str], None]") -> "tuple[Explanation, Trust]":
     """Return the explanation of a public clip and its quick trust tests, which all raters share."""
     import dataclasses
 
@@ -101,15 +118,23 @@ def _explained(clip: str, model_name: str) -> "tuple[Explanation, Trust]":
     from ser_core.audio import read
     from ser_core.models import load_model
 
+    def explaining(share: float, words: str) -> None:
+        _tell(share / 2, words)
+
+    def testing(share: float, words: str) -> None:
+        _tell(0.5 + share / 2, words)
+
     paths = {sample.name: sample.path for sample in samples()}
     recording = read(paths.get(clip, Path(clip)))
     if model_name in LISTENERS:
         model = listener(model_name)
-        found = explain(recording, model, "integrated_gradients", Target(SIGNAL))
+        found = explain(recording, model, "integrated_gradients", Target(SIGNAL), progress=explaining)
     else:
         model = load_model(model_name)
-        found = explain(recording, model, best_first(model.name, methods_for(model))[0].name)
-    tested = trust(model, recording, found.attribution, found.speech, regions=found.regions, quick=True)
+        found = explain(recording, model, best_first(model.name, methods_for(model))[0].name, progress=explaining)
+    tested = trust(
+        model, recording, found.attribution, found.speech, regions=found.regions, quick=True, progress=testing
+    )
     if model_name in LISTENERS:
         # Weights made by hand are nearly all alike, so that shuffling them destroys nothing.
         tests = tuple(test for test in tested.tests if test.name != "randomised weights")
@@ -120,7 +145,7 @@ def _explained(clip: str, model_name: str) -> "tuple[Explanation, Trust]":
 def _trial(folder: Path, rater: str, number: int, count: int, stimulus: "Stimulus", condition: str) -> None:
     from explain.rating import ANSWERS, Rating, store
 
-    found, trust = _explained(stimulus.clip, stimulus.model)
+    found, trust = _shown(stimulus.clip, stimulus.model)
     st.progress(number / count, f"Clip {number + 1} of {count}")
     player(found.recording, "The clip")
     _explanation(found, trust, condition)

@@ -6,11 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.parts import work
+from pages.parts import background
 from ser_core.audio import Recording
 from ser_core.models import Prediction, SpeechModel
 from ser_core.numbers import signed
-from ser_core.sphere import DIMENSIONS, POLES, Path, octant_name
+from ser_core.sphere import DIMENSIONS, POLES, Path, octant_name, path_over_time
 
 HEIGHT = 520
 
@@ -20,7 +20,18 @@ def show(recording: Recording, model: SpeechModel, prediction: Prediction, heard
     if prediction.values is None or prediction.emotions != DIMENSIONS:
         return
     st.subheader("Where the voice moves")
-    path = work.sphere_path(recording, model)
+    asked = (recording.sha256, model.name)
+    path = background.made_once(
+        st.session_state.setdefault("paths", {}),
+        asked,
+        ("path", *asked),
+        "Following the clip over time",
+        lambda job: path_over_time(model, recording),
+        then="The sphere comes",
+        needed=False,
+    )
+    if path is None:
+        return
     st.caption(
         "Windows of 1 s, each heard on its own: the line runs from the start of the clip (dark) to its end (light); "
         "the large point is the answer for the whole clip. The sphere has a radius of 1; turn it with the mouse or a "

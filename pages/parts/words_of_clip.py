@@ -3,12 +3,13 @@
 A model reads words if it has ``with_words`` and ``evidence``, as ``ser_core.systems.mater`` has.
 """
 
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
-from pages.parts import session
+from pages.parts import background, session
 from pages.parts.words import number, percent, plain
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.numbers import signed
@@ -25,15 +26,29 @@ MULTILINGUAL = "whisper-base"
 LONGEST_TEXT = 4000
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the reader asked for once: a text (None: let the recogniser listen), its language, a TextGrid."""
+
+    text: str | None
+    language: str | None
+    grid: bytes | None
+
+
 def known(recording: "Recording", given: "SpeechModel") -> "SpeechModel":
     """Return the model with the words of the clip, if it reads words: the reader's, else the recogniser's."""
     if not hasattr(given, "with_words"):
         return given
     model = cast("MaterModel", given)
     kept = _kept()
-    if "words" not in kept:
-        with st.spinner("Recognising the words"):
-            kept["words"] = model.hears(recording.samples)
+    background.made_once(
+        kept,
+        "words",
+        ("words", recording.sha256, model.recogniser),
+        "Recognising the words",
+        lambda job: model.hears(recording.samples),
+        then="The answer comes",
+    )
     with st.expander(f"Words: {plain(kept['words'].text) or 'none recognised'}"):
         _correct(recording, kept["words"], model.recogniser)
     reads = st.toggle("Let the text count", True, key=session.input_key("reads"), help=_READS_HELP)
@@ -52,9 +67,17 @@ def show(recording: "Recording", given: "SpeechModel", target: "Target") -> None
         return
     model = cast("MaterModel", given)
     kept, asked = _kept(), (model.name, target)
-    if asked not in kept:
-        kept[asked] = model.evidence(recording, target.emotion, target.against)
-    found = kept[asked]
+    found = background.made_once(
+        kept,
+        asked,
+        ("evidence", recording.sha256, *asked),
+        "Asking what each word says",
+        lambda job: model.evidence(recording, target.emotion, target.against),
+        then="Words and levels come",
+        needed=False,
+    )
+    if found is None:
+        return
     st.subheader("Words and levels")
     st.html(word_strip(found, recording.duration_s))
     st.html(word_table(found, target.name))
@@ -81,36 +104,52 @@ def _correct(recording: "Recording", spoken: "SpokenText", recogniser: str) -> N
         use, back = st.columns(2)
         pressed = use.form_submit_button("Use these words")
         again = back.form_submit_button("Let the recogniser listen again")
-    if not pressed and not again:
-        return
-    try:
-        with st.spinner("Finding the words in the clip"):
-            _kept()["words"] = _spoken(recording, None if again else text, LANGUAGES[language], grid, recogniser)
-    except SerscopeError as fault:
-        st.error(plain(str(fault)))
-        return
-    finally:
+    kept = _kept()
+    if pressed or again:
+        kept["asked"] = Asked(None if again else text, LANGUAGES[language], None if grid is None else grid.getvalue())
         if grid is not None:
             session.drop_upload(grid)
+    # Kept until it is done, as the reader may do something else meanwhile.
+    asked: Asked | None = kept.get("asked")
+    if asked is None:
+        return
+    try:
+        found = background.made_once(
+            {},
+            asked,
+            ("words", recording.sha256, asked),
+            "Finding the words in the clip",
+            lambda job: _spoken(recording, asked, recogniser),
+            then="The answer comes",
+            needed=False,
+        )
+    except SerscopeError as fault:
+        del kept["asked"]
+        st.error(plain(str(fault)))
+        return
+    if found is None:
+        return
+    del kept["asked"]
+    kept["words"] = found
     st.rerun()
 
 
-def _spoken(recording: "Recording", text: str | None, language: str | None, grid: Any, recogniser: str) -> "SpokenText":
+def _spoken(recording: "Recording", asked: Asked, recogniser: str) -> "SpokenText":
     from ser_core.word_times import SpokenText, aligned_text, recognised, text_grid_words
 
-    encoder = recogniser if language == "en" else MULTILINGUAL
-    if text is None:
-        return recognised(recording.samples, encoder, language=language)
-    if grid is not None:
+    encoder = recogniser if asked.language == "en" else MULTILINGUAL
+    if asked.text is None:
+        return recognised(recording.samples, encoder, language=asked.language)
+    if asked.grid is not None:
         try:
-            return text_grid_words(grid.getvalue().decode("utf-8-sig"), language or "und")
+            return text_grid_words(asked.grid.decode("utf-8-sig"), asked.language or "und")
         except UnicodeDecodeError:
             raise SettingError(
                 "The TextGrid is not in UTF-8; set Praat's text writing to UTF-8 and save it again."
             ) from None
-    if not text.strip():
-        return SpokenText((), language or "und", "you say that nothing was said")
-    return aligned_text(recording.samples, text, encoder, language=language)
+    if not asked.text.strip():
+        return SpokenText((), asked.language or "und", "you say that nothing was said")
+    return aligned_text(recording.samples, asked.text, encoder, language=asked.language)
 
 
 def word_strip(found: "Evidence", duration_s: float) -> str:
