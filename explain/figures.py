@@ -12,6 +12,7 @@ import numpy as np
 
 from explain.attribution import relevance_on_grid
 from explain.explanation import Explanation
+from ser_core.functional_names import in_words
 from ser_core.numbers import rounded_percent
 from ser_core.settings import ASSETS
 
@@ -80,7 +81,7 @@ def features(explanation: Explanation, count: int = 20) -> str:
     attribution = explanation.attribution
     order = np.argsort(-np.abs(attribution.relevance), kind="stable")[:count]
     values = np.asarray(attribution.relevance, dtype=float)[order]
-    names = [(attribution.feature_names or ())[i] for i in order]
+    names = [in_words((attribution.feature_names or ())[i]) for i in order]
     figure = new_figure(6.85, 0.6 + 0.2 * len(order))
     axes = figure.add_subplot()
     axes.barh(

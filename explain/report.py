@@ -23,6 +23,7 @@ from explain.printing import LONGEST_LABEL, LONGEST_NAME, cut, number, percent, 
 from explain.report_cues import contrasts, cues, expert
 from explain.report_method import method_and_settings, model_card
 from ser_core.errors import ExplanationError
+from ser_core.functional_names import in_words
 from ser_core.intended_use import FORBIDDEN, STATEMENT, trained_on
 from ser_core.numbers import signed
 from ser_core.settings import ASSETS
@@ -247,7 +248,7 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
                 "key": "features",
                 "alt": f"Bars of the features with the largest relevance for {e.target.name}, in order: "
                 + ", ".join(
-                    f"{(a.feature_names or ())[i]} {number(float(a.relevance[i]))}"
+                    f"{in_words((a.feature_names or ())[i])} {number(float(a.relevance[i]))}"
                     for i in sorted(range(len(a.relevance)), key=lambda i: -abs(a.relevance[i]))[:20]
                 ),
                 "caption": f"The features with the largest relevance for {e.target.name} by {method}, on {axes}.",

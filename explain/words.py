@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, cue
 from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
+from ser_core.functional_names import in_words
 from ser_core.models import Prediction
 from ser_core.numbers import rounded_percent, signed
 from ser_core.sphere import NEAR_ZERO, POLES
@@ -77,7 +78,7 @@ def _place(explanation: "Explanation") -> str:
     if explanation.attribution.axes == "features":
         names = explanation.attribution.feature_names or ()
         ranked = sorted(zip(explanation.attribution.relevance, names, strict=True), reverse=True)[:_MOST]
-        best = [name for value, name in ranked if value > 0]
+        best = [in_words(name) for value, name in ranked if value > 0]
         verb = "is" if len(best) == 1 else "are"
         return (
             f"What {speaks} most for {target} {verb} {listed(best)}; this method says nothing about time."

@@ -8,6 +8,7 @@ import streamlit as st
 
 from explain.attribution import Attribution
 from pages.parts.words import agreement_of_listeners, certainty, number, percent
+from ser_core.functional_names import in_words
 from ser_core.models import PoolingWeights, Prediction
 from ser_core.numbers import signed
 from ser_core.quality import Quality
@@ -202,7 +203,7 @@ def features(attribution: Attribution, most: int = 15) -> str:
         width = 50 * abs(values[k]) / largest
         side, start = ("for", 50.0) if values[k] >= 0 else ("against", 50 - width)
         rows.append(
-            f'<tr><th scope="row">{escape(names[k])}</th><td class="bar"><div class="track" aria-hidden="true">'
+            f'<tr><th scope="row">{_named(names[k])}</th><td class="bar"><div class="track" aria-hidden="true">'
             f'<div class="fill {side}" style="left:{start:.1f}%;width:{width:.1f}%"></div><div class="zero"></div>'
             f"</div></td><td>{number(values[k])}</td></tr>"
         )
@@ -214,3 +215,9 @@ def features(attribution: Attribution, most: int = 15) -> str:
         f'<div class="ss"><p class="soft" aria-hidden="true">{caption}.</p>'
         f'<table class="bars features"><caption>{caption}</caption><tbody>{"".join(rows)}</tbody></table></div>'
     )
+
+
+def _named(feature: str) -> str:
+    """Return a feature's name in words, openSMILE's own beside it."""
+    words = in_words(feature)
+    return escape(words) + (f"<br><small>{escape(feature)}</small>" if words != feature else "")
