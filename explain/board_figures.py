@@ -148,7 +148,7 @@ def _scatter(axes: "Axes", trace: Mapping[str, Any], traces: Sequence[Mapping[st
             zorder=2,
         )
     if "markers" in mode and marker.get("opacity") != 0:
-        size, colour = np.asarray(marker.get("size", 6), dtype=float), _colour(marker.get("color"))
+        size, colour = np.asarray(marker.get("size", 6), dtype=float), _colour(marker.get("color", line.get("color")))
         hollow = str(marker.get("symbol", "")).endswith("-open")
         axes.scatter(
             x,
@@ -184,8 +184,8 @@ def _bars(axes: "Axes", trace: Mapping[str, Any], traces: Sequence[Mapping[str, 
         where = (start, y[place] - height / 2)
         line = {"edgecolor": _colour(edge.get("color")), "linewidth": widths[place]} if widths[place] else {}
         axes.add_patch(Rectangle(where, length, height, facecolor=colour, **line))
-        dark = float(np.dot(colour[:3], (0.299, 0.587, 0.114))) < 0.55
-        style = text_style(6.5) | {"color": "#ffffff" if dark else INK}
+        inks = trace.get("insidetextfont", {}).get("color")
+        style = text_style(6.5) | {"color": _colour(inks[place]) if inks else INK}
         word = _plain(trace["text"][place]) if trace.get("text") is not None else ""
         axes.text(start + length / 2, y[place], word, ha="center", va="center", parse_math=False, **style)
     axes.set_xlim(float(starts.min()) - 0.05, float((starts + lengths).max()) + 0.05)
@@ -248,6 +248,7 @@ def _notes(axes: "Axes", notes: Sequence[Mapping[str, Any]], y: str) -> None:
 def _axis(axes: "Axes", about: Mapping[str, Any], which: Literal["x", "y"], words: Sequence[str]) -> None:
     if about.get("type") == "log":
         getattr(axes, f"set_{which}scale")("log")
+        getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value:g}")
     values = about.get("tickvals")
     if values is None and words:
         values = range(len(words))
@@ -289,7 +290,7 @@ def _legend(drawn: Any, named: Sequence[Mapping[str, Any]], per_row: int) -> Non
     handles = []
     for trace in named:
         line, marker, mode = trace.get("line", {}), trace.get("marker", {}), trace.get("mode", "markers")
-        colour = _colour(marker.get("color") if "markers" in mode else line.get("color"))
+        colour = _colour(marker.get("color", line.get("color")) if "markers" in mode else line.get("color"))
         hollow = str(marker.get("symbol", "")).endswith("-open")
         handles.append(
             Line2D(

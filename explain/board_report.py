@@ -5,6 +5,7 @@ PDF/A-3a, in memory only. ``python -m pages.parts.boards --pdf FILE`` makes one 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +15,15 @@ from explain import board_figures
 from explain.printing import LONGEST_LABEL, cut, number, plain_name, printable
 from ser_core.errors import ExplanationError
 from ser_core.intended_use import FORBIDDEN, STATEMENT
+from ser_core.numbers import unsigned
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS, MOST_COLUMNS, LONGEST_CELL = 40, 9, 90
+_FOR_HANDS = re.compile(r" (?:Click|Turn) [^.]*\.")
+"""What can be done on the page only."""
 _TEMPLATE = ASSETS / "report" / "boards.typ"
 
 
@@ -91,6 +95,7 @@ def section(
     said = f"The table holds {'; '.join(left_out)}. The page’s CSV holds all." if left_out else ""
     said = f"The {len(data)} clips behind the figure are in the page’s CSV." if of_clips else said
     chosen = (*settings.items(), *fixed)
+    how = _FOR_HANDS.sub("", how)
     head = tuple(name for name, _ in shown)
     return Section(board, title, how, words, board_figures.svg(figure), chosen, baseline, command, head, rows, said)
 
@@ -166,11 +171,12 @@ def _columns(names: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _joined(row: Mapping[Any, Any], names: Sequence[str]) -> str:
-    value, *ends = (_cell(row[name]) for name in names)
+    value, *ends = (_cell(row[name], exact=name == "p" or name.startswith("p_")) for name in names)
     return f"{value} [{ends[0]}, {ends[1]}]" if ends and "–" not in ends else value
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, *, exact: bool = False) -> str:
+    """Return what a cell holds; shares have three decimals, but p values (``exact``) three significant digits."""
     import numpy as np
     import pandas as pd
 
@@ -179,7 +185,9 @@ def _cell(value: Any) -> str:
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return "–"
     if isinstance(value, float):
-        return number(value)
+        if value.is_integer() and not exact:
+            return unsigned(value, 0)
+        return unsigned(value, 3) if abs(value) < 1 and not exact else number(value)
     return cut(str(value), LONGEST_CELL) or "–"
 
 

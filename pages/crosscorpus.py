@@ -102,7 +102,7 @@ else:
         title=f"{name}: {'UAR' if measure == 'uar' else 'loss against home'}, per cent",
         how=HOW,
         words=parts.in_words(shown, down, title),
-        state=f"{name}-{measure}-{'-'.join(called.values())}",
+        state=f"{name}|{measure}|{', '.join(each or 'left out' for each in called.values())}",
     )
     if what == FUNCTIONALS:
         st.html(parts.normalising(cells, normalised))

@@ -52,7 +52,7 @@ chart(
     "apart. Turn the sphere with the mouse or a finger. Answers that huddle in the middle say little.",
     words=parts.centres_in_words(centres, what),
     select=False,
-    state=f"{model}-{corpus}-{what}",
+    state=f"{model}|{corpus}|{what}",
 )
 if rated:
     st.html(parts.octants(rows))
@@ -61,11 +61,11 @@ if rated:
         parts.scatter(rows, name),
         rows[["clip", "speaker", "emotion", f"t_{name}", f"d_{name}"]],
         "vad-scatter",
-        title=f"{name}: predicted against rated",
+        title=f"{name.capitalize()}: predicted against rated",
         how="on the dotted line the model answers as the raters; a flat cloud means that it hardly moves. Click a "
         "point for the clip and its path in time.",
         words=parts.in_words(found[found["dimension"] == name]),
-        state=f"{model}-{corpus}-{name}",
+        state=f"{model}|{corpus}|{name}",
     )
     if points:
         clip = str(points[0][0])

@@ -40,7 +40,7 @@ points = chart(
     "Models on the dotted line have no rival that is both cheaper and better. Open signs are copies with weights of 8 "
     "bits (int8). Click a sign for the model's clips.",
     words=parts.in_words(rows, cost),
-    state=f"{corpus}-{cost}",
+    state=f"{corpus}|{cost}",
 )
 machines = found["machine"].dropna().unique()
 if len(machines):

@@ -49,7 +49,7 @@ points = chart(
     "on average, with its 95 % interval over speakers. On the dotted diagonal it would be right on average; the dashed "
     "line is the constant. Click a point for its clips.",
     words=parts.agreement_in_words(binned),
-    state=f"{model}-{corpus}",
+    state=f"{model}|{corpus}",
 )
 if points:
     label, number = points[0]
@@ -65,7 +65,7 @@ points = chart(
     how="a dot is a clip: to the right listeners disagree, upwards the model is undecided (entropy in bits; 0 is no "
     "doubt). A model that knows rises from left to right; the thick line is its mean. Click a dot for the clip.",
     words=parts.ambiguity_in_words(rows, correlation),
-    state=f"{model}-{corpus}",
+    state=f"{model}|{corpus}",
 )
 if points:
     clips_behind.show(rows[rows["clip"] == points[0][0]].reset_index(drop=True), str(points[0][0]), "ambiguity")

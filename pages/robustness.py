@@ -60,7 +60,7 @@ if "label-distribution" in models and measure in ("uar", "drop"):
         f"{title_of('label-distribution')} was taught what listeners hear; its UAR here is against the acted emotion."
     )
 rows = rows[rows["model"].isin(models)]
-state = f"{corpus}-{measure}-{'-'.join(models)}-{'-'.join(kinds)}"
+state = f"{corpus}|{measure}|{', '.join(models)}|{', '.join(kinds)}"
 clips, speakers = int(rows["clips"].max()), int(rows["speakers"].max())
 points = chart(
     parts.curves(rows, models, kinds, measure),

@@ -52,8 +52,17 @@ def test_a_value_and_its_interval_share_a_column_and_what_never_changes_is_a_set
     found = made(figure, data, filter="all")
     assert found.head == ("group", "value [95 %]", "p", "p holm")
     assert found.rows[0] == ("a", "0.610 [0.550, 0.700]", "–", "–")
+    assert found.rows[1][2:] == ("0.0400", "0.0800")
     assert found.settings == (("filter", "all"), ("model", "m"), ("finding", "no"))
     assert found.left_out == ""
+
+
+def test_small_shares_are_not_called_below_a_limit_and_a_click_is_not_asked_of_paper() -> None:
+    figure, _ = dots()
+    data = pd.DataFrame({"change": [0.0004, -0.02], "change_low": [-0.005, -1.0], "change_high": [0.006, 12.25]})
+    found = section("b", "t", "dots are x. Click a dot for its clips.", "w", figure.to_plotly_json(), data, {}, "", "")
+    assert [row[0] for row in found.rows] == ["0.000 [−0.005, 0.006]", "−0.020 [−1, 12.2]"]
+    assert found.how == "dots are x."
 
 
 def test_a_long_table_says_how_much_of_it_is_left_out() -> None:

@@ -102,7 +102,7 @@ def offer(figure: "go.Figure", data: "pd.DataFrame", name: str, title: str, how:
     def add() -> None:
         from explain.board_report import section
 
-        chosen = {"choices on the page": state.replace("|", " · ")} if state else {}
+        chosen = {"choices on the page": " · ".join(filter(None, state.split("|")))} if state else {}
         made = section(
             board.title, title, how, words, figure.to_plotly_json(), data, chosen, board.baseline, board.command
         )

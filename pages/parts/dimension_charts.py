@@ -11,6 +11,7 @@ import streamlit as st
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
+from pages.parts.words import meanings
 from ser_core.numbers import signed, unsigned
 from ser_core.sphere import DIMENSIONS, OCTANTS, POLES, octant_shares
 
@@ -62,7 +63,8 @@ def figures_table(found: "pd.DataFrame") -> str:
             f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
         )
     names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "Spread, model / raters")
-    return rows_of("Predicted against rated, from −1 to 1", names, lines)
+    told = f'<div class="ss">{meanings(("CCC", "bias"))}</div>'
+    return rows_of("Predicted against rated, from −1 to 1", names, lines) + told
 
 
 def in_words(found: "pd.DataFrame") -> str:

@@ -249,18 +249,18 @@ def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, t
         "Group",
         "Speakers",
         "SD of speakers",
-        "Detectable gap, alone",
-        "Power at 10 points",
-        f"Detectable gap, of {tests}",
-        "Power at 10 points",
-        "Least possible p",
+        "Detectable, alone",
+        "Power, alone",
+        f"Detectable, of {tests}",
+        f"Power, of {tests}",
+        "Least p",
     )
     st.html(rows_of("What could have been found", names, lines))
     st.caption(
-        "How to read it: the SD is that of the speakers' own UAR within a group. A detectable gap is one that 8 of 10 "
-        "repetitions would find; power at 10 points is how many of 100 would find a gap of 10 points. Both stand "
+        "How to read it: the SD is that of the speakers' own UAR within a group. Detectable is a gap that 8 of 10 "
+        "repetitions would find; power is how many of 100 would find a gap of 10 points. Both stand "
         f"twice: with UAR shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. "
-        "The least possible p is the smallest that so many speakers can give. Worked out from Student's t, which is a "
+        "The least p is the smallest that so many speakers can give. Worked out from Student's t, which is a "
         "little hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each."
     )
 

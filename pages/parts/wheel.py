@@ -81,10 +81,10 @@ def _cells(labels: Sequence[str], shares: np.ndarray | None, most: float, *, sca
     inside, depth, wide = (np.array([RINGS[found.ring][k] for found in places]) for k in range(3))
     look: dict[str, object] = {"color": "rgba(128, 140, 150, 0.12)"}
     if shares is not None:
-        look = {"color": shares, "colorscale": "Teal", "cmin": 0.0, "cmax": most, "showscale": scale}
+        look = {"color": 100 * shares, "colorscale": "Teal", "cmin": 0.0, "cmax": 100 * most, "showscale": scale}
         # Below, as a narrow screen has no room beside the wheel.
         bar = {"orientation": "h", "x": 0.5, "y": -0.14, "yanchor": "top", "len": 0.8, "thickness": 12}
-        look["colorbar"] = bar | {"title": {"text": "share of answers", "side": "top"}, "tickformat": ".0%"}
+        look["colorbar"] = bar | {"title": {"text": "share of answers", "side": "top"}, "ticksuffix": " %"}
     return go.Barpolar(
         theta=[found.angle for found in places],
         base=inside,
