@@ -97,7 +97,7 @@ class SpeechEncoder(nn.Module, ABC):
 
 
 class WhisperFrames(SpeechEncoder):
-    """A Whisper encoder over log-mel frames of any length up to 30 s."""
+    """A Whisper encoder over log-mel frames; what is longer than its 30 s is read in equal parts one after another."""
 
     step_s = 0.02
     baseline_name = "silence floor of the clip's log-mel spectrogram"
@@ -141,8 +141,19 @@ class WhisperFrames(SpeechEncoder):
         return collate(list(inputs))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
-        """Return the input embedding and every layer's output of (batch, 80, frames), one step each 20 ms."""
-        encoder = self.encoder
+        """Return the input embedding and every layer's output of (batch, 80, frames), one step each 20 ms.
+
+        Raises:
+            ModelError: padded clips are longer than 30 s.
+        """
+        encoder, frames = self.encoder, inputs.shape[2]
+        longest = 2 * encoder.embed_positions.num_embeddings
+        if frames > longest:
+            if lengths is not None:
+                raise ModelError(f"Whisper learns from at most {longest / 100:.0f} s of a clip; cut the longer ones.")
+            size = 2 * -(-frames // (2 * -(-frames // longest)))  # an even number, as a step is two frames
+            parts = [self(part)[0] for part in inputs.split(size, dim=2)]
+            return [torch.cat(states, dim=1) for states in zip(*parts, strict=True)], None
         if lengths is not None:
             inputs = inputs * _real(lengths, inputs.shape[2])[:, None]
         hidden = nn.functional.gelu(encoder.conv1(inputs))
@@ -296,7 +307,9 @@ def frozen_encoder(name: str) -> SpeechEncoder:
     Raises:
         WeightsError: it is not at hand, in a sentence that says what is missing and where to put it.
     """
-    encoder = WhisperFrames(name) if name in WHISPER else _from_folder(name)
+    # Whoever asks first may be in inference mode; weights that are made there let no gradient through for anybody.
+    with torch.inference_mode(mode=False):
+        encoder = WhisperFrames(name) if name in WHISPER else _from_folder(name)
     return encoder.eval().requires_grad_(False)
 
 

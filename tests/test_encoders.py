@@ -9,10 +9,14 @@ from safetensors.torch import save_file
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from explain.attribution import Target, attribute
 from ser_core import weights
+from ser_core.audio import from_samples
 from ser_core.encoders import WhisperFrames, frozen_encoder
 from ser_core.errors import ModelError, WeightsError
+from ser_core.models import load_model
 from ser_core.systems.whisper_pooling import WhisperPooling, sinusoids
+from tests.bad_inputs import voice
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,38 @@ def test_padding_does_not_change_a_clip(tiny: WhisperFrames, frames: int) -> Non
         masked, real = tiny(padded, torch.tensor([frames]))
     assert real is not None and int(real.sum()) == alone.shape[1]
     assert torch.allclose(masked[-1][:, : alone.shape[1]], alone, atol=1e-3)
+
+
+def test_what_is_longer_than_thirty_seconds_is_read_in_equal_parts(tiny: WhisperFrames) -> None:
+    log_mel = torch.randn(1, 80, 6501, generator=torch.Generator().manual_seed(2)) * 0.3
+    with torch.inference_mode():
+        whole, real = tiny(log_mel)
+        parts = [tiny(log_mel[..., start : start + 2168])[0] for start in (0, 2168, 4336)]
+    assert real is None
+    for state, *pieces in zip(whole, *parts, strict=True):
+        assert state.shape[1] == 3251  # a step is two frames, the last one half
+        assert torch.equal(state, torch.cat(pieces, dim=1))
+    with pytest.raises(ModelError, match="at most 30 s"):
+        tiny(log_mel, torch.tensor([6501]))
+
+
+def test_a_clip_of_over_thirty_seconds_is_answered_and_explained() -> None:
+    model = load_model("whisper-tiny-statistics")
+    clip = from_samples(np.tile(voice(4.0), 9), 16_000, "long")
+    assert clip.duration_s == pytest.approx(36.0)
+    top = model.predict(clip).top
+    found = attribute(model, clip, Target(top), "input_x_gradient")
+    assert found.times_s is not None and found.times_s[-1] == pytest.approx(36.0, abs=0.05)
+    assert all(np.abs(part).max() > 0 for part in np.split(found.relevance, 9, axis=1))
+
+
+def test_an_encoder_first_loaded_in_inference_mode_lets_a_gradient_through() -> None:
+    frozen_encoder.cache_clear()
+    with torch.inference_mode():
+        encoder = frozen_encoder("whisper-tiny.en")
+    log_mel = torch.randn(1, 80, 50).requires_grad_()
+    encoder(log_mel)[0][-1].sum().backward()
+    assert log_mel.grad is not None and log_mel.grad.abs().max() > 0
 
 
 def test_the_position_table_is_the_published_sinusoid(tiny: WhisperFrames) -> None:
