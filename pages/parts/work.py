@@ -15,7 +15,6 @@ from pages.parts import background, metrics, session
 from ser_core.audio import Recording
 from ser_core.errors import SerscopeError
 from ser_core.models import Prediction, SpeechModel
-from ser_core.sphere import Path, path_over_time
 
 KEPT, KEPT_S = 6, 300.0
 
@@ -85,22 +84,16 @@ def heard(model: SpeechModel) -> np.ndarray | None:
 
 def prediction(recording: Recording, model: SpeechModel) -> Prediction:
     """Return the model's answer, from the session where it was asked before."""
-    kept: dict[tuple[str, str], Prediction] = st.session_state.setdefault("predictions", {})
     asked = (recording.sha256, model.name)
-    if asked not in kept:
-        with st.spinner("Asking the model"):
-            kept[asked] = model.predict(recording)
-    return kept[asked]
-
-
-def sphere_path(recording: Recording, model: SpeechModel) -> Path:
-    """Return where the clip moves on the scales, from the session where it was computed before."""
-    kept: dict[tuple[str, str], Path] = st.session_state.setdefault("paths", {})
-    asked = (recording.sha256, model.name)
-    if asked not in kept:
-        with st.spinner("Following the clip over time"):
-            kept[asked] = path_over_time(model, recording)
-    return kept[asked]
+    found: Prediction = background.made_once(
+        st.session_state.setdefault("predictions", {}),
+        asked,
+        ("answer", *asked),
+        "Asking the model",
+        lambda job: model.predict(recording),
+        then="The answer comes",
+    )
+    return found
 
 
 def own_cues(shown: Explanation, region: Region) -> CueSummary:
