@@ -143,6 +143,7 @@ def draw(found: "tuple[Row, ...]", taken: "list[Clip]", *, finished: bool) -> No
         on_select="rerun",
         selection_mode="single-row",
         key="batch-table",
+        placeholder="–",
         height=min(520, 38 + 35 * max(1, len(kept))),
         alt="One row a clip: answer, probability, entropy, cues, experts, trust; choose a row to open it",
         column_config={
@@ -194,7 +195,7 @@ def _filtered(found: "tuple[Row, ...]") -> "list[Row]":
     answers = sorted({row.answer for row in found if row.answer})
     wanted = left.multiselect("Answer", answers, key="batch-answers", placeholder="any")
     trusted = more[0].multiselect("Trust verdict", verdicts, key="batch-verdicts", placeholder="any") if more else []
-    words = right.text_input("Name, error or warning holds", key="batch-words").strip().lower()
+    words = right.text_input("Find in names, errors and warnings", key="batch-words").strip().lower()
     return [
         row
         for row in found

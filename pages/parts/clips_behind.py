@@ -37,6 +37,7 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
         shown,
         key=f"clips-{key}-{what}",
         hide_index=True,
+        placeholder="–",
         on_select="rerun",
         selection_mode="single-row",
         height=min(36 * (len(shown) + 1) + 3, 290),

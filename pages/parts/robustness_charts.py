@@ -230,7 +230,7 @@ def severest_in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[st
                 f"{title_of(row['model'])} ({shown(measure, row[measure])})" for _, row in part.iloc[[0, -1]].iterrows()
             ]
             said.append(f"{kind}, {level_words(kind, level)}: {' … '.join(dict.fromkeys(ends))}")
-    return f"From the least to the most affected. {'; '.join(said)}."
+    return f"From the least to the most affected: {'; '.join(said)}."
 
 
 def table(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> str:

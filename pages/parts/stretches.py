@@ -32,6 +32,7 @@ def choose(found: "LongRecording") -> int | None:
         on_select="rerun",
         selection_mode="single-row",
         key="long-table",
+        placeholder="–",
         height=min(420, 38 + 35 * len(rows)),
         alt="Stretches of speech in time order with voice, answer and unusual cues; choose a row to open it",
         column_config={
