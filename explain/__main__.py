@@ -1,8 +1,9 @@
 """Command line: ``python -m explain CLIP --model … --method … [--pdf …] [--json …] [--csv …] [--textgrid …]``.
 
 ``python -m explain study …`` runs the corpus study (:mod:`explain.study`), ``python -m explain groups …`` sets its
-groups of speakers side by side (:mod:`explain.study_groups`), and ``python -m explain trust-study …`` runs the study of
-the trust tests (:mod:`explain.trust_study`). ``python -m explain compare …`` sets explanations side by side
+groups of speakers side by side (:mod:`explain.study_groups`), ``python -m explain trust-study …`` runs the study of
+the trust tests (:mod:`explain.trust_study`), and ``python -m explain experiment-study …`` that of the voice experiments
+(:mod:`explain.experiment_study`). ``python -m explain compare …`` sets explanations side by side
 (:mod:`explain.compare`), ``python -m explain recording …`` follows the voices of a session
 (:mod:`explain.long_recording_command`), and ``python -m explain batch …`` explains many clips into one table
 (:mod:`explain.batch_command`). ``python -m explain reopen REPORT`` shows a report's figures again
@@ -29,6 +30,7 @@ COMMANDS = {
     "study": "explain.study",
     "groups": "explain.study_groups",
     "trust-study": "explain.trust_study",
+    "experiment-study": "explain.experiment_study",
     "compare": "explain.compare",
     "recording": "explain.long_recording_command",
     "batch": "explain.batch_command",

@@ -11,7 +11,7 @@ A change may be confined to a stretch of the clip (a salient region); its edges 
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from ser_core.numbers import rounded_percent, signed
 if TYPE_CHECKING:
     import parselmouth
 
-    from ser_core.models import SpeechModel
+    from ser_core.models import Prediction, SpeechModel
 
 FADE_S = 0.01
 PITCH_HZ = (60.0, 600.0)
@@ -212,24 +212,58 @@ def dose_response(
     tell(0.05, f"Changing {experiment.title.lower()}")
     made = in_worker(changed, recording.samples, name, tuple(asked), start_s, end_s)
     clips = tuple(from_samples(samples, SAMPLE_RATE, recording.name) for samples in made)
-    answers = []
-    for place, clip in enumerate(clips):
-        tell(0.2 + 0.5 * place / len(clips), f"Asking about {words_of(experiment, asked[place])}")
-        answers.append(model.predict(clip).probabilities)
+    found = answers(
+        model,
+        before,
+        experiment,
+        asked,
+        clips,
+        emotion=emotion,
+        progress=lambda share, words: tell(0.2 + 0.5 * share, words),
+    )
     tell(0.7, "Measuring what came out")
     measured = in_worker(measure_changes, name, recording.samples, [clip.samples for clip in clips], start_s, end_s)
     tell(1.0, "Done")
+    return replace(found, start_s=start_s, end_s=end_s, measured=np.array(measured))
+
+
+def answers(
+    model: "SpeechModel",
+    before: "Prediction",
+    experiment: Experiment,
+    doses: np.ndarray,
+    clips: Sequence[Recording],
+    *,
+    emotion: str,
+    progress: Callable[[float, str], None] | None = None,
+) -> DoseResponse:
+    """Return the model's answers to clips that were changed as a whole, of which nothing is measured.
+
+    Args:
+        model: the model that is asked.
+        before: its answer to the untouched clip.
+        experiment: what was changed.
+        doses: (doses,) in the experiment's unit, the one that changes nothing among them.
+        clips: one a dose.
+        emotion: the class to follow.
+        progress: told the share done (0 … 1) and what is being done.
+    """
+    said = []
+    for place, clip in enumerate(clips):
+        if progress is not None:
+            progress(place / len(clips), f"Asking about {words_of(experiment, doses[place])}")
+        said.append(model.predict(clip).probabilities)
     return DoseResponse(
         experiment=experiment,
-        start_s=start_s,
-        end_s=end_s,
+        start_s=None,
+        end_s=None,
         emotion=emotion,
         emotions=model.emotions,
-        doses=asked,
-        probabilities=np.stack(answers),
+        doses=doses,
+        probabilities=np.stack(said),
         original=before.probabilities,
-        measured=np.array(measured),
-        clips=clips,
+        measured=np.full(len(doses), np.nan),
+        clips=tuple(clips),
     )
 
 

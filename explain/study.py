@@ -297,7 +297,12 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
 
 
 def run(
-    parts: Sequence[Part], runs: Path, tell: Callable[[str], None], minutes: float | None = None, by: Workers = HERE
+    parts: Sequence[Part],
+    runs: Path,
+    tell: Callable[[str], None],
+    minutes: float | None = None,
+    by: Workers = HERE,
+    rows_of: Callable[[Part], tuple[list[dict], list[str]]] | None = None,
 ) -> "pd.DataFrame":
     """Return the rows of all parts in their order; those that were done before are read from ``runs``.
 
@@ -307,6 +312,7 @@ def run(
         tell: is told how far the study is, and why a clip is left out.
         minutes: after so many no further part is begun, and what other workers have under way is given up.
         by: who does the parts; on a cluster every machine needs models, folds and clips under the same paths.
+        rows_of: gives the rows of a part, and why clips are left out; those of this study by default.
 
     Raises:
         SettingError: not one part was done.
@@ -318,7 +324,7 @@ def run(
     found = {place: rows for place, store in enumerate(stores) if (rows := stored_table(store)) is not None}
     missing = [place for place in range(len(parts)) if place not in found]
     started = time.monotonic()
-    for turn, (rows, left_out) in as_done(_rows_of, [parts[place] for place in missing], by):
+    for turn, (rows, left_out) in as_done(rows_of or _rows_of, [parts[place] for place in missing], by):
         for words in left_out:
             tell(words)
         place = missing[turn]
@@ -338,12 +344,21 @@ def run(
 
 def _rows_of(part: Part) -> tuple[list[dict], list[str]]:
     """Return the rows of a part, and why clips are left out."""
+    return over_clips(part, lambda clip, model: clip_rows(clip, model, part.methods, trusted=part.trusted))
+
+
+def over_clips(part: Part, of_clip: "Callable[[Clip, SpeechModel], list[dict]]") -> tuple[list[dict], list[str]]:
+    """Return the rows that ``of_clip`` gives for the clips of a part and its model, and why clips are left out.
+
+    Raises:
+        SettingError: a clip is not to be seen here, or there is no such model.
+    """
     check_present(clip.file for clip in part.clips)
     rows: list[dict] = []
     left_out = []
     for clip in part.clips:
         try:
-            rows += clip_rows(clip, model_for(part.model, clip, part.folds), part.methods, trusted=part.trusted)
+            rows += of_clip(clip, model_for(part.model, clip, part.folds))
         except SettingError:
             raise
         except SerscopeError as fault:
@@ -376,7 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell = functools.partial(print, flush=True)
     try:
         fresh = run(_parts(options), options.runs / "salient-cues", tell, options.minutes, chosen(options))
-        rows = _stored(fresh, options.out)
+        rows = stored(fresh, options.out)
         table = summary(rows)
         write_table(table.round(4), options.out.with_suffix(".csv"))
     except SerscopeError as fault:
@@ -408,14 +423,14 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     return sorted(parts, key=lambda part: part.start)
 
 
-def _stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
+def stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
     """Write the rows, with those of an earlier run that these do not replace; returns all."""
     import pandas as pd
 
     out.parent.mkdir(parents=True, exist_ok=True)
     earlier = stored_table(out)
     if earlier is not None:
-        keys = ["model", "method", "corpus"]
+        keys = [key for key in ("model", "method", "corpus") if key in fresh]
         again = earlier.set_index(keys).index.isin(fresh.set_index(keys).index)
         fresh = pd.concat([earlier[~again], fresh], ignore_index=True)
     write_table(fresh, out, compression="zstd")

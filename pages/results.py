@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pages.parts import driving_cues
 from pages.parts import figures_of_studies as parts
 
 st.title("Results")
@@ -13,3 +14,4 @@ st.caption(
 parts.ten_systems()
 parts.studies()
 parts.salient_cues()
+driving_cues.show()

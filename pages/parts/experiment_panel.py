@@ -24,6 +24,7 @@ WHOLE = "the whole clip"
 
 def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
     """Draw the choice of an experiment, and its outcome when it has been run."""
+    from explain.experiment_study import driving_sentence
     from explain.intervention import EXPERIMENTS, dose_response
 
     st.header("What if the voice were different?")
@@ -34,6 +35,9 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         "One cue of the clip is changed and the model is asked again. Changing pitch, formants or tempo builds the "
         "clip anew, which leaves its own mark: the unchanged dose goes through the same and is the control."
     )
+    over_many = driving_sentence(model.name)
+    if over_many:
+        st.caption(over_many)
     stretches = {WHOLE: (None, None)} | {
         f"region {r.rank} ({r.start_s:.2f}–{r.end_s:.2f} s)": (r.start_s, r.end_s) for r in shown.regions
     }
