@@ -14,7 +14,7 @@ from ser_core.models import SpeechModel
 from ser_core.numbers import rounded_percent
 
 FIRST_STEPS = 8
-GRADIENT_BATCH = 4
+GRADIENT_BATCH, GRADIENT_S = 4, 40.0
 PART_POINTS = 4
 OCCLUSION_COLUMNS = 10_000
 
@@ -57,13 +57,20 @@ class Found:
 def _completeness(logit: Logit, view: View, baselines: Tensor | None = None) -> tuple[float, Callable[[Tensor], float]]:
     """Return target(point) − mean target(baselines), and the function from relevance to its completeness error."""
     with torch.no_grad():
-        reference = logit(view.baseline if baselines is None else baselines).double().mean()
+        rows = view.baseline if baselines is None else baselines
+        reference = torch.cat([logit(part) for part in rows.split(_at_once(view))]).double().mean()
         difference = float(logit(view.point).double()[0] - reference)
 
     def error(relevance: Tensor) -> float:
         return abs(float(relevance.detach().double().sum()) - difference) / max(abs(difference), logit.smallest)
 
     return difference, error
+
+
+def _at_once(view: View) -> int:
+    """Return how many points of a path go through the network together; of long clips fewer, as memory is shared."""
+    seconds = 0.0 if view.times_s is None else float(view.times_s[-1] - view.times_s[0])
+    return max(1, min(GRADIENT_BATCH, int(GRADIENT_S / max(1.0, seconds))))
 
 
 def _saliency(task: Task) -> Found:
@@ -101,7 +108,7 @@ def _integrated_gradients(task: Task) -> Found:
             baselines=place(start[0]),
             n_steps=points,
             method="gausslegendre",
-            internal_batch_size=GRADIENT_BATCH,
+            internal_batch_size=_at_once(view),
         )
         missed = float(relevance.detach().double().sum()) - (end[1] - start[1])
         return _Part(start, end, relevance.detach(), missed)
@@ -181,7 +188,7 @@ def _gradient_shap(task: Task, draws: int = 8) -> Found:
         places, weights = np.polynomial.legendre.leggauss(steps)
         order = torch.randperm(steps, generator=generator) % draws
         relevance = torch.zeros_like(view.point)
-        for rows in torch.arange(steps).split(GRADIENT_BATCH):
+        for rows in torch.arange(steps).split(_at_once(view)):
             column = (-1, *[1] * (view.point.ndim - 1))
             place = torch.from_numpy((1 + places[rows]) / 2).float().reshape(column)
             weight = torch.from_numpy(weights[rows] / 2).float().reshape(column)

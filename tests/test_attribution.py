@@ -14,6 +14,8 @@ from explain.attribution import Target, attribute, method_label, methods_for, re
 from explain.methods import layer_places
 from explain.views import Spectrum
 from ser_core.errors import ExplanationError
+from ser_core.models import load_model
+from tests.bad_inputs import voice
 from tests.planted import FunctionalsModel, PlantedModel, WaveformModel, burst_model, clip, recording
 
 EMOTIONS = ("a", "b", "c")
@@ -444,3 +446,16 @@ def test_drawing_takes_the_nearest_cell_and_nothing_outside(linear_model, noise)
     features = attribute(FunctionalsModel(torch.ones(2, 2), torch.zeros(2)), noise, Target("a"), "feature_ablation")
     with pytest.raises(ExplanationError, match="no time axis"):
         relevance_on_grid(features, np.array([0.0]))
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(3.0, 4), (45.0, 1)])
+def test_a_long_clip_goes_through_the_network_a_point_at_a_time(seconds: float, most: int) -> None:
+    model, seen = load_model("log-mel-resnet"), []
+    handle = model.network.register_forward_pre_hook(lambda _network, inputs: seen.append(len(inputs[0])))
+    try:
+        heard = recording(np.resize(voice(3.0), int(16_000 * seconds)))
+        for method in ("integrated_gradients", "gradient_shap"):
+            attribute(model, heard, Target("anger"), method, tolerance=10.0)
+    finally:
+        handle.remove()
+    assert max(seen) == most
