@@ -185,13 +185,13 @@ def _gradient_shap(task: Task, draws: int = 8) -> Found:
     difference, error = _completeness(logit, view, baselines)
     for done, steps in _rounds(FIRST_STEPS, task.options.max_steps):
         logit.plan(1 - 0.5**done, 1 - 0.5 ** (done + 1), steps)
-        places, weights = np.polynomial.legendre.leggauss(steps)
+        places, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(steps))
         order = torch.randperm(steps, generator=generator) % draws
         relevance = torch.zeros_like(view.point)
         for rows in torch.arange(steps).split(_at_once(view)):
             column = (-1, *[1] * (view.point.ndim - 1))
-            place = torch.from_numpy((1 + places[rows]) / 2).float().reshape(column)
-            weight = torch.from_numpy(weights[rows] / 2).float().reshape(column)
+            place = ((1 + places[rows]) / 2).float().reshape(column)
+            weight = (weights[rows] / 2).float().reshape(column)
             distance = view.point - baselines[order[rows]]
             points = (baselines[order[rows]] + place * distance).requires_grad_()
             slope = torch.autograd.grad(logit(points).sum(), points)[0]
