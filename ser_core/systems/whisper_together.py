@@ -1,4 +1,4 @@
-"""Three Whisper models asked together: a fine-tuned encoder and two frozen ones under heads of different kinds.
+"""Whisper models asked together: frozen encoders of two sizes under heads of different kinds.
 
 They err on different clips, so that their mean errs less (Hansen & Salamon 1990, "Neural network ensembles"). It is the
 mean of their log-probabilities, the logarithmic opinion pool (Heskes 1998), in which all count alike: nothing is
@@ -29,7 +29,7 @@ from ser_core.training import prepare_log_mel as prepare
 
 __all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
-MEMBERS = ("whisper-base-tuned", "whisper-base-statistics", "whisper-tiny-attentive")
+MEMBERS = ("whisper-base-statistics", "whisper-tiny-attentive")
 """Models that are bundled on their own, too; trained on the same folds, so that none has heard a fold's speakers."""
 
 
