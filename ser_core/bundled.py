@@ -41,7 +41,8 @@ CHOSEN_ON_TWO_FOLDS = (
     "so they flatter it a little."
 )
 CHOSEN_ON_THE_FOLDS = (
-    "Which two of eight models answer together was chosen on the figures of all five folds, so they flatter it a little."
+    "Which two of eight models answer together was chosen on the figures of all five folds, so they flatter it a "
+    "little."
 )
 TWELVE_SENTENCES = (
     "It learned what words mean for emotion from twelve sentences that were each said in every emotion, so it learned "
