@@ -56,8 +56,6 @@ if what == FUNCTIONALS:
         help="Every functional gets mean 0 and deviation 1 over the speaker's own clips, without labels. It needs all "
         "clips of a test speaker at once, and takes the emotion away where a speaker has only one.",
     )
-    if "ComParE_2016" not in sets:
-        st.caption("ComParE (6\u202f373 functionals) is not in the stored table yet; eGeMAPS (88) is.")
     called = parts.mapping(labels_of(rows), "functionals")
     try:
         cells = kept(
