@@ -36,7 +36,11 @@ def show() -> None:
         format_func=lambda name: f"{name} ({KINDS[name].family})",
         key="hear-change",
     )
-    clip = own if own is not None and title in mine else read(offered[title].path)
+    try:
+        clip = own if own is not None and title in mine else read(offered[title].path)
+    except SerscopeError as fault:
+        st.error(plain(str(fault)))
+        return
     noise = _noise() if kind == "environment" else None
     if kind == "environment" and noise is None:
         st.caption(
