@@ -49,7 +49,7 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
 
     # A small network, whose tests take seconds.
     choose(page, "Model", "Log-mel ResNet")
-    page.get_by_text(re.compile("come when this is done")).wait_for()
+    page.get_by_text(re.compile("Log-mel ResNet answers")).first.wait_for()
     page.get_by_role("button", name="Report (PDF)").wait_for()
     pressed(page, "Test this explanation")
     page.locator("th").filter(has_text="deletion").wait_for()

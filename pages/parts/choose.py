@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Taking:
     """Who is given a chosen clip (as ``session.use``), what the button says, and what sets its inputs apart."""
 
-    use: "Callable[..., None]" = session.use
+    use: "Callable[..., None]"
     words: str = "Explain this clip"
     key: str = ""
 
@@ -58,10 +58,11 @@ def welcome() -> None:
     )
 
 
-def new_clip(taking: Taking = Taking()) -> None:
+def new_clip(taking: Taking | None = None) -> None:
     """Offer every way to a clip; ends the run as soon as one is taken."""
     from ser_core.settings import settings
 
+    taking = taking or Taking(session.use)
     key = f"{taking.key}source"
     source = st.segmented_control("Choose speech", SOURCES, default="Sample", required=True, key=key)
     {"Upload": _upload, "Record": _record, "Corpus": _corpus}.get(source, _sample)(taking)
