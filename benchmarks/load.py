@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores, load before {load}",
         flush=True,
     )
-    with server() as (address, _):
+    with server() as (address, *_):
         root = children(os.getpid())[0]
         first = Waits()
         asyncio.run(visit(address, first, 0.0, 1.0, random.Random(0)))
