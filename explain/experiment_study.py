@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explain.intervention import EXPERIMENTS, answers, changed, words_of
+from explain.intervention import EXPERIMENTS, answers, changed
 from explain.study import CHUNK, Clip, Part, in_turn, over_clips, run, stored
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import SerscopeError
 from ser_core.files import write_table
-from ser_core.numbers import rounded_percent
+from ser_core.numbers import rounded_percent, signed
 from ser_core.parallel import add_options, chosen
 from ser_core.settings import ASSETS
 
@@ -165,10 +165,12 @@ def driving_sentence(model: str, found: "pd.DataFrame | None" = None) -> str:
 
 
 def span(experiment: str) -> str:
-    """Return the doses that were tried, such as "−6.0 st to +6.0 st"."""
+    """Return the doses that were tried, such as "−6 to +6 st" or "×0.70 to ×1.40"."""
     known = EXPERIMENTS[experiment]
-    low, high = (words_of(known, dose).removeprefix(f"{known.title} ") for dose in (min(known.doses), max(known.doses)))
-    return f"{low} to {high}"
+    low, high = min(known.doses), max(known.doses)
+    if known.unit == "×":
+        return f"×{low:.2f} to ×{high:.2f}"
+    return f"{signed(low, 0)} to {signed(high, 0)} {known.unit}"
 
 
 def _rows_of(part: Part) -> tuple[list[dict], list[str]]:

@@ -10,7 +10,7 @@ from pages.parts.cards import table
 from pages.parts.predictions import title_of
 from pages.parts.words import percent
 from ser_core.intended_use import COLUMN, IN_A_CELL
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +55,9 @@ def of_models(found: "pd.DataFrame") -> str:
         cells = ""
         for cue in cues:
             row, alone = by.loc[(model, cue, TURNED)], by.loc[(model, cue, TURNED + BY_RESYNTHESIS), "value"]
+            low, high = (unsigned(100 * row[name], 0) for name in ("low", "high"))
             cells += (
-                f"<td><strong>{percent(row['value'])}</strong> [{percent(row['low'])}, {percent(row['high'])}]"
+                f"<td><strong>{percent(row['value'])}</strong> [{low}, {high}]"
                 f"<br><small>{percent(alone)}</small></td>"
             )
         lines += f'<tr><th scope="row">{escape(title_of(model))}</th>{cells}</tr>'
