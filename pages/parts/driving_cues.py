@@ -57,8 +57,7 @@ def of_models(found: "pd.DataFrame") -> str:
             row, alone = by.loc[(model, cue, TURNED)], by.loc[(model, cue, TURNED + BY_RESYNTHESIS), "value"]
             low, high = (unsigned(100 * row[name], 0) for name in ("low", "high"))
             cells += (
-                f"<td><strong>{percent(row['value'])}</strong> [{low}, {high}]"
-                f"<br><small>{percent(alone)}</small></td>"
+                f"<td><strong>{percent(row['value'])}</strong> [{low}, {high}]<br><small>{percent(alone)}</small></td>"
             )
         lines += f'<tr><th scope="row">{escape(title_of(model))}</th>{cells}</tr>'
     head = '<th scope="col">Model</th>' + "".join(
