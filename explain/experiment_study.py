@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explain.intervention import EXPERIMENTS, answers, changed
-from explain.study import CHUNK, Clip, Part, in_turn, over_clips, run, stored
+from explain.study import CHUNK, Clip, Part, add_run_options, in_turn, over_clips, run, stored
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import SerscopeError
 from ser_core.files import write_table
 from ser_core.numbers import rounded_percent, signed
-from ser_core.parallel import add_options, chosen
+from ser_core.parallel import chosen
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -185,10 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--corpus", type=Path, required=True, help="folder of a lossless corpus")
     parser.add_argument("--model", nargs="+", help="models that answer with emotions (default: all that need no text)")
     parser.add_argument("--count", type=int, default=CLIPS, help="clips (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
-    add_options(parser)
+    add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
     tell = functools.partial(print, flush=True)
     try:

@@ -374,6 +374,14 @@ def read_summary(table: Path = TABLE) -> "pd.DataFrame":
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "corpus", "predicted"])
 
 
+def add_run_options(parser: argparse.ArgumentParser, table: Path) -> None:
+    """Give a study's command the options of every study that is done part by part; ``table`` is where its rows go."""
+    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=table, help="table (default: %(default)s)")
+    add_options(parser)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and store its rows; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain study", description=(__doc__ or "").splitlines()[0])
@@ -383,10 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=500, help="clips of each corpus (default: %(default)s)")
     parser.add_argument("--folds", type=Path, help="folder of trained folds: all CREMA-D actors, each out of fold")
     parser.add_argument("--trust", action="store_true", help="put every map to the tests of faithfulness as well")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
-    add_options(parser)
+    add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
     tell = functools.partial(print, flush=True)
     try:

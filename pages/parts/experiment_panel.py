@@ -8,6 +8,7 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY, SYMBOLS
+from pages.parts.predictions import kept
 from pages.parts.sound import player
 from pages.parts.words import percent
 from ser_core.numbers import unsigned
@@ -35,7 +36,7 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         "One cue of the clip is changed and the model is asked again. Changing pitch, formants or tempo builds the "
         "clip anew, which leaves its own mark: the unchanged dose goes through the same and is the control."
     )
-    over_many = driving_sentence(model.name)
+    over_many = kept(("driving cues", model.name), lambda: driving_sentence(model.name))
     if over_many:
         st.caption(over_many)
     stretches = {WHOLE: (None, None)} | {
