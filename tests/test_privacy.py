@@ -38,6 +38,7 @@ def test_the_button_comes_with_the_first_data_and_takes_all_of_them_away(core, a
     assert DELETE in buttons(app)
 
     core.explained.clear()
+    gc.freeze()
     app.button(key="own-data").click().run()
     assert DELETE not in buttons(app)
     assert [said.value for said in app.success] == [
@@ -48,6 +49,23 @@ def test_the_button_comes_with_the_first_data_and_takes_all_of_them_away(core, a
     assert given[0]() is None
     app.switch_page("pages/explain.py").run()
     assert not app.success and not app.header
+
+
+def test_what_was_kept_out_of_collections_is_freed_by_the_next_call():
+    class Held:
+        pass
+
+    voice = Held()
+    voice.itself, gone = voice, weakref.ref(voice)
+    try:
+        own_data.collect()
+        del voice
+        gc.collect()
+        assert gone() is not None
+        own_data.collect()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
 
 
 def test_a_session_that_is_not_used_deletes_its_data_and_says_so(core, app, monkeypatch):  # noqa: F811

@@ -17,6 +17,7 @@ from browsing import PATIENCE_MS, Watch, needs_browser, playwright, settled, upl
 from servers import Served, serving
 
 from app import PAGES
+from pages.parts import own_data
 from ser_core.settings import ROOT
 
 NAME = "Interview_with_Maria_Zwiebel.wav"
@@ -103,6 +104,13 @@ def test_ready_and_metrics_tell_numbers_and_no_names(served):
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert status == 200 and float(values["serscope_memory_bytes"]) > 100e6
     assert {"serscope_sessions", "serscope_upload_bytes", "serscope_explanation_seconds_count"} <= set(values)
+
+
+def test_no_run_waits_until_half_a_million_objects_of_libraries_are_collected(served):
+    until = time.monotonic() + 90
+    while served.held()["collected"] > 2 * own_data.MANY_OBJECTS:
+        assert time.monotonic() < until
+        time.sleep(0.3)
 
 
 @pytest.mark.browser

@@ -201,7 +201,7 @@ async def beside(_app: st.App) -> AsyncIterator[None]:
     workers.bound()
     workers.decode_apart()
     threading.Thread(target=_load_first_model, name="warm-up", daemon=True).start()
-    watching = asyncio.create_task(own_data.watch(), name="own data")
+    watching = asyncio.create_task(own_data.watch(_warm.is_set), name="own data")
     try:
         yield
     finally:

@@ -29,10 +29,14 @@ def _tell(*_: object) -> None:
 
     from streamlit import runtime
 
-    gc.collect()
     running = runtime.get_instance()
+    collected, frozen = len(gc.get_objects()), gc.get_freeze_count()
+    gc.unfreeze()  # what is frozen would not be seen
     kinds = [type(each).__name__ for each in gc.get_objects()]
+    if frozen:
+        gc.freeze()  # to free it is the server's own task
     held = {
+        "collected": collected,
         "clips": kinds.count("Recording") + kinds.count("Explanation"),
         "sessions": len(running._session_mgr.list_sessions()),
         "uploads": sum(map(len, running.uploaded_file_mgr.file_storage.values())),
