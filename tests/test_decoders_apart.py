@@ -146,7 +146,7 @@ def test_a_decoder_may_take_so_much_memory_and_leaves_no_core_dump() -> None:
 
 def test_the_server_has_others_decode_from_its_start_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_apart", False)
-    monkeypatch.setattr(server, "_load_first_model", lambda: None)
+    monkeypatch.setattr(server, "_warm_up", lambda: None)
 
     async def serve() -> bool:
         async with server.beside(st.App("app.py")):
