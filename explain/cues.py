@@ -257,7 +257,7 @@ def check(settings: CueSettings) -> None:
     if settings.sex not in SEXES:
         raise SettingError(f"Speaker sex is '{settings.sex}'; choose one of {', '.join(SEXES)}.")
     limits = (
-        ("pitch floor", settings.pitch_floor_hz, 40, 500, " Hz"),
+        ("pitch floor", settings.pitch_floor_hz, 40, 600, " Hz"),
         ("pitch ceiling", settings.pitch_ceiling_hz, 80, 2000, " Hz"),
         ("formant ceiling", settings.formant_ceiling_hz, 3000, 8000, " Hz"),
         ("octave-jump cost", settings.octave_jump_cost, 0, 10, ""),

@@ -3,9 +3,7 @@
 The sound is decoded and cut piece by piece (:mod:`ser_core.long_audio`, :mod:`ser_core.speech`,
 :mod:`ser_core.diarisation`); each stretch of one voice is then a clip like any other, so that its answer and its cues
 are those that the explanation of that clip shows. Stretches come out as they are made; only their figures are kept.
-
-A voice's baseline is the voice itself: each cue of a stretch is set against the same cue in the other stretches of
-that voice (:func:`explain.baseline.against_clips`).
+:mod:`explain.long_recording_baseline` sets them against the other stretches of the same voice.
 """
 
 import dataclasses
@@ -17,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explain.baseline import UNUSUAL_P, OwnCue, against_clips
-from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueValue, check, measure
+from explain.cues import CueSettings, CueValue, check, measure
 from explain.magnitudes import magnitudes
 from ser_core import domain
 from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, from_samples
@@ -34,13 +31,10 @@ from ser_core.voices import embeddings
 if TYPE_CHECKING:
     from ser_core.audio import Recording
 
-Measured = Future[tuple[tuple[CueValue, ...], float | None, tuple[Outside, ...]]]
+Measured = Future[tuple[tuple[CueValue, ...], CueSettings, tuple[Outside, ...]]]
 AHEAD = 3
 NARROWEST_S, WIDEST_S = 10.0, 60.0
 FEWEST_EFFECTIVE = 3.0
-Z_TOLD = 3
-# The level is uncalibrated, and the median F0 is the pitch level once more.
-LEFT_OUT = ("intensity_mean", "f0_median")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +43,8 @@ class Stretch:
 
     prediction is None where the stretch is no clip that can be asked, and note says why. embedding (192,) tells the
     voice; it is biometric and is never written. outside says in what the stretch lies outside the model's training;
-    that its ends are cut is left out, since it is we who cut them. formant_ceiling_hz is the one in force when the cues
-    were measured, None where there are none.
+    that its ends are cut is left out, since it is we who cut them. settings are those in force when the cues were
+    measured, None where there are none.
     """
 
     number: int
@@ -61,7 +55,7 @@ class Stretch:
     embedding: np.ndarray = field(repr=False)
     note: str = ""
     outside: tuple[Outside, ...] = ()
-    formant_ceiling_hz: float | None = None
+    settings: CueSettings | None = None
 
     @property
     def length_s(self) -> float:
@@ -164,8 +158,8 @@ def stretches(
         if cues is None:
             return made
         try:
-            values, ceiling_hz, outside = cues.result()
-            return dataclasses.replace(made, cues=values, formant_ceiling_hz=ceiling_hz, outside=outside)
+            values, in_force, outside = cues.result()
+            return dataclasses.replace(made, cues=values, settings=in_force, outside=outside)
         except ExplanationError as fault:
             return dataclasses.replace(made, note=str(fault))
 
@@ -218,7 +212,7 @@ def _asked(
 
 def _measured(
     clip: "Recording", settings: CueSettings, model: SpeechModel
-) -> tuple[tuple[CueValue, ...], float | None, tuple[Outside, ...]]:
+) -> tuple[tuple[CueValue, ...], CueSettings, tuple[Outside, ...]]:
     speech = speech_segments(clip)
     found = domain.outside(model.card, domain.measured(clip, speech))
     told = tuple(each for each in found if each.measure != domain.EDGE)
@@ -227,11 +221,11 @@ def _measured(
 
 def _cues(
     clip: "Recording", speech: Sequence[Segment], settings: CueSettings
-) -> tuple[tuple[CueValue, ...], float | None]:
-    """Return the cues over a whole clip, and the formant ceiling in force."""
+) -> tuple[tuple[CueValue, ...], CueSettings]:
+    """Return the cues over a whole clip, and the settings in force."""
     tracks = measure(clip, settings, speech)
     voiced = float(tracks.voiced[tracks.speech].mean()) if tracks.speech.any() else 0.0
-    return magnitudes(tracks, (), quality(clip, speech, voiced)), tracks.settings.formant_ceiling_hz
+    return magnitudes(tracks, (), quality(clip, speech, voiced)), tracks.settings
 
 
 def session(
@@ -353,11 +347,11 @@ def remeasured(
             progress(place / len(asked), f"Measuring stretch {place + 1} of {len(asked)} again")
         clip = from_samples(samples, SAMPLE_RATE, part_name(sound.name, stretch.start_s, stretch.end_s))
         try:
-            cues, ceiling_hz = _cues(clip, speech_segments(clip), settings)
+            cues, in_force = _cues(clip, speech_segments(clip), settings)
         except ExplanationError as fault:
-            made[stretch.number] = dataclasses.replace(stretch, cues=(), formant_ceiling_hz=None, note=str(fault))
+            made[stretch.number] = dataclasses.replace(stretch, cues=(), settings=None, note=str(fault))
             continue
-        made[stretch.number] = dataclasses.replace(stretch, cues=cues, formant_ceiling_hz=ceiling_hz, note="")
+        made[stretch.number] = dataclasses.replace(stretch, cues=cues, settings=in_force, note="")
     return tuple(made.values())
 
 
@@ -440,72 +434,3 @@ def course(found: LongRecording, voice: int, output: str, *, width_s: float | No
         np.where(known, np.minimum(mean + reach, 1.0), np.nan),
         width_s,
     )
-
-
-# --- a voice against itself ------------------------------------------------------------------------------------------
-
-
-def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
-    """Return every cue of a stretch against the other stretches of the same voice; empty where none was measured."""
-    here = found.stretches[number]
-    if not here.cues:
-        return ()
-    others = [s.cues for s in found.of(found.voice_of[number]) if s.number != number and s.cues]
-    return against_clips(CueSummary((), here.cues, ()), others)
-
-
-def own_z(found: LongRecording) -> np.ndarray:
-    """Return the z-scores of ``own_cues`` for every stretch and cue (stretches, cues), in the order of ``CUES``.
-
-    NaN where a cue cannot be measured or the voice has too few other stretches, and for the level and the median F0.
-    """
-    from explain.baseline import FEWEST
-
-    values = cue_values(found.stretches)
-    scores = np.full(values.shape, np.nan)
-    for voice in found.voices:
-        rows = np.flatnonzero(np.array(found.voice_of) == voice)
-        mine = values[rows]
-        known = np.isfinite(mine)
-        # Each stretch against all others: the sums over all, less its own; about the mean, so that they stay exact.
-        centre = np.where(known, mine, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        filled = np.where(known, mine - centre, 0.0)
-        n = known.sum(axis=0) - known
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = (filled.sum(axis=0) - filled) / n
-            square = ((filled**2).sum(axis=0) - filled**2 - n * mean**2) / (n - 1)
-            z = (filled - mean) / np.sqrt(np.maximum(square, 0))
-        flat = np.sqrt(np.maximum(square, 0)) <= 1e-9
-        scores[rows] = np.where(known & (n >= FEWEST) & ~flat, z, np.nan)
-    scores[:, [c.name in LEFT_OUT for c in CUES]] = np.nan
-    return scores
-
-
-def cue_values(found: Iterable[Stretch]) -> np.ndarray:
-    """Return the cues over whole stretches (stretches, cues), NaN where one is not measurable."""
-    rows = []
-    for stretch in found:
-        by = {v.cue: v.value for v in stretch.cues if v.scope == CLIP}
-        rows.append([np.nan if (value := by.get(c.name)) is None else value for c in CUES])
-    return np.array(rows, dtype=float).reshape(-1, len(CUES))
-
-
-def standing_out(found: LongRecording) -> list[tuple[tuple[str, float], ...]]:
-    """Return for each stretch the cues, with z, that are unusual for its own voice, the most unusual first, at most 3.
-
-    Unusual is what 95 % of the voice's other stretches would not reach (Crawford & Howell's t, as in
-    :mod:`explain.baseline`), so about one cue in twenty is by chance alone.
-    """
-    from scipy.stats import t
-
-    scores = own_z(found)
-    known = np.isfinite(cue_values(found.stretches))
-    told: list[tuple[tuple[str, float], ...]] = []
-    voice_of = np.array(found.voice_of)
-    for row, z in enumerate(scores):
-        n = known[voice_of == voice_of[row]].sum(axis=0) - known[row]
-        freedom = np.maximum(n - 1, 1)
-        p = 2 * t.sf(np.abs(z) / np.sqrt(1 + 1 / np.maximum(n, 1)), freedom)
-        chosen = [k for k in np.argsort(p, kind="stable") if p[k] < UNUSUAL_P][:Z_TOLD]
-        told.append(tuple((CUES[k].name, float(z[k])) for k in chosen))
-    return told

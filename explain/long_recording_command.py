@@ -37,7 +37,7 @@ def _follow(options: argparse.Namespace) -> int:
             raise SettingError(f"The folder of {path} does not exist; make it first.")
     sound = open_long(options.file)
     model = load_model(options.model or model_names()[0])
-    settings = CueSettings(sex=options.sex, formant_ceiling_hz=options.formant_ceiling)
+    settings = CueSettings(options.sex, options.pitch_floor, options.pitch_ceiling, options.formant_ceiling)
     check(settings)
     found: list[Stretch] = []
     cut_short = ""
@@ -101,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--names", nargs="*", default=[], help="names of the voices in the order they are first heard")
     parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
-    parser.add_argument("--formant-ceiling", type=float, metavar="HZ", help="for all voices (default: by each stretch)")
+    for name in ("pitch-floor", "pitch-ceiling", "formant-ceiling"):
+        parser.add_argument(f"--{name}", type=float, metavar="HZ", help="for all voices (default: by each stretch)")
     parser.add_argument("--quiet", action="store_true", help="no stretches while they are made")
     for name, what in (
         ("csv", "one row a stretch"),

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from explain.cues import CUES
-from explain.long_recording import LongRecording, cue_values, own_z, standing_out, value_of
+from explain.long_recording import LongRecording, value_of
+from explain.long_recording_baseline import cue_values, own_z, standing_out
 from explain.text_files import Interval, csv_text, interval_tier, layers, plain
 from ser_core.intended_use import COLUMN, FORBIDDEN, IN_A_CELL, STATEMENT
 from ser_core.numbers import signed
@@ -14,15 +15,16 @@ from ser_core.numbers import signed
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA, SCHEMA_VERSION = "serscope session", 1
+SCHEMA, SCHEMA_VERSION = "serscope session", 2
+SETTINGS = ("pitch_floor_hz", "pitch_ceiling_hz", "formant_ceiling_hz")
 
 
 def table(found: LongRecording) -> "pd.DataFrame":
     """Return one row a stretch: times in s, voice, answer, each output, entropy, and each cue with its z-score.
 
     ``z_…`` sets a cue against the same voice's other stretches; ``unusual`` names the cues that stand out for it. What
-    could not be measured is missing, and ``note`` says why a stretch was not asked about. Formants were looked for up
-    to ``formant_ceiling_hz``.
+    could not be measured is missing, and ``note`` says why a stretch was not asked about. Pitch was looked for from
+    ``pitch_floor_hz`` to ``pitch_ceiling_hz``, formants up to ``formant_ceiling_hz``.
     """
     import pandas as pd
 
@@ -43,7 +45,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 "unusual": ", ".join(f"{name} {signed(z, 1)}" for name, z in unusual[place]),
                 **{f"cue_{c.name}": values[place, k] for k, c in enumerate(CUES)},
                 **{f"z_{c.name}": scores[place, k] for k, c in enumerate(CUES)},
-                "formant_ceiling_hz": stretch.formant_ceiling_hz,
+                **{name: getattr(stretch.settings, name, None) for name in SETTINGS},
                 "note": stretch.note,
                 "outside_training": " ".join(each.measure for each in stretch.outside),
                 "file": found.name,
@@ -79,7 +81,7 @@ def to_json(found: LongRecording) -> str:
                 "voice": voice,
                 "answer": None if stretch.prediction is None else plain(stretch.prediction),
                 "cues": [plain(value) for value in stretch.cues],
-                "formant_ceiling_hz": stretch.formant_ceiling_hz,
+                "settings": None if stretch.settings is None else plain(stretch.settings),
                 "unusual": dict(unusual),
                 "note": stretch.note,
                 "outside": [plain(each) for each in stretch.outside],

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from explain.samples import samples
 from pages.parts import hear_changes
@@ -32,3 +33,27 @@ def test_own_noise_is_as_loud_as_its_level_says(clip) -> None:
         scale = float(heard @ clip.samples / (clip.samples @ clip.samples))
         voice, rest = scale * clip.samples[active], (heard - scale * clip.samples)[active]
         assert 10 * np.log10((voice**2).mean() / (rest**2).mean()) == pytest.approx(level, abs=0.5)
+
+
+def page() -> None:
+    import streamlit as st
+
+    from explain.samples import samples
+    from pages.parts import hear_changes, session
+    from ser_core.audio import read
+
+    if "given" not in st.session_state:
+        st.session_state["given"] = True
+        session.use(read(samples()[1].path), "given here")
+    hear_changes.show()
+    st.button("Forget", on_click=session.forget)
+
+
+def test_a_changed_clip_is_made_once_and_forgotten_with_the_clip() -> None:
+    own, other = (read(sample.path).sha256 for sample in samples()[1::-1])
+    app = AppTest.from_function(page, default_timeout=60).run()
+    made = app.session_state["heard"][own, "telephone", ""]
+    assert [caption.value for caption in app.caption if "as it is" in caption.value]
+    assert app.run().session_state["heard"][own, "telephone", ""] is made
+    next(button for button in app.button if button.label == "Forget").click().run()
+    assert list(app.session_state["heard"]) == [(other, "telephone", "")]

@@ -25,14 +25,12 @@ from explain.long_recording import (
     course,
     exchanged,
     merged,
-    own_cues,
-    own_z,
     reassigned,
     remeasured,
     renamed,
-    standing_out,
     stretches,
 )
+from explain.long_recording_baseline import own_cues, own_z, standing_out
 from ser_core.audio import SAMPLE_RATE
 from ser_core.diarisation import error_rate
 from ser_core.errors import AudioError, ExplanationError, SettingError
@@ -128,7 +126,12 @@ def test_cues_measured_again_are_those_of_the_clip_explained_with_these_settings
     table = files.table(again)
     assert table["formant_ceiling_hz"].tolist()[2:] == [4200.0] * (len(found.stretches) - 2)
     assert table["cue_f2_mean"].iloc[-1] == expected["f2_mean"] != files.table(found)["cue_f2_mean"].iloc[-1]
-    assert json.loads(files.to_json(again))["stretches"][-1]["formant_ceiling_hz"] == 4200.0
+    assert table["pitch_floor_hz"].iloc[-1] == alone.tracks.settings.pitch_floor_hz
+    written = json.loads(files.to_json(again))["stretches"][-1]
+    assert written["settings"] == dataclasses.asdict(alone.tracks.settings)
+    # What was in force, asked for by hand, measures the same: a stretch is explained with what it was measured with.
+    told = found.stretches[-1].settings
+    assert remeasured(sound, found.stretches[-1:], told)[0].cues == found.stretches[-1].cues
     with pytest.raises(SettingError, match="formant ceiling"):
         remeasured(sound, found.stretches, CueSettings(formant_ceiling_hz=100.0))
 

@@ -89,12 +89,14 @@ def test_a_session_shows_its_voices_stretches_and_files(session: AppTest) -> Non
 def test_a_formant_ceiling_measures_only_the_cues_of_its_voice_again(session: AppTest) -> None:
     before = session.session_state["long-made"][1]
     chosen(session, "Of", "Voice 2")
-    session.number_input[0].set_value(4000.0)
+    given = {each.label: each for each in session.number_input}
+    given["Formant ceiling (Hz)"].set_value(4000.0)
     press(session, "Measure again")
     settled(session)
     after = session.session_state["long-made"][1]
-    assert {s.formant_ceiling_hz for s in after.of(1)} == {4000.0} != {s.formant_ceiling_hz for s in before.of(1)}
-    assert "up to 4 000 Hz for Voice 2" in text(session).replace("\u202f", " ").replace("\\", "")
+    assert {s.settings.formant_ceiling_hz for s in after.of(1)} == {4000.0}
+    assert {s.settings.formant_ceiling_hz for s in before.of(1)} != {4000.0}
+    assert "formants up to 4 000 Hz." in text(session).replace("\u202f", " ").replace("\\", "")
     for old, new in zip(before.stretches, after.stretches, strict=True):
         assert new.prediction is old.prediction and new.embedding is old.embedding
         assert (new is old) == (old not in before.of(1))
@@ -103,8 +105,8 @@ def test_a_formant_ceiling_measures_only_the_cues_of_its_voice_again(session: Ap
     # Still so when the voices are told apart anew.
     chosen(session, "How many people speak?", "1").run(timeout=120)
     settled(session)
-    assert [s.formant_ceiling_hz for s in session.session_state["long-made"][1].stretches] == [
-        s.formant_ceiling_hz for s in after.stretches
+    assert [s.settings for s in session.session_state["long-made"][1].stretches] == [
+        s.settings for s in after.stretches
     ]
     chosen(session, "How many people speak?", "2").run(timeout=120)
     settled(session)

@@ -348,7 +348,7 @@ def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
         rule = first.selectbox(
             "Regions", list(REGION_RULES), key=key("rule"), format_func=lambda name: REGION_RULES[name]
         )
-        floor = second.number_input("Pitch floor (Hz)", 40.0, 500.0, None, 5.0, key=key("floor"), placeholder=empty)
+        floor = second.number_input("Pitch floor (Hz)", 40.0, 600.0, None, 5.0, key=key("floor"), placeholder=empty)
         ceiling = second.number_input(
             "Pitch ceiling (Hz)", 80.0, 2000.0, None, 10.0, key=key("ceiling"), placeholder=empty
         )

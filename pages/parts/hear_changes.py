@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.parts import robustness_charts, session
-from pages.parts.predictions import kept
+from pages.parts import background, robustness_charts, session
 from pages.parts.words import plain
 from ser_core.degradations import KINDS, Voice, changed
 from ser_core.errors import SerscopeError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ser_core.audio import Recording
     from ser_core.noise import Source
 
-ACROSS = 3
+ACROSS, KEPT = 3, 6
 TALKERS = 6
 
 
@@ -50,12 +49,24 @@ def show() -> None:
         return
     of_samples = f" {_VOICES}" if kind in ("babble", "speech-shaped") else ""
     st.caption(plain(f"{KINDS[kind].what[:1].upper()}{KINDS[kind].what[1:]}.{of_samples}"))
-    key = ("heard", clip.sha256, kind, noise.sha256 if noise else "")
+    asked, held = (clip.sha256, kind, noise.sha256 if noise else ""), st.session_state.setdefault("heard", {})
     try:
-        made = kept(key, lambda: _changed(clip, kind, noise))
+        made = background.made_once(
+            held,
+            asked,
+            ("hear-changes", *asked),
+            "Changing the clip",
+            lambda _job: _changed(clip, kind, noise),
+            then="The players come",
+            needed=False,
+        )
     except SerscopeError as fault:
         st.error(plain(str(fault)))
         return
+    if made is None:
+        return
+    while len(held) > KEPT:
+        del held[next(iter(held))]
     for row in range(0, len(made), ACROSS):
         for (words, heard), column in zip(made[row : row + ACROSS], st.columns(ACROSS), strict=False):
             column.caption(plain(words))

@@ -59,7 +59,7 @@ def choose(found: "LongRecording") -> int | None:
 def _rows(found: "LongRecording", cue_name: Callable[[str], str]) -> "pd.DataFrame":
     import pandas as pd
 
-    from explain.long_recording import standing_out
+    from explain.long_recording_baseline import standing_out
     from ser_core.long_audio import clock
 
     rows: list[dict[str, Any]] = []
@@ -89,7 +89,8 @@ def _rows(found: "LongRecording", cue_name: Callable[[str], str]) -> "pd.DataFra
 def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | None") -> None:
     """Draw one stretch: its sound, its cues against the voice itself, and what can be done with it."""
     from explain.cues import CueSettings
-    from explain.long_recording import own_cues, reassigned
+    from explain.long_recording import reassigned
+    from explain.long_recording_baseline import own_cues
     from pages.parts.sound import player
     from ser_core.long_audio import clock
 
@@ -108,7 +109,7 @@ def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | N
     with right:
         if st.button("Explain this stretch", type="primary", width="stretch"):
             session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
-            st.session_state["settings"] = CueSettings(formant_ceiling_hz=stretch.formant_ceiling_hz)
+            st.session_state["settings"] = stretch.settings or CueSettings()
             st.switch_page("pages/explain.py")
         if keep is not None:
             others = {found.called(v): v for v in found.voices if v != voice}
@@ -162,8 +163,8 @@ def corrections(found: "LongRecording", keep: "Keep") -> None:
 
 
 def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> None:
-    """Let the reader correct the formant ceiling of a voice; its cues are measured again, and nothing else."""
-    from explain.cues import CueSettings
+    """Let the reader correct how a voice is measured; its cues are measured again, and nothing else."""
+    from explain.cues import CueSettings, check
     from explain.long_recording import exchanged, remeasured
 
     key = ("long-cues", taken.sha256, found.model)
@@ -178,15 +179,33 @@ def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> Non
             background.show(started, take)
             return
         st.caption(
-            "Only the cues are measured again; voices and the model’s answers stay as they are. Formants can be "
-            f"compared where they were looked for with one ceiling; now {_ceilings(found)}."
+            "Only the cues are measured again; voices and the model’s answers stay as they are. Pitch and formants can "
+            f"be compared where they were looked for in one range. {_in_force(found)}"
         )
         voices = {"all voices": found.voices} if len(found.voices) > 1 else {}
         voices |= {found.called(v): (v,) for v in found.voices}
         with st.form("long-measurement", border=False):
-            left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-            which = left.selectbox("Of", list(voices))
-            ceiling_hz = middle.number_input(
+            first, second, third, fourth = st.columns(4)
+            which = first.selectbox("Of", list(voices))
+            floor_hz = second.number_input(
+                "Pitch floor (Hz)",
+                40.0,
+                600.0,
+                None,
+                5.0,
+                placeholder="found from each stretch",
+                help="The lowest pitch that is looked for: mostly 75 Hz for men, 100 Hz for women.",
+            )
+            top_hz = third.number_input(
+                "Pitch ceiling (Hz)",
+                80.0,
+                2000.0,
+                None,
+                10.0,
+                placeholder="found from each stretch",
+                help="The highest pitch that is looked for: mostly 300 Hz for men, 500 Hz for women; more in screams.",
+            )
+            ceiling_hz = fourth.number_input(
                 "Formant ceiling (Hz)",
                 3000.0,
                 8000.0,
@@ -196,27 +215,36 @@ def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> Non
                 help="The highest frequency at which formants are looked for: usually 5000 Hz for men, 5500 Hz for "
                 "women, 8000 Hz for small children.",
             )
-            pressed = right.form_submit_button("Measure again", width="stretch")
+            pressed = st.form_submit_button("Measure again")
         if pressed:
-            settings = CueSettings(formant_ceiling_hz=ceiling_hz)
-            wanted = [s for s, v in zip(found.stretches, found.voice_of, strict=True) if v in voices[which]]
-            background.start(key, lambda job: remeasured(taken, wanted, settings, job.tell), long=True)
-            st.rerun()
+            settings = CueSettings("unknown", floor_hz, top_hz, ceiling_hz)
+
+            def measure_again() -> None:
+                check(settings)
+                wanted = [s for s, v in zip(found.stretches, found.voice_of, strict=True) if v in voices[which]]
+                background.start(key, lambda job: remeasured(taken, wanted, settings, job.tell), long=True)
+                st.rerun()
+
+            _try(measure_again)
 
 
-def _ceilings(found: "LongRecording") -> str:
-    """Return up to where the formants of each voice were looked for."""
+def _in_force(found: "LongRecording") -> str:
+    """Return in which ranges the pitch and the formants of each voice were looked for."""
     said = []
     for voice in found.voices:
-        ceilings = [s.formant_ceiling_hz for s in found.of(voice) if s.formant_ceiling_hz is not None]
-        counts = {each: ceilings.count(each) for each in sorted(set(ceilings))}
-        if counts:
-            told = " and ".join(
-                f"{number(each, 'Hz')}" + (f" ({count} stretches)" if len(counts) > 1 else "")
-                for each, count in counts.items()
+        used = [s.settings for s in found.of(voice) if s.settings is not None]
+        if used:
+            floor, top, ceiling = (
+                _range([getattr(each, name) for each in used])
+                for name in ("pitch_floor_hz", "pitch_ceiling_hz", "formant_ceiling_hz")
             )
-            said.append(f"up to {told} for {plain(found.called(voice))}")
-    return ", ".join(said) or "nowhere"
+            said.append(f"{plain(found.called(voice))}: pitch from {floor} up to {top}, formants up to {ceiling}.")
+    return " ".join(said)
+
+
+def _range(values: list[float]) -> str:
+    least, most = min(values), max(values)
+    return number(least, "Hz") if least == most else f"{number(least)} to {number(most, 'Hz')}"
 
 
 def _try(correct: Callable[[], None]) -> None:

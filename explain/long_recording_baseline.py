@@ -1,0 +1,77 @@
+"""A voice of a long recording against itself: each cue of a stretch against that cue in the voice's other stretches."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from explain.baseline import FEWEST, UNUSUAL_P, OwnCue, against_clips
+from explain.cues import CLIP, CUES, CueSummary
+from explain.long_recording import LongRecording, Stretch
+
+Z_TOLD = 3
+# The level is uncalibrated, and the median F0 is the pitch level once more.
+LEFT_OUT = ("intensity_mean", "f0_median")
+
+
+def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
+    """Return every cue of a stretch against the other stretches of the same voice; empty where none was measured."""
+    here = found.stretches[number]
+    if not here.cues:
+        return ()
+    others = [s.cues for s in found.of(found.voice_of[number]) if s.number != number and s.cues]
+    return against_clips(CueSummary((), here.cues, ()), others)
+
+
+def own_z(found: LongRecording) -> np.ndarray:
+    """Return the z-scores of ``own_cues`` for every stretch and cue (stretches, cues), in the order of ``CUES``.
+
+    NaN where a cue cannot be measured or the voice has too few other stretches, and for the level and the median F0.
+    """
+    values = cue_values(found.stretches)
+    scores = np.full(values.shape, np.nan)
+    for voice in found.voices:
+        rows = np.flatnonzero(np.array(found.voice_of) == voice)
+        mine = values[rows]
+        known = np.isfinite(mine)
+        # Each stretch against all others: the sums over all, less its own; about the mean, so that they stay exact.
+        centre = np.where(known, mine, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        filled = np.where(known, mine - centre, 0.0)
+        n = known.sum(axis=0) - known
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = (filled.sum(axis=0) - filled) / n
+            square = ((filled**2).sum(axis=0) - filled**2 - n * mean**2) / (n - 1)
+            z = (filled - mean) / np.sqrt(np.maximum(square, 0))
+        flat = np.sqrt(np.maximum(square, 0)) <= 1e-9
+        scores[rows] = np.where(known & (n >= FEWEST) & ~flat, z, np.nan)
+    scores[:, [c.name in LEFT_OUT for c in CUES]] = np.nan
+    return scores
+
+
+def cue_values(found: Iterable[Stretch]) -> np.ndarray:
+    """Return the cues over whole stretches (stretches, cues), NaN where one is not measurable."""
+    rows = []
+    for stretch in found:
+        by = {v.cue: v.value for v in stretch.cues if v.scope == CLIP}
+        rows.append([np.nan if (value := by.get(c.name)) is None else value for c in CUES])
+    return np.array(rows, dtype=float).reshape(-1, len(CUES))
+
+
+def standing_out(found: LongRecording) -> list[tuple[tuple[str, float], ...]]:
+    """Return for each stretch the cues, with z, that are unusual for its own voice, the most unusual first, at most 3.
+
+    Unusual is what 95 % of the voice's other stretches would not reach (Crawford & Howell's t, as in
+    :mod:`explain.baseline`), so about one cue in twenty is by chance alone.
+    """
+    from scipy.stats import t
+
+    scores = own_z(found)
+    known = np.isfinite(cue_values(found.stretches))
+    told: list[tuple[tuple[str, float], ...]] = []
+    voice_of = np.array(found.voice_of)
+    for row, z in enumerate(scores):
+        n = known[voice_of == voice_of[row]].sum(axis=0) - known[row]
+        freedom = np.maximum(n - 1, 1)
+        p = 2 * t.sf(np.abs(z) / np.sqrt(1 + 1 / np.maximum(n, 1)), freedom)
+        chosen = [k for k in np.argsort(p, kind="stable") if p[k] < UNUSUAL_P][:Z_TOLD]
+        told.append(tuple((CUES[k].name, float(z[k])) for k in chosen))
+    return told
