@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain.attribution import Target, attribute, methods_for
+from explain.attribution import Target, attribute, default_target, methods_for
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.models import SpeechModel, load_model, model_names
 from ser_core.settings import ASSETS
@@ -58,7 +58,7 @@ def models(wanted: Sequence[str] | None) -> list[SpeechModel]:
 
 def row(model: SpeechModel, clip: Recording, method: str, repeats: int, plain_mb: float) -> str:
     """Return one line of the table."""
-    target = Target(model.predict(clip).top)
+    target = default_target(model.predict(clip))
     passes = passes_of(model, clip, target, method)
     replayed = model.axes.kind != "functionals"
     ours, own = interleaved(
