@@ -57,6 +57,7 @@ elif config._main_script_path:
     from pages.parts import server
 
     server.check_settings()
+    server.share_the_cores()
     server.run_the_menu_from_the_first_visit_on()
     server.keep_uploads_in_memory(megabytes=config.get_option("server.maxUploadSize"))
     server.ask_nobody_for_the_own_address()

@@ -11,6 +11,7 @@ from ser_core.errors import SettingError
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 PREFIX = "SERSCOPE_"
+MOST_JOBS = 64
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class Settings:
     allowed: tuple[str, ...] = ()
     log_format: str = "text"
     metrics: bool = False
+    jobs: int | None = None
 
 
 def settings() -> Settings:
     """Return the settings of this process's environment.
 
     Raises:
-        SettingError: a number is not one, or not positive.
+        SettingError: a number is not one, or out of its range.
     """
     env = os.environ
     beside = ROOT.parent / "shared" / "corpora"
@@ -66,6 +68,7 @@ def settings() -> Settings:
         allowed=_names(env.get("SERSCOPE_ALLOWED", "")),
         log_format=env.get("SERSCOPE_LOG") or "text",
         metrics=env.get("SERSCOPE_METRICS") == "1",
+        jobs=_count("SERSCOPE_JOBS"),
     )
 
 
@@ -107,6 +110,13 @@ def _positive(name: str, default: float) -> float:
     return float(value) if value else default
 
 
+def _count(name: str) -> int | None:
+    value = os.environ.get(name)
+    if value and (fault := _no_count(value)):
+        raise SettingError(f"{name} is '{value}'; {fault}")
+    return int(value) if value else None
+
+
 # ------------------------------------------------------------------------------------------- what is wrong with a value
 
 
@@ -116,6 +126,11 @@ def _no_duration(value: str) -> str:
     except ValueError:
         good = False
     return "" if good else "set it to a positive number, such as 120."
+
+
+def _no_count(value: str) -> str:
+    good = value.isascii() and value.isdecimal() and 1 <= int(value[:4]) <= MOST_JOBS
+    return "" if good else f"set it to a whole number from 1 to {MOST_JOBS}."
 
 
 def _no_choice(*choices: str) -> Callable[[str], str]:
@@ -167,5 +182,11 @@ VARIABLES = (
         _no_people,
     ),
     Variable("SERSCOPE_LOG", "how the server writes its log: text or json", "text", _no_choice("text", "json")),
+    Variable(
+        "SERSCOPE_JOBS",
+        "explanations and other heavy jobs that run at once, each on its share of the cores",
+        "half the cores, at most 4, each on all",
+        _no_count,
+    ),
     Variable("SERSCOPE_METRICS", "1 answers /metrics for Prometheus", "0", _no_choice("0", "1")),
 )

@@ -22,6 +22,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_CORPORA": f"{tmp_path}:{tmp_path}",
             "SERSCOPE_LEXICON": str(table),
             "SERSCOPE_MAX_SECONDS": "90.5",
+            "SERSCOPE_JOBS": "8",
             "SERSCOPE_ALLOWED": "Anna@clinic.example, @lab.example",
             "SERSCOPE_WEIGHTS": "",
         }
@@ -35,10 +36,11 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_HUB": "yes",
             "SERSCOPE_MAX_SECONDS": "inf",
             "SERSCOPE_IDLE_MINUTES": "half an hour",
+            "SERSCOPE_JOBS": "0",
             "SERSCOPE_ALLOWED": "anna@clinic.example lab.example",
         }
     )
-    assert said == sorted(said) and len(said) == 8
+    assert said == sorted(said) and len(said) == 9
     assert "SERSCOPE_CORPRA is no setting of SERscope; SERSCOPE_CORPORA is." in said
     for name, words in {
         "CORPORA": "no folder /nowhere/at/all.",
@@ -47,6 +49,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
         "HUB": "set it to 0 or 1.",
         "MAX_SECONDS": "positive number",
         "IDLE_MINUTES": "positive number",
+        "JOBS": "whole number from 1 to 64.",
         "ALLOWED": "write anna@clinic.example lab.example as",
     }.items():
         assert any(line.startswith(f"SERSCOPE_{name} is '") and words in line for line in said)
@@ -57,7 +60,11 @@ def test_a_variable_that_is_set_to_nothing_counts_as_not_set(monkeypatch):
         monkeypatch.setenv(variable.name, "")
     made = settings()
     assert (made.max_seconds, made.idle_minutes, made.allowed, made.log_format) == (120, 30, (), "text")
-    assert made.cache_dir.name == "serscope" and made.ratings_dir is made.lexicon is None and not made.hub_allowed
+    assert (
+        made.cache_dir.name == "serscope"
+        and made.ratings_dir is made.lexicon is made.jobs is None
+        and not made.hub_allowed
+    )
 
 
 def test_the_table_of_settings_in_the_docs_is_the_one_in_force():

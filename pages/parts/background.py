@@ -16,6 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from pages.parts.faults import in_plain_words
 from ser_core import turns
 from ser_core.errors import SerscopeError
+from ser_core.settings import settings
 from ser_core.turns import StoppedError, Turns
 
 KEPT = 12
@@ -30,7 +31,7 @@ def _here(session: str) -> bool:
     return not session or not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
-_turns = Turns(here=_here)
+_turns = Turns(settings().jobs or turns.SLOTS, here=_here)
 
 
 def counts() -> tuple[int, int]:

@@ -49,6 +49,12 @@ def check_settings() -> None:
         raise SystemExit(2) from None
 
 
+def share_the_cores() -> None:
+    """Give each job its share of the cores, where it is set how many run at once; before torch is loaded."""
+    if jobs := settings().jobs:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
+
+
 def run_the_menu_from_the_first_visit_on() -> None:
     """Keep Streamlit from taking the folder ``pages`` for its older kind of menu, which would pass app.py by."""
     PagesManager.uses_pages_directory = False
