@@ -238,13 +238,13 @@ def _in_force(found: "LongRecording") -> str:
                 _range([getattr(each, name) for each in used])
                 for name in ("pitch_floor_hz", "pitch_ceiling_hz", "formant_ceiling_hz")
             )
-            said.append(f"{plain(found.called(voice))}: pitch from {floor} up to {top}, formants up to {ceiling}.")
+            said.append(f"{plain(found.called(voice))}: pitch floor {floor}, ceiling {top}, formants up to {ceiling}.")
     return " ".join(said)
 
 
 def _range(values: list[float]) -> str:
-    least, most = min(values), max(values)
-    return number(least, "Hz") if least == most else f"{number(least)} to {number(most, 'Hz')}"
+    least, most = (number(round(value), "Hz") for value in (min(values), max(values)))
+    return least if least == most else f"{least.removesuffix(' Hz')}–{most}"
 
 
 def _try(correct: Callable[[], None]) -> None:
