@@ -10,7 +10,7 @@ from pages.parts import background, session
 from pages.parts.cards import table
 from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,8 +243,8 @@ def _in_force(found: "LongRecording") -> str:
 
 
 def _range(values: list[float]) -> str:
-    least, most = (number(round(value), "Hz") for value in (min(values), max(values)))
-    return least if least == most else f"{least.removesuffix(' Hz')}–{most}"
+    least, most = (unsigned(value, 0, thousands=True) for value in (min(values), max(values)))
+    return f"{least} Hz" if least == most else f"{least}–{most} Hz"
 
 
 def _try(correct: Callable[[], None]) -> None:
