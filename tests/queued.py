@@ -11,11 +11,11 @@ from ser_core.turns import Job
 
 def kinds_queued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list to which the kind of each job is added that takes a turn from now on."""
-    submit, kinds = background._turns.submit, []
+    submit, kinds = background.queue().submit, []
 
     def note(work: Callable[[Job], Any], session: str, kind: int) -> Job:
         kinds.append(kind)
         return submit(work, session, kind)
 
-    monkeypatch.setattr(background._turns, "submit", note)
+    monkeypatch.setattr(background.queue(), "submit", note)
     return kinds

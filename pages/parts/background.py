@@ -7,6 +7,7 @@ when the clip is changed. All readers' work takes turns in one queue, so that no
 import time
 from collections.abc import Callable
 from concurrent import futures
+from functools import cache
 from typing import Any
 
 import streamlit as st
@@ -31,12 +32,15 @@ def _here(session: str) -> bool:
     return not session or not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
-_turns = Turns(settings().jobs or turns.SLOTS, here=_here)
+@cache
+def queue() -> Turns:
+    """Return the queue of all readers' work."""
+    return Turns(settings().jobs or turns.SLOTS, here=_here)
 
 
 def counts() -> tuple[int, int]:
     """Return how many jobs of all readers wait, and how many run."""
-    return _turns.counts()
+    return queue().counts()
 
 
 def job(key: tuple) -> Job | None:
@@ -172,7 +176,7 @@ def _start(key: tuple, work: Callable[[Job], Any], kind: int) -> Job:
     jobs = _jobs()
     if key not in jobs:
         context = get_script_run_ctx()
-        jobs[key] = _turns.submit(work, context.session_id if context else "", kind)
+        jobs[key] = queue().submit(work, context.session_id if context else "", kind)
         short = [name for name, each in jobs.items() if not each.long]
         for name in short[: max(0, len(short) - KEPT)]:
             stop(name)

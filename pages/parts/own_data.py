@@ -11,12 +11,12 @@ from streamlit import runtime
 from streamlit.runtime.app_session import AppSession, AppSessionState
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from pages.parts import session
+from pages.parts import background, session
 from ser_core.settings import ASSETS, settings
 
 # Sessions that have not been used for too long; each deletes its own data in the run that is then asked for.
 _unused: set[str] = set()
-MANY_OBJECTS = 30_000
+COLLECTED_EVERY_S = 20.0
 
 
 def bar() -> None:
@@ -65,21 +65,27 @@ async def watch(warm: Callable[[], bool]) -> None:
     limit_s = 60 * settings().idle_minutes
     seen: dict[str, tuple[Any, float]] = {}
     known: set[str] = set()
+    owed, collected_s = True, 0.0
     while True:
         await asyncio.sleep(min(5.0, limit_s / 4))
-        seen = _ask_the_unused(seen, limit_s)
-        now = _free_the_closed()
+        before, seen = seen, _ask_the_unused(seen, limit_s)
+        owed = owed or any(name not in before or before[name][0] is not run for name, (run, _) in seen.items())
+        held = _free_the_closed()
         # A session ends when it is collected, and takes its uploads along.
-        if known - now or (warm() and len(gc.get_objects()) > MANY_OBJECTS):
+        if known - held or (owed and warm() and time.monotonic() - collected_s > COLLECTED_EVERY_S):
+            # What is under way now may let go of something when it ends.
+            owed = not all(map(_rests, _connected())) or any(background.counts())
             collect()
-        known = now
+            collected_s = time.monotonic()
+        known = held
 
 
 def collect() -> None:
     """Free what nobody holds, and keep the rest out of later collections until the next call.
 
     Streamlit collects after every run of a page. Over the half million objects of the loaded libraries that took 0.3 s,
-    in which the whole server stood still: four fifths of a run that changes nothing.
+    in which the whole server stood still: four fifths of a run that changes nothing. What a reader drops is freed by
+    the clock's next call at the latest.
     """
     gc.unfreeze()
     gc.collect()
