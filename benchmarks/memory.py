@@ -1,7 +1,7 @@
 """What many sessions with long clips hold, and whether it is given back: ``python -m benchmarks.memory``.
 
 Sessions of the real pages, all in this process, each take a clip of nearly the longest that the model reads and
-explain it by two methods; the first also by one that computes gradients along a path. Then all are closed. Prints the
+explain it by three methods, one of which computes gradients along a path. Then all are closed. Prints the
 memory of this process and its workers before, with every session, at most, and after; fails above the limit or where
 it does not come back to what it was.
 """
@@ -11,6 +11,7 @@ import ctypes
 import gc
 import logging
 import os
+import sys
 import time
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.settings import ROOT
 
-PATH_METHOD, QUICK_METHODS = "integrated_gradients", ("saliency", "input_x_gradient")
+METHODS = ("integrated_gradients", "saliency", "input_x_gradient")
 A_SESSION_MB, AT_WORK_MB, KEPT_MB = 60, 1500, 200
 """What a session may hold, what work under way may take, and what may stay when all sessions are closed."""
 
@@ -39,10 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     PagesManager.uses_pages_directory = False
     app_test.PagesManager = type("Navigated", (PagesManager,), {})
     process, begun = os.getpid(), time.monotonic()
-    session(3.0, 0, QUICK_METHODS)
+    session(3.0, 0)
     base, seen = settled(process), watched(process)
-    held = [session(chosen.seconds, 0, (PATH_METHOD, *QUICK_METHODS))]
-    held += [session(chosen.seconds, number, QUICK_METHODS) for number in range(1, chosen.sessions)]
+    held = []
+    for number in range(chosen.sessions):
+        held.append(session(chosen.seconds, number))
+        print(f"session {number + 1} of {chosen.sessions}: {memory_mb(process):.0f} MB", file=sys.stderr, flush=True)
     full = settled(process)
     del held
     after, most = settled(process), max(seen())
@@ -57,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(1)
 
 
-def session(seconds: float, number: int, methods: Sequence[str]) -> AppTest:
-    """Return a session that has explained a clip of its own by every method."""
+def session(seconds: float, number: int) -> AppTest:
+    """Return a session that has explained a clip of its own by every one of ``METHODS``."""
     app = AppTest.from_file(ROOT / "app.py", default_timeout=1800).run()
     sample = samples()[number % len(samples())]
     sound = np.resize(np.roll(read(sample.path).samples, 1000 * number), round(seconds * SAMPLE_RATE))
     app.session_state["clip"] = from_samples(sound, SAMPLE_RATE, f"{number}.wav")
-    for method in methods:
+    for method in METHODS:
         app.run()
         box = next(each for each in app.selectbox if each.label == "Method")
         app = box.select(method).run() if box.value != method else app

@@ -191,7 +191,7 @@ def as_markdown(rows: pd.DataFrame) -> str:
     counts = sorted(rows["workers"].unique())
     head = ["work", *(f"clips/s, {count} worker{'s' if count > 1 else ''}" for count in counts)]
     head += ["times as fast", "core ms a clip", "core-hours for 1 million clips", "command"]
-    lines = [" | ".join(head), "|".join(["---"] * len(head))]
+    lines = [" | ".join(head), " | ".join(["---"] * len(head))]
     for title, part in rows.groupby("work", sort=False):
         rates = part.set_index("workers")["rate"]
         cpu = float(np.average(part["cpu_ms"], weights=part["clips"]))

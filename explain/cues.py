@@ -23,6 +23,13 @@ from ser_core.errors import ExplanationError, SettingError
 from ser_core.speech import Segment, speech_mask
 
 SEXES = ("female", "male", "child", "unknown")
+LIMITS = {
+    "pitch_floor_hz": ("pitch floor", 40.0, 600.0, " Hz"),
+    "pitch_ceiling_hz": ("pitch ceiling", 80.0, 2000.0, " Hz"),
+    "formant_ceiling_hz": ("formant ceiling", 3000.0, 8000.0, " Hz"),
+    "octave_jump_cost": ("octave-jump cost", 0.0, 10.0, ""),
+}
+"""What each number of :class:`CueSettings` is called, the least and the most that it may be, and its unit."""
 STEP_S = 0.01
 CLIP, ALL_REGIONS = "clip", "all regions"
 
@@ -256,15 +263,10 @@ def check(settings: CueSettings) -> None:
     """Raise SettingError where a setting is outside what Praat can use."""
     if settings.sex not in SEXES:
         raise SettingError(f"Speaker sex is '{settings.sex}'; choose one of {', '.join(SEXES)}.")
-    limits = (
-        ("pitch floor", settings.pitch_floor_hz, 40, 600, " Hz"),
-        ("pitch ceiling", settings.pitch_ceiling_hz, 80, 2000, " Hz"),
-        ("formant ceiling", settings.formant_ceiling_hz, 3000, 8000, " Hz"),
-        ("octave-jump cost", settings.octave_jump_cost, 0, 10, ""),
-    )
-    for what, value, low, high, unit in limits:
+    for name, (what, low, high, unit) in LIMITS.items():
+        value = getattr(settings, name)
         if value is not None and not low <= value <= high:
-            raise SettingError(f"The {what} is {value:g}{unit}; it must lie between {low} and {high}{unit}.")
+            raise SettingError(f"The {what} is {value:g}{unit}; it must lie between {low:g} and {high:g}{unit}.")
     floor_hz, ceiling_hz = settings.pitch_floor_hz, settings.pitch_ceiling_hz
     if floor_hz is not None and ceiling_hz is not None and ceiling_hz < 1.5 * floor_hz:
         raise SettingError(

@@ -61,14 +61,14 @@ def settings() -> Settings:
         model_dirs=_paths(env.get("SERSCOPE_MODELS", "")),
         weights_dir=_path("SERSCOPE_WEIGHTS"),
         hub_allowed=env.get("SERSCOPE_HUB") == "1",
-        max_seconds=_positive("SERSCOPE_MAX_SECONDS", 120.0),
+        max_seconds=float(_checked("SERSCOPE_MAX_SECONDS", _no_duration) or 120),
         lexicon=_path("SERSCOPE_LEXICON"),
         ratings_dir=_path("SERSCOPE_RATINGS"),
-        idle_minutes=_positive("SERSCOPE_IDLE_MINUTES", 30.0),
+        idle_minutes=float(_checked("SERSCOPE_IDLE_MINUTES", _no_duration) or 30),
         allowed=_names(env.get("SERSCOPE_ALLOWED", "")),
         log_format=env.get("SERSCOPE_LOG") or "text",
         metrics=env.get("SERSCOPE_METRICS") == "1",
-        jobs=_count("SERSCOPE_JOBS"),
+        jobs=int(_checked("SERSCOPE_JOBS", _no_count) or 0) or None,
     )
 
 
@@ -103,18 +103,11 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(part.strip().lower() for part in value.split(",") if part.strip())
 
 
-def _positive(name: str, default: float) -> float:
-    value = os.environ.get(name)
-    if value and (fault := _no_duration(value)):
+def _checked(name: str, faults: Callable[[str], str]) -> str:
+    value = os.environ.get(name, "")
+    if value and (fault := faults(value)):
         raise SettingError(f"{name} is '{value}'; {fault}")
-    return float(value) if value else default
-
-
-def _count(name: str) -> int | None:
-    value = os.environ.get(name)
-    if value and (fault := _no_count(value)):
-        raise SettingError(f"{name} is '{value}'; {fault}")
-    return int(value) if value else None
+    return value
 
 
 # ------------------------------------------------------------------------------------------- what is wrong with a value

@@ -39,14 +39,17 @@ def test_the_button_comes_with_the_first_data_and_takes_all_of_them_away(core, a
 
     core.explained.clear()
     gc.freeze()
-    app.button(key="own-data").click().run()
+    try:
+        app.button(key="own-data").click().run()
+        gc.collect()
+        assert given[0]() is None
+    finally:
+        gc.unfreeze()
     assert DELETE not in buttons(app)
     assert [said.value for said in app.success] == [
         "Your clips and all that was made from them have been deleted from this server's memory."
     ]
     assert not any(key in app.session_state for key in ("clip", "predictions", "explanations", "choices"))
-    gc.collect()
-    assert given[0]() is None
     app.switch_page("pages/explain.py").run()
     assert not app.success and not app.header
 

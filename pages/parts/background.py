@@ -104,7 +104,15 @@ def wait_for(
 
 
 def made_once(
-    kept: dict, asked: Any, key: tuple, words: str, make: Callable[[Job], Any], *, then: str, needed: bool = True
+    kept: dict,
+    asked: Any,
+    key: tuple,
+    words: str,
+    make: Callable[[Job], Any],
+    *,
+    then: str,
+    needed: bool = True,
+    most: int | None = None,
 ) -> Any:
     """Return ``kept[asked]``; where that is not there yet, wait for it, as ``wait_for`` does, and keep it.
 
@@ -118,6 +126,7 @@ def made_once(
         make: is given the job, and returns the result.
         then: see ``wait_for``.
         needed: see ``wait_for``.
+        most: how many of this kind are kept at most; the oldest make way.
     """
 
     def work(job: Job) -> Any:
@@ -130,6 +139,8 @@ def made_once(
             if found is None:
                 return None
             kept[asked] = found
+            for oldest in list(kept)[: len(kept) - (most or len(kept))]:
+                del kept[oldest]
     return kept[asked]
 
 

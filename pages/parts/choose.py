@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pandas import DataFrame
+    from streamlit.delta_generator import DeltaGenerator
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from explain.attribution import Method, Target
@@ -331,6 +332,32 @@ REGION_RULES = {"connected": "connected, as found", "windows": "windows of 150 m
 SEXES = ("unknown", "female", "male", "child")
 
 
+_MEASURED_BY = {
+    "pitch_floor_hz": (5.0, "The lowest pitch that is looked for: mostly 75 Hz for men, 100 Hz for women."),
+    "pitch_ceiling_hz": (
+        10.0,
+        "The highest pitch that is looked for: mostly 300 Hz for men, 500 Hz for women; more in screams.",
+    ),
+    "formant_ceiling_hz": (
+        100.0,
+        "The highest frequency at which formants are looked for: usually 5000 Hz for men, 5500 Hz for women, 8000 Hz "
+        "for small children.",
+    ),
+    "octave_jump_cost": (0.05, "Praat's; higher means fewer jumps."),
+}
+
+
+def measured_by(column: "DeltaGenerator", name: str, key: str, source: str) -> float | None:
+    """Draw the input of one number of ``CueSettings`` within its limits; None where it is to be found from a source."""
+    from explain.cues import LIMITS, CueSettings
+
+    (what, low, high, unit), (step, words) = LIMITS[name], _MEASURED_BY[name]
+    label = f"{what[:1].upper()}{what[1:]}{f' ({unit.strip()})' if unit else ''}"
+    given = getattr(CueSettings, name)
+    empty = f"found from {source}" if given is None else f"{given:g}"
+    return column.number_input(label, low, high, given, step, key=key, help=words, placeholder=empty)
+
+
 def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
     """Let the reader correct how the voice is measured; the settings come back through ``settings()``."""
     st.caption(
@@ -339,7 +366,7 @@ def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
         f"formants up to {shown_settings.formant_ceiling_hz:.0f} Hz, octave-jump cost "
         f"{shown_settings.octave_jump_cost:g}; the voice was taken for: {sex_guess}."
     )
-    key, empty = session.input_key, "found from the clip"
+    key = session.input_key
     with st.form("measurement", border=False):
         first, second, third = st.columns(3)
         sex = first.selectbox(
@@ -348,21 +375,16 @@ def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
         rule = first.selectbox(
             "Regions", list(REGION_RULES), key=key("rule"), format_func=lambda name: REGION_RULES[name]
         )
-        floor = second.number_input("Pitch floor (Hz)", 40.0, 600.0, None, 5.0, key=key("floor"), placeholder=empty)
-        ceiling = second.number_input(
-            "Pitch ceiling (Hz)", 80.0, 2000.0, None, 10.0, key=key("ceiling"), placeholder=empty
-        )
-        formants = third.number_input(
-            "Formant ceiling (Hz)", 3000.0, 8000.0, None, 100.0, key=key("formants"), placeholder=empty
-        )
-        jumps = third.number_input(
-            "Octave-jump cost", 0.0, 10.0, 0.35, 0.05, key=key("jumps"), help="Praat's; higher means fewer jumps."
-        )
+        floor = measured_by(second, "pitch_floor_hz", key("floor"), "the clip")
+        ceiling = measured_by(second, "pitch_ceiling_hz", key("ceiling"), "the clip")
+        formants = measured_by(third, "formant_ceiling_hz", key("formants"), "the clip")
+        jumps = measured_by(third, "octave_jump_cost", key("jumps"), "the clip")
         pressed = st.form_submit_button("Measure again")
     if pressed:
         from explain.cues import CueSettings, check
 
-        wanted = CueSettings(sex, floor, ceiling, formants, jumps)
+        cost = CueSettings.octave_jump_cost if jumps is None else jumps
+        wanted = CueSettings(sex, floor, ceiling, formants, cost)
         try:
             check(wanted)
         except SettingError as fault:

@@ -59,14 +59,13 @@ def show() -> None:
             lambda _job: _changed(clip, kind, noise),
             then="The players come",
             needed=False,
+            most=KEPT,
         )
     except SerscopeError as fault:
         st.error(plain(str(fault)))
         return
     if made is None:
         return
-    while len(held) > KEPT:
-        del held[next(iter(held))]
     for row in range(0, len(made), ACROSS):
         for (words, heard), column in zip(made[row : row + ACROSS], st.columns(ACROSS), strict=False):
             column.caption(plain(words))

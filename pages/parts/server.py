@@ -219,7 +219,7 @@ async def beside(_app: st.App) -> AsyncIterator[None]:
 
 
 def _warm_up() -> None:
-    # Libraries make many objects and drop few: collecting while they load took a seventh of the time.
+    # Libraries make many objects and drop few: collecting while they load only takes time.
     gc.disable()
     try:
         _load_first_model()

@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.parts import background, session
 from pages.parts.cards import table
+from pages.parts.choose import measured_by
 from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError
 from ser_core.numbers import signed, unsigned
@@ -187,33 +188,13 @@ def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> Non
         with st.form("long-measurement", border=False):
             first, second, third, fourth = st.columns(4)
             which = first.selectbox("Of", list(voices))
-            floor_hz = second.number_input(
-                "Pitch floor (Hz)",
-                40.0,
-                600.0,
-                None,
-                5.0,
-                placeholder="found from each stretch",
-                help="The lowest pitch that is looked for: mostly 75 Hz for men, 100 Hz for women.",
-            )
-            top_hz = third.number_input(
-                "Pitch ceiling (Hz)",
-                80.0,
-                2000.0,
-                None,
-                10.0,
-                placeholder="found from each stretch",
-                help="The highest pitch that is looked for: mostly 300 Hz for men, 500 Hz for women; more in screams.",
-            )
-            ceiling_hz = fourth.number_input(
-                "Formant ceiling (Hz)",
-                3000.0,
-                8000.0,
-                None,
-                100.0,
-                placeholder="found from each stretch",
-                help="The highest frequency at which formants are looked for: usually 5000 Hz for men, 5500 Hz for "
-                "women, 8000 Hz for small children.",
+            floor_hz, top_hz, ceiling_hz = (
+                measured_by(column, name, f"long-{name}", "each stretch")
+                for column, name in (
+                    (second, "pitch_floor_hz"),
+                    (third, "pitch_ceiling_hz"),
+                    (fourth, "formant_ceiling_hz"),
+                )
             )
             pressed = st.form_submit_button("Measure again")
         if pressed:
