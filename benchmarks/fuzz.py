@@ -2,7 +2,8 @@
 
 Each target is run by Atheris (libFuzzer) in a process of its own, with 5 s for an input and 2 GB for the process, and
 is started again after a crash. What is looked for: an exception other than SerscopeError, a crash of the process, more
-than 5 s, more memory. The corpus, the findings (base64, for ``tests/fuzz_seeds``) and the totals are kept in
+than 5 s, more memory; where memory ran out, the input is read once more by a process of its own, and is a finding if it
+takes so much alone. The corpus, the findings (base64, for ``tests/fuzz_seeds``) and the totals are kept in
 ``--folder``, so that an hour can be run in pieces; ``--replay FILE`` runs one input again.
 """
 
@@ -124,11 +125,21 @@ def fuzz(names: Sequence[str], minutes: float, folder: Path) -> dict[str, dict[s
                 total["stops"].append(
                     f"{' '.join(why[-1]).strip() if why else said[-300:]} {Path(file[-1]).name if file else ''}"
                 )
+                if file and "-oom-" in file[-1] and _peak_alone(name, Path(file[-1])) < MEMORY_MB:
+                    Path(file[-1]).unlink()
+                    total["stops"][-1] += " (only after many others)"
                 print(f"{name}: {total['stops'][-1]}", flush=True)
                 if not file and time.monotonic() - started < 20:
                     break
             write_text(store, json.dumps(totals, indent=2))
     return totals
+
+
+def _peak_alone(name: str, file: Path) -> float:
+    """Return the memory in MB that one input takes at most in a process of its own; without end where that ends."""
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--targets", name, "--replay", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return _last(r", (\d+) MB at most", done.stdout) or float("inf")
 
 
 def _last(pattern: str, text: str) -> int:
