@@ -86,11 +86,16 @@ def interval_tier(name: str, items: Sequence[Interval], end: float) -> str:
         at = stop
     if at < end:
         filled.append((at, end, ""))
-    text = f'class = "IntervalTier"\nname = "{name}"\nxmin = 0\nxmax = {end!r}\nintervals: size = {len(filled)}\n'
+    text = f'class = "IntervalTier"\nname = {_quoted(name)}\nxmin = 0\nxmax = {end!r}\n'
+    text += f"intervals: size = {len(filled)}\n"
     for i, (start, stop, label) in enumerate(filled, start=1):
-        quoted = line(label).replace('"', '""')
-        text += f'intervals [{i}]:\nxmin = {start!r}\nxmax = {stop!r}\ntext = "{quoted}"\n'
+        text += f"intervals [{i}]:\nxmin = {start!r}\nxmax = {stop!r}\ntext = {_quoted(label)}\n"
     return text
+
+
+def _quoted(text: str) -> str:
+    """Return text as a string of Praat's."""
+    return '"' + line(text).replace('"', '""') + '"'
 
 
 def by_field(thing: Any) -> dict[str, Any]:

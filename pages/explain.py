@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.parts import choose, session
 from pages.parts.faults import in_plain_words
+from pages.parts.words import plain
 
 # 1 A clip
 session.keep_choices()
@@ -76,7 +77,7 @@ with waiting:
 @in_plain_words()
 def why_and_cues() -> None:
     """Draw the linked view and the tables that follow its selection."""
-    st.header(f"Why {shown.target.name}")
+    st.header(f"Why {plain(shown.target.name)}")
     st.caption(answer.method_line(shown.attribution, method.label))
     if shown.attribution.axes == "features":
         answer.show_features(shown.attribution)

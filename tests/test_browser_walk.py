@@ -44,7 +44,9 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
     page.goto(address)
     page.get_by_role("button", name="Explain this clip").first.wait_for()
     settled(page)
-    upload(page, ("voice.wav", wav(voice(1.5))))
+    upload(page, ("<img src=x onerror=window.pressed=1><b>[voice](x).wav", wav(voice(1.5))))
+    page.get_by_text("<img src=x onerror=window.pressed=1><b>[voice](x).wav").first.wait_for()
+    assert page.evaluate("window.pressed") is None
     assert page.get_by_role("button", name="Explain this clip").count() == 0
 
     # A small network, whose tests take seconds.

@@ -284,6 +284,7 @@ def test_files_hold_the_figures_and_neither_sound_nor_voice_prints(heard) -> Non
 
 def test_the_text_grid_opens_in_praat_with_a_tier_for_each_voice(heard, tmp_path: Path) -> None:
     _, found = heard
+    found = renamed(found, found.voices[0], 'Anna "A" Zwiebel')
     path = tmp_path / "a.TextGrid"
     path.write_text(files.text_grid(found), encoding="utf-8")
     grid = parselmouth.read(str(path))

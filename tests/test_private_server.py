@@ -130,6 +130,22 @@ def test_a_clip_that_is_forgotten_is_freed_though_it_was_kept_out_of_collections
 
 @pytest.mark.browser
 @needs_browser
+def test_a_page_that_is_closed_takes_its_clips_along(served, browser):
+    before = served.held()
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.goto(served.url, timeout=PATIENCE_MS)
+    file = wav(voice(3.0, 192_000), 192_000)
+    assert len(file) > 1_000_000  # what Streamlit would else write to the disk
+    upload(page, (NAME, file))
+    settled(page)
+    assert served.held()["clips"] > before["clips"]
+    page.close()
+    for what in ("sessions", "clips", "uploads", "media"):
+        served.comes_to(what, before[what])
+
+
+@pytest.mark.browser
+@needs_browser
 def test_a_clip_is_explained_and_deleted_with_nothing_written_sent_or_told(served, browser):
     before = served.held()
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()

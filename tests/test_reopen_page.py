@@ -86,6 +86,14 @@ def test_another_file_gets_one_clear_sentence(app: AppTest, name: str, data: byt
     assert app.file_uploader
 
 
+def test_no_name_in_a_report_becomes_a_link_or_a_heading(app: AppTest) -> None:
+    hostile = example_explanation(hostile="[press](http://evil.example) # ")
+    upload(app, "report", "report.json", export.to_json(hostile).encode())
+    assert not app.exception
+    drawn = [each.value for kind in ("caption", "markdown", "header", "info") for each in getattr(app, kind)]
+    assert any("evil" in text for text in drawn) and not any("](http" in text for text in drawn)
+
+
 def test_with_the_audio_the_page_says_that_every_figure_is_the_same(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

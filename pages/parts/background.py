@@ -15,6 +15,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.parts.faults import in_plain_words
+from pages.parts.words import plain
 from ser_core import turns
 from ser_core.errors import SerscopeError
 from ser_core.settings import settings
@@ -154,7 +155,7 @@ def _draw_until_done(area: Any, started: Job, key: tuple, then: str) -> None:
         now = started.share, started.words
         # Drawing is also where Streamlit takes up what the reader has done meanwhile.
         if now != drawn or time.monotonic() - drawn_at > REDRAWN_S:
-            bar.progress(min(1.0, max(0.0, now[0])), f"{now[1]}. {then} when this is done.")
+            bar.progress(min(1.0, max(0.0, now[0])), f"{plain(now[1])}. {then} when this is done.")
             drawn, drawn_at = now, time.monotonic()
         futures.wait([started.future], timeout=LOOK_S)
     area.empty()
@@ -250,7 +251,7 @@ def stop_all() -> None:
 def show_progress(started: Job) -> None:
     """Draw a bar with what is being done, and a button that stops it."""
     left, right = st.columns([5, 1], vertical_alignment="center")
-    left.progress(min(1.0, max(0.0, started.share)), f"{started.words} …")
+    left.progress(min(1.0, max(0.0, started.share)), f"{plain(started.words)} …")
     if right.button("Stop", key=f"stop-{id(started)}"):
         _forget(started)
         st.rerun(scope="fragment")

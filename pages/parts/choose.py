@@ -188,7 +188,7 @@ def _corpus_clip(taking: Taking, found: "dict[str, Path]", layouts: "dict[Path, 
     files = dict(zip(rows["name"], rows["file"], strict=True))
     chosen = third.selectbox("Clip", list(files))
     if corpus.note:
-        st.caption(f"{corpus.title}. {corpus.note}")
+        st.caption(plain(f"{corpus.title}. {corpus.note}"))
     if chosen and st.button(taking.words, key=f"{taking.key}corpus-clip"):
         row = rows[rows["name"] == chosen]
         kept = row[["corpus", "valence", "arousal", "dominance", *judged]]

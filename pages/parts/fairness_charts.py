@@ -390,7 +390,7 @@ def before_and_after() -> None:
     offered = [name for name in groups if name != "all speakers"]
     attribute = st.selectbox("Groups by", offered, key="before-after-attribute")
     part = table[table["attribute"] == attribute]
-    st.caption(f"{part['groups'].iloc[0]}.")
+    st.caption(f"{plain(str(part['groups'].iloc[0]))}.")
     overall = table[(table["attribute"] == "all speakers") & (table["measure"] == "UAR")].iloc[0]
     found = part[part["change_p_holm"] <= 0.05]
     verdict = (

@@ -64,17 +64,19 @@ async def watch(warm: Callable[[], bool]) -> None:
     """
     limit_s = 60 * settings().idle_minutes
     seen: dict[str, tuple[Any, float]] = {}
-    known: set[str] = set()
+    known: dict[str, AppSession] = {}
+    ended: list[AppSession] = []
     owed, collected_s = True, 0.0
     while True:
         await asyncio.sleep(min(5.0, limit_s / 4))
         before, seen = seen, _ask_the_unused(seen, limit_s)
         owed = owed or any(name not in before or before[name][0] is not run for name, (run, _) in seen.items())
         held = _free_the_closed()
-        # A session ends when it is collected, and takes its uploads along.
-        if known - held or (owed and warm() and time.monotonic() - collected_s > COLLECTED_EVERY_S):
+        gone = [own for name, own in known.items() if name not in held]
+        ended = [own for own in (*ended, *gone) if not _emptied(own)]
+        if gone or (owed and warm() and time.monotonic() - collected_s > COLLECTED_EVERY_S):
             # What is under way now may let go of something when it ends.
-            owed = not all(map(_rests, _connected())) or any(background.counts())
+            owed = bool(ended) or not all(map(_rests, _connected())) or any(background.counts())
             collect()
             collected_s = time.monotonic()
         known = held
@@ -107,17 +109,30 @@ def _ask_the_unused(seen: dict[str, tuple[Any, float]], limit_s: float) -> dict[
     return after
 
 
-def _free_the_closed() -> set[str]:
+def _emptied(own: AppSession) -> bool:
+    """End a session that nobody can come back to, and take away what it holds; return whether that is done.
+
+    Streamlit leaves both to the collector, and its main loop goes on holding the last session until the next page.
+    """
+    own.shutdown()
+    if own._scriptrunner is not None:
+        return False
+    own.session_state.clear()
+    own._fragment_storage.clear()
+    return True
+
+
+def _free_the_closed() -> dict[str, AppSession]:
     """Free the sessions that are past their time, which Streamlit does when the next page is closed; return the rest.
 
-    Returns the ids of those that are held.
+    Returns those that are held, by id.
     """
     manager: Any = runtime.get_instance()
     sessions = manager._session_mgr
     sessions._session_storage._cache.expire()
     if all(map(_rests, _connected())):
         manager.media_file_mgr.remove_orphaned_files()
-    return {each.session.id for each in sessions.list_sessions()}
+    return {each.session.id: each.session for each in sessions.list_sessions()}
 
 
 def _connected() -> list[AppSession]:

@@ -67,7 +67,7 @@ def show(report: "Reopened") -> None:
     domain_panel.show_use(e.card)
     if e.outside:
         st.html(domain_panel.warnings(e.outside, e.outside[0].corpus))
-    st.header(f"Why {e.target.name}")
+    st.header(f"Why {plain(e.target.name)}")
     st.html(f'<div class="ss"><p class="paragraph">{escape(e.paragraph)}</p></div>')
     st.caption(answer.method_line(e.attribution, method_label(e.attribution.method)))
     _figure(report)

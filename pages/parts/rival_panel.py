@@ -8,7 +8,7 @@ import streamlit as st
 from pages.parts import background, strips
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
-from pages.parts.words import hint, number
+from pages.parts.words import hint, number, plain
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
@@ -24,7 +24,7 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         return
     emotion = shown.target.emotion
     if shown.target.against is not None:
-        st.header(f"Why {emotion} and not {shown.target.against}?")
+        st.header(f"Why {plain(emotion)} and not {plain(shown.target.against)}?")
         if shown.rivalry is not None:
             draw(shown.rivalry)
         return
@@ -32,10 +32,10 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     others = [each for each in shown.prediction.order if each != emotion]
     rival = left.selectbox("Rather than", others, key=f"rival-{key}", help="The runner-up stands first.")
-    place.header(f"Why {emotion} and not {rival}?")
+    place.header(f"Why {plain(emotion)} and not {plain(rival)}?")
     place.caption(
-        f"What speaks for {emotion} may speak for {rival} as well. Here the difference of the two is explained, and "
-        "each cue is held against what experts expect of both."
+        f"What speaks for {plain(emotion)} may speak for {plain(rival)} as well. Here the difference of the two is "
+        "explained, and each cue is held against what experts expect of both."
     )
     asked = ("rival", key, rival)
 

@@ -1,7 +1,7 @@
 """Loaded by Python in the server of test_private_server.py and in its workers: notes what leaves the process.
 
-Each line of the file named by WATCH_LOG is a place that was connected to, or a file that was opened for writing. On
-SIGUSR1 the process writes what it still holds of its readers' voices to WATCH_LOG with .held appended.
+Each line of the file named by WATCH_LOG is a place that was connected or sent to, a name that was looked up, or a file
+that Python opened for writing. On SIGUSR1 the process writes what it still holds of its readers' voices to WATCH_LOG with .held appended.
 """
 
 import json
@@ -12,11 +12,14 @@ import sys
 from pathlib import Path
 
 _LOG = os.environ.get("WATCH_LOG", "")
+_OWN = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")
 
 
 def _note(event: str, said: tuple) -> None:
-    if event == "socket.connect" and said[0].family != socket.AF_UNIX:
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg") and said[0].family != socket.AF_UNIX:
         line = f"connect {said[1]}"
+    elif event == "socket.getaddrinfo" and said[0] not in (None, *_OWN, *map(str.encode, _OWN)):
+        line = f"connect {said[0]}"
     elif event == "open" and isinstance(said[0], str | bytes) and said[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         line = f"write {os.fsdecode(said[0])}"
     else:
