@@ -1,6 +1,6 @@
 """What many sessions with long clips hold, and whether it is given back: ``python -m benchmarks.memory``.
 
-Sessions of the real pages, all in this process, each take a clip of nearly the longest that the model reads and
+Sessions of the real pages, all in this process, each take a clip of nearly the 30 s that Whisper reads at once and
 explain it by three methods, one of which computes gradients along a path. Then all are closed. Prints the
 memory of this process and its workers before, with every session, at most, and after; fails above the limit or where
 it does not come back to what it was.

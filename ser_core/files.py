@@ -6,6 +6,7 @@ kill leaves behind ends in ``.partial``, is read by nothing, and is cleared by t
 """
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -70,15 +71,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for inside in sorted(partial.rglob("*"), reverse=True):
                 _to_disk(inside)
             _to_disk(partial)
-            if target.exists():
-                target.rename(old)
-            partial.rename(target)
+            if not (target.exists() and _swapped(partial, target)):
+                if target.exists():
+                    target.rename(old)
+                partial.rename(target)
             _to_disk(target.parent)
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
         for left in (partial, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _swapped(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; return False where the system cannot (renameat2(2) is Linux's)."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def write_bytes(path: Path, content: bytes) -> None:

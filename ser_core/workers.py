@@ -121,11 +121,22 @@ class Workers:
     def pieces(self, limit_s: float, function: Callable[..., Iterator[Any]], *args: Any) -> Iterator[Any]:
         """Yield what the generator ``function(*args)`` yields, made in one process as it is asked for.
 
+        Where that dies, another one begins anew and passes over what was yielded already.
+
         Raises:
-            EndedError: the process died.
+            EndedError: both died.
             LateError: a piece took longer than ``limit_s``.
             MemoryError: it asked for more memory than it may have.
         """
+        given = 0
+        with contextlib.suppress(EndedError):
+            for piece in self._pieces(limit_s, function, args):
+                given += 1
+                yield piece
+            return
+        yield from itertools.islice(self._pieces(limit_s, function, args), given, None)
+
+    def _pieces(self, limit_s: float, function: Callable[..., Iterator[Any]], args: tuple) -> Iterator[Any]:
         with self._one() as process:
             process.ask(limit_s, _begin, function, args)
             try:

@@ -1,10 +1,12 @@
 """In a server others decode: the same samples, and what ends, stops or floods a decoder costs the reader a sentence."""
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +134,16 @@ def test_a_long_recording_keeps_what_was_read_before_its_decoder_broke(monkeypat
             read += len(block)
     assert 10 <= read / audio.SAMPLE_RATE < 17
     assert decode(GOOD, "b.wav").duration_s == 2
+
+
+def test_a_long_recording_goes_on_in_another_process_where_the_first_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = long_sound(flac(voice(17.0)), "a.flac")
+    whole = np.concatenate(list(sound.blocks()))
+    monkeypatch.setattr(long_audio, "_pieces", functools.partial(breaking.breaks_once, tmp_path / "broken"))
+    np.testing.assert_array_equal(np.concatenate(list(sound.blocks())), whole)
+    assert (tmp_path / "broken").exists()
 
 
 def test_a_decoder_that_was_ended_while_it_waited_is_replaced_unnoticed() -> None:

@@ -1,10 +1,13 @@
 """A kill, a full disk or a power cut in the middle of a write costs what was being written, and nothing else."""
 
 import contextlib
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bad_inputs import voice, wav
 
 from explain.__main__ import main
 from explain.batch import Clip, Row
@@ -26,6 +30,8 @@ from ser_core.files import (
     write_table,
     write_text,
 )
+from ser_core.settings import ROOT
+from tests import descent
 
 OLD = "what was stored before\n"
 
@@ -118,6 +124,16 @@ def test_a_kill_in_the_middle_of_a_write_leaves_what_was_there(kind: str, tmp_pa
     assert names(models) == ["mine"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets two folders change places in one step")
+def test_there_is_a_whole_folder_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    monkeypatch.setattr(Path, "rename", lambda *_: pytest.fail("for a moment there would be no folder"))
+    with whole_folder(target) as partial:
+        (partial / "card.json").write_text("new")
+    assert names(tmp_path) == ["model"] and names(target) == ["card.json"]
+
+
 def test_a_fault_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
@@ -208,6 +224,19 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     assert not names(tmp_path)
 
 
+@pytest.mark.parametrize("step", [3, 8])  # in the first and in the second epoch
+def test_training_that_is_killed_goes_on_from_its_last_epoch_to_the_same_weights(step: int, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    command = [sys.executable, "-m", "tests.descent", str(killed)]
+    assert subprocess.run([*command, str(step)], cwd=ROOT, check=False).returncode == -9
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    np.testing.assert_array_equal(np.load(killed / "end-0-of-1.npy"), descent.run(whole))
+    epochs = [json.loads(line)["epoch"] for line in (killed / "progress.jsonl").read_text().splitlines()]
+    assert epochs == [1, 2, 3]  # none was done twice but for the one that was cut off
+
+
 # --- a batch ----------------------------------------------------------------------------------------------------------
 
 
@@ -234,3 +263,23 @@ def test_a_batch_on_a_full_disk_stops_with_a_sentence_and_goes_on_later(
     assert calls[len(stored) + len(lost) :] == [f"{name}.wav" for name in "abcd"][len(stored) :]
     assert list(pd.read_csv(tmp_path / "table.csv")["file"]) == ["a.wav", "b.wav", "c.wav", "d.wav"]
     assert "table.csv.rows.jsonl" not in names(tmp_path)
+
+
+def test_a_batch_that_is_killed_goes_on_where_it_stopped_and_gives_the_same_table(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for number in range(3):
+        (clips / f"{number}.wav").write_bytes(wav(voice(1.0 + 0.2 * number)))
+    command = [sys.executable, "-m", "explain", "batch", str(clips), "--model", "egemaps-logistic", "--quiet", "--out"]
+    whole, killed = tmp_path / "whole.csv", tmp_path / "killed.csv"
+    assert subprocess.run([*command, str(whole)], cwd=ROOT, check=False).returncode == 0
+    rows, started = tmp_path / "killed.csv.rows.jsonl", time.monotonic()
+    run = subprocess.Popen([*command, str(killed)], cwd=ROOT)
+    while not rows.exists() and time.monotonic() - started < 60:
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    kept = rows.read_text().splitlines()
+    assert kept and not killed.exists()
+    assert subprocess.run([*command, str(killed)], cwd=ROOT, check=False).returncode == 0
+    assert killed.read_bytes() == whole.read_bytes() and not rows.exists()

@@ -1,7 +1,8 @@
 """Loaded by Python in the server of test_private_server.py and in its workers: notes what leaves the process.
 
 Each line of the file named by WATCH_LOG is a place that was connected or sent to, a name that was looked up, or a file
-that Python opened for writing. On SIGUSR1 the process writes what it still holds of its readers' voices to WATCH_LOG with .held appended.
+that Python opened for writing. On SIGUSR1 the process writes what it still holds of its readers' voices to WATCH_LOG
+with .held appended.
 """
 
 import json
