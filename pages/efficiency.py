@@ -49,14 +49,13 @@ if len(machines):
         "clip of 3 s, with its 95th percentile; waiting is the median of what passes on the clock meanwhile."
     )
 if points:
-    from ser_core import evaluation
-
-    model = points[0][0]
-    stored = next((each for each in evaluation.stored() if (each.model, each.corpus) == (model, corpus)), None)
+    model, weights = points[0]
+    stored = parts.answers(model, weights, corpus)
     if stored is None:
         st.info("This model's answers are not stored.")
     else:
-        clips_behind.show(evaluation.read_stored(stored.path), title_of(model), f"efficiency-{model}")
+        copy = ", int8" if weights == "int8" else ""
+        clips_behind.show(stored, f"{title_of(model)}{copy}", f"efficiency-{model}-{weights}")
 smaller = parts.int8_words(found)
 if smaller:
     st.html(f'<div class="ss"><p><strong>Weights of 8 bits (int8) instead of 32.</strong> {escape(smaller)}.</p></div>')

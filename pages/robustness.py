@@ -76,7 +76,7 @@ points = chart(
 with st.expander("What the changes are"):
     st.markdown("\n".join(f"- **{name}** ({KINDS[name].unit}): {KINDS[name].what}" for name in kinds))
 if points:
-    parts.behind(points[0], corpus)
+    parts.behind(points[0], corpus, "curves")
 severest = chart(
     parts.overview(rows, models, kinds, measure),
     rows[rows["kind"].isin(kinds)],
@@ -86,8 +86,8 @@ severest = chart(
     words=parts.severest_in_words(rows, models, kinds, measure),
     state=state,
 )
-if severest and not points:
-    parts.behind(severest[0], corpus)
+if severest:
+    parts.behind(severest[0], corpus, "severest")
 hear_changes.show()
 st.subheader("In numbers")
 st.html(parts.table(rows, st.selectbox("Model", models, format_func=title_of, key="robustness-one"), kinds))

@@ -146,6 +146,19 @@ def corpora_at(folders: Sequence[Path] = ()) -> tuple[Corpus, ...]:
     return tuple(found)
 
 
+_WITH_LOSS = (".aac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".webm")
+
+
+def check_lossless(corpus: Corpus) -> None:
+    """Raise CorpusError where a corpus is a copy that was compressed with loss: stored figures are of the originals."""
+    lossy = next((name for name in corpus.table["file"].dropna() if str(name).lower().endswith(_WITH_LOSS)), None)
+    if lossy is not None:
+        raise CorpusError(
+            f"{corpus.title} holds {Path(lossy).name}, which was compressed with loss, and the stored figures are of "
+            "the original sound; name a folder of the originals with --corpora."
+        )
+
+
 def evaluate(
     models: Sequence[str | Path] = (),
     folders: Sequence[Path] = (),
@@ -164,9 +177,15 @@ def evaluate(
         out: receives the tables.
         runs: keeps what is finished of a table under way.
         by: who asks; on a cluster every machine needs the models and the corpora under the same paths.
+
+    Raises:
+        CorpusError: as ``corpora_at``; or a corpus was compressed with loss, and the app's own tables are written.
     """
     out.mkdir(parents=True, exist_ok=True)
     corpora = corpora_at(folders)
+    if out.resolve() == TABLES.resolve():
+        for corpus in corpora:
+            check_lossless(corpus)
     written = []
     for asked in models or names():
         folder = model_folders().get(str(asked), Path(asked))

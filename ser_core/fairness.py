@@ -381,7 +381,7 @@ def drawn(placed: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def dealt(tensors: np.ndarray, group_of: np.ndarray, groups: int, replicates: int, seed: int) -> np.ndarray:
     """Return (replicates, groups, classes, classes) when the groups are dealt to the speakers at random."""
     deals = np.random.default_rng([seed, 1]).permuted(np.tile(group_of, (replicates, 1)), axis=1)
-    flat = tensors.reshape(len(tensors), -1).astype(float)
+    flat = tensors.reshape(len(tensors), int(np.prod(tensors.shape[1:]))).astype(float)
     sums = np.stack([(deals == group).astype(float) @ flat for group in range(groups)], axis=1)
     return sums.reshape(replicates, groups, *tensors.shape[1:])
 

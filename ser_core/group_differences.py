@@ -284,18 +284,19 @@ def _spreads(
 def _dealt_groups(found: Evidence, replicates: int, seed: int) -> np.ndarray:
     """Return (replicates, groups, classes, classes) when no group differs from another."""
     member = found.clips > 0
-    if (member.sum(axis=1) == 1).all():
-        whole = found.confusions.sum(axis=1)
-        return dealt(whole, member.argmax(axis=1), len(found.groups), replicates, seed)
-    # Some speakers are in several groups: those in all of them have their groups exchanged, the others keep theirs.
-    everywhere = member.all(axis=1)
+    alone = member.sum(axis=1) == 1
+    # Speakers of one group are dealt among them; whoever is in several (two languages) has these exchanged.
+    whole = found.confusions[alone].sum(axis=1)
+    sums = dealt(whole, member[alone].argmax(axis=1), len(found.groups), replicates, seed)
+    sums = sums.reshape(replicates, len(found.groups), -1)
+    random = np.random.default_rng([seed, 1])
     tensors = found.confusions.reshape(*member.shape, -1)
-    keys = np.random.default_rng([seed, 1]).random((replicates, *member[everywhere].shape))
-    order = keys.argsort(axis=-1)
-    sums = np.tile(tensors[~everywhere].sum(axis=0), (replicates, 1, 1))
-    for place in range(len(found.groups)):
-        for source in range(len(found.groups)):
-            sums[:, place] += (order[..., place] == source).astype(float) @ tensors[everywhere, source]
+    for pattern in np.unique(member[~alone], axis=0):
+        those, places = (member == pattern).all(axis=1), np.flatnonzero(pattern)
+        order = random.random((replicates, int(those.sum()), len(places))).argsort(axis=-1)
+        for number, place in enumerate(places):
+            for other, source in enumerate(places):
+                sums[:, place] += (order[..., number] == other).astype(float) @ tensors[those, source]
     return sums.reshape(replicates, *found.confusions.shape[1:])
 
 
@@ -307,21 +308,17 @@ def _permuted(
     member = found.clips > 0
     both = member[:, first] & member[:, second]
     either = member[:, first] | member[:, second]
+    alone = either & ~both
     random = np.random.default_rng(seed)
+    # Speakers of one group are dealt between the two; whoever is in both has them exchanged, or not.
+    in_first = random.permuted(np.tile(member[alone, first], (replicates, 1)), axis=1).astype(float)
+    swapped = random.integers(0, 2, (replicates, int(both.sum()))).astype(float)
     sides = {}
-    if both.any():
-        swapped = random.integers(0, 2, (replicates, int(both.sum()))).astype(float)
-    else:
-        in_first = random.permuted(np.tile(member[either, first], (replicates, 1)), axis=1).astype(float)
     for each in {id(tensor): tensor for tensor in tensors}.values():
         one, other = (each[:, place].reshape(len(each), -1) for place in pair)
-        if both.any():
-            moved = swapped @ (other - one)[both]
-            left, right = one.sum(axis=0) + moved, other.sum(axis=0) - moved
-        else:
-            whole = (one + other)[either]
-            left = in_first @ whole
-            right = whole.sum(axis=0) - left
+        whole = one + other
+        left = in_first @ whole[alone] + one[both].sum(axis=0) + swapped @ (other - one)[both]
+        right = whole.sum(axis=0) - left
         shape = (replicates, *each.shape[2:])
         sides[id(each)] = (left.reshape(shape), right.reshape(shape))
     return sides

@@ -30,6 +30,7 @@ from ser_core.degradations import KINDS, Voice, changed
 from ser_core.distributions import mean_over_speakers
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder
 from ser_core.errors import CorpusError
+from ser_core.evaluation import check_lossless
 from ser_core.files import write_table
 from ser_core.metrics import Interval
 from ser_core.models import SpeechModel
@@ -65,13 +66,15 @@ def run(
         clips: of each corpus, about; every speaker and emotion gets equally many, at least one.
 
     Raises:
-        CorpusError: there are no folds for a corpus, or none of the models was trained on it.
+        CorpusError: there are no folds for a corpus, it was compressed with loss, or none of the models was trained on
+            it.
     """
     TABLES.mkdir(parents=True, exist_ok=True)
     for folder in folders:
         corpus = read_corpus(folder)
         if corpus.name not in TASKS:
             raise CorpusError(f"There are no folds for {corpus.title}; there are for {', '.join(TASKS)}.")
+        check_lossless(corpus)
         task = TASKS[corpus.name]
         asked = [
             load(card.name)

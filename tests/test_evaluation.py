@@ -78,6 +78,19 @@ def test_a_model_and_a_corpus_that_nobody_has_seen_run_through(unseen, tmp_path:
     assert "done before" in capsys.readouterr().out
 
 
+def test_the_apps_own_tables_are_never_of_speech_that_was_compressed_with_loss(unseen, tmp_path, monkeypatch) -> None:
+    model, corpus = unseen
+    table = pd.read_csv(corpus / "labels.csv")
+    (corpus / "s1-1.wav").rename(corpus / "s1-1.opus")
+    table["file"] = table["file"].replace("s1-1.wav", "s1-1.opus")
+    table.to_csv(corpus / "labels.csv", index=False)
+    monkeypatch.setattr(room, "TABLES", tmp_path / "own")
+    with pytest.raises(CorpusError, match=r"s1-1\.opus, which was compressed with loss.*of the originals"):
+        room.evaluate([model], [corpus], out=tmp_path / "own", runs=tmp_path / "runs")
+    assert not list((tmp_path / "own").iterdir())
+    assert room.evaluate([model], [corpus], out=tmp_path / "elsewhere", runs=tmp_path / "runs")
+
+
 def test_a_table_is_made_anew_when_the_corpus_or_the_weights_change(unseen, tmp_path: Path) -> None:
     model, corpus = unseen
     places = {"out": tmp_path / "out", "runs": tmp_path / "runs"}

@@ -122,6 +122,25 @@ def test_p_is_that_of_dealing_the_groups_by_hand_and_holm_covers_all_that_is_sho
     assert len(tested) == 3 and tested["p_holm"].min() == pytest.approx(min(1.0, 3 * tested["p"].min()))
 
 
+@pytest.mark.parametrize(("worse", "expected"), [(0.45, True), (0.0, False)])
+def test_speakers_of_one_group_are_dealt_where_others_are_in_several(worse: float, expected: bool) -> None:
+    rows = made_up({"a": 20, "c": 20, "b": 20}, worse=worse)
+    # Three speakers of each group are also heard in another one, as who speaks two languages: nobody in all three.
+    both = rows["speaker"].str.endswith(("-000", "-001", "-002")) & (rows.index % 2 == 0)
+    groups = rows["sex"].where(~both, rows["sex"].map({"a": "c", "c": "a", "b": "a"}))
+    found = room.evidence(rows, "language", groups)
+    assert not (found.clips > 0).all(axis=1).any() and ((found.clips > 0).sum(axis=1) == 2).sum() == 9
+    table = room.differences(found, "a", ["UAR"], room.SPREADS, replicates=2000).set_index(["measure", "group"])
+    assert bool(table.loc[("UAR", "b"), "finding"]) is expected and not table.loc[("UAR", "c"), "finding"]
+    gap = table.loc[("TPR gap", "all")]
+    assert bool(gap["p"] < 0.01 and gap["chance"] < 0.6 * gap["value"]) is expected
+    # Whoever is dealt, all clips stay: the two sides together are what they were.
+    sides = room._permuted([found.confusions], found, (0, 1), 50, [0])[id(found.confusions)]
+    np.testing.assert_allclose(sum(sides), np.broadcast_to(found.confusions[:, :2].sum(axis=(0, 1)), sides[0].shape))
+    dealt = room._dealt_groups(found, 50, 0)
+    np.testing.assert_allclose(dealt.sum(axis=1), np.broadcast_to(found.confusions.sum(axis=(0, 1)), dealt[:, 0].shape))
+
+
 def test_a_planted_gap_is_a_finding_and_is_none_where_there_is_none() -> None:
     for worse, expected in ((0.3, True), (0.0, False)):
         rows = made_up({"a": 15, "b": 15}, worse=worse)

@@ -196,6 +196,15 @@ def test_a_clip_that_is_not_at_hand_says_so_and_one_that_is_can_be_opened(tmp_pa
     assert row_of_clip("toy", "00-01") is None and row_of_clip("elsewhere", "00-00") is None
 
 
+def test_a_label_that_the_model_cannot_answer_has_no_probability() -> None:
+    from pages.parts.clips_behind import CHANCES, clips
+
+    rows = answers(speakers=2).assign(emotion="boredom")
+    listed = clips(rows)
+    assert (listed[CHANCES[1]] == 0).all() and (listed["label"] == "boredom").all()
+    assert listed[CHANCES[0]].is_monotonic_decreasing
+
+
 def test_a_point_of_the_chart_leads_to_the_clips_behind_it() -> None:
     from pages.parts.clips_behind import clips
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from pages.parts import session
@@ -65,8 +66,11 @@ def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
                 facts[f"{name}, rated"] = rows[f"t_{name}"].round(2)
         return facts.assign(_off=off).sort_values("_off", ascending=False, ignore_index=True).drop(columns="_off")
     chances = rows[[f"p_{name}" for name in emotions_of(rows)]].to_numpy()
-    truth = [emotions_of(rows).index(name) for name in rows["emotion"]]
-    of_label = chances[range(len(rows)), truth]
+    place = {name: number for number, name in enumerate(emotions_of(rows))}
+    # A label of another corpus that the model cannot answer has no probability there.
+    of_label = np.array(
+        [each[place[name]] if name in place else 0.0 for each, name in zip(chances, rows["emotion"], strict=True)]
+    )
     facts = facts.assign(label=rows["emotion"], answer=answers_of(rows))
     facts[CHANCES[0]] = chances.max(axis=1).round(3)
     facts[CHANCES[1]] = of_label.round(3)

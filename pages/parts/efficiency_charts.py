@@ -56,6 +56,22 @@ def costs() -> "pd.DataFrame":
     return found.reindex(columns=[*found.columns, *(name for name in TIMES if name not in found)])
 
 
+def answers(model: str, weights: str, corpus: str) -> "pd.DataFrame | None":
+    """Return the stored answers of a model, or of its copy in int8, to a corpus; None where there are none."""
+    import pandas as pd
+
+    from ser_core import evaluation
+
+    if weights == "int8":
+        path = evaluation.RESULTS / f"{model}-int8.{corpus}.parquet"
+        if not path.exists():
+            return None
+        rows = pd.read_parquet(path)
+        return rows[rows["variant"] == "int8"].assign(corpus=corpus, model=model).reset_index(drop=True)
+    stored = next((each for each in evaluation.stored() if (each.model, each.corpus) == (model, corpus)), None)
+    return None if stored is None else evaluation.read_stored(stored.path)
+
+
 def front(rows: "pd.DataFrame", cost: str) -> "pd.DataFrame":
     """Return the models that no other beats at lower or equal cost, cheapest first."""
     ordered = rows.dropna(subset=[cost]).sort_values([cost, "value"], ascending=[True, False])
@@ -99,7 +115,7 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
                 + ("-open" if row.weights == "int8" else ""),
                 "line": {"width": 2, "color": COLOURS[place % len(COLOURS)]},
             },
-            customdata=[[row.model]],
+            customdata=[[row.model, row.weights]],
             text=[f"{row.title}<br>{measure} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"],
             hovertemplate="%{text}<br>%{x:.3g}<extra></extra>",
         )

@@ -267,8 +267,14 @@ def steady(models: "list[str]", corpus: str) -> str:
     return rows_of("Answers to sounds that never change, by how long they last", names, lines)
 
 
-def behind(point: "list", corpus: str) -> None:
-    """List the clips behind a point and let the reader hear and explain one as it is and after the change."""
+def behind(point: "list", corpus: str, key: str) -> None:
+    """List the clips behind a point and let the reader hear and explain one as it is and after the change.
+
+    Args:
+        point: model, change and its level.
+        corpus: whose clips.
+        key: of the chart that the point is of.
+    """
     model, kind, level = point
     rows = answers(model, corpus)
     part = rows[rows["kind"] == kind]
@@ -287,12 +293,12 @@ def behind(point: "list", corpus: str) -> None:
             alt="The clips behind the point, with the model’s values",
         )
     else:
-        clips_behind.show(part, f"{title_of(model)}, {what}", f"robust-{model}-{kind}-{level}")
+        clips_behind.show(part, f"{title_of(model)}, {what}", f"{key}-{model}-{kind}-{level}")
     if kind != "clean":
-        _after_the_change(part, model, corpus, kind, float(level))
+        _after_the_change(part, model, corpus, kind, float(level), key)
 
 
-def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, level: float) -> None:
+def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, level: float, key: str) -> None:
     """Offer one of the clips as the model heard it."""
     if corpus not in corpora_at_hand():
         return
@@ -304,7 +310,7 @@ def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, 
         "Hear a clip after the change",
         [*turned, *(each for each in part["clip"] if each not in turned)],
         format_func=lambda name: f"{name} (its answer changed)" if name in turned else name,
-        key=f"changed-{model}-{kind}-{level}",
+        key=f"changed-{key}-{model}-{kind}-{level}",
     )
     row = row_of_clip(corpus, clip)
     if row is None:
@@ -318,7 +324,7 @@ def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, 
     samples = changed(voice_of(file), kind, level)
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.audio(samples, sample_rate=SAMPLE_RATE)
-    if right.button("Explain it so changed", key=f"explain-changed-{model}-{kind}-{level}", width="stretch"):
+    if right.button("Explain it so changed", key=f"explain-changed-{key}-{model}-{kind}-{level}", width="stretch"):
         from ser_core.models import model_names
 
         if model in model_names():
