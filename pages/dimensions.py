@@ -49,11 +49,16 @@ chart(
     "vad-sphere",
     title=f"{corpus_title(corpus)} as {what}",
     how="each small point is a clip, each large one the centre of all clips of a label; colour and sign tell labels "
-    "apart. Turn the sphere with the mouse or a finger. Answers that huddle in the middle say little.",
+    "apart. Turn the sphere with the mouse or a finger. Answers that huddle in the middle say little. Choose a label "
+    "below for its clips.",
     words=parts.centres_in_words(centres, what),
     select=False,
     state=f"{model}|{corpus}|{what}",
 )
+labels = ["", *sorted(rows["emotion"].dropna().unique())]
+label = st.selectbox("Clips of a label", labels, format_func=lambda each: each or "none", key=f"dimensions-of-{corpus}")
+if label:
+    clips_behind.show(rows[rows["emotion"] == label].reset_index(drop=True), label, "sphere")
 if rated:
     st.html(parts.octants(rows))
     name = st.segmented_control("Dimension", DIMENSIONS, default="valence", required=True, key="dimensions-name")

@@ -8,6 +8,7 @@ from pages.parts import clips_behind
 from pages.parts import efficiency_charts as parts
 from pages.parts.charts import chart
 from pages.parts.predictions import corpus_title, title_of
+from pages.parts.words import plain
 
 st.title("What does it cost?")
 st.caption(
@@ -47,6 +48,12 @@ if len(machines):
     st.caption(
         f"Measured on: {escape('; '.join(map(str, machines)))}. Computing is the median of the thread's own time for a "
         "clip of 3 s, with its 95th percentile; waiting is the median of what passes on the clock meanwhile."
+    )
+others = sorted(found.loc[found["measure"] != "UAR", "title"].unique())
+if others:
+    st.caption(
+        "Without a UAR, as they answer with shares or with scales, and so in the table alone: "
+        f"{plain(', '.join(others))}."
     )
 if points:
     model, weights = points[0]

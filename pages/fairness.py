@@ -89,8 +89,6 @@ if found.classes:
     parts.power(found, power.speaker_uars(found), reference, int(table["p"].notna().sum()))
 parts.simulated()
 if found.classes:
-    ece = predictions.kept(
-        ("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"], replicates=2000)
-    )
+    ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"]))
     parts.calibration(found, chosen, offered[attribute], ece)
 parts.before_and_after()

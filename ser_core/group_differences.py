@@ -22,6 +22,7 @@ from ser_core import metrics
 from ser_core.errors import SettingError
 from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, drawn, draws, holm
 from ser_core.results import kind_of, labels_of
+from ser_core.speaker_cues import pitch_groups
 
 LEVEL = 0.05
 BINS = 15
@@ -78,16 +79,18 @@ class Measure:
 def attributes_of(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """Return every way to group the clips of a table, and each clip's group; NaN where it is not known.
 
-    Sex, age group, race, ethnicity, language and corpus where they differ; and two of them at once where two or more
-    such groups have enough speakers.
+    Sex, age group, race, ethnicity, language, pitch (of the speaker, where the clips' cues are stored) and corpus where
+    they differ; and two of them at once where two or more such groups have enough speakers.
     """
     known = {name: rows[name] for name in ("sex", "race", "ethnicity", "language", "corpus") if name in rows}
     if "age" in rows:
         ages = pd.to_numeric(rows["age"])
         group_of = {age: age_group(float(age)) for age in ages.dropna().unique()}
         known["age group"] = ages.map(group_of)
+    if {"corpus", "clip"} <= set(rows):
+        known["pitch"] = pitch_groups(rows)
     single = {}
-    for name in (*ATTRIBUTES, "corpus"):
+    for name in (*ATTRIBUTES, "pitch", "corpus"):
         if name in known:
             groups = known[name].astype("object").where(known[name].notna())
             groups = groups.where(groups.astype(str).str.lower() != "unknown")
@@ -160,6 +163,8 @@ def measures_of(found: Evidence) -> dict[str, Measure]:
             offered.append(Measure(f"recall of {name}", found.confusions, _recall_of(place)))
         offered.append(Measure("ECE", found.calibration, calibration_error))
         for place, name in enumerate(found.classes):
+            offered.append(Measure(f"precision of {name}", found.confusions, _precision_of(place)))
+        for place, name in enumerate(found.classes):
             offered.append(Measure(f"false alarms of {name}", found.confusions, _false_alarms_of(place)))
         for place, name in enumerate(found.classes):
             offered.append(Measure(f"answered {name}", found.confusions, _answered_of(place)))
@@ -176,17 +181,25 @@ def calibration_error(bins: np.ndarray) -> np.ndarray:
     return _ratio(np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
 
 
-def reliability(found: Evidence) -> pd.DataFrame:
-    """Return group, confidence, right (share) and clips of each bin of confidence that holds clips."""
+def reliability(found: Evidence, *, replicates: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Return group, confidence, right (share) and clips of each bin of confidence that holds clips.
+
+    low and high are the 95 % interval of ``right`` over speakers; NaN where the group has one speaker.
+    """
     sums = found.calibration.sum(axis=0)
+    resampled = drawn(found.calibration, draws(len(found.speakers), replicates, seed))
     rows = []
     for place, group in enumerate(found.groups):
-        for count, right, confidence in sums[place]:
+        for number, (count, right, confidence) in enumerate(sums[place]):
             if count:
+                inside = resampled[:, place, number]
+                shares = None if found.sizes[place] < 2 else _ratio(inside[:, 1], inside[:, 0])
+                low, high = _limits(shares)
                 rows.append(
-                    {"group": group, "confidence": confidence / count, "right": right / count, "clips": int(count)}
+                    {"group": group, "confidence": confidence / count, "right": right / count, "low": low}
+                    | {"high": high, "clips": int(count)}
                 )
-    return pd.DataFrame(rows, columns=["group", "confidence", "right", "clips"])
+    return pd.DataFrame(rows, columns=["group", "confidence", "right", "low", "high", "clips"])
 
 
 def differences(
@@ -331,6 +344,10 @@ def _counted(place: np.ndarray, shape: tuple[int, ...], weights: np.ndarray | No
 
 def _recall_of(place: int) -> metrics.Statistic:
     return lambda matrix: _ratio(matrix[..., place, place], matrix[..., place, :].sum(axis=-1))
+
+
+def _precision_of(place: int) -> metrics.Statistic:
+    return lambda matrix: _ratio(matrix[..., place, place], matrix[..., place].sum(axis=-1))
 
 
 def _false_alarms_of(place: int) -> metrics.Statistic:

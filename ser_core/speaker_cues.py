@@ -36,6 +36,10 @@ CUES = {
 }
 """Functional → title and unit."""
 FEWEST = 3
+PITCH = "F0semitoneFrom27.5Hz_sma3nz_amean"
+PITCH_BOUNDS_HZ = (145.0, 190.0)
+PITCH_GROUPS = ("low (to 145 Hz)", "middle (145 to 190 Hz)", "high (over 190 Hz)")
+"""Of a speaker's mean F0: below what most women's voices reach, above what most men's do, and between."""
 
 
 def write(folders: Sequence[Path] = ()) -> pd.DataFrame:
@@ -61,6 +65,19 @@ def read_table() -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=["corpus", "clip", *CUES])
     return pd.read_parquet(path).astype({"corpus": "str"})
+
+
+def pitch_groups(rows: pd.DataFrame) -> pd.Series:
+    """Return the pitch group of each row's speaker: their mean over all clips whose cues are stored; NaN without any.
+
+    Args:
+        rows: of ``ser_core.evaluation``: clip, corpus, speaker.
+    """
+    pitch = read_table()[["corpus", "clip", PITCH]]
+    found = rows[["corpus", "clip"]].astype(str).merge(pitch, on=["corpus", "clip"], how="left")[PITCH].to_numpy()
+    mean = pd.Series(found, index=rows.index).groupby(rows["speaker"]).transform("mean")
+    hertz = 27.5 * 2 ** (mean / 12)
+    return pd.cut(hertz, [0, *PITCH_BOUNDS_HZ, np.inf], labels=PITCH_GROUPS).astype("object")
 
 
 def against_others(rows: pd.DataFrame, cues: pd.DataFrame, speaker: str) -> pd.DataFrame:

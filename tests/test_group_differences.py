@@ -7,7 +7,7 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import recall_score
+from sklearn.metrics import precision_score, recall_score
 
 from ser_core import group_differences as room
 from ser_core import metrics, power
@@ -33,6 +33,10 @@ def made_up(counts: dict[str, int], *, clips: int = 30, seed: int = 0, worse: fl
     return pd.DataFrame(rows).sample(frac=1, random_state=seed, ignore_index=True)
 
 
+def chances_of(rows: pd.DataFrame) -> np.ndarray:
+    return rows[[f"p_{c}" for c in CLASSES]].to_numpy().max(axis=1)
+
+
 def answers(rows: pd.DataFrame) -> np.ndarray:
     return np.array([CLASSES[i] for i in rows[[f"p_{c}" for c in CLASSES]].to_numpy().argmax(1)])
 
@@ -48,6 +52,7 @@ def test_point_values_of_every_group_are_fairlearns() -> None:
 
     expected = {"UAR": frame(lambda t, p: recall_score(t, p, average="macro"))}
     for label in CLASSES:
+        expected[f"precision of {label}"] = frame(precision_score, truth == label, said == label)
         for name, metric in (
             ("recall of", true_positive_rate),
             ("false alarms of", false_positive_rate),
@@ -75,6 +80,16 @@ def test_calibration_of_a_group_is_that_of_its_clips() -> None:
     diagram = room.reliability(found)
     weighted = diagram["clips"] * (diagram["right"] - diagram["confidence"]).abs()
     assert weighted[diagram["group"] == "a"].sum() / (4 * 30) == pytest.approx(table.loc["a", "value"])
+    most = diagram[diagram["clips"] >= 10]
+    assert (most["low"] <= most["right"]).all() and (most["right"] <= most["high"]).all()
+    for row in most.itertuples():
+        inside = np.ceil(chances_of(rows) * room.BINS) == np.ceil(row.confidence * room.BINS)
+        part = rows[inside & (rows["sex"] == row.group)]
+        hits = (answers(part) == part["emotion"]).groupby(part["speaker"]).agg(["sum", "size"]).to_numpy()
+        everyone = np.pad(hits, ((0, 8 - len(hits)), (0, 0)))  # speakers without a clip there are drawn, too
+        sums = everyone[np.random.default_rng(1).integers(0, 8, (4000, 8))].sum(axis=1)
+        theirs = np.nanpercentile(sums[:, 0] / np.where(sums[:, 1], sums[:, 1], np.nan), [2.5, 97.5])
+        assert [row.low, row.high] == pytest.approx(theirs, abs=0.05)
 
 
 def test_intervals_are_those_of_drawing_speakers_and_counting_again() -> None:

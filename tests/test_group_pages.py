@@ -12,6 +12,7 @@ import ser_core.evaluation
 from ser_core.settings import ROOT
 
 EMOTIONS = ("anger", "fear", "neutral")
+STORED = pytest.mark.skipif(not ser_core.evaluation.stored(), reason="no stored answers")
 
 
 def answers(
@@ -203,6 +204,57 @@ def test_a_label_that_the_model_cannot_answer_has_no_probability() -> None:
     listed = clips(rows)
     assert (listed[CHANCES[1]] == 0).all() and (listed["label"] == "boredom").all()
     assert listed[CHANCES[0]].is_monotonic_decreasing
+
+
+@STORED
+def test_every_stored_table_of_mixed_emotions_leads_to_its_clips() -> None:
+    from pages.parts import mixed_charts
+    from pages.parts.clips_behind import clips
+    from pages.parts.corpora_charts import evaluated
+
+    tables = evaluated(ser_core.evaluation.stored(), "p_", "share_")
+    judged = {pair: rows for pair, rows in tables.items() if mixed_charts.judged_by_several(rows)}
+    assert {corpus for _, corpus in judged} == {"crema_d", "emotale"}
+    for rows in judged.values():
+        assert len(clips(rows)) == len(rows)
+
+
+@STORED
+def test_every_bundled_model_is_asked_about_every_open_corpus_that_it_may_be_asked_about() -> None:
+    stored = {(each.model, each.corpus) for each in ser_core.evaluation.stored()}
+    bundled = {folder.name for folder in (ROOT / "assets" / "models").iterdir()}
+    pairs = {(model, corpus) for model in bundled for corpus in ("crema_d", "emodb", "emotale", "ravdess", "urdu")}
+    # Trained on speech of these too, without folds of them.
+    assert pairs - stored == {("mll-ravdess", "crema_d"), ("edge-fusion", "ravdess")}
+
+
+@STORED
+def test_the_clips_behind_an_int8_sign_and_behind_a_change_are_its_own() -> None:
+    from pages.parts.efficiency_charts import answers as of_model
+    from pages.parts.fairness_charts import _answered_differently
+    from ser_core.speakers import answers_of
+
+    whole, small = (of_model("edge-fusion", weights, "crema_d") for weights in ("float", "int8"))
+    assert len(whole) == len(small) == 7435
+    same = answers_of(whole).to_numpy() == answers_of(small.set_index("clip").loc[whole["clip"]]).to_numpy()
+    assert 0.9 < same.mean() < 1
+    models = "whisper-tiny-statistics-co-vada-after"
+    before, after = (_answered_differently(models, when) for when in ("before", "after"))
+    assert before["clip"].tolist() == after["clip"].tolist() and 0 < len(before) < 3000
+    assert (answers_of(before) != answers_of(after)).all()
+
+
+@STORED
+def test_a_speakers_pitch_group_is_that_of_all_clips_of_that_speaker() -> None:
+    from ser_core.group_differences import attributes_of
+
+    table = next(e for e in ser_core.evaluation.stored() if (e.model, e.corpus) == ("egemaps-logistic", "crema_d"))
+    rows = ser_core.evaluation.read_stored(table.path)
+    groups = attributes_of(rows)["pitch"]
+    assert groups.notna().all() and (groups.groupby(rows["speaker"]).nunique() == 1).all()
+    of = groups.groupby(rows["speaker"]).first()
+    women = rows.groupby("speaker")["sex"].first() == "female"
+    assert (of[women] != "low (to 145 Hz)").all() and (of[~women].str.startswith("low")).mean() > 0.4
 
 
 def test_a_point_of_the_chart_leads_to_the_clips_behind_it() -> None:

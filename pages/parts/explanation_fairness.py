@@ -34,6 +34,11 @@ def show() -> None:
     rows = _rows(study.TABLE.stat().st_mtime)
     runs = list(rows[list(study_groups.KEYS)].drop_duplicates().itertuples(index=False, name=None))
     run = st.selectbox("Model, method and speech", runs, format_func=_run_title, key="explained-run")
+    models = sorted({title_of(each[0]) for each in runs})
+    st.caption(
+        f"Explained clip by clip so far: {plain(', '.join(models))}. Whether a map holds is known of models that read "
+        "a spectrogram; those that read functionals have no such tests here."
+    )
     mine = study_groups.maps(rows, *run)
     offered = groups.attributes_of(mine)
     if not offered:

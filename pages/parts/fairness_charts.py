@@ -306,7 +306,7 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
     from ser_core.group_differences import BINS, reliability
 
     st.subheader("Does the stated probability hold in every group?")
-    diagram = reliability(found)
+    diagram = kept(("reliability", chosen.key, found.attribute), lambda: reliability(found))
     figure = go.Figure(
         go.Scatter(
             x=[0, 100],
@@ -325,6 +325,7 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
             go.Scatter(
                 x=100 * part["confidence"],
                 y=100 * part["right"],
+                error_y=bars(part["right"], part["low"], part["high"]),
                 mode="lines+markers",
                 name=f"{escape(group)} ({found.sizes[place]})",
                 line={"color": colour, "width": 1.5},
@@ -334,7 +335,8 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
                 },
                 customdata=[[group, float(v)] for v in part["confidence"]],
                 text=[
-                    f"{escape(group)}: stated {100 * r.confidence:.0f} %, right {100 * r.right:.0f} %, {r.clips} clips"
+                    f"{escape(group)}: stated {100 * r.confidence:.0f} %, right {100 * r.right:.0f} % "
+                    f"[{100 * r.low:.0f}, {100 * r.high:.0f}], {r.clips} clips"
                     for r in part.itertuples()
                 ],
                 hovertemplate="%{text}<extra></extra>",
@@ -351,7 +353,8 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
         "reliability",
         title="Reliability: stated probability against the share that is right",
         how="on the dashed line, answers given with 70 % are right 7 times in 10; below it the model is too sure, "
-        "above it not sure enough. Larger dots hold more clips; bins with fewer than five are left out.",
+        "above it not sure enough. Larger dots hold more clips; bars are 95 % intervals over speakers; bins with "
+        "fewer than five clips are left out.",
         words=f"Expected calibration error: {said}. It is the larger the fewer the clips, so the test deals the groups "
         "in their own sizes; choose ECE above to have it tested.",
         state=f"{chosen.key}|{found.attribute}",
@@ -398,18 +401,22 @@ def before_and_after() -> None:
         if found.empty
         else f"Findings: {', '.join(found['measure'])}."
     )
-    chart(
+    points = chart(
         changes_chart(part),
         table,
         "before-after",
         title=f"Gaps by {attribute}, before and after",
         how="each line is a gap over the groups; the open circle is the plain model, the full one the model that also "
         "learnt from converted voices; bars are 95 % intervals over speakers. Left is fairer, but a gap is "
-        "never quite 0: the table says how large it is by chance.",
+        "never quite 0: the table says how large it is by chance. Click a circle for the clips that the two models "
+        "answer differently.",
         words=f"{verdict} UAR of all speakers: {_share(overall, 'before')} before, {_share(overall, 'after')} after, a "
         f"change of {_share(overall, 'change', True)} points.",
-        select=False,
     )
+    if points:
+        names = stored[0].stem.removeprefix("fairness-"), str(points[0][0])
+        rows = kept(("answered differently", *names), lambda: _answered_differently(*names))
+        clips_behind.show(rows, f"answered differently by the two models; answers here: {names[1]}", "change")
     lines = ""
     for row in part.itertuples():
         cells = "".join(
@@ -425,6 +432,29 @@ def before_and_after() -> None:
         )
     names = ("Gap, points [95 %]", "Before", "After", "Change", "p, corrected")
     st.html(rows_of("Gaps before and after", names, lines))
+
+
+def _answered_differently(models: str, when: str) -> "pd.DataFrame":
+    """Return the clips that the model before and the one after answer differently, with the answers of one of them.
+
+    Args:
+        models: both names, joined by "-": of the stored comparison's file.
+        when: "before" or "after".
+    """
+    from ser_core import evaluation
+    from ser_core.speakers import answers_of
+
+    stored = {(each.model, each.corpus): each.path for each in evaluation.stored()}
+    before, after = next(
+        (stored[one, corpus], stored[other, corpus])
+        for one, corpus in stored
+        for other, where in stored
+        if corpus == where and f"{one}-{other}" == models
+    )
+    one, other = (evaluation.read_stored(path).set_index("clip", drop=False) for path in (before, after))
+    other = other.reindex(one.index)
+    turned = (answers_of(one).to_numpy() != answers_of(other).to_numpy()).nonzero()[0]
+    return (one if when == "before" else other).iloc[turned].reset_index(drop=True)
 
 
 def _share(row: "pd.Series", name: str, plus: bool = False) -> str:
@@ -450,6 +480,7 @@ def changes_chart(part: "pd.DataFrame") -> "go.Figure":
                 mode="markers",
                 name=when,
                 marker={"size": 10, "symbol": symbol, "color": colour},
+                customdata=[[when]] * len(part),
                 text=part["measure"],
                 hovertemplate="%{text}: %{x:.1f} points<extra></extra>",
             )

@@ -223,17 +223,17 @@ def _checked(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _ask() -> Chosen | None:
+    from ser_core.cards import read_card
     from ser_core.evaluation import ask, has_heard
     from ser_core.models import load_model
-    from ser_core.registry import cards
+    from ser_core.registry import model_folders, names
 
     folders = corpora_at_hand()
     if not folders:
         st.info("No corpus is at hand; name folders of speech corpora, or of CSV tables, in SERSCOPE_CORPORA.")
         return None
-    known = {card.name: card for card in cards()}
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    model = left.selectbox("Model", list(known), format_func=title_of, key=session_key("asked model"))
+    model = left.selectbox("Model", names(), format_func=title_of, key=session_key("asked model"))
     name = middle.selectbox("Corpus", list(folders), format_func=corpus_title, key=session_key("asked corpus"))
     corpus = _corpus(str(folders[name]))
     asked = ("evaluate", model, name)
@@ -241,7 +241,9 @@ def _ask() -> Chosen | None:
     if not corpus.table["file"].notna().any():
         st.info(f"{plain(corpus.title)} has labels but no audio.")
         return None
-    if has_heard(known[model], corpus):
+    folder = model_folders()[model]
+    card = read_card(folder) if (folder / "card.json").exists() else load_model(model).card
+    if has_heard(card, corpus):
         st.info(
             f"{plain(title_of(model))} was trained on {plain(corpus.title)}, so that asking it about these speakers "
             "would flatter it. Its answers out of fold are among the stored ones."
