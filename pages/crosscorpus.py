@@ -16,11 +16,6 @@ from ser_core.errors import SerscopeError  # noqa: E402
 from ser_core.results import RESULTS, labels_of  # noqa: E402
 
 MODELS, FUNCTIONALS = "Bundled models", "Functionals, every corpus against every corpus"
-HOW = (
-    "a row is what was trained on, a column what was tested on; large the value, below it its 95 % interval over the "
-    "test speakers. Framed is the corpus itself, its speakers never in both training and test. Click a field "
-    "for its confusion and clips."
-)
 what = st.segmented_control(
     "What was trained", (FUNCTIONALS, MODELS), default=FUNCTIONALS, required=True, key="cross-what"
 )
@@ -35,6 +30,12 @@ measure = st.segmented_control(
     "trained on itself, or of the model at home, over the same emotions.",
 )
 
+how = (
+    ("a row is what was trained on" if what == FUNCTIONALS else "a row is a model")
+    + ", a column what was tested on; large the value, below it its 95 % interval over the test speakers. Framed is "
+    + ("the corpus itself" if what == FUNCTIONALS else "the corpus that the model was trained on")
+    + ", its speakers never in both training and test. Click a field for its confusion and clips."
+)
 if what == FUNCTIONALS:
     path = RESULTS / crosscorpus.TABLE
     if not path.exists():
@@ -98,7 +99,7 @@ else:
         shown,
         "cross-corpus",
         title=f"{name}: {'UAR' if measure == 'uar' else 'loss against home'}, per cent",
-        how=HOW,
+        how=how,
         words=parts.in_words(shown, down, title),
         state=f"{name}|{measure}|{', '.join(each or 'left out' for each in called.values())}",
     )

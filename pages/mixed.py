@@ -8,7 +8,7 @@ from ser_core import evaluation
 st.title("Mixed emotions")
 st.caption(
     "People who hear the same clip often hear different emotions, and often more than one. A label hides that. Here "
-    "what listeners answered stands beside what models expect, clip by clip, out of fold."
+    "what listeners answered stands beside what models expect, clip by clip, about speakers that they never heard."
 )
 
 from pages.parts import clips_behind  # noqa: E402

@@ -61,13 +61,14 @@ BOARDS = {
         "Cross-corpus",
         ("cross-corpus",),
         "python -m ser_core cross-corpus; python -m ser_core evaluate",
-        "Each corpus on itself, its speakers never in both training and test (framed). Chance is one over the number "
+        "Each corpus on itself, or a model on the corpus that it was trained on, speakers never in both training and "
+        "test (framed). Chance is one over the number "
         "of emotions that training and test share.",
     ),
     "robustness": Board(
         "Robustness",
         ("robustness", "robustness-severest"),
-        "python -m ser_core robustness",
+        "python -m ser_core robustness --corpora FOLDERS --noise FOLDER",
         "The same clips clean. Chance is one over the number of emotions (the dashed line).",
     ),
     "mixed": Board(

@@ -50,6 +50,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
         if measure == "uar"
         else {"colorscale": [[0, "#b3480a"], [0.5, "#f4f4f2"], [1, "#0b6b75"]], "cmin": -50, "cmax": 50}
     )
+    learnt = "" if down == "model" else "trained on "
     depths = (colour - scale["cmin"]) / (scale["cmax"] - scale["cmin"]) if measure == "uar" else colour.abs() / 50
     figure = go.Figure(
         go.Bar(
@@ -75,7 +76,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
             constraintext="none",
             customdata=[[getattr(row, down), row.test] for row in cells.itertuples()],
             hovertext=[
-                f"trained on {title(getattr(row, down))}, tested on {corpus_title(row.test)}<br>UAR {points(row.uar)} "
+                f"{learnt}{title(getattr(row, down))}, tested on {corpus_title(row.test)}<br>UAR {points(row.uar)} "
                 f"[{points(row.low)}, {points(row.high)}], chance {points(row.chance)}<br>"
                 f"{row.clips} clips, {row.speakers} speakers" + (f"<br>{row.emotions}" if "emotions" in cells else "")
                 for row in cells.itertuples()
