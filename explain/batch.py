@@ -20,7 +20,7 @@ from explain.explanation import Explanation, explain
 from explain.words import cue_name
 from ser_core.audio import MAX_BYTES, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
-from ser_core.intended_use import COLUMN, IN_A_CELL
+from ser_core.intended_use import COLUMN, in_a_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -358,10 +358,11 @@ def cues_in_words(found: Row) -> str:
     )
 
 
-def table(found: Sequence[Row]) -> "pd.DataFrame":
+def table(found: Sequence[Row], model: str) -> "pd.DataFrame":
     """Return the rows as a table: one column a figure, ``p_…`` or ``value_…`` for outputs and ``cue_…`` for cues.
 
-    What is not known is missing. A CSV's own columns come last, as ``given_…``.
+    What is not known is missing. The model is named for what it was trained on. A CSV's own columns come last, as
+    ``given_…``.
     """
     import pandas as pd
 
@@ -369,6 +370,7 @@ def table(found: Sequence[Row]) -> "pd.DataFrame":
     extras = list(dict.fromkeys(name for r in found for name in r.extra))
     dimensional = any(r.outputs and not r.answer for r in found)
     made: list[dict[str, Any]] = []
+    use = in_a_cell(model)
     for r in found:
         made.append(
             {
@@ -391,7 +393,7 @@ def table(found: Sequence[Row]) -> "pd.DataFrame":
                 "duration_s": r.duration_s,
                 **{f"cue_{c.name}": r.cues.get(c.name, math.nan) for c in CUES},
                 "sha256": r.sha256 or None,
-                COLUMN: IN_A_CELL,
+                COLUMN: use,
                 **{f"given_{name}": r.extra.get(name) for name in extras},
             }
         )

@@ -23,7 +23,7 @@ from explain.explanation import Explanation
 from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
 from explain.text_files import by_field, cell, inside, interval_tier, layers, line, plain
 from ser_core.errors import ExplanationError
-from ser_core.intended_use import COLUMN, IN_A_CELL, intended_use, trained_on
+from ser_core.intended_use import COLUMN, IN_A_CELL, in_a_cell, intended_use, trained_on
 from ser_core.numbers import rounded_percent
 
 SCHEMA = "serscope explanation"
@@ -64,7 +64,7 @@ def cue_csv(explanation: Explanation) -> str:
         **{f"setting_{k}": v for k, v in dataclasses.asdict(explanation.tracks.settings).items()},
         "sex_in_force": explanation.tracks.sex,
         "outside_training": " ".join(each.measure for each in explanation.outside),
-        COLUMN: IN_A_CELL,
+        COLUMN: in_a_cell(explanation.card),
     }
     rows = []
     for cue, scope in keys:
@@ -276,9 +276,9 @@ def bundle(explanation: Explanation, when: datetime | None = None, opened: Opene
         "explanation.json": to_json(explanation, opened=opened),
     }
     if opened.trust is not None:
-        files["trust.csv"] = trust_csv(opened.trust).encode("utf-8-sig")
+        files["trust.csv"] = trust_csv(opened.trust, explanation.card).encode("utf-8-sig")
     if opened.experiments:
-        files["experiments.csv"] = experiments_csv(opened.experiments).encode("utf-8-sig")
+        files["experiments.csv"] = experiments_csv(opened.experiments, explanation.card).encode("utf-8-sig")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

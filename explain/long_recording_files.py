@@ -9,7 +9,7 @@ from explain.cues import CUES
 from explain.long_recording import LongRecording, value_of
 from explain.long_recording_baseline import cue_values, own_z, standing_out
 from explain.text_files import Interval, csv_text, interval_tier, layers, plain
-from ser_core.intended_use import COLUMN, FORBIDDEN, IN_A_CELL, STATEMENT
+from ser_core.intended_use import COLUMN, FORBIDDEN, STATEMENT, in_a_cell
 from ser_core.numbers import signed
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    use = in_a_cell(found.model)
     values, scores, unusual = cue_values(found.stretches), own_z(found), standing_out(found)
     rows = []
     for place, (stretch, voice) in enumerate(zip(found.stretches, found.voice_of, strict=True)):
@@ -51,7 +52,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 "file": found.name,
                 "sha256": found.sha256,
                 "model": found.model,
-                COLUMN: IN_A_CELL,
+                COLUMN: use,
             }
         )
     return pd.DataFrame(rows)
@@ -87,7 +88,8 @@ def to_json(found: LongRecording) -> str:
                 "outside": [plain(each) for each in stretch.outside],
             }
         )
-    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, COLUMN: f"{STATEMENT} {FORBIDDEN}"}
+    use = f"{STATEMENT} {FORBIDDEN} {in_a_cell(found.model)}"
+    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, COLUMN: use}
     whole = head | {
         f.name: plain(getattr(found, f.name))
         for f in dataclasses.fields(found)
@@ -108,7 +110,7 @@ def text_grid(found: LongRecording) -> str:
     for voice in found.voices:
         items: list[Interval] = [(s.start_s, s.end_s, _label(s.prediction)) for s in found.of(voice)]
         tiers += [interval_tier(found.called(voice), layer, end) for layer in layers(items, end)]
-    about = f"file {found.name}; sha256 {found.sha256}; model {found.model}; {IN_A_CELL}"
+    about = f"file {found.name}; sha256 {found.sha256}; model {found.model}; {in_a_cell(found.model)}"
     tiers.append(interval_tier("about", [(0.0, end, about)] if end else [], end))
     return (
         f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end!r}\n'

@@ -6,11 +6,15 @@ All of it goes into the report, the JSON and the archive; a part that was not op
 import csv
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from explain.intervention import DoseResponse, words_of
 from explain.text_files import cell
 from explain.trust import Trust
-from ser_core.intended_use import COLUMN, IN_A_CELL
+from ser_core.intended_use import COLUMN, in_a_cell
+
+if TYPE_CHECKING:
+    from ser_core.models import Card
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,17 @@ class Opened:
 NOTHING = Opened()
 
 
-def trust_csv(trust: Trust) -> str:
+def trust_csv(trust: Trust, card: "Card") -> str:
     r"""Return the trust tests as CSV text, one row a test, lines ending in ``\r\n``."""
     names = ("test", "value", "unit", "threshold", "p", "verdict", "words")
     rows = [
         [cell(getattr(test, "name" if name == "test" else name)) for name in names] + [cell(trust.verdict)]
         for test in trust.tests
     ]
-    return _written([*names, "verdict_of_all"], rows)
+    return _written([*names, "verdict_of_all"], rows, card)
 
 
-def experiments_csv(experiments: tuple[DoseResponse, ...]) -> str:
+def experiments_csv(experiments: tuple[DoseResponse, ...], card: "Card") -> str:
     r"""Return the voice experiments as CSV text, one row a dose, lines ending in ``\r\n``.
 
     ``asked`` is the dose in ``unit``, ``measured`` what came out in ``measured_unit``; each class has its probability.
@@ -73,12 +77,12 @@ def experiments_csv(experiments: tuple[DoseResponse, ...]) -> str:
             row = [kind.name, each.start_s, each.end_s, float(dose), kind.unit, float(measured), kind.measured]
             row += ["yes" if dose == kind.nothing else "no", words_of(kind, float(dose))]
             rows.append([cell(value) for value in [*row, *(given.get(emotion) for emotion in emotions)]])
-    return _written([*head, *(f"p_{emotion}" for emotion in emotions)], rows)
+    return _written([*head, *(f"p_{emotion}" for emotion in emotions)], rows, card)
 
 
-def _written(head: list[str], rows: list[list[str]]) -> str:
-    out = io.StringIO()
+def _written(head: list[str], rows: list[list[str]], card: "Card") -> str:
+    out, use = io.StringIO(), cell(in_a_cell(card))
     writer = csv.writer(out)
     writer.writerow([*head, COLUMN])
-    writer.writerows([*row, IN_A_CELL] for row in rows)
+    writer.writerows([*row, use] for row in rows)
     return out.getvalue()

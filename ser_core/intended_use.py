@@ -20,6 +20,20 @@ def trained_on(card: "Card") -> str:
     return f"Trained on {corpora}." if corpora else "What it was trained on is not stated: treat its answers with care."
 
 
+def in_a_cell(model: "Card | str") -> str:
+    """Return for a cell of a table what an answer is not, and what the model was trained on.
+
+    Args:
+        model: its card, or its name; of a model that is not at hand only the first is said.
+    """
+    if isinstance(model, str):
+        from ser_core.registry import cards
+
+        known = next((card for card in cards() if card.name == model), None)
+        return IN_A_CELL if known is None else in_a_cell(known)
+    return f"{IN_A_CELL}; {model.title}: {trained_on(model)}"
+
+
 def intended_use(card: "Card") -> str:
     """Return what the model's answers may be used for, and what they rest on."""
     return f"{STATEMENT} {FORBIDDEN} {card.title}: {trained_on(card)}"

@@ -195,5 +195,30 @@ def test_warnings_and_use_go_into_every_file_of_an_explanation():
     assert raw[COLUMN].startswith(STATEMENT) and raw["outside"][0]["sentence"] == told.sentence
     assert reopen(to_json(made).encode()).explanation.outside == (told,)
     head, first, *_ = cue_csv(made).splitlines()
-    assert COLUMN in head and IN_A_CELL in first and "level_dbfs" in first
+    assert COLUMN in head and IN_A_CELL in first and "level_dbfs" in first and trained_on(made.card) in first
     assert IN_A_CELL in text_grid(made) and "is quiet" in text_grid(made)
+
+
+def test_every_table_that_is_taken_away_says_what_the_model_was_trained_on():
+    from opened import example_opened
+    from test_long_recording import made_up
+
+    from explain import long_recording_files
+    from explain.batch import Row, table
+    from explain.opened import experiments_csv, trust_csv
+    from ser_core.intended_use import IN_A_CELL, in_a_cell
+
+    model, shown = cards()[0], example_explanation()
+    said = f"{IN_A_CELL}; {model.title}: {trained_on(model)}"
+    assert in_a_cell(model) == in_a_cell(model.name) == said and in_a_cell("nobody's") == IN_A_CELL
+    session = replace(made_up([0.1] * 6), model=model.name)
+    opened = example_opened()
+    for file in (
+        table([Row(0, "a.wav", answer="anger")], model.name).to_csv(),
+        long_recording_files.to_csv(session),
+        long_recording_files.to_json(session),
+        long_recording_files.text_grid(session),
+    ):
+        assert said in file
+    for file in (trust_csv(opened.trust, shown.card), experiments_csv(opened.experiments, shown.card)):
+        assert in_a_cell(shown.card) in file

@@ -315,12 +315,12 @@ def test_bundle_holds_each_file_once_with_the_same_content():
 
 def test_trust_tests_and_experiments_become_tables_that_read_back():
     opened = example_opened()
-    tests = pd.read_csv(io.StringIO(trust_csv(opened.trust)))
+    tests = pd.read_csv(io.StringIO(trust_csv(opened.trust, example_explanation().card)))
     assert tests["verdict"].tolist() == ["holds", "fails", "weak", "cannot be decided"]
     assert tests["value"].tolist()[:3] == [test.value for test in opened.trust.tests[:3]]
     assert tests["value"].isna().tolist() == [False, False, False, True]
     assert set(tests["verdict_of_all"]) == {"fails"}
-    doses = pd.read_csv(io.StringIO(experiments_csv(opened.experiments)))
+    doses = pd.read_csv(io.StringIO(experiments_csv(opened.experiments, example_explanation().card)))
     assert len(doses) == 14 and doses["experiment"].unique().tolist() == ["pitch_level", "loudness"]
     first = opened.experiments[0]
     assert doses["p_anger"].tolist()[:7] == first.followed.tolist()

@@ -41,10 +41,17 @@ def show(explanation: Explanation) -> None:
     )
     more: list[File] = []
     if (trust := opened.trust) is not None:
-        more.append(("Trust tests (CSV)", lambda: trust_csv(trust).encode(), "trust.csv", "text/csv"))
+        more.append(("Trust tests (CSV)", lambda: trust_csv(trust, explanation.card).encode(), "trust.csv", "text/csv"))
     if opened.experiments:
         made = opened.experiments
-        more.append(("Voice experiments (CSV)", lambda: experiments_csv(made).encode(), "experiments.csv", "text/csv"))
+        more.append(
+            (
+                "Voice experiments (CSV)",
+                lambda: experiments_csv(made, explanation.card).encode(),
+                "experiments.csv",
+                "text/csv",
+            )
+        )
     if more:
         buttons(stem, more)
 
