@@ -12,10 +12,13 @@ import pytest
 import soundfile
 
 import ser_core.evaluation as room
+from explain import trust_study
+from explain.study import Clip
 from ser_core.__main__ import main
 from ser_core.errors import SettingError
 from ser_core.extraction import extract
 from ser_core.parallel import Workers, as_done, each
+from tests.bad_inputs import voice, wav
 from tests.tasks_of_files import digest, end
 from tests.test_evaluation import tiny_corpus, tiny_model
 
@@ -79,8 +82,8 @@ def test_evaluation_gives_the_same_bits_on_a_cluster(
     assert here.attrs == there.attrs and len(here.attrs["left_out"]) == 1
 
 
-def test_functionals_and_encoder_states_are_the_same_bits_in_two_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_functionals_and_encoder_states_are_the_same_bits_in_two_processes_and_on_a_cluster(
+    cluster: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ser_core.extraction.SHARD_CLIPS", 3)
     random, clips = np.random.default_rng(0), []
@@ -89,14 +92,33 @@ def test_functionals_and_encoder_states_are_the_same_bits_in_two_processes(
         soundfile.write(clips[-1], random.normal(0, 0.1, 9_000 + 1_000 * place), 16_000)
     (tmp_path / "4.wav").write_bytes(b"no sound")
     kept = []
-    for who in (Workers(), TWO):
-        monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / f"cache-{who.processes}"))
+    for name, who in (("here", Workers()), ("two", TWO), ("cluster", cluster)):
+        folder = tmp_path / f"cache-{name}"
+        monkeypatch.setenv("SERSCOPE_CACHE", str(folder))
+        if who is cluster:  # every machine must see the cache under the same path
+            with pytest.importorskip("distributed").Client(cluster.cluster) as client:
+                client.run(lambda where: os.environ.update(SERSCOPE_CACHE=where), str(folder))
         left_out = extract(clips, ["eGeMAPSv02"], ["whisper-tiny.en"], lambda words: None, who)
         assert [words.partition(":")[0] for words in left_out] == ["4.wav"]
-        folder = tmp_path / f"cache-{who.processes}"
         found = [*folder.glob("functionals/*/*.npy"), *folder.glob("frames/*/*.npy")]
         kept.append({path.relative_to(folder): path.read_bytes() for path in found})
-    assert kept[0] == kept[1] and len(kept[0]) == 5 + 2
+    assert kept[0] == kept[1] == kept[2] and len(kept[0]) == 5 + 2
+
+
+def test_explanations_and_their_tests_of_trust_are_the_same_bits_on_a_cluster(cluster: Workers, tmp_path: Path) -> None:
+    clips = []
+    for number in range(4):
+        (tmp_path / f"{number}.wav").write_bytes(wav(voice(1.0 + 0.1 * number)))
+        clips.append(Clip(str(tmp_path / f"{number}.wav"), "toy", f"s{number}", "unknown", "anger"))
+    found = []
+    for name, who in (("two", TWO), ("there", cluster), ("here", Workers())):
+        rows = trust_study.run(clips, "log-mel-resnet", "saliency", tmp_path / name, lambda words: None, who)
+        found.append(rows.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(*found[:2], check_exact=True)
+    pd.testing.assert_frame_equal(
+        found[0], found[2], rtol=1e-4
+    )  # here on several threads, which add up in other orders
+    assert len(found[0]) and set(found[0]["clip"]) == set("0123")
 
 
 def test_where_the_work_cannot_be_done_is_told(
