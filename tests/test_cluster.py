@@ -105,7 +105,10 @@ def test_functionals_and_encoder_states_are_the_same_bits_in_two_processes_and_o
     assert kept[0] == kept[1] == kept[2] and len(kept[0]) == 5 + 2
 
 
-def test_explanations_and_their_tests_of_trust_are_the_same_bits_on_a_cluster(cluster: Workers, tmp_path: Path) -> None:
+def test_explanations_and_their_tests_of_trust_are_the_same_bits_on_a_cluster(
+    cluster: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust_study, "CHUNK", 2)
     clips = []
     for number in range(4):
         (tmp_path / f"{number}.wav").write_bytes(wav(voice(1.0 + 0.1 * number)))
@@ -115,9 +118,7 @@ def test_explanations_and_their_tests_of_trust_are_the_same_bits_on_a_cluster(cl
         rows = trust_study.run(clips, "log-mel-resnet", "saliency", tmp_path / name, lambda words: None, who)
         found.append(rows.drop(columns="seconds"))
     pd.testing.assert_frame_equal(*found[:2], check_exact=True)
-    pd.testing.assert_frame_equal(
-        found[0], found[2], rtol=1e-4
-    )  # here on several threads, which add up in other orders
+    pd.testing.assert_frame_equal(found[0], found[2], rtol=1e-4)  # several threads add up in other orders
     assert len(found[0]) and set(found[0]["clip"]) == set("0123")
 
 
