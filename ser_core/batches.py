@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ser_core.ranks import device_of
+
 
 def length_batches(lengths: np.ndarray, size: int, generator: np.random.Generator | None) -> Iterator[np.ndarray]:
     """Yield index batches of clips of similar length; shuffled if a generator is given."""
@@ -40,7 +42,7 @@ def collate_frames(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def over_clips(
-    network: Callable[[Tensor, Tensor], Tensor], log_mels: list[np.ndarray], *, batch: int = 32, device: str = "cpu"
+    network: Callable[[Tensor, Tensor], Tensor], log_mels: list[np.ndarray], *, batch: int = 32
 ) -> np.ndarray:
     """Return what a network gives for each clip (clips, …), in the order of the clips.
 
@@ -48,13 +50,13 @@ def over_clips(
         network: maps padded clips (batch, bands, frames) and frame counts to (batch, …), in evaluation mode.
         log_mels: (bands, frames) each.
         batch: clips at once.
-        device: "cpu" or "cuda".
     """
+    device = device_of(network)
     rows: dict[int, np.ndarray] = {}
     lengths = np.array([mel.shape[1] for mel in log_mels])
     for indices in length_batches(lengths, batch, None):
         log_mel, frames = collate([log_mels[i] for i in indices])
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             values = network(log_mel.to(device), frames.to(device)).float().cpu().numpy()
         rows.update(zip(indices.tolist(), values, strict=True))
     return np.stack([rows[i] for i in range(len(log_mels))])
@@ -63,14 +65,16 @@ def over_clips(
 @torch.inference_mode()
 def over_equal(network: Callable[[Tensor], Tensor], log_mels: list[np.ndarray], *, batch: int = 32) -> np.ndarray:
     """Return what a network that takes no padding gives for each clip (clips, …): clips of one length at once."""
+    device = device_of(network)
     rows: dict[int, np.ndarray] = {}
     lengths = np.array([mel.shape[1] for mel in log_mels])
     for length in np.unique(lengths):
         places = np.flatnonzero(lengths == length)
         for start in range(0, len(places), batch):
             indices = places[start : start + batch]
-            with torch.autocast("cpu", torch.bfloat16):
-                values = network(torch.from_numpy(np.stack([log_mels[i] for i in indices])).float()).float().numpy()
+            equal = torch.from_numpy(np.stack([log_mels[i] for i in indices])).float()
+            with torch.autocast(device.type, torch.bfloat16):
+                values = network(equal.to(device)).float().cpu().numpy()
             rows.update(zip(indices.tolist(), values, strict=True))
     return np.stack([rows[i] for i in range(len(log_mels))])
 

@@ -28,11 +28,28 @@ def joined() -> Iterator[None]:
     # Its functions keep the group that they are imported under as a default value: imported after the meeting (as
     # the first step of an optimiser does) they would keep its threads alive, which now and then abort the exit.
     importlib.import_module("torch.distributed.nn")
-    distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
+    graphics = device().type == "cuda"
+    if graphics:
+        torch.cuda.set_device(device())
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if graphics else "gloo", timeout=LONGEST_WAIT)
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def device() -> torch.device:
+    """Return where this process trains: on its own GPU where the machine has any, else on the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def device_of(network: object) -> torch.device:
+    """Return where a network, or the network that a method belongs to, has its weights; the processor without any."""
+    owner = getattr(network, "__self__", network)
+    first = next(owner.parameters(), None) if isinstance(owner, nn.Module) else None
+    return torch.device("cpu") if first is None else first.device
 
 
 def count() -> int:
@@ -75,7 +92,7 @@ def add_up(model: nn.Module, loss: float) -> float:
         return loss
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
-    touched = torch.tensor([float(p.grad is not None) for p in learned] + [loss], dtype=torch.float32)
+    touched = torch.tensor([float(p.grad is not None) for p in learned] + [loss], device=learned[0].device)
     flat = torch.cat([touched, *(gradient.flatten().float() for gradient in gradients)])
     distributed.all_reduce(flat)
     sums = flat[len(touched) :].split([p.numel() for p in learned])

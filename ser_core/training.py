@@ -186,9 +186,8 @@ def train(
     folder: Path,
     *,
     after_epoch: AfterEpoch | None = None,
-    device: str = "cpu",
 ) -> Network:
-    """Train a network on log-mel clips; see ``descend``.
+    """Train a network on log-mel clips, on a GPU where there is one, and return it on the processor; see ``descend``.
 
     Args:
         model: maps (batch, bands, frames), frame counts to logits (batch, classes).
@@ -196,12 +195,12 @@ def train(
         recipe: the run's numbers.
         folder: where the checkpoint is kept; an existing one is resumed.
         after_epoch: measures the averaged model; its figures go to ``folder/progress.jsonl``.
-        device: "cpu" or "cuda".
 
     Raises:
         ModelError: the folder holds a checkpoint of another recipe.
     """
     torch.manual_seed(recipe.seed)
+    device = ranks.device()
     model.to(device)
     optimiser = torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay)
     peaks = [group["lr"] for group in optimiser.param_groups]
@@ -225,13 +224,14 @@ def train(
             log_mel = share * log_mel + (1 - share) * log_mel[other]
             frames = torch.maximum(frames, frames[other])
             target = share * target + (1 - share) * target[other]
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             logits = model(log_mel.to(device), frames.to(device))
         return nn.functional.cross_entropy(logits.float(), target.to(device), label_smoothing=recipe.label_smoothing)
 
-    return descend(
+    averaged = descend(
         model, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates, after_epoch=after_epoch
     )
+    return averaged.cpu()
 
 
 def prepare_log_mel(file: str, encoder: str = "") -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ser_core import ranks
 from ser_core.settings import ROOT
 from tests import descent
 
@@ -32,3 +33,13 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
     assert curves[0][-1] < curves[0][0] - 0.01
     for rank in (0, 1):  # every process ends with the same weights
         assert np.load(two / f"end-{rank}-of-2.npy") == pytest.approx(alone, abs=1e-5)
+
+
+def test_each_process_has_a_gpu_of_its_own_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks.device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert ranks.device() == torch.device("cuda", 3)
+    network = torch.nn.Linear(2, 2, device="meta")
+    assert ranks.device_of(network) == ranks.device_of(network.forward) == torch.device("meta")
+    assert ranks.device_of(torch.nn.GELU()) == ranks.device_of(lambda x: x) == torch.device("cpu")
