@@ -8,7 +8,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1
 
 WORKDIR /srv/serscope
-COPY requirements.txt ./
+COPY requirements.txt constraints.txt ./
 RUN pip install --requirement requirements.txt \
     && useradd --system --uid 10001 --no-create-home --home-dir /nonexistent serscope \
     && install --directory --owner serscope --group serscope /cache

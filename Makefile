@@ -34,7 +34,7 @@ soak: $(VENV)/.test
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.fuzz --minutes 60
 
-$(VENV)/.app: requirements.txt
+$(VENV)/.app: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts.predictions import corpus_title, kept, title_of
+from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
 from ser_core import evaluation
 
 st.title("Valence, arousal, dominance")
@@ -18,16 +18,19 @@ from pages.parts.charts import chart  # noqa: E402
 from pages.parts.corpora_charts import evaluated  # noqa: E402
 from ser_core.sphere import DIMENSIONS  # noqa: E402
 
-tables = evaluated(evaluation.stored(), *(f"d_{name}" for name in DIMENSIONS))
+columns = [f"d_{name}" for name in DIMENSIONS]
+own = {pair: rows.fillna({"emotion": "all clips"}) for pair, rows in own_table(*columns).items()}
+tables = evaluated(evaluation.stored(), *columns) | own
 if not tables:
     st.info("No answers with dimensions are stored yet; 'python -m ser_core evaluate' writes them.")
     st.stop()
 model, corpus = st.selectbox(
     "Model and speech",
-    sorted(tables, key=lambda pair: ("t_valence" not in tables[pair], pair)),
+    sorted(tables, key=lambda pair: (pair not in own, "t_valence" not in tables[pair], pair)),
     format_func=lambda pair: f"{title_of(pair[0])} on {corpus_title(pair[1])}",
     key="dimensions-model",
 )
+st.caption(OWN_TOO)
 rows = tables[model, corpus]
 rated = "t_valence" in rows and rows["t_valence"].notna().any()
 if rated:

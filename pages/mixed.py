@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts.predictions import corpus_title, kept, title_of
+from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
 from ser_core import evaluation
 
 st.title("Mixed emotions")
@@ -15,15 +15,15 @@ from pages.parts import clips_behind  # noqa: E402
 from pages.parts import mixed_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
 from pages.parts.corpora_charts import evaluated  # noqa: E402
+from ser_core.predictions import OWN_MODEL  # noqa: E402
 
-tables = {
-    pair: rows for pair, rows in evaluated(evaluation.stored(), "p_", "share_").items() if parts.judged_by_several(rows)
-}
+given = evaluated(evaluation.stored(), "p_", "share_") | own_table("p_", "share_")
+tables = {pair: rows for pair, rows in given.items() if parts.judged_by_several(rows)}
 if not tables:
     st.info("No stored answers are of clips that several listeners judged; 'python -m ser_core evaluate' writes them.")
     parts.wheel()
     st.stop()
-pairs = sorted(tables, key=lambda pair: (pair[0] != "label-distribution", pair))
+pairs = sorted(tables, key=lambda pair: (pair[0] != OWN_MODEL, pair[0] != "label-distribution", pair))
 model, corpus = st.selectbox(
     "Model and speech",
     pairs,
@@ -32,6 +32,7 @@ model, corpus = st.selectbox(
     help="The label-distribution model was taught how listeners split. The others were taught the acted label; their "
     "probabilities say how sure they are, which is not the same.",
 )
+st.caption(OWN_TOO)
 labels = parts.shared_labels(tables[model, corpus])
 key = (model, corpus, tables[model, corpus]["run"].iloc[0])
 rows = kept(("mixed", *key), lambda: parts.heard_rows(tables[model, corpus], labels))

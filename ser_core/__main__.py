@@ -246,10 +246,9 @@ def _domain(options: argparse.Namespace) -> int:
 
 def _leaks(options: argparse.Namespace) -> int:
     from ser_core.corpora import read_corpus
-    from ser_core.leaks import report
+    from ser_core.leaks import report_all
 
-    for folder in options.corpora:
-        print(report(read_corpus(folder), sound=not options.no_sound))
+    print(report_all([read_corpus(folder) for folder in options.corpora], sound=not options.no_sound))
     return 0
 
 

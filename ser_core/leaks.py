@@ -6,6 +6,7 @@ knows the voice or the words need not listen to how it is said. That is measured
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,9 +170,36 @@ def swapped_labels(truth: Iterable[str], answers: Iterable[str]) -> tuple[tuple[
     return tuple(found)
 
 
-def report(corpus: Corpus, *, sound: bool = True) -> str:
+def between(
+    training: Corpus, test: Corpus, hashes: tuple[Sequence[str | None], Sequence[str | None]] | None = None
+) -> Leaks:
+    """Return what a corpus that is trained on and another that is tested on share; see :func:`find_leaks`.
+
+    Args:
+        training: with the names that speakers and sentences have in it.
+        test: the same.
+        hashes: of the sound of the clips of both; recordings are not compared without.
+    """
+    table = pd.concat([training.table, test.table], ignore_index=True)
+    parts = ["train"] * len(training.table) + ["test"] * len(test.table)
+    return find_leaks(table, parts, None if hashes is None else [*hashes[0], *hashes[1]])
+
+
+def report_all(corpora: Sequence[Corpus], *, sound: bool = True) -> str:
+    """Return in words what is found in each corpus, and what each shares with each other one."""
+    heard: dict[str, list[str | None]] = {}
+    for corpus in corpora if sound else ():
+        heard[corpus.name] = audio_hashes(corpus.table["file"].where(corpus.table["file"].notna(), None).tolist())
+    lines = [report(corpus, heard.get(corpus.name)) for corpus in corpora]
+    for one, other in itertools.combinations(corpora, 2):
+        found = between(one, other, (heard[one.name], heard[other.name]) if sound else None)
+        told = " ".join(each.sentence for each in found.shared if each.what != "sentence")
+        lines.append(f"{one.title} and {other.title}: {told}")
+    return "\n".join(lines)
+
+
+def report(corpus: Corpus, hashes: Sequence[str | None] | None = None) -> str:
     """Return in words what is found in a corpus: in the app's folds, the owners' split, and in the corpus itself."""
-    hashes = audio_hashes(corpus.table["file"].where(corpus.table["file"].notna(), None).tolist()) if sound else None
     splits = {}
     if corpus.name in TASKS:
         splits["fold 0 of the app"] = fold_split(corpus)

@@ -7,6 +7,8 @@ file (or clip, path)            what was heard; each once
 speaker                         who spoke; intervals and tests are over speakers
 emotion (or label)              the true emotion
 p_<emotion>                     the model's probabilities, which sum to 1; a column for every emotion it can answer
+share_<emotion>                 if known, the share of listeners who heard it; they sum to 1, or are 0 for a clip that
+                                nobody judged
 sex, age, race, ethnicity,      of the speaker, as far as known; groups are made from them
 language
 corpus                          where the clip is from, if from several
@@ -28,6 +30,7 @@ from ser_core.errors import SerscopeError
 from ser_core.evaluation import DIMENSIONS, PEOPLE, output_words
 from ser_core.parquet import read_parquet
 
+OWN_MODEL = "your model"
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 500
 MOST_BYTES = 50_000_000
@@ -109,14 +112,19 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
         rows["emotion"] = _truth(text["emotion"], columns, words)
         _probabilities(values, text["file"])
         rows[[f"p_{word}" for word in words]] = values
+        shares = [str(column) for column in table if str(column).startswith("share_")]
+        if shares:
+            rows[[f"share_{word}" for word in output_words([column[6:] for column in shares])]] = _shares(
+                _numbers(table, shares), text["file"]
+            )
     else:
-        rows["emotion"] = None
+        rows["emotion"] = _text(table["emotion"]).replace("", None) if "emotion" in table else None
         rated = _numbers(table, [f"t_{column[2:]}" for column in columns])
         if np.abs(values).max() > 1 or np.abs(rated).max() > 1:
             raise PredictionsError("Valence, arousal and dominance must lie from −1 to 1; rescale predicted and rated.")
         rows[[f"d_{column[2:]}" for column in columns]] = values
         rows[[f"t_{column[2:]}" for column in columns]] = rated
-    return rows.assign(fold=-1, split="as given", model="your model", run="")
+    return rows.assign(fold=-1, split="as given", model=OWN_MODEL, run="")
 
 
 def _parquet(data: bytes) -> pd.DataFrame:
@@ -217,6 +225,19 @@ def _truth(given: pd.Series, columns: Sequence[str], words: Sequence[str]) -> pd
             "labelled with; add it, or leave such rows out."
         )
     return given.map(labels)
+
+
+def _shares(values: np.ndarray, files: pd.Series) -> np.ndarray:
+    """Return the listeners' shares of every clip."""
+    sums = values.sum(axis=1)
+    wrong = (values.min(axis=1) < 0) | ~(np.isclose(sums, 1, atol=1e-2) | (sums == 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise PredictionsError(
+            f"The listeners' shares of {files.iloc[row]!r} are {_some([f'{value:g}' for value in values[row]])}; none "
+            "may be negative, and they must sum to 1 (or all be 0 where nobody judged the clip)."
+        )
+    return values
 
 
 def _probabilities(values: np.ndarray, files: pd.Series) -> None:

@@ -105,15 +105,22 @@ def at_rest(page: "playwright.Page") -> None:
     page.wait_for_timeout(500)
 
 
-def click_a_mark(page: "playwright.Page", place: int = 3) -> None:
-    """Click a field or point of the first chart that has any; Plotly takes clicks on a layer above them."""
-    marks = page.locator(".js-plotly-plot .points path")
+def click_a_mark(page: "playwright.Page", place: int = 3, chart: int = 0) -> None:
+    """Click a field or point of one of the charts that have any; Plotly takes clicks on a layer above them."""
+    marks = page.locator(".js-plotly-plot:has(.points path)").nth(chart).locator(".points path")
     mark = marks.nth(min(place, marks.count() - 1))
     mark.evaluate("mark => mark.scrollIntoView({block: 'center'})")  # not under the menu
     box = mark.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_timeout(500)  # Plotly takes a click on what the mouse was over before
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def choose(page: "playwright.Page", label: str, option: str) -> None:
+    page.get_by_test_id("stSelectbox").filter(has_text=label).first.locator("input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+    page.wait_for_timeout(1000)
+    at_rest(page)
 
 
 def hear_the_first_clip(page: "playwright.Page") -> None:

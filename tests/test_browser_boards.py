@@ -11,10 +11,12 @@ from browsing import (
     BEFORE_A_BOARD,
     PATIENCE_MS,
     at_rest,
+    choose,
     click_a_mark,
     hear_the_first_clip,
     opened,
     overflow,
+    playwright,
     whole_page,
 )
 
@@ -49,6 +51,26 @@ def test_from_a_mark_to_its_clips_to_one_explanation(browser, address, name, tit
     page.get_by_role("button", name="Explain this clip").click()
     page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
     assert "labelled" in page.locator("[data-testid=stMain]").inner_text()
+    page.close()
+
+
+@MEASURED
+def test_both_charts_of_robustness_lead_to_clips(browser, address) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    opened(page, address, "robustness", "Does the answer hold?")
+    for chart in (0, 1):
+        click_a_mark(page, chart=chart)
+        playwright.expect(page.get_by_text("Clips behind the point")).to_have_count(chart + 1, timeout=PATIENCE_MS)
+        at_rest(page)
+    page.close()
+
+
+def test_mixed_emotions_of_speech_with_other_labels_lead_to_clips(browser, address) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    opened(page, address, "mixed", "Mixed emotions")
+    choose(page, "Model and speech", "Label distribution (listeners’ votes) on EmoTale")
+    click_a_mark(page)
+    page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
     page.close()
 
 

@@ -11,24 +11,17 @@ from browsing import (
     BEFORE_A_BOARD,
     PATIENCE_MS,
     at_rest,
+    choose,
     click_a_mark,
     hear_the_first_clip,
     opened,
     overflow,
-    playwright,
     whole_page,
 )
 
 pytestmark = BEFORE_A_BOARD
 
 DASHBOARDS = {"fairness": "Whom does it fail?", "speakers": "Speaker by speaker"}
-
-
-def choose(page: "playwright.Page", label: str, option: str) -> None:
-    page.get_by_test_id("stSelectbox").filter(has_text=label).first.locator("input").click()
-    page.get_by_role("option", name=option, exact=True).click()
-    page.wait_for_timeout(1000)
-    at_rest(page)
 
 
 @pytest.mark.parametrize(("name", "title"), DASHBOARDS.items())
@@ -56,6 +49,23 @@ def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, n
     page.get_by_role("button", name="Explain this clip").click()
     page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
     assert "CREMA-D, labelled" in page.locator("[data-testid=stMain]").inner_text()
+    page.close()
+
+
+def test_explanations_by_group_lead_to_their_clips_too(browser, address, shots) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    opened(page, address, "fairness", "Whom does it fail?")
+    page.get_by_role("radio", name="Explanations by group").click()
+    page.get_by_text("still be explained to them unequally").wait_for(timeout=PATIENCE_MS)
+    page.locator(".js-plotly-plot .points path").first.wait_for(timeout=PATIENCE_MS)
+    at_rest(page)
+    click_a_mark(page, 1)
+    page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
+    at_rest(page)
+    hear_the_first_clip(page)
+    whole_page(page, shots / "explanations-by-group-clip.png")
+    page.get_by_role("button", name="Explain this clip").click()
+    page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
     page.close()
 
 

@@ -175,6 +175,29 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
     assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
 
 
+def test_a_readers_own_table_is_offered_where_it_has_what_is_needed(store) -> None:
+    from pages.parts.predictions import Chosen
+    from ser_core.predictions import checked
+
+    rows = answers().rename(columns={"clip": "file"}).drop(columns=["fold", "split", "model", "run"])
+    random = np.random.default_rng(1)
+    shares = random.dirichlet([2.0] * 3, len(rows))
+    mixed = checked(rows.assign(**{f"share_{name}": shares[:, k] for k, name in enumerate(EMOTIONS)}))
+    shown = page("mixed", **{"own predictions": Chosen("mine.csv", mixed, "k", audio=False)})
+    assert shown.selectbox(key="mixed-model").options[0] == "your model on mine.csv"
+    assert "240 clips" in " ".join(each.proto.body for each in shown.get("html"))
+
+    values = random.uniform(-0.8, 0.8, (len(rows), 3))
+    names = ("valence", "arousal", "dominance")
+    rated = rows[["file", "speaker"]].assign(
+        **{f"d_{name}": values[:, k] for k, name in enumerate(names)},
+        **{f"t_{name}": np.clip(values[:, k] + 0.1, -1, 1) for k, name in enumerate(names)},
+    )
+    shown = page("dimensions", **{"own predictions": Chosen("rated.csv", checked(rated), "k", audio=False)})
+    assert shown.selectbox(key="dimensions-model").options[0] == "your model on rated.csv"
+    assert page("mixed", **{"own predictions": Chosen("rated.csv", checked(rated), "k", audio=False)})
+
+
 def test_a_malformed_table_of_the_readers_gets_its_sentence(store) -> None:
     from pages.parts.predictions import OWN as SOURCE
 

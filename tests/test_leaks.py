@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ser_core import leaks
+from ser_core.__main__ import main
 from ser_core.corpora import find_corpora, read_corpus
 from ser_core.errors import CorpusError
 from ser_core.metrics import confusion
@@ -120,3 +121,19 @@ def test_a_planted_label_swap_shows_in_the_confusion() -> None:
     assert matrix[0].argmax() == 3
     assert matrix[3].argmax() == 0
     assert matrix[1].argmax() == 1
+
+
+def test_a_recording_that_two_corpora_share_is_found_by_the_command(tmp_path: Path, capsys) -> None:
+    for name, seeds in (("one", (0, 1, 2, 3)), ("two", (4, 5, 2, 6))):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = []
+        for place, seed in enumerate(seeds):
+            sound = np.random.default_rng(seed).integers(-3000, 3000, 6000).astype(np.int16)
+            file = f"{name}-{place}.{'wav' if name == 'one' else 'flac'}"
+            sf.write(folder / file, sound, 16_000, subtype="PCM_16")
+            rows.append({"file": file, "speaker": f"s{place // 2}", "emotion": EMOTIONS[place]})
+        pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    assert main(["leaks", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "No speaker is on both sides." in said and "1 of 7 recordings are on both sides" in said and "two-2" in said

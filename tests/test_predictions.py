@@ -102,8 +102,26 @@ MALFORMED = {
     "two sexes": (csv(with_cell("gender", "m")), "mine.csv", "'s0' has more than one sex"),
     "age in words": (csv(changed(age="old")), "mine.csv", "age 'old'"),
     "unrated dimensions": (csv(good().iloc[:, :4].assign(d_valence=0.1)), "mine.csv", "t_valence are missing"),
+    "shares that do not add up": (
+        csv(changed(share_anger=0.5, share_joy=0.2, share_neutral=0.1)),
+        "mine.csv",
+        "listeners' shares of 's0/0.wav' are",
+    ),
     "off the scale": (csv(good().iloc[:, :4].assign(d_valence=0.1, t_valence=4)), "mine.csv", "from −1 to 1"),
 }
+
+
+def test_listeners_shares_are_read_in_the_models_words() -> None:
+    shares = np.random.default_rng(1).dirichlet([1, 1, 1], 20)
+    shares[3] = 0.0  # nobody judged it
+    rows = read_predictions(
+        csv(changed(share_angry=shares[:, 0], Share_joy=shares[:, 1], share_neutral=shares[:, 2])), "mine.csv"
+    )
+    given = rows[["share_anger", "share_happiness", "share_neutral"]].to_numpy()
+    assert given == pytest.approx(shares, abs=1e-9)
+    rated = good().iloc[:, :4].assign(d_valence=0.1, t_valence=0.2)
+    assert read_predictions(csv(rated), "mine.csv")["emotion"].tolist()[:3] == ["anger", "joy", "Neutral"]
+    assert read_predictions(csv(rated.drop(columns="label")), "mine.csv")["emotion"].isna().all()
 
 
 @pytest.mark.parametrize("case", MALFORMED)

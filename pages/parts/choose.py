@@ -332,7 +332,7 @@ REGION_RULES = {"connected": "connected, as found", "windows": "windows of 150 m
 SEXES = ("unknown", "female", "male", "child")
 
 
-_MEASURED_BY = {
+_SETTING_INPUTS = {
     "pitch_floor_hz": (5.0, "The lowest pitch that is looked for: mostly 75 Hz for men, 100 Hz for women."),
     "pitch_ceiling_hz": (
         10.0,
@@ -347,11 +347,11 @@ _MEASURED_BY = {
 }
 
 
-def measured_by(column: "DeltaGenerator", name: str, key: str, source: str) -> float | None:
+def setting_input(column: "DeltaGenerator", name: str, key: str, source: str) -> float | None:
     """Draw the input of one number of ``CueSettings`` within its limits; None where it is to be found from a source."""
     from explain.cues import LIMITS, CueSettings
 
-    (what, low, high, unit), (step, words) = LIMITS[name], _MEASURED_BY[name]
+    (what, low, high, unit), (step, words) = LIMITS[name], _SETTING_INPUTS[name]
     label = f"{what[:1].upper()}{what[1:]}{f' ({unit.strip()})' if unit else ''}"
     given = getattr(CueSettings, name)
     empty = f"found from {source}" if given is None else f"{given:g}"
@@ -375,10 +375,10 @@ def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
         rule = first.selectbox(
             "Regions", list(REGION_RULES), key=key("rule"), format_func=lambda name: REGION_RULES[name]
         )
-        floor = measured_by(second, "pitch_floor_hz", key("floor"), "the clip")
-        ceiling = measured_by(second, "pitch_ceiling_hz", key("ceiling"), "the clip")
-        formants = measured_by(third, "formant_ceiling_hz", key("formants"), "the clip")
-        jumps = measured_by(third, "octave_jump_cost", key("jumps"), "the clip")
+        floor = setting_input(second, "pitch_floor_hz", key("floor"), "the clip")
+        ceiling = setting_input(second, "pitch_ceiling_hz", key("ceiling"), "the clip")
+        formants = setting_input(third, "formant_ceiling_hz", key("formants"), "the clip")
+        jumps = setting_input(third, "octave_jump_cost", key("jumps"), "the clip")
         pressed = st.form_submit_button("Measure again")
     if pressed:
         from explain.cues import CueSettings, check

@@ -168,12 +168,25 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
     st.caption(f"{plain(words)}.")
 
 
+def own_table(*columns: str) -> "dict[tuple[str, str], pd.DataFrame]":
+    """Return the reader's own table as if it were stored, where it has columns that begin so: (model, title) → rows."""
+    own: Chosen | None = st.session_state.get("own predictions")
+    if own is None or not all(any(str(name).startswith(each) for name in own.rows) for each in columns):
+        return {}
+    return {(str(own.rows["model"].iloc[0]), own.title): own.rows.assign(run=own.key)}
+
+
+OWN_TOO = "A table of your own that has what is needed (page Fairness, Your table) is offered here as well."
+
+
 def _own() -> Chosen | None:
     from ser_core.predictions import MOST_BYTES, read_predictions
 
     st.caption(
         "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
-        "ethnicity and language of the speaker as far as you know them. CSV or Parquet. The table stays in the memory "
+        "ethnicity and language of the speaker as far as you know them. With listeners' shares (share_anger …) it is "
+        "offered on Mixed emotions too; with d_valence and t_valence … instead of probabilities on Dimensions. CSV or "
+        "Parquet. The table stays in the memory "
         "of this session and is dropped with it."
     )
     left, right = st.columns([3, 1], vertical_alignment="bottom")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.parts import background, session
 from pages.parts.cards import table
-from pages.parts.choose import measured_by
+from pages.parts.choose import setting_input
 from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError
 from ser_core.numbers import signed, unsigned
@@ -189,7 +189,7 @@ def measurement(found: "LongRecording", taken: "LongSound", keep: "Keep") -> Non
             first, second, third, fourth = st.columns(4)
             which = first.selectbox("Of", list(voices))
             floor_hz, top_hz, ceiling_hz = (
-                measured_by(column, name, f"long-{name}", "each stretch")
+                setting_input(column, name, f"long-{name}", "each stretch")
                 for column, name in (
                     (second, "pitch_floor_hz"),
                     (third, "pitch_ceiling_hz"),
