@@ -2,8 +2,10 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
 
 import pytest
+import streamlit as st
 from bad_inputs import voice, wav
 from streamlit.testing.v1 import AppTest
 from test_comparison import man_and_woman, twins
@@ -47,10 +49,12 @@ def compare_page() -> None:
 
 
 @pytest.fixture
-def two_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(ser_core.registry, "names", lambda: ("one", "two"))
     monkeypatch.setattr(ser_core.registry, "cards", lambda: ())
     monkeypatch.setattr(ser_core.registry, "load", lambda name: burst_model())
+    yield
+    st.cache_data.clear()  # the titles of these models
 
 
 def text(app: AppTest) -> str:

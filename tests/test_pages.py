@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import streamlit as st
 from bad_inputs import BAD_INPUTS, voice, wav
 from explanations import HOSTILE_NAMES, example_explanation
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -65,7 +67,7 @@ class Core:
 
 
 @pytest.fixture
-def core(monkeypatch, tmp_path) -> Core:
+def core(monkeypatch, tmp_path) -> Iterator[Core]:
     core = Core()
     clip = tmp_path / "neutral.wav"
     soundfile.write(clip, voice(), 16_000)
@@ -78,7 +80,8 @@ def core(monkeypatch, tmp_path) -> Core:
     monkeypatch.setattr(work, "explain", core.explain)
     monkeypatch.setattr(work, "remeasure", core.remeasure)
     monkeypatch.setattr(work, "summarise", lambda tracks, recording, regions, quality: EXAMPLE.cues)
-    return core
+    yield core
+    st.cache_data.clear()  # the titles of these models
 
 
 @pytest.fixture
