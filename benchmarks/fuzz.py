@@ -27,7 +27,7 @@ from ser_core.errors import SerscopeError
 
 TIME_S, MEMORY_MB, LONGEST = 5, 2048, 1 << 17
 PROCESS_S = 40
-"""How long a process goes on: code that Atheris has instrumented keeps up to 0.1 MB of every input, as it is, none."""
+"""How long a process goes on: code that Atheris has instrumented keeps memory of every input, which it else lets go."""
 
 
 # --- one process, one target -----------------------------------------------------------------------------------------

@@ -416,7 +416,10 @@ def before_and_after() -> None:
     if points:
         names = stored[0].stem.removeprefix("fairness-"), str(points[0][0])
         rows = kept(("answered differently", *names), lambda: _answered_differently(*names))
-        clips_behind.show(rows, f"answered differently by the two models; answers here: {names[1]}", "change")
+        if rows is None:
+            st.info("The answers of these two models are not stored.")
+        else:
+            clips_behind.show(rows, f"answered differently by the two models; answers here: {names[1]}", "change")
     lines = ""
     for row in part.itertuples():
         cells = "".join(
@@ -434,8 +437,10 @@ def before_and_after() -> None:
     st.html(rows_of("Gaps before and after", names, lines))
 
 
-def _answered_differently(models: str, when: str) -> "pd.DataFrame":
+def _answered_differently(models: str, when: str) -> "pd.DataFrame | None":
     """Return the clips that the model before and the one after answer differently, with the answers of one of them.
+
+    None where the answers of one of the two are not stored.
 
     Args:
         models: both names, joined by "-": of the stored comparison's file.
@@ -445,14 +450,16 @@ def _answered_differently(models: str, when: str) -> "pd.DataFrame":
     from ser_core.speakers import answers_of
 
     stored = {(each.model, each.corpus): each.path for each in evaluation.stored()}
-    before, after = next(
+    pairs = [
         (stored[one, corpus], stored[other, corpus])
         for one, corpus in stored
         for other, where in stored
         if corpus == where and f"{one}-{other}" == models
-    )
-    one, other = (evaluation.read_stored(path).set_index("clip", drop=False) for path in (before, after))
-    other = other.reindex(one.index)
+    ]
+    if not pairs:
+        return None
+    one, other = (evaluation.read_stored(path).set_index("clip", drop=False) for path in pairs[0])
+    other = other.loc[one.index]
     turned = (answers_of(one).to_numpy() != answers_of(other).to_numpy()).nonzero()[0]
     return (one if when == "before" else other).iloc[turned].reset_index(drop=True)
 
