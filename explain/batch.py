@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from explain.trust import Trust
     from ser_core.audio import Recording
-    from ser_core.models import SpeechModel
+    from ser_core.models import Card, SpeechModel
 
 MOST_CLIPS = 5_000
 MOST_MEMBERS, MOST_MEMBER_BYTES, MOST_ARCHIVE_BYTES, MOST_RATIO = 5_000, 64 << 20, 1 << 30, 200
@@ -358,10 +358,10 @@ def cues_in_words(found: Row) -> str:
     )
 
 
-def table(found: Sequence[Row], model: str) -> "pd.DataFrame":
+def table(found: Sequence[Row], card: "Card") -> "pd.DataFrame":
     """Return the rows as a table: one column a figure, ``p_…`` or ``value_…`` for outputs and ``cue_…`` for cues.
 
-    What is not known is missing. The model is named for what it was trained on. A CSV's own columns come last, as
+    What is not known is missing. The card says what the model was trained on. A CSV's own columns come last, as
     ``given_…``.
     """
     import pandas as pd
@@ -370,7 +370,7 @@ def table(found: Sequence[Row], model: str) -> "pd.DataFrame":
     extras = list(dict.fromkeys(name for r in found for name in r.extra))
     dimensional = any(r.outputs and not r.answer for r in found)
     made: list[dict[str, Any]] = []
-    use = in_a_cell(model)
+    use = in_a_cell(card)
     for r in found:
         made.append(
             {

@@ -65,9 +65,9 @@ def _explain_all(options: argparse.Namespace) -> int:
     finally:
         workers.shut_down()
     if options.out.suffix.lower() == ".csv":
-        write_text(options.out, csv_text(table(found, model.name)))
+        write_text(options.out, csv_text(table(found, model.card)))
     else:
-        write_table(table(found, model.name), options.out)
+        write_table(table(found, model.card), options.out)
     store.unlink(missing_ok=True)
     failed = sum(1 for r in found if r.error)
     print(

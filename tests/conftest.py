@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import explain  # noqa: F401  (a page run by itself puts pages/ first, where explain.py would hide the package)
+
 if TYPE_CHECKING:
     import playwright.sync_api
 

@@ -122,7 +122,7 @@ def test_progress_tells_of_every_clip_and_can_stop_the_work() -> None:
 
 def test_the_table_has_a_row_a_clip_and_reads_back_to_the_same_figures() -> None:
     found = list(rows(given([("a.wav", sound()), ("b.wav", b"no sound")]), burst_model(), "input_x_gradient"))
-    made = table(found, burst_model().name)
+    made = table(found, burst_model().card)
     back = pd.read_csv(io.StringIO(csv_text(made)))
     assert list(back["file"]) == ["a.wav", "b.wav"]
     assert back.loc[0, "entropy_bits"] == found[0].entropy_bits
@@ -132,7 +132,7 @@ def test_the_table_has_a_row_a_clip_and_reads_back_to_the_same_figures() -> None
 
 def test_no_cell_and_no_heading_is_run_as_a_formula() -> None:
     found = [Row(0, '=HYPERLINK("http://x")', error="@x", extra={"=1+1": "+2"})]
-    text = csv_text(table(found, "m"))
+    text = csv_text(table(found, burst_model().card))
     cells = [cell for line in __import__("csv").reader(io.StringIO(text)) for cell in line]
     assert '\'=HYPERLINK("http://x")' in cells and "'@x" in cells and "'+2" in cells
     assert not any(cell.startswith(("=", "@", "+")) for cell in cells)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from explain.batch import Clip, Row
-    from ser_core.models import SpeechModel
+    from ser_core.models import Card, SpeechModel
 
 MEGABYTES = 300
 TESTS = {"": "not tested", "quick": "quick tests (seconds a clip)", "full": "all tests (a minute a clip or more)"}
@@ -91,7 +91,7 @@ def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
             background.start(key, lambda job: _explain(taken, model, method, trust, job), long=True)
             st.rerun()
     if started is not None:
-        background.follow(started, lambda: _watch(taken, model.name, started))
+        background.follow(started, lambda: _watch(taken, model.card, started))
 
 
 def _explain(
@@ -106,14 +106,14 @@ def _explain(
     return tuple(found)
 
 
-def _watch(taken: "list[Clip]", model: str, started: background.Job) -> None:
+def _watch(taken: "list[Clip]", card: "Card", started: background.Job) -> None:
     if not started.done:
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.progress(min(1.0, started.share), plain(f"{started.words} …"))
         if right.button("Stop here", key="batch-stop", help="Keeps the rows that are there.", width="stretch"):
             started.stop.set()
         if started.known:
-            draw(started.known, taken, model, finished=False)
+            draw(started.known, taken, card, finished=False)
         return
     if not started.drawn:
         started.drawn = True
@@ -125,13 +125,13 @@ def _watch(taken: "list[Clip]", model: str, started: background.Job) -> None:
     if fault is not None:
         st.warning(f"Stopped after {len(found)} of {len(taken)} clips.")
     if found:
-        draw(found, taken, model, finished=True)
+        draw(found, taken, card, finished=True)
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(found: "tuple[Row, ...]", taken: "list[Clip]", model: str, *, finished: bool) -> None:
+def draw(found: "tuple[Row, ...]", taken: "list[Clip]", card: "Card", *, finished: bool) -> None:
     """Draw the rows with their filters, the chosen one, and the files."""
     st.html(summary(found))
     kept = _filtered(found)
@@ -171,7 +171,7 @@ def draw(found: "tuple[Row, ...]", taken: "list[Clip]", model: str, *, finished:
     elif kept:
         st.caption("Choose a row to open it. Click a heading to sort.")
     if finished:
-        _files(found, model)
+        _files(found, card)
 
 
 def summary(found: "tuple[Row, ...]") -> str:
@@ -247,7 +247,7 @@ def _one(row: "Row", taken: "list[Clip]") -> None:
         st.switch_page("pages/explain.py")
 
 
-def _files(found: "tuple[Row, ...]", model: str) -> None:
+def _files(found: "tuple[Row, ...]", card: "Card") -> None:
     from explain.batch import table
     from explain.text_files import csv_text
 
@@ -255,7 +255,7 @@ def _files(found: "tuple[Row, ...]", model: str) -> None:
     left, right = st.columns(2)
     left.download_button(
         "Table (CSV)",
-        lambda: csv_text(table(found, model)).encode("utf-8-sig"),
+        lambda: csv_text(table(found, card)).encode("utf-8-sig"),
         file_name="clips.csv",
         mime="text/csv",
         on_click="ignore",
@@ -263,7 +263,7 @@ def _files(found: "tuple[Row, ...]", model: str) -> None:
     )
     right.download_button(
         "Table (Parquet)",
-        lambda: _parquet(table(found, model)),
+        lambda: _parquet(table(found, card)),
         file_name="clips.parquet",
         mime="application/octet-stream",
         on_click="ignore",
