@@ -15,10 +15,8 @@ from ser_core import crosscorpus, evaluation  # noqa: E402
 from ser_core.errors import SerscopeError  # noqa: E402
 from ser_core.results import RESULTS, labels_of  # noqa: E402
 
-MODELS, FUNCTIONALS = "Bundled models", "Functionals, every corpus against every corpus"
-what = st.segmented_control(
-    "What was trained", (FUNCTIONALS, MODELS), default=FUNCTIONALS, required=True, key="cross-what"
-)
+MODELS, TRAINED = "Bundled models", "Each corpus against each, by system"
+what = st.segmented_control("What was trained", (TRAINED, MODELS), default=TRAINED, required=True, key="cross-what")
 measure = st.segmented_control(
     "Show",
     ("uar", "gap"),
@@ -31,44 +29,51 @@ measure = st.segmented_control(
 )
 
 how = (
-    ("a row is what was trained on" if what == FUNCTIONALS else "a row is a model")
+    ("a row is what was trained on" if what == TRAINED else "a row is a model")
     + ", a column what was tested on; large the value, below it its 95 % interval over the test speakers. Framed is "
-    + ("the corpus itself" if what == FUNCTIONALS else "the corpus that the model was trained on")
+    + ("the corpus itself" if what == TRAINED else "the corpus that the model was trained on")
     + ", its speakers never in both training and test. Click a field for its confusion and clips."
 )
-if what == FUNCTIONALS:
+if what == TRAINED:
     path = RESULTS / crosscorpus.TABLE
     if not path.exists():
         st.info("The corpora have not been set against each other yet; 'python -m ser_core cross-corpus' does it.")
         st.stop()
     rows = parts.stored_matrix(str(path), path.stat().st_mtime)
-    left, middle, right = st.columns(3)
-    sets = list(dict.fromkeys(rows["features"]))
-    features = left.selectbox("Features", sets, key="cross-features")
-    classifier = middle.selectbox(
-        "Classifier",
-        list(dict.fromkeys(rows["classifier"])),
-        format_func=lambda name: {"logistic": "logistic regression", "mlp": "small network"}.get(name, name),
-        key="cross-classifier",
+    left, right = st.columns(2, vertical_alignment="bottom")
+    system = left.selectbox(
+        "System",
+        list(dict.fromkeys(rows["system"])),
+        format_func=title_of,
+        key="cross-system",
+        help="Each is trained anew on every corpus as its bundled model was. Not here: systems that need what other "
+        "corpora lack (votes, ratings, converted voices, words) or whose parts have heard a test corpus.",
     )
-    normalised = right.toggle(
+    can = bool(rows.loc[rows["system"] == system, "normalised"].any())
+    normalised = can and right.toggle(
         "Normalise each speaker",
         key="cross-normalised",
-        help="Every functional gets mean 0 and deviation 1 over the speaker's own clips, without labels. It needs all "
+        help="Every feature gets mean 0 and deviation 1 over the speaker's own clips, without labels. It needs all "
         "clips of a test speaker at once, and takes the emotion away where a speaker has only one.",
     )
-    called = parts.mapping(labels_of(rows), "functionals")
+    if not can:
+        right.caption("This system reads frames, not one row of features a clip, so speakers are as they are.")
+    called = parts.mapping(labels_of(rows), "trained")
     try:
         cells = kept(
-            ("cross", path.stat().st_mtime, features, classifier, tuple(called.items())),
-            lambda: parts.functional_cells(rows, features, classifier, called),
+            ("cross", path.stat().st_mtime, system, tuple(called.items())),
+            lambda: parts.trained_cells(rows, system, called),
+        )
+        together = kept(
+            ("cross", path.stat().st_mtime, "all", tuple(called.items())),
+            lambda: crosscorpus.by_system(crosscorpus.mapped(rows, called)),
         )
     except SerscopeError as fault:
         st.error(str(fault))
         st.stop()
     shown = cells[cells["normalised"] == normalised]
     down, title = "train", corpus_title
-    name = f"{features}, {classifier}, {'each speaker normalised' if normalised else 'speakers as they are'}"
+    name = f"{title_of(system)}, {'each speaker normalised' if normalised else 'speakers as they are'}"
 else:
     tables = parts.evaluated(evaluation.stored(), "p_")
     if not tables:
@@ -103,15 +108,23 @@ else:
         words=parts.in_words(shown, down, title),
         state=f"{name}|{measure}|{', '.join(each or 'left out' for each in called.values())}",
     )
-    if what == FUNCTIONALS:
+    if what == TRAINED:
         st.html(parts.normalising(cells, normalised))
     if points:
         trained, test = points[0]
         told = f"{title(trained)} → {corpus_title(test)}"
-        if what == FUNCTIONALS:
-            chosen = parts.cell(rows, trained, test, features, classifier, normalised, called)
+        if what == TRAINED:
+            chosen = parts.cell(rows, trained, test, system, normalised, called)
         else:
             chosen = evaluation.in_common(tables[trained, test], called)
         parts.behind(chosen, told, f"cross-{trained}-{test}")
+if what == TRAINED:
+    st.subheader("All systems")
+    st.caption(
+        "Means over all fields away from home, and over the same test corpora trained on themselves. The speakers of a "
+        "test corpus are drawn alike for all, so the loss has the interval of a difference over the same speakers. "
+        f"Chance is {100 * together['chance'].iloc[0]:.1f} %."
+    )
+    st.html(parts.side_by_side(together, system, normalised))
 parts.urdu_note()
 parts.leaks()

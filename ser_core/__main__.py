@@ -146,9 +146,9 @@ def _folds(options: argparse.Namespace) -> int:
 
 
 def _cross_corpus(options: argparse.Namespace) -> int:
-    from ser_core.crosscorpus import run
+    from ser_core.crosscorpus import SYSTEMS, run
 
-    print(run(options.corpora, options.runs))
+    print(run(options.corpora, options.runs, options.systems or SYSTEMS))
     return 0
 
 
@@ -315,8 +315,9 @@ def _parser() -> argparse.ArgumentParser:
     folds.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     folds.set_defaults(run=_folds)
 
-    cross = commands.add_parser("cross-corpus", help="train on each corpus, test on each: functionals; resumes")
+    cross = commands.add_parser("cross-corpus", help="train each system on each corpus, test on each; resumes")
     cross.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="two or more corpora")
+    cross.add_argument("--systems", nargs="+", metavar="NAME", help="models to train (default: all that can be)")
     cross.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
     cross.set_defaults(run=_cross_corpus)
 

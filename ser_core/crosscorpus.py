@@ -1,49 +1,69 @@
-"""Train on one corpus, test on another: functionals, two classifiers, with and without normalising each speaker.
+"""Train on one corpus, test on another: functionals and neural systems, with and without normalising each speaker.
 
 Every pair of corpora is a cell over the emotions that all of them have. A corpus against itself is out of fold, its
 speakers dealt to the committed folds; against another it is trained on whole. So the same speakers and clips of a test
 corpus are answered by every training corpus, and the gap between them has an interval over these speakers.
 
-Normalising gives each speaker's functionals mean 0 and deviation 1 over the speaker's own clips. It needs no labels,
-but all clips of a test speaker at once (it is transductive), and where speakers were recorded in one emotion only, as
-in the URDU dataset, it takes the emotion away with the speaker.
+A system is trained as its bundled model is, but for the temperature, which needs speakers held back and changes no
+answer. Normalising gives each feature mean 0 and deviation 1 over a speaker's own clips, where a system reads a clip
+as one row of them. It needs no labels, but all clips of a test speaker at once (it is transductive), and where speakers
+were recorded in one emotion only, as in the URDU dataset, it takes the emotion away with the speaker.
 
 As the published Urdu study (system 6): four classes, UAR. There is one Urdu corpus here, so this is across languages.
 """
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
+from torch import nn
 
 from ser_core import metrics
-from ser_core.bundled import FUNCTIONALS_RECIPE
+from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus, speaker_emotion_confounding
+from ser_core.crossvalidation import prepared, system_of
 from ser_core.errors import CorpusError
 from ser_core.evaluation import OUT_OF_FOLD, in_common
 from ser_core.fairness import drawn, draws
 from ser_core.files import stored_table, write_table
-from ser_core.functionals import FEATURE_SETS, clip_functionals
 from ser_core.metrics import Interval
 from ser_core.results import RESULTS, labels_of, paired_change
-from ser_core.systems import functionals_classifier as system
 from ser_core.tasks import TASKS, with_folds
 
 TABLE = "cross-corpus.parquet"
-CELL = ["train", "test", "features", "classifier", "normalised"]
+CELL = ["train", "test", "system", "normalised"]
+SYSTEMS = (
+    "egemaps-logistic",
+    "egemaps-mlp",
+    "compare-logistic",
+    "compare-mlp",
+    "whisper-tiny-statistics",
+    "whisper-base-statistics",
+    "whisper-tiny-attentive",
+    "mll-crema-d",
+    "edrl-mea",
+    "log-mel-resnet",
+)
+"""Bundled models that can be trained on any corpus with emotions: none needs votes, ratings, words or other corpora."""
+
+ONE_ROW_A_CLIP = tuple(
+    name for name in SYSTEMS if PLANS[name].system in ("functionals_classifier", "whisper_statistics", "edrl_mea")
+)
+"""Those that read a clip as one row of features, which can be normalised for each speaker."""
+
+Read = Callable[[Plan, list[str]], list[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One corpus: its task's name, clips with folds, and each clip's functionals (clips, features) by feature set."""
+    """One corpus: its task's name, and its clips with folds."""
 
     name: str
     table: pd.DataFrame
-    values: dict[str, np.ndarray]
 
 
 def normalised_by_speaker(values: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
@@ -58,8 +78,8 @@ def normalised_by_speaker(values: np.ndarray, speakers: Sequence[str]) -> np.nda
     return out
 
 
-def read_parts(folders: Sequence[Path], feature_sets: Sequence[str] = FEATURE_SETS) -> list[Part]:
-    """Return the corpora in some folders with their functionals, cut to the emotions that all of them have.
+def read_parts(folders: Sequence[Path]) -> list[Part]:
+    """Return the corpora in some folders, cut to the emotions that all of them have.
 
     Raises:
         CorpusError: fewer than two corpora, one without folds, one given twice, or fewer than two emotions in common.
@@ -77,9 +97,7 @@ def read_parts(folders: Sequence[Path], feature_sets: Sequence[str] = FEATURE_SE
     parts = []
     for corpus in corpora:
         table = with_folds(TASKS[corpus.name], corpus.table)
-        table = table[table["emotion"].isin(shared)].reset_index(drop=True)
-        files = table["file"].tolist()
-        parts.append(Part(corpus.name, table, {name: clip_functionals(files, name) for name in feature_sets}))
+        parts.append(Part(corpus.name, table[table["emotion"].isin(shared)].reset_index(drop=True)))
     return parts
 
 
@@ -88,30 +106,41 @@ def shared_emotions(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*(set(TASKS[name].emotions) for name in names))))
 
 
-def matrix(parts: Sequence[Part], runs: Path, *, seed: int = 0) -> pd.DataFrame:
-    """Return one row per clip × training corpus × features × classifier × normalised; finished parts are not redone.
+def matrix(
+    parts: Sequence[Part], runs: Path, systems: Sequence[str] = SYSTEMS, *, seed: int = 0, read: Read = prepared
+) -> pd.DataFrame:
+    """Return one row per clip × training corpus × system × normalised; finished parts are not redone.
 
     Args:
         parts: of :func:`read_parts`.
         runs: folder that keeps what is finished, one file a training corpus and setting.
-        seed: of the perceptron.
+        systems: names of ``SYSTEMS``.
+        seed: of every training.
+        read: gives what a system reads of each clip.
 
     Returns:
-        train, test, features, classifier, normalised, clip, speaker, fold, emotion, p_<emotion>.
+        train, test, system, normalised, clip, speaker, fold, emotion, p_<emotion>.
     """
     emotions = tuple(sorted(set.intersection(*(set(part.table["emotion"]) for part in parts))))
     runs.mkdir(parents=True, exist_ok=True)
     found = []
-    for features, classifier, normalised in product(parts[0].values, system.CLASSIFIERS, (False, True)):
-        for trained in parts:
-            everyone = "+".join(sorted(part.name for part in parts))
+    everyone = "+".join(sorted(part.name for part in parts))
+    for name in systems:
+        plan = replace(PLANS[name], recipe=replace(PLANS[name].recipe, seed=seed))
+        for normalised in (False, True) if name in ONE_ROW_A_CLIP else (False,):
             voices = "normalised" if normalised else "as-they-are"
-            store = runs / f"{everyone}-{trained.name}-{features}-{classifier}-{voices}-{seed}.parquet"
-            if stored_table(store) is None:
-                rows = _row_of_cells(trained, parts, emotions, (features, classifier, normalised), seed)
-                write_table(rows, store)
-                print(f"trained on {trained.name}: {features}, {classifier}, speakers {voices}", flush=True)
-            found.append(pd.read_parquet(store))
+            values: dict[str, list[np.ndarray]] = {}
+            for trained in parts:
+                store = runs / f"{everyone}-{trained.name}-{name}-{voices}-{seed}.parquet"
+                if stored_table(store) is None:
+                    values = values or {part.name: _read(plan, part, normalised, read) for part in parts}
+                    training = store.with_suffix("")
+                    rows = _row_of_cells(plan, trained, parts, values, emotions, training)
+                    rows.insert(0, "normalised", normalised)
+                    write_table(rows[[*CELL, *[str(column) for column in rows if column not in CELL]]], store)
+                    shutil.rmtree(training, ignore_errors=True)
+                    print(f"trained on {trained.name}: {plan.title}, speakers {voices}", flush=True)
+                found.append(pd.read_parquet(store))
     return pd.concat(found, ignore_index=True)
 
 
@@ -123,30 +152,72 @@ def summary(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
         replicates: of the bootstrap over speakers.
 
     Returns:
-        One row a cell: train, test, features, classifier, normalised, clips, speakers, uar, low, high, baseline,
-        chance; gap, gap_low, gap_high (this cell − the test corpus trained on itself, same features, classifier and
-        normalising; 0 on the diagonal); change, change_low, change_high (normalised − not, on the normalised rows).
+        One row a cell: train, test, system, normalised, clips, speakers, uar, low, high, baseline, chance; gap,
+        gap_low, gap_high (this cell − the test corpus trained on itself, same system and normalising; 0 on the
+        diagonal); change, change_low, change_high (normalised − not, on the normalised rows).
     """
     labels = labels_of(rows)
     cells = {tuple(key): part for key, part in rows.groupby(CELL, sort=False, observed=True)}
     out = []
-    for (train, test, features, classifier, normalised), part in cells.items():
+    for (train, test, system, normalised), part in cells.items():
         answers = [labels[i] for i in part[[f"p_{label}" for label in labels]].to_numpy().argmax(1)]
         truth, speakers = part["emotion"].tolist(), part["speaker"].tolist()
         uar = metrics.evaluate(truth, answers, speakers, labels, replicates=replicates)["UAR"]
         gap, change = Interval(0.0, 0.0, 0.0), Interval(float("nan"), float("nan"), float("nan"))
         if train != test:
-            gap = paired_change(cells[test, test, features, classifier, normalised], part, replicates=replicates)
+            gap = paired_change(cells[test, test, system, normalised], part, replicates=replicates)
         if normalised:
-            change = paired_change(cells[train, test, features, classifier, False], part, replicates=replicates)
+            change = paired_change(cells[train, test, system, False], part, replicates=replicates)
         out.append(
-            dict(zip(CELL, (train, test, features, classifier, normalised), strict=True))
+            dict(zip(CELL, (train, test, system, normalised), strict=True))
             | {"clips": len(part), "speakers": part["speaker"].nunique()}
             | {"uar": uar.value, "low": uar.low, "high": uar.high, "baseline": uar.baseline, "chance": uar.chance}
             | {"gap": gap.value, "gap_low": gap.low, "gap_high": gap.high}
             | {"change": change.value, "change_low": change.low, "change_high": change.high}
         )
     return pd.DataFrame(out)
+
+
+def by_system(rows: pd.DataFrame, *, replicates: int = 2_000) -> pd.DataFrame:
+    """Return what each system finds at home and away, as means over the cells, with intervals over test speakers.
+
+    The speakers of a test corpus are drawn alike for every training corpus, so the loss has the narrower interval of
+    a difference over the same speakers.
+
+    Args:
+        rows: of :func:`matrix`.
+        replicates: of the bootstrap.
+
+    Returns:
+        One row a system and normalising: system, normalised, cells (away); home, away and loss (away − home, each
+        test corpus against itself), each with ``_low`` and ``_high``; chance.
+    """
+    labels, out = labels_of(rows), []
+    for (system, normalised), part in rows.groupby(["system", "normalised"], sort=False, observed=True):
+        values, replicas = {}, {}
+        for (train, test), cell in part.groupby(["train", "test"], sort=True, observed=True):
+            tensors = _matrices(cell.sort_values("speaker", kind="stable"), labels)
+            values[train, test] = metrics.uar(tensors.sum(0))
+            replicas[train, test] = metrics.uar(drawn(tensors, draws(len(tensors), replicates, _seed(str(test)))))
+        away = [pair for pair in values if pair[0] != pair[1]]
+        home = [(test, test) for _, test in away]  # as often as the corpus is tested on from elsewhere
+        measured = {}
+        for name, found in (("home", home), ("away", away)):
+            measured[name] = (
+                np.mean([values[pair] for pair in found]),
+                np.nanmean([replicas[pair] for pair in found], axis=0),
+            )
+        measured["loss"] = tuple(a - h for a, h in zip(measured["away"], measured["home"], strict=True))
+        row = {"system": system, "normalised": normalised, "cells": len(away)}
+        for name, (value, replica) in measured.items():
+            low, high = np.nanpercentile(replica, [2.5, 97.5])
+            row |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
+        out.append(row | {"chance": 1 / len(labels)})
+    return pd.DataFrame(out)
+
+
+def _seed(name: str) -> int:
+    return int.from_bytes(name.encode()[:4], "big")
 
 
 def markdown(cells: pd.DataFrame, confounded: Sequence[str] = ()) -> str:
@@ -157,10 +228,10 @@ def markdown(cells: pd.DataFrame, confounded: Sequence[str] = ()) -> str:
         confounded: sentences about corpora whose speakers give the emotion away; they stand above the tables.
     """
     lines = [*confounded, ""] if confounded else []
-    for (features, classifier, normalised), part in cells.groupby(["features", "classifier", "normalised"], sort=False):
+    for (system, normalised), part in cells.groupby(["system", "normalised"], sort=False):
         tests = list(dict.fromkeys(part["test"]))
         speakers = "each speaker normalised (without labels)" if normalised else "speakers as they are"
-        lines += [f"{features}, {classifier}, {speakers}; rows: trained on, columns: tested on; UAR", ""]
+        lines += [f"{PLANS[str(system)].title}, {speakers}; rows: trained on, columns: tested on; UAR", ""]
         lines += ["| | " + " | ".join(tests) + " |", "|---|" + "---|" * len(tests)]
         by = part.set_index(["train", "test"])
         for train in dict.fromkeys(part["train"]):
@@ -170,10 +241,17 @@ def markdown(cells: pd.DataFrame, confounded: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def run(folders: Sequence[Path], runs: Path) -> str:
-    """Fill the whole matrix, store it as ``assets/results/cross-corpus.parquet``, and return it as Markdown."""
+def run(folders: Sequence[Path], runs: Path, systems: Sequence[str] = SYSTEMS) -> str:
+    """Fill the matrix of these systems, store it as ``assets/results/cross-corpus.parquet``, return it as Markdown.
+
+    Raises:
+        CorpusError: as of :func:`read_parts`, or a system cannot be trained on any corpus.
+    """
+    strange = [name for name in systems if name not in SYSTEMS]
+    if strange:
+        raise CorpusError(f"{', '.join(strange)} cannot be trained on any corpus; choose among {', '.join(SYSTEMS)}.")
     parts = read_parts(folders)
-    rows = matrix(parts, runs / "cross-corpus")
+    rows = matrix(parts, runs / "cross-corpus", systems)
     write_table(stored(rows), RESULTS / TABLE, compression="zstd")
     confounded = []
     for part in parts:
@@ -193,41 +271,47 @@ def stored(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row_of_cells(
-    trained: Part, parts: Sequence[Part], emotions: tuple[str, ...], setting: tuple[str, str, bool], seed: int
+    plan: Plan,
+    trained: Part,
+    parts: Sequence[Part],
+    values: Mapping[str, list[np.ndarray]],
+    emotions: tuple[str, ...],
+    folder: Path,
 ) -> pd.DataFrame:
-    features, classifier, normalised = setting
-    values = {part.name: _columns(part, features, normalised) for part in parts}
+    system = system_of(plan)
     targets = (trained.table["emotion"].to_numpy()[:, None] == np.array(emotions)).astype(np.float32)
     folds = trained.table["fold"].to_numpy()
-    recipe = replace(FUNCTIONALS_RECIPE, seed=seed)
 
-    def fitted(chosen: np.ndarray) -> system.StandardisedClassifier:
+    def fitted(chosen: np.ndarray, name: str) -> nn.Module:
         learnt = [values[trained.name][i] for i in np.flatnonzero(chosen)]
-        return system.fit(learnt, targets[chosen], recipe, features, Path(), None, classifier=classifier)
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        network: nn.Module = system.fit(
+            learnt, targets[chosen], plan.recipe, plan.encoder, folder / name, None, **plan.options
+        )
+        return network
 
-    def answers(network: system.StandardisedClassifier, part: Part, chosen: np.ndarray) -> pd.DataFrame:
+    def answers(network: nn.Module, part: Part, chosen: np.ndarray) -> pd.DataFrame:
         rows = part.table.loc[chosen, ["clip", "speaker", "fold", "emotion"]].reset_index(drop=True)
         asked = [values[part.name][i] for i in np.flatnonzero(chosen)]
         rows[[f"p_{emotion}" for emotion in emotions]] = softmax(system.logits(network, asked), axis=1)
         return rows
 
-    cells = {trained.name: pd.concat([answers(fitted(folds != k), trained, folds == k) for k in np.unique(folds)])}
-    whole = fitted(np.full(len(folds), True))
+    at_home = [answers(fitted(folds != k, f"fold-{k}"), trained, folds == k) for k in np.unique(folds)]
+    cells = {trained.name: pd.concat(at_home)}
+    whole = fitted(np.full(len(folds), True), "whole")
     for part in parts:
         if part.name != trained.name:
             cells[part.name] = answers(whole, part, np.full(len(part.table), True))
     parted = [rows.assign(test=name) for name, rows in cells.items()]
-    found = pd.concat(parted, ignore_index=True).assign(
-        train=trained.name, features=features, classifier=classifier, normalised=normalised
-    )
-    return found[[*CELL, *[column for column in found if column not in CELL]]]
+    return pd.concat(parted, ignore_index=True).assign(train=trained.name, system=plan.name)
 
 
-def _columns(part: Part, features: str, normalised: bool) -> list[np.ndarray]:
-    values = part.values[features]
-    if normalised:
-        values = normalised_by_speaker(values, part.table["speaker"].tolist())
-    return [row[:, None] for row in values]
+def _read(plan: Plan, part: Part, normalised: bool, read: Read) -> list[np.ndarray]:
+    values = read(plan, part.table["file"].tolist())
+    if not normalised:
+        return values
+    table = normalised_by_speaker(np.concatenate(values, axis=1).T, part.table["speaker"].tolist())
+    return [row[:, None] for row in table]
 
 
 def mapped(rows: pd.DataFrame, called: Mapping[str, str]) -> pd.DataFrame:

@@ -35,9 +35,14 @@ SHIPPED = 0
 """The fold whose model is bundled."""
 
 
+def system_of(plan: Plan) -> ModuleType:
+    """Return the module that trains and answers for a plan."""
+    return importlib.import_module(f"ser_core.systems.{plan.system}")
+
+
 def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
     """Return every clip's input to the system, extracted once and kept in the cache folder."""
-    prepare = _system(plan).prepare  # systems that read clips alike share what was read
+    prepare = system_of(plan).prepare  # systems that read clips alike share what was read
     key = hashlib.sha256(json.dumps([prepare.__module__, plan.encoder, files]).encode()).hexdigest()
     store = settings().cache_dir / "features" / f"{prepare.__module__.rpartition('.')[2]}-{key[:12]}.npz"
     if not store.exists():
@@ -69,7 +74,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         The fold's predictions: clip, speaker, emotion, fold, and the columns that ``results`` names for the answer.
         Of the processes that ``torchrun`` starts only the first answers and writes; the others return no rows.
     """
-    system = _system(plan)
+    system = system_of(plan)
     out = folder / f"fold-{fold}"
     out.mkdir(parents=True, exist_ok=True)
     done = stored_table(out / "predictions.parquet")
@@ -164,7 +169,7 @@ def model_of_fold(plan: Plan, folder: Path) -> SpeechModel:
             f"{plan.name} has no finished {folder.name} in {folder.parent}; run 'python -m ser_core train {plan.name}' "
             "first."
         )
-    model: SpeechModel = _system(plan).load(folder, _card(plan, extra=plan.extra))
+    model: SpeechModel = system_of(plan).load(folder, _card(plan, extra=plan.extra))
     return model
 
 
@@ -183,10 +188,6 @@ def _card(plan: Plan, split: str = "", figures: tuple[Figure, ...] = (), extra: 
     )
 
 
-def _system(plan: Plan) -> ModuleType:
-    return importlib.import_module(f"ser_core.systems.{plan.system}")
-
-
 def _more_clips(plan: Plan, table: pd.DataFrame, training: np.ndarray) -> pd.DataFrame:
     """Return the clips that the plan's augmentation makes of the training clips, rows like those of the table."""
     module, _, option = plan.augmentation.partition(":")
@@ -196,7 +197,7 @@ def _more_clips(plan: Plan, table: pd.DataFrame, training: np.ndarray) -> pd.Dat
 
 def _targets(plan: Plan, table: pd.DataFrame) -> np.ndarray:
     """Return what is learned, (clips, labels)."""
-    own = getattr(_system(plan), "targets", None)
+    own = getattr(system_of(plan), "targets", None)
     if own is not None:
         wanted: np.ndarray = own(table, plan.labels)
         return wanted
@@ -216,5 +217,5 @@ def _rows(plan: Plan, table: pd.DataFrame, targets: np.ndarray, logits: np.ndarr
 
 def _encoder_mb(plan: Plan) -> float:
     """Return the size of an encoder that is not among the model's own weights, in MB."""
-    outside = getattr(_system(plan), "encoder_mb", None)
+    outside = getattr(system_of(plan), "encoder_mb", None)
     return float(outside(plan.encoder)) if outside else 0.0

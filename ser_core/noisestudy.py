@@ -222,5 +222,5 @@ def _answers(
     answered = rows[["clip", "speaker", "fold", "emotion"]].reset_index(drop=True)
     labels = PLANS["edrl-mea"].labels
     given = softmax(edrl_mea.logits(network, values), axis=1)
-    answered[[f"p_{label}" for label in labels]] = given.round(4).astype(np.float32)
+    answered[[f"p_{label}" for label in labels]] = given.round(5).astype(np.float32)
     return answered.assign(test=test, noise=noise, snr_db=snr_db)

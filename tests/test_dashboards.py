@@ -68,7 +68,7 @@ def test_a_changed_mapping_is_worked_out_from_the_probabilities() -> None:
 def test_the_matrix_of_functionals_takes_the_mapping_cell_by_cell() -> None:
     one = answered("away", "other corpus", 0.5)
     parts = [one.assign(train=t, test=s) for t in ("a", "b") for s in ("a", "b")]
-    rows = pd.concat(parts).assign(features="f", classifier="c", normalised=False)
+    rows = pd.concat(parts).assign(system="s", normalised=False)
     assert crosscorpus.mapped(rows, {}) is rows
     cells = crosscorpus.summary(crosscorpus.mapped(rows, {"calm": "neutral"}), replicates=50)
     assert len(cells) == 4

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.parts import background, clips_behind
 from pages.parts.charts import ink, layout, rows_of
-from pages.parts.predictions import corpora_at_hand, corpus_title
+from pages.parts.predictions import corpora_at_hand, corpus_title, title_of
 from pages.parts.words import plain
 from ser_core.numbers import signed, unsigned
 
@@ -272,30 +272,23 @@ def _corpus(folder: str) -> "object":
 
 @st.cache_data(show_spinner="Reading the stored answers", max_entries=2)
 def stored_matrix(path: str, changed: float) -> "pd.DataFrame":
-    """Return the stored matrix of functionals; it holds public speech, so that sessions may share it."""
+    """Return the stored matrix; it holds public speech, so that sessions may share it."""
     import pandas as pd
 
     rows = pd.read_parquet(path)
     return rows.astype(dict.fromkeys(rows.select_dtypes("category").columns, "str"))
 
 
-def functional_cells(rows: "pd.DataFrame", features: str, classifier: str, called: dict[str, str]) -> "pd.DataFrame":
-    """Return the figures of every field of one feature set and classifier, speakers as they are and normalised."""
+def trained_cells(rows: "pd.DataFrame", system: str, called: dict[str, str]) -> "pd.DataFrame":
+    """Return the figures of every field of one system, speakers as they are and, where it can be, normalised."""
     from ser_core.crosscorpus import mapped, summary
 
-    chosen = rows[(rows["features"] == features) & (rows["classifier"] == classifier)]
-    found = summary(mapped(chosen, called), replicates=2_000)
+    found = summary(mapped(rows[rows["system"] == system], called), replicates=2_000)
     return found.assign(home=found["train"] == found["test"])
 
 
 def cell(
-    rows: "pd.DataFrame",
-    train: str,
-    test: str,
-    features: str,
-    classifier: str,
-    normalised: bool,
-    called: dict[str, str],
+    rows: "pd.DataFrame", train: str, test: str, system: str, normalised: bool, called: dict[str, str]
 ) -> "pd.DataFrame":
     """Return the answers of one field in the columns that lists of clips need."""
     from ser_core.crosscorpus import mapped
@@ -303,12 +296,11 @@ def cell(
     one = rows[
         (rows["train"] == train)
         & (rows["test"] == test)
-        & (rows["features"] == features)
-        & (rows["classifier"] == classifier)
+        & (rows["system"] == system)
         & (rows["normalised"] == normalised)
     ]
     named = mapped(one, called).reset_index(drop=True)
-    return named.assign(corpus=test, model=f"{features}, {classifier}")
+    return named.assign(corpus=test, model=title_of(system))
 
 
 def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str], pd.DataFrame]":
@@ -323,9 +315,32 @@ def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str]
     return found
 
 
+def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> str:
+    """Return a table of all systems at home and away, the one that is shown marked."""
+    lines = ""
+    for row in found.sort_values("away", ascending=False).itertuples():
+        name = title_of(row.system) + (", each speaker normalised" if row.normalised else "")
+        marked = (
+            f"<strong>{escape(name)}</strong>" if (row.system, row.normalised) == (system, normalised) else escape(name)
+        )
+        cells = "".join(
+            f"<td><strong>{points(value, sign)}</strong> [{points(low, sign)}, {points(high, sign)}]</td>"
+            for value, low, high, sign in (
+                (row.away, row.away_low, row.away_high, False),
+                (row.home, row.home_low, row.home_high, False),
+                (row.loss, row.loss_low, row.loss_high, True),
+            )
+        )
+        lines += f'<tr><th scope="row">{marked}</th>{cells}</tr>'
+    head = ("Trained system", "Away from home [95 %]", "At home [95 %]", "Loss [95 %]")
+    return rows_of("Mean UAR of each system over all fields away from home and at home, per cent", head, lines)
+
+
 def normalising(cells: "pd.DataFrame", normalised: bool) -> str:
-    """Return in words what normalising each speaker changes."""
+    """Return in words what normalising each speaker changes; "" where the system cannot be."""
     changed = cells[cells["normalised"] & ~cells["home"]]
+    if changed.empty:
+        return ""
     better = int((changed["change_low"] > 0).sum())
     worse = int((changed["change_high"] < 0).sum())
     now = "Shown are the speakers, each normalised" if normalised else "Shown are the speakers as they are"
