@@ -35,6 +35,11 @@ from ser_core.systems.whisper_statistics import statistics
 from ser_core.tasks import TASKS, with_folds
 
 TABLE = "noise-robustness"
+TITLE = "Unseen noise and other corpora, stage by stage (EDRL-MEA)"
+QUESTION = (
+    "On the same frozen encoder and the same clean training speech: what do an encoder for each emotion with a shared "
+    "one (EDRL), and then multiblock alignment (EDRL-MEA), keep in noise and on corpora that were never heard?"
+)
 NOISES = ("stationary", "babble", "environment")
 LEVELS_DB = (20, 15, 10, 5, 0)
 CONDITIONS = tuple((noise, level) for noise in NOISES for level in LEVELS_DB)

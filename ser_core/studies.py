@@ -122,8 +122,8 @@ def _light(encoder: str, head: str) -> Plan:
 _MLL = PLANS["mll-ravdess"]
 
 
-def _mll_with(*parts: str, eam: bool = False, flam: bool = False) -> Plan:
-    return replace(_MLL, options={"eam": eam, "flam": flam, "parts": ("kl", *parts)})
+def _mll_with(*parts: str, eam: bool = False, flam: bool = False, task: str = "ravdess") -> Plan:
+    return replace(_MLL, task=task, options={"eam": eam, "flam": flam, "parts": ("kl", *parts)})
 
 
 STUDIES: dict[str, Study] = {
@@ -219,6 +219,16 @@ STUDIES: dict[str, Study] = {
                 "+ supervised contrast": _mll_with("contrast"),
                 "all of them (MLL)": _mll_with("focal", "center", "contrast", eam=True, flam=True),
                 "MLL, started from CREMA-D": _MLL,
+            },
+        ),
+        Study(
+            "mll-emodb",
+            "Multi-loss learning on EMO-DB (MLL)",
+            "Does multi-loss learning beat cross-entropy on ten German actors, too?",
+            "emodb",
+            {
+                "cross-entropy, mean of frames": _mll_with(task="emodb"),
+                "all of them (MLL)": _mll_with("focal", "center", "contrast", eam=True, flam=True, task="emodb"),
             },
         ),
         *(_functionals(task) for task in TASKS),

@@ -13,9 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts import corpora_charts, dimension_charts, efficiency_charts, mixed_charts, robustness_charts
 from pages.parts.charts import ink
+from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
+from ser_core.results import read_summary
 from ser_core.settings import ROOT
 
 EMOTIONS = ("anger", "calm", "neutral", "sadness")
@@ -73,6 +75,30 @@ def test_the_matrix_of_functionals_takes_the_mapping_cell_by_cell() -> None:
     cells = crosscorpus.summary(crosscorpus.mapped(rows, {"calm": "neutral"}), replicates=50)
     assert len(cells) == 4
     assert cells["uar"].to_numpy() == pytest.approx([(0.5 + 0.75 + 0.5) / 3] * 4)
+
+
+def test_the_noise_study_is_drawn_over_all_conditions_and_told_for_one() -> None:
+    def page() -> None:
+        from pages.parts.figures_of_studies import studies
+
+        studies()
+
+    app = AppTest.from_function(page, default_timeout=60)
+    app.session_state["study"] = "noise-robustness"
+    app.run()
+    assert not app.exception, app.exception
+    assert app.selectbox(key="study").value == "noise-robustness"
+    assert len(app.get("plotly_chart")) == 2
+    words = " ".join(html.proto.body for html in app.get("html"))
+    assert all(stage in words for stage in ("frozen encoder", "EDRL", "EDRL-MEA"))
+    found = read_summary()
+    rows = found[(found["table"] == "noise-robustness") & (found["task"] == "crema_d") & (found["measure"] == "UAR")]
+    lines = by_condition(rows, "UAR").data
+    places = [(line, place) for line in lines for place in range(len(line.y))]
+    values = {(line.name, line.x[0][place], line.x[1][place]): line.y[place] for line, place in places}
+    assert len(values) == len(rows) == 3 * 17
+    row = rows[(rows["variant"] == "EDRL") & (rows["condition"] == "babble, 5 dB")]["value"].item()
+    assert values["EDRL", "babble", "5 dB"] == row
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 1)), min_size=1, max_size=12, unique=True))

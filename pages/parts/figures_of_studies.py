@@ -1,5 +1,6 @@
 """The published systems and the studies as tables and charts."""
 
+import itertools
 import math
 import re
 from html import escape
@@ -54,22 +55,30 @@ def ten_systems() -> None:
 
 def studies() -> None:
     """Draw one study: its question, its variants with intervals, and the data to take away."""
+    from ser_core import noisestudy
     from ser_core.results import read_summary
     from ser_core.studies import STUDIES
 
     found = read_summary()
-    shown = [name for name in STUDIES if name in set(found["table"])]
+    told = {name: (study.title, study.question) for name, study in STUDIES.items()}
+    told[noisestudy.TABLE] = noisestudy.TITLE, noisestudy.QUESTION
+    shown = [name for name in told if name in set(found["table"])]
     st.subheader("Studies")
     if not shown:
         st.info("No study has been run yet; 'python -m ser_core study' runs one.")
         return
-    name = st.selectbox("Study", shown, format_func=lambda each: STUDIES[each].title)
-    study = STUDIES[name]
-    st.markdown(study.question)
+    name = st.selectbox("Study", shown, format_func=lambda each: told[each][0], key="study")
+    st.markdown(told[name][1])
     rows = found[found["table"] == name]
     task, measure = _pick(rows)
     rows = rows[(rows["task"] == task) & (rows["measure"] == measure)]
     if rows["condition"].nunique() > 1:
+        alt = f"{measure} of each variant in every condition with its 95 % interval; a condition at a time below"
+        st.plotly_chart(by_condition(rows, measure), config=EXPORT, width="stretch", alt=alt)
+        st.caption(
+            f"How to read it: each line is one variant, its bars the 95 % intervals of {measure} over speakers; the "
+            "louder the noise, the further right. The dashed line is a constant answer."
+        )
         condition = st.selectbox("Condition", list(dict.fromkeys(rows["condition"])))
         rows = rows[rows["condition"] == condition]
     st.caption(hint_of(measure))
@@ -171,6 +180,50 @@ def intervals(rows: "pd.DataFrame", measure: str) -> "go.Figure":
     figure.update_yaxes(autorange="reversed", title=None)
     figure.update_xaxes(title=measure)
     figure.update_layout(height=110 + 34 * len(rows), margin={"l": 10, "r": 20, "t": 30, "b": 40}, showlegend=False)
+    return figure
+
+
+def by_condition(rows: "pd.DataFrame", measure: str) -> "go.Figure":
+    """Return a line for each variant over all conditions, those of one noise side by side."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    styles = zip(("#2a8f97", "#e08214", "#8a63a8", "#5b6b75"), ("circle", "square", "diamond", "cross"), strict=True)
+    for (colour, symbol), (variant, part) in zip(itertools.cycle(styles), rows.groupby("variant", sort=False)):
+        noises = [condition.rpartition(", ")[0] or condition for condition in part["condition"]]
+        for noise in dict.fromkeys(noises):
+            own = part[[each == noise for each in noises]]
+            levels = [
+                condition.removeprefix(noise).removeprefix(", ") or "same clips" for condition in own["condition"]
+            ]
+            figure.add_scatter(
+                x=[[noise] * len(own), levels],
+                y=own["value"],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": own["high"] - own["value"],
+                    "arrayminus": own["value"] - own["low"],
+                    "thickness": 1,
+                    "width": 2,
+                },
+                mode="lines+markers",
+                name=variant,
+                legendgroup=variant,
+                showlegend=noise == noises[0],
+                line_color=colour,
+                marker={"symbol": symbol, "size": 7},
+                hovertemplate=f"{escape(variant)}, %{{x}}: %{{y:.3f}}<extra></extra>",
+            )
+    baseline = rows["baseline"].mean()
+    if math.isfinite(baseline):
+        figure.add_hline(y=baseline, line_dash="dash", line_color="#8a97a0")
+    figure.update_yaxes(title=measure)
+    figure.update_layout(
+        height=380,
+        margin={"l": 10, "r": 10, "t": 30, "b": 40},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
     return figure
 
 
