@@ -56,7 +56,7 @@ def _explain(options: argparse.Namespace) -> int:
     from explain import export
     from explain.attribution import Target, method_label, methods_for
     from explain.cues import CueSettings
-    from explain.explanation import explain, with_baseline
+    from explain.explanation import explain, with_baseline, with_language
     from explain.opened import Opened
     from explain.opened_sections import baseline_section, rivalry_section
     from explain.report import pdf
@@ -89,9 +89,12 @@ def _explain(options: argparse.Namespace) -> int:
         region_rule=options.regions,
         progress=None if options.quiet else _tell,
     )
+    explanation = with_language(explanation)
     print(f"{model.card.title}: {_answer(explanation.prediction)}")
     print(f"Explained: {explanation.target.name}, by {method_label(explanation.attribution.method)}")
     print(explanation.paragraph)
+    for warning in explanation.outside:
+        print(f"  {warning.sentence}")
     if explanation.rivalry is not None:
         print(explanation.rivalry.sentence)
     if options.baseline:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from explain.cues import ALL_REGIONS, CLIP, CUES, CueSettings
 from explain.expert import SALIENT, tally
-from explain.explanation import Explanation, explain
+from explain.explanation import Explanation, explain, with_language
 from explain.words import cue_name
 from ser_core.audio import MAX_BYTES, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
@@ -285,7 +285,9 @@ def row(
     half = 0.5 if trust else 1.0
     try:
         recording = clip.load()
-        made = explain(recording, model, method, None, settings, progress=lambda s, words: tell(half * s, words))
+        made = with_language(
+            explain(recording, model, method, None, settings, progress=lambda s, words: tell(half * s, words))
+        )
         tested = None
         if trust:
             from explain import trust as tests

@@ -154,6 +154,16 @@ def explain(
     return explained
 
 
+def with_language(made: Explanation) -> Explanation:
+    """Return the explanation with one more of ``outside`` where the clip is probably in a language that is new to it.
+
+    Raises:
+        WeightsError: Whisper base, which tells the language, is not at hand.
+    """
+    found = domain.language_warning(made.card, made.recording, made.speech)
+    return dataclasses.replace(made, outside=(*made.outside, *found))
+
+
 def remeasure(
     explanation: Explanation, settings: CueSettings | None = None, regions: tuple[Region, ...] | None = None
 ) -> Explanation:

@@ -40,7 +40,9 @@ def _predict(options: argparse.Namespace) -> int:
         try:
             recording = read(clip)
             prediction = model.predict(recording)
-            outside = domain.outside(model.card, domain.measured(recording, speech_segments(recording)))
+            speech = speech_segments(recording)
+            outside = domain.outside(model.card, domain.measured(recording, speech))
+            outside += domain.language_warning(model.card, recording, speech)
         except SerscopeError as fault:
             print(f"error: {fault}", file=sys.stderr)
             code = 2

@@ -271,6 +271,19 @@ def language_outside(card: "Card", languages: Mapping[str, float]) -> tuple[Outs
     return (Outside(LANGUAGE, math.nan, "", math.nan, math.nan, known.corpus, said),)
 
 
+def language_warning(card: "Card", recording: Recording, speech: Sequence[Segment]) -> tuple[Outside, ...]:
+    """Return :func:`language_outside` of a clip, by Whisper base; nothing where nobody speaks or nothing is known.
+
+    Raises:
+        WeightsError: Whisper base is not at hand.
+    """
+    if reference(card) is None or not speech:
+        return ()
+    from ser_core import transcription  # torch and the weights, only where they are needed
+
+    return language_outside(card, transcription.spoken_languages(recording.samples))
+
+
 def reference(card: "Card") -> Reference | None:
     """Return what the model's training clips are like, or None where that is not known."""
     return references().get(card.corpora[0]) if card.corpora else None

@@ -10,8 +10,9 @@ import pytest
 import soxr
 from bad_inputs import voice
 from explanations import example_explanation
+from streamlit.testing.v1 import AppTest
 
-from ser_core import domain
+from ser_core import domain, transcription
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.domain import LANGUAGE, MEASURES, flat_percent, language_outside, measured, outside, reference, repetition
 from ser_core.domain_study import summary
@@ -101,6 +102,67 @@ def test_another_language_is_told_and_an_uncertain_one_is_not():
     assert language_outside(card(), {"en": 0.6, "de": 0.4}) == ()
     # Danish and English together are what EmoTale's model learnt from.
     assert language_outside(card(corpora=("EmoTale",)), {"en": 0.4, "da": 0.3, "de": 0.3}) == ()
+
+
+def test_the_language_is_listened_for_only_where_somebody_speaks_and_the_training_is_known(monkeypatch):
+    asked = []
+    monkeypatch.setattr(transcription, "spoken_languages", lambda samples: asked.append(len(samples)) or {"de": 1.0})
+    recording, speech = clip(voice(2.0))
+    assert domain.language_warning(card(), recording, ()) == ()
+    assert domain.language_warning(card(corpora=("Nobody's",)), recording, speech) == ()
+    assert asked == []
+    (told,) = domain.language_warning(card(), recording, (Segment(0.1, 1.9),))
+    assert told.measure == LANGUAGE and asked == [len(recording.samples)]
+
+
+def test_german_is_told_to_a_model_of_english(corpora):
+    files = sorted(file for file in (corpora / "emodb" / "audio").rglob("*") if file.is_file())
+    for file in files[:: len(files) // 3][:3]:
+        recording = read(file)
+        (told,) = domain.language_warning(card(), recording, speech_segments(recording))
+        assert "German" in told.sentence
+
+
+def words_of(app: AppTest) -> str:
+    return " ".join(each.proto.body for each in app.get("html"))
+
+
+def test_the_page_tells_the_language_by_itself_once_and_keeps_it_with_the_clip(monkeypatch):
+    asked = []
+    monkeypatch.setattr(transcription, "spoken_languages", lambda samples: asked.append(1) or {"ur": 0.9, "en": 0.1})
+
+    def page() -> None:
+        import dataclasses
+
+        import streamlit as st
+        from explanations import example_explanation
+
+        from pages.parts import background, domain_panel, session
+
+        found = example_explanation()
+        found = dataclasses.replace(found, card=dataclasses.replace(found.card, corpora=("CREMA-D",)), outside=())
+        if st.button("forget"):
+            session.forget()
+            st.write(f"kept: {'languages' in st.session_state}")
+        else:
+            shown = domain_panel.show(found)
+            job = background.job(("language", found.recording.sha256))
+            if job is not None:
+                job.future.result(timeout=60)
+            st.write(f"told: {[each.measure for each in shown.outside]}")
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception, app.exception
+    assert "is telling the language" in words_of(app)
+    app.run()
+    words = words_of(app)
+    assert "The language is probably another one: Urdu (90 %" in words
+    assert "takes the language for: Urdu 90 %, English 10 %" in words
+    assert "told: ['language']" in [each.value for each in app.markdown]
+    app.run()
+    assert asked == [1]
+    app.button[0].click().run()
+    assert "kept: False" in [each.value for each in app.markdown]
 
 
 def test_the_same_sound_again_is_found_and_other_sounds_are_not():

@@ -11,6 +11,7 @@ from pages.parts.charts import rows_of
 from pages.parts.predictions import title_of
 from pages.parts.words import language, percent
 from ser_core.intended_use import intended_use
+from ser_core.turns import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +36,7 @@ def use(*cards: "Card") -> str:
 
 
 def show(shown: "Explanation") -> "Explanation":
-    """Draw in what the clip lies outside the model's training, and offer to recognise its language.
+    """Draw in what the clip lies outside the model's training; the language is told when the view stands.
 
     Returns:
         The explanation, with the language among the warnings once it was found to be another.
@@ -49,39 +50,50 @@ def show(shown: "Explanation") -> "Explanation":
             "be said: what they are like is not known for this model.</p></div>"
         )
         return shown
-    asked = ("language", shown.recording.sha256)
-    started = background.job(asked)
-    languages = None if started is None else started.result
+    place = st.container()
+    languages = _languages(shown) if shown.speech else None
     if languages is not None:
         shown = dataclasses.replace(shown, outside=(*shown.outside, *language_outside(shown.card, languages)))
-    st.html(warnings(shown.outside, known.corpus))
-    if started is None:
-        if st.button(
-            "Recognise the language",
-            help="Whisper base listens to the clip, on this computer. It is often wrong on a few seconds of speech.",
-        ):
-            background.start(asked, lambda job: _languages(shown, job))
-            st.rerun()
-    elif languages is None:
-        background.show(started)
-    else:
-        st.html(f'<div class="ss"><p class="soft" role="status">{escape(heard(languages))}</p></div>')
+        st.html(heard(languages))
+    place.html(warnings(shown.outside, known.corpus))
     return shown
 
 
-def _languages(shown: "Explanation", job: background.Job) -> dict[str, float]:
+def _languages(shown: "Explanation") -> dict[str, float] | None:
+    """Return which languages the clip may be in, or None, drawn as a line, while that is being told."""
     from ser_core.transcription import spoken_languages
 
-    job.tell(0.2, "Recognising the language")
-    return spoken_languages(shown.recording.samples)
+    kept: dict[str, dict[str, float]] = st.session_state.setdefault("languages", {})
+    asked = shown.recording.sha256
+    if asked not in kept:
+        try:
+            started = background.start(("language", asked), lambda job: spoken_languages(shown.recording.samples))
+        except BusyError:
+            return None  # the next run of the page asks again
+
+        def wait() -> None:
+            if started.done:
+                background.result(started)
+            else:
+                st.html(_soft("Whisper base is telling the language …"))
+
+        if started.result is None:
+            background.follow(started, wait)
+            return None
+        kept[asked] = started.result
+    return kept[asked]
 
 
 def heard(languages: dict[str, float]) -> str:
-    """Return which language Whisper takes the clip for, in a sentence."""
+    """Return which language Whisper takes the clip for, as a line."""
     from ser_core.domain import language_name
 
     told = ", ".join(f"{language_name(code)} {100 * share:.0f} %" for code, share in list(languages.items())[:2])
-    return f"Whisper base takes the language for: {told}."
+    return _soft(f"Whisper base takes the language for: {told}. It is often wrong on a few seconds of speech.")
+
+
+def _soft(words: str) -> str:
+    return f'<div class="ss"><p class="soft" role="status">{escape(words)}</p></div>'
 
 
 def warnings(outside: "Iterable[Outside]", corpus: str, whose: str = "") -> str:
@@ -130,8 +142,8 @@ def show_rates() -> None:
     st.caption(
         "How often the warnings come: on held-out clips of CREMA-D, where each is a false alarm, on other speech, and "
         "on held-out clips that were made worse. A measure warns outside the middle 99 % of the training clips; "
-        "“unfamiliar” is farther out in the model’s embedding than 99 % of unseen clips. The language is recognised "
-        "when asked for."
+        "“unfamiliar” is farther out in the model’s embedding than 99 % of unseen clips. The language is told by "
+        "Whisper base."
     )
     if TABLE.exists():
         st.html(detection(pd.read_csv(TABLE, keep_default_na=False)))
