@@ -12,6 +12,7 @@ the spread of the predictions says whether a model does anything else.
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.stats import permutation_test
 
 from ser_core.errors import SettingError
 from ser_core.metrics import Interval, speaker_bootstrap, speaker_sums
@@ -133,6 +134,21 @@ def mean_over_speakers(
     sums = speaker_sums(np.stack([np.ones(len(values)), values], axis=1), speakers)
     low, high = speaker_bootstrap(sums, mean_of, replicates=replicates, seed=seed)
     return Interval(float(np.mean(values)), low, high, baseline=float(baseline), chance=float(chance))
+
+
+def mean_differs(values: np.ndarray, speakers: Sequence[str], *, seed: int = 0) -> float:
+    """Return how often the mean of one value a clip (clips,) would lie so far from 0 by chance, both sides.
+
+    By chance each speaker's values are as likely turned round; all ways of turning are tried where they are fewer than
+    10,000, else as many at random (SciPy's ``permutation_test``). One speaker alone says nothing: p is 1.
+    """
+    sums = speaker_sums(values[:, None], speakers)[:, 0]
+    if len(sums) < 2:
+        return 1.0
+    found = permutation_test(
+        (sums,), np.mean, permutation_type="samples", n_resamples=9_999, rng=np.random.default_rng(seed)
+    )
+    return float(found.pvalue)
 
 
 def mean_of(sums: np.ndarray) -> np.ndarray:

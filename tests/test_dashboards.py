@@ -149,7 +149,7 @@ def test_bias_and_octants_are_those_that_were_planted() -> None:
     rated = random.uniform(0.1, 0.6, (60, 3))
     rows = pd.DataFrame(rated, columns=["t_valence", "t_arousal", "t_dominance"])
     rows[["d_valence", "d_arousal", "d_dominance"]] = rated + np.array([0.2, 0.0, -0.7])
-    rows = rows.assign(speaker=[f"s{k % 6}" for k in range(60)], emotion="joy", clip=[f"c{k}" for k in range(60)])
+    rows = rows.assign(speaker=[f"s{k % 12}" for k in range(60)], emotion="joy", clip=[f"c{k}" for k in range(60)])
     found = dimension_charts.figures(rows).set_index("dimension")
     assert found["bias"].to_list() == pytest.approx([0.2, 0.0, -0.7])
     assert found.loc["arousal", "ccc"] == pytest.approx(1.0)
@@ -157,6 +157,9 @@ def test_bias_and_octants_are_those_that_were_planted() -> None:
     table = dimension_charts.octants(rows)
     assert "exuberant" in table
     assert "valence +0.20, dominance −0.70" in dimension_charts.in_words(found.reset_index())
+    few = dimension_charts.figures(rows.assign(speaker=[f"s{k % 4}" for k in range(60)]))
+    assert few["shifted"].min() == pytest.approx(3 * 2 / 2**4)  # four speakers turn round in sixteen ways
+    assert "by chance" not in dimension_charts.in_words(few) and "dimensions): none" in dimension_charts.in_words(few)
 
 
 @pytest.fixture

@@ -11,7 +11,14 @@ from scipy.spatial import distance
 from scipy.stats import entropy
 
 from ser_core.corpora import read_corpus
-from ser_core.distributions import MEASURES, distance_from_mean, evaluate_distributions, mean_over_speakers, shares_of
+from ser_core.distributions import (
+    MEASURES,
+    distance_from_mean,
+    evaluate_distributions,
+    mean_differs,
+    mean_over_speakers,
+    shares_of,
+)
 from ser_core.errors import SettingError
 
 votes = hnp.arrays(np.int64, (6, 4), elements=st.integers(0, 12)).filter(lambda v: (v.sum(axis=1) > 0).all())
@@ -126,3 +133,12 @@ def test_a_constant_scores_what_the_published_models_of_em2ldl_score(corpora: Pa
     found = evaluate_distributions(shares[test], given_, speakers, replicates=10)
     assert found["KL"].value == pytest.approx(0.8477, abs=5e-5)
     assert found["cosine"].value == pytest.approx(0.7947, abs=5e-5)
+
+
+def test_a_mean_differs_from_nothing_in_as_few_draws_as_chance_allows() -> None:
+    random = np.random.default_rng(0)
+    speakers = [f"s{k % 8}" for k in range(40)]
+    found = [mean_differs(random.normal(size=40), speakers) for _ in range(300)]
+    assert np.mean(np.array(found) <= 0.05) <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
+    assert mean_differs(0.5 + random.normal(size=40) / 10, speakers) == pytest.approx(2 / 2**8)
+    assert mean_differs(np.ones(5), ["alone"] * 5) == 1.0

@@ -12,6 +12,7 @@ from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
 from pages.parts.words import meanings
+from ser_core.group_differences import LEVEL
 from ser_core.numbers import signed, unsigned
 from ser_core.sphere import DIMENSIONS, OCTANTS, POLES, octant_shares
 
@@ -30,10 +31,14 @@ def points_of(rows: "pd.DataFrame", start: str) -> np.ndarray:
 
 
 def figures(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Return for each dimension CCC, correlation, bias and the spread of answers against that of ratings."""
+    """Return for each dimension CCC, correlation, bias and the spread of answers against that of ratings.
+
+    ``shifted`` is the p-value of the bias, corrected by Holm's rule over the three dimensions.
+    """
     import pandas as pd
 
-    from ser_core.distributions import mean_over_speakers
+    from ser_core.distributions import mean_differs, mean_over_speakers
+    from ser_core.fairness import holm
     from ser_core.metrics import concordance
 
     speakers, found = rows["speaker"].tolist(), []
@@ -45,9 +50,11 @@ def figures(rows: "pd.DataFrame") -> "pd.DataFrame":
             {"dimension": name, "ccc": ccc.value, "ccc_low": ccc.low, "ccc_high": ccc.high}
             | {"correlation": float(np.corrcoef(rated, given)[0, 1])}
             | {"bias": bias.value, "bias_low": bias.low, "bias_high": bias.high}
+            | {"shifted": mean_differs(given - rated, speakers)}
             | {"spread_rated": rated.std(), "spread_given": given.std(), "clips": len(rows)}
         )
-    return pd.DataFrame(found)
+    figures_of = pd.DataFrame(found)
+    return figures_of.assign(shifted=holm(figures_of["shifted"].tolist()))
 
 
 def figures_table(found: "pd.DataFrame") -> str:
@@ -60,9 +67,10 @@ def figures_table(found: "pd.DataFrame") -> str:
             f"<td><strong>{unsigned(row.ccc)}</strong> [{unsigned(row.ccc_low)}, {unsigned(row.ccc_high)}]</td>"
             f"<td>{unsigned(row.correlation)}</td>"
             f"<td><strong>{signed(row.bias)}</strong> [{signed(row.bias_low)}, {signed(row.bias_high)}]</td>"
+            f"<td>{row.shifted:.3f}</td>"
             f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
         )
-    names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "Spread, model / raters")
+    names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "p of the bias", "Spread, model / raters")
     told = f'<div class="ss">{meanings(("CCC", "bias"))}</div>'
     return rows_of("Predicted against rated, from −1 to 1", names, lines) + told
 
@@ -77,10 +85,11 @@ def in_words(found: "pd.DataFrame") -> str:
     if len(found) == 1:
         low, high = unsigned(best["ccc_low"]), unsigned(best["ccc_high"])
         heard = f"{best['dimension']}: CCC {unsigned(best['ccc'])} [{low}, {high}]"
-    shifted = [
-        f"{row.dimension} {signed(row.bias)}" for row in found.itertuples() if row.bias_low > 0 or row.bias_high < 0
-    ]
-    return f"{heard[0].upper()}{heard[1:]}; a constant has 0. Shifted on average: {', '.join(shifted) or 'none'}."
+    shifted = [f"{row.dimension} {signed(row.bias)}" for row in found.itertuples() if row.shifted <= LEVEL]
+    return (
+        f"{heard[0].upper()}{heard[1:]}; a constant has 0. Shifted on average beyond chance (signs of the speakers' "
+        f"errors turned at random, Holm's rule over the dimensions): {', '.join(shifted) or 'none'}."
+    )
 
 
 def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
