@@ -1,7 +1,8 @@
 """The dashboards' figures for print: Plotly's description of a figure drawn as SVG by matplotlib.
 
 Plotly's own export needs a browser and about ten seconds a figure. Here only what the dashboards use is drawn: points,
-lines and bars with intervals, heat maps, points in space, small charts side by side, lines and bands across.
+lines and bars with intervals, heat maps, points in space, rings of a wheel, small charts side by side, lines and bands
+across.
 """
 
 import base64
@@ -68,6 +69,11 @@ def svg(figure: Mapping[str, Any]) -> str:
     if any(trace["type"] == "scatter3d" for trace in traces):
         axes = drawn.add_axes(rectangle((0, 1), (0, 1)), projection="3d")
         _space(axes, traces, layout.get("scene", {}))
+    for name in dict.fromkeys(trace.get("subplot", "polar") for trace in traces if trace["type"] == "barpolar"):
+        about = layout.get(name, {})
+        domain = about.get("domain", {})
+        axes = drawn.add_axes(rectangle(domain.get("x", (0, 1)), domain.get("y", (0, 1))), projection="polar")
+        _rings(axes, [trace for trace in traces if trace.get("subplot", "polar") == name], about)
     for x, y in names:
         across, up = layout.get(x, {}), layout.get(y, {})
         if any(trace["type"] == "heatmap" and _place(trace) == (x, y) for trace in traces):
@@ -84,6 +90,7 @@ def svg(figure: Mapping[str, Any]) -> str:
     for note in layout.get("annotations", ()):
         if note.get("xref") == "paper" and note.get("yref") == "paper":
             left, bottom, *_ = rectangle((note["x"], note["x"]), (note["y"], note["y"]))
+            bottom += float(note.get("yshift") or 0) / _PIXELS_PER_INCH / height_in
             drawn.text(left, bottom, _plain(note["text"]), ha="center", va="bottom", parse_math=False, **text_style(8))
     if legend:
         _legend(drawn, named, per_row)
@@ -102,7 +109,7 @@ def _decoded(part: Any) -> Any:
 
 def _place(trace: Mapping[str, Any]) -> tuple[str, str]:
     """Return the names of a trace's axes in the layout; empty in space."""
-    if trace["type"] == "scatter3d":
+    if trace["type"] in ("scatter3d", "barpolar"):
         return "", ""
     x, y = (trace.get(f"{axis}axis") or axis for axis in "xy")
     return f"xaxis{x[1:]}", f"yaxis{y[1:]}"
@@ -204,11 +211,14 @@ def _space(axes: Any, traces: Sequence[Mapping[str, Any]], scene: Mapping[str, A
         x, y, z = (np.asarray(trace[axis], dtype=float) for axis in "xyz")
         line, marker = trace.get("line", {}), trace.get("marker", {})
         if "lines" in trace["mode"]:
-            axes.plot(x, y, z, color=_colour(line.get("color")), linewidth=0.5, alpha=trace.get("opacity"))
+            colour = GREY if line.get("colorscale") is not None else _colour(line.get("color"))
+            axes.plot(x, y, z, color=colour, linewidth=0.5, alpha=trace.get("opacity"))
         if "markers" in trace["mode"]:
             size = (0.9 * float(marker.get("size") or 6)) ** 2
             look = {"marker": _symbol(marker), "alpha": marker.get("opacity"), "linewidths": 0}
-            axes.scatter(x, y, z, s=size, color=_colour(marker.get("color")), depthshade=False, **look)
+            scaled = marker.get("colorscale") is not None
+            colour = [_scaled(marker, k) for k in range(len(x))] if scaled else _colour(marker.get("color"))
+            axes.scatter(x, y, z, s=size, color=colour, depthshade=False, **look)
     for axis in "xyz":
         about = scene.get(f"{axis}axis", {})
         getattr(axes, f"set_{axis}label")(_title(about), **text_style(8))
@@ -218,6 +228,32 @@ def _space(axes: Any, traces: Sequence[Mapping[str, Any]], scene: Mapping[str, A
         )
     axes.view_init(elev=22, azim=-48)
     axes.set_box_aspect((1, 1, 1), zoom=0.85)
+
+
+def _rings(axes: Any, traces: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:
+    """Draw cells of rings, at degrees clockwise from above where the layout says so, with the outer words."""
+    angular, radial = about.get("angularaxis", {}), about.get("radialaxis", {})
+    axes.set_theta_offset(math.radians(angular.get("rotation", 0)))
+    axes.set_theta_direction(-1 if angular.get("direction") == "clockwise" else 1)
+    for trace in traces:
+        marker, edge = trace.get("marker", {}), trace.get("marker", {}).get("line", {})
+        theta, width = (np.radians(np.asarray(trace[name], dtype=float)) for name in ("theta", "width"))
+        colours = [_scaled(marker, k) for k in range(len(theta))] if len(theta) else []
+        inside = np.asarray(trace["base"], dtype=float)
+        axes.bar(
+            theta,
+            np.asarray(trace["r"], dtype=float),
+            width,
+            bottom=inside,
+            color=colours,
+            edgecolor=_colour(edge.get("color")),
+            linewidth=0.5,
+        )
+    axes.set_ylim(*radial.get("range", (0, None)))
+    axes.set_yticks([])
+    axes.set_xticks(np.radians(angular.get("tickvals", [])), labels=angular.get("ticktext", []), **text_style(7))
+    axes.grid(visible=False)
+    axes.spines["polar"].set_visible(False)
 
 
 def _across(axes: "Axes", shapes: Sequence[Mapping[str, Any]], x: str, y: str) -> None:
@@ -291,6 +327,7 @@ def _legend(drawn: Any, named: Sequence[Mapping[str, Any]], per_row: int) -> Non
     for trace in named:
         line, marker, mode = trace.get("line", {}), trace.get("marker", {}), trace.get("mode", "markers")
         colour = _colour(marker.get("color", line.get("color")) if "markers" in mode else line.get("color"))
+        colour = GREY if isinstance(colour, list) else colour  # each point has its own
         hollow = str(marker.get("symbol", "")).endswith("-open")
         handles.append(
             Line2D(

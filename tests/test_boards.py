@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from explain import board_figures
 from explain.board_report import MOST_ROWS, Section, pdf, section
-from pages.parts import boards, charts
+from pages.parts import boards, charts, sphere, wheel
 from ser_core.errors import ExplanationError
 from ser_core.settings import ROOT
 
@@ -133,6 +133,23 @@ def test_fields_keep_their_places_and_darkness(monkeypatch: pytest.MonkeyPatch) 
     assert [(p.get_x(), p.get_y()) for p in patches] == [(-0.5, -0.45), (0.5, -0.45), (-0.5, 0.55)]
     assert [round(p.get_facecolor()[0], 1) for p in patches] == [1.0, 0.5, 0.0]
     assert [text.get_text() for text in kept[0].axes[0].texts] == ["1\n2", "3", "4"]
+
+
+def test_a_wheel_and_a_path_in_space_come_out_as_they_are_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = {"one": np.array([0.75, 0.25]), "two": np.array([0.0, 1.0])}
+    kept, svg = drawn(wheel.figure(("joy", "sadness"), wheels), monkeypatch)
+    left, right = kept[0].axes
+    assert left.name == right.name == "polar" and left.get_position().x1 < right.get_position().x0
+    joy, sadness = left.patches[-2:]
+    assert joy.get_x() + joy.get_width() / 2 == pytest.approx(0.0)  # above, and its opposite below
+    assert sadness.get_x() + sadness.get_width() / 2 == pytest.approx(np.pi)
+    assert sum(joy.get_facecolor()[:3]) < sum(sadness.get_facecolor()[:3])  # the darker, the more
+    assert [text.get_text() for text in kept[0].texts] == ["one", "two"]
+    moved = sphere.Path(np.array([0.5, 1.0, 1.5]), np.array([[0, 0, 0], [0.1, 0.2, 0.3], [0.2, 0.4, 0.6]]))
+    kept, svg = drawn(sphere.figure(moved, np.array([0.1, 0.2, 0.3]), np.array([])), monkeypatch)
+    assert svg.startswith("<?xml")
+    along = next(each for each in kept[0].axes[0].collections if len(each.get_facecolor()) == 3)
+    assert len({tuple(colour) for colour in along.get_facecolor()}) == 3  # dark at the start, light at the end
 
 
 def test_every_chart_of_a_dashboard_comes_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

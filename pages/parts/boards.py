@@ -73,13 +73,13 @@ BOARDS = {
     ),
     "mixed": Board(
         "Mixed emotions",
-        ("mixed-shares", "ambiguity"),
+        ("mixed-shares", "ambiguity", "wheel"),
         "python -m ser_core evaluate",
         "The constant: the mean of the listeners' shares over all clips, whatever is heard.",
     ),
     "dimensions": Board(
         "Dimensions",
-        ("vad-sphere", "vad-scatter"),
+        ("vad-sphere", "vad-scatter", "vad-path"),
         "python -m ser_core evaluate",
         "A constant answer has a CCC of 0, which is chance as well.",
     ),

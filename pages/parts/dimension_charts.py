@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
 from pages.parts.words import meanings
@@ -204,26 +204,30 @@ def path(corpus: str, clip: str, model: str) -> None:
     row = row_of_clip(corpus, clip)
     if row is None:
         return
+    import pandas as pd
+
     from pages.parts.sphere import figure, table
     from ser_core.audio import read
     from ser_core.models import load_model
-    from ser_core.sphere import path_over_time
+    from ser_core.sphere import octant_name, path_over_time
 
     loaded, recording = load_model(model), read(Path(row["file"].iloc[0]))
     with st.spinner("Following the clip in time"):
         moved = path_over_time(loaded, recording)
         whole = loaded.predict(recording).values
     assert whole is not None
-    st.plotly_chart(
+    first, last = (octant_name(moved.points[place]) for place in (0, -1))
+    chart(
         figure(moved, whole, np.array(loaded.constant)),
-        config={"displaylogo": False},
-        key="dimensions-path",
-        alt="The clip’s path through a sphere of valence, arousal and dominance; the same as a table below",
-    )
-    st.caption(
-        "The path of this clip: windows of 1 s, each heard on its own, from dark (start) to light (end); the large "
-        "point is the answer for the whole clip. These are the shipped weights, which may have learnt from this clip; "
-        "the answers above are out of fold."
+        pd.DataFrame(moved.points, columns=list(DIMENSIONS)).assign(time_s=moved.times_s),
+        "vad-path",
+        title=f"The path of {clip} in time",
+        how="windows of 1 s, each heard on its own, from dark (start) to light (end); the large point is the answer "
+        "for the whole clip. These are the shipped weights, which may have learnt from this clip; the answers above "
+        "are out of fold.",
+        words=f"It starts at {first}, ends at {last}, and is {octant_name(whole)} as a whole.",
+        select=False,
+        state=f"{model}|{corpus}|{clip}",
     )
     with st.expander("The path as a table"):
         st.html(f'<div class="ss">{table(moved)}</div>')

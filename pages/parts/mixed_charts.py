@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from explain.text_files import csv_text
-from pages.parts.charts import COLOURS, GREY, config, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, chart, layout, rows_of
 from pages.parts.predictions import corpora_at_hand
 from pages.parts.words import meanings, measure
-from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.metrics import Interval
 from ser_core.numbers import rounded_percent, signed, unsigned
 
@@ -316,30 +314,20 @@ def wheel() -> None:
         figure = drawn.figure(labels, means)
         figure.update_annotations(yshift=22)  # clear of the topmost petal's name
         figure.update_layout(margin_t=90, height=drawn.HEIGHT + 40)
-        st.plotly_chart(
-            figure,
-            config=config("wheel"),
-            key="em2ldl-wheel",
-            width="stretch",
-            alt="Plutchik’s wheel, coloured by the share of listeners’ answers; in words below",
-        )
-        st.caption(
-            "How to read it: opposite emotions lie opposite each other, stronger ones inside, mixtures of neighbours "
-            "between the petals, neutral in the middle. The darker, the more of the listeners' answers, averaged over "
-            "clips."
-        )
         said = []
         for title, mean in means.items():
             first = np.argsort(-mean)[:4]
             said.append(f"{title}: " + ", ".join(f"{labels[k]} {100 * mean[k]:.0f} %" for k in first))
-        st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape("; ".join(said))}.</p></div>')
-        table = pd.DataFrame({"label": labels} | dict(means))
-        st.download_button(
-            "Data (CSV)",
-            csv_text(table.assign(**{COLUMN: IN_A_CELL}), 5),
-            "serscope-wheel.csv",
-            "text/csv",
-            on_click="ignore",
+        chart(
+            figure,
+            pd.DataFrame({"label": labels} | dict(means)),
+            "wheel",
+            title="Share of the listeners' answers on Plutchik's wheel (EM2LDL)",
+            how="opposite emotions lie opposite each other, stronger ones inside, mixtures of neighbours between the "
+            "petals, neutral in the middle. The darker, the more of the listeners' answers, averaged over clips.",
+            words=f"{'; '.join(said)}.",
+            select=False,
+            state=by or "everybody",
         )
     else:
         st.info("EM2LDL's tables are not at hand; name their folder in SERSCOPE_CORPORA to see its wheel.")
