@@ -72,7 +72,9 @@ def svg(figure: Mapping[str, Any]) -> str:
     for name in dict.fromkeys(trace.get("subplot", "polar") for trace in traces if trace["type"] == "barpolar"):
         about = layout.get(name, {})
         domain = about.get("domain", {})
-        axes = drawn.add_axes(rectangle(domain.get("x", (0, 1)), domain.get("y", (0, 1))), projection="polar")
+        low, high = domain.get("y", (0, 1))
+        room = (low, high - 0.05 * (high - low))  # for the word at the top, below a title
+        axes = drawn.add_axes(rectangle(domain.get("x", (0, 1)), room), projection="polar")
         _rings(axes, [trace for trace in traces if trace.get("subplot", "polar") == name], about)
     for x, y in names:
         across, up = layout.get(x, {}), layout.get(y, {})

@@ -25,7 +25,6 @@ if chosen is None:
 from pages.parts import fairness_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
 from ser_core import group_differences as groups  # noqa: E402
-from ser_core import power  # noqa: E402
 
 offered = predictions.kept(("attributes", chosen.key), lambda: groups.attributes_of(chosen.rows))
 if not offered:
@@ -85,8 +84,7 @@ points = chart(
 if points:
     parts.behind(chosen, offered[attribute], points[0])
 st.html(parts.differences_table(table, reference))
-if found.classes:
-    parts.power(found, power.speaker_uars(found), reference, int(table["p"].notna().sum()))
+parts.power(found, shown, reference, int(table["p"].notna().sum()))
 parts.simulated()
 if found.classes:
     ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"]))

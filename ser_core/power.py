@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from ser_core.files import write_table
-from ser_core.group_differences import LEVEL, SPREADS, Evidence, differences
+from ser_core.group_differences import LEVEL, SPREADS, Evidence, Measure, differences, measures_of
 from ser_core.results import RESULTS
 
 TABLE = "power.csv"
@@ -140,7 +140,7 @@ def simulate(
                 hits["any"] += bool(table["finding"].any())
                 hits["uar"] += bool(uar["finding"])
                 hits["alone"] += bool(uar["p"] <= LEVEL)
-                own = speaker_uars(found)
+                own = speaker_values(found, measures_of(found)["UAR"])
                 stated = power_of_gap(own[0], own[1])
                 expected.append(stated.of_ten_points)
                 spread.append(stated.deviation)
@@ -153,12 +153,10 @@ def simulate(
     return pd.DataFrame(rows)
 
 
-def speaker_uars(found: Evidence) -> tuple[np.ndarray, ...]:
-    """Return each group's UAR of its speakers, one array a group."""
-    from ser_core.metrics import uar
-
-    member = found.clips > 0
-    return tuple(uar(found.confusions[member[:, place], place]) for place in range(len(found.groups)))
+def speaker_values(found: Evidence, measure: Measure) -> tuple[np.ndarray, ...]:
+    """Return a measure of each group's speakers alone, one array a group; speakers without a value are left out."""
+    values = [measure.statistic(measure.tensors[found.clips[:, k] > 0, k]) for k in range(len(found.groups))]
+    return tuple(each[np.isfinite(each)] for each in values)
 
 
 def write(runs: int = 1000) -> pd.DataFrame:

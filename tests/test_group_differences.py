@@ -178,7 +178,7 @@ def test_the_languages_of_bilinguals_are_exchanged_within_each_speaker() -> None
     table = room.differences(found, "da", ["UAR"], room.SPREADS, replicates=4000).set_index(["measure", "group"])
     assert table.loc[("UAR", "en"), "finding"] and table.loc[("TPR gap", "all"), "p"] < 0.05
     # Between groups of other speakers the same answers would not do: the speakers differ more than the languages.
-    one, other = power.speaker_uars(found)
+    one, other = power.speaker_values(found, room.measures_of(found)["UAR"])
     paired = stats.permutation_test((one, other), lambda a, b: np.mean(a - b), permutation_type="samples")
     assert table.loc[("UAR", "en"), "p"] == pytest.approx(paired.pvalue, abs=0.01)
     alarms = 0
@@ -298,3 +298,18 @@ def test_so_few_speakers_that_no_deal_is_rare_enough_have_no_power() -> None:
     stated = power.power_of_gap([0.1, 0.2, 0.3], [0.8, 0.9, 1.0])
     assert stated.of_ten_points == 0 and np.isnan(stated.smallest)
     assert power.power_of_gap([0.5, 0.5], [0.5] * 90).smallest == 0
+
+
+def test_a_speakers_bias_and_recall_are_what_power_is_worked_out_from() -> None:
+    rows = pd.DataFrame({"speaker": ["a", "a", "b", "c"], "t_valence": [0.0, 0.2, 0.0, np.nan]})
+    rows = rows.assign(d_valence=[0.1, 0.5, -0.4, 0.9])
+    found = room.evidence(rows, "sex", pd.Series(["f", "f", "m", "m"]))
+    women, men = power.speaker_values(found, room.measures_of(found)["bias of valence"])
+    assert women == pytest.approx([0.2]) and men == pytest.approx([-0.4])  # nobody rated c
+    named = pd.DataFrame({"speaker": ["a", "a", "b"], "emotion": ["joy", "joy", "fear"]})
+    named = named.assign(p_fear=[0.9, 0.1, 0.8], p_joy=[0.1, 0.9, 0.2])
+    found = room.evidence(named, "sex", pd.Series(["f", "f", "m"]))
+    assert [each.tolist() for each in power.speaker_values(found, room.measures_of(found)["recall of joy"])] == [
+        [0.5],
+        [],
+    ]

@@ -71,7 +71,13 @@ def test_a_planted_gap_is_called_a_finding_and_none_where_there_is_none(store) -
     found = text(page("fairness"))
     assert "gaps are findings" in found and "UAR of male against female" in found
     assert "<strong>finding</strong>" in found and "10 speakers, fewer than 15" in found
-    assert "What could have been found" in " ".join(each.value for each in page("fairness").subheader)
+    shown = page("fairness")
+    assert "What could have been found" in " ".join(each.value for each in shown.subheader)
+    of = next(each for each in shown.selectbox if str(each.key).startswith("power-of"))
+    assert of.value == "UAR" and "ECE" not in of.options and "recall of fear" in of.options
+    of.set_value("recall of fear").run()
+    assert not shown.exception
+    assert "a true gap in recall of fear of 10 points" in text(shown)
     store(answers(worse=0.0))
     assert "No gap is a finding" in text(page("fairness"))
 

@@ -107,6 +107,7 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
     if points:
         _behind(mine[(group_of.astype("object") == points[0][1]).to_numpy()], str(points[0][1]), key)
     st.html(fairness_charts.differences_table(table, reference))
+    fairness_charts.power(found, picked, reference, int(table["p"].notna().sum()))
     st.caption(
         "Not measured here: whether a group finds the explanations helpful. The reference voices behind the experts' "
         "expectations are told apart by sex only, so a gap by age, race or ethnicity may come from the reference as "

@@ -16,7 +16,6 @@ from ser_core.numbers import signed, unsigned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import pandas as pd
     import plotly.graph_objects as go
 
@@ -221,11 +220,25 @@ def behind(chosen: Chosen, group_of: "pd.Series", point: "Sequence[str]") -> Non
 # --- what could have been found
 
 
-def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, tests: int) -> None:
-    """State how large a gap these groups would show, alone and among all that is tested."""
-    from ser_core.power import power_of_gap, smallest_p
+def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int) -> None:
+    """State how large a gap these groups would show, alone and among all that is tested.
 
+    Args:
+        found: what each speaker adds.
+        shown: measures on the page, the first offered first; a calibration error of one speaker says nothing.
+        reference: the group that the others are set against.
+        tests: comparisons that are corrected for.
+    """
+    from ser_core.group_differences import measures_of
+    from ser_core.power import power_of_gap, smallest_p, speaker_values
+
+    offered = [name for name in shown if name != "ECE"]
+    if not offered:
+        return
     st.subheader("What could have been found")
+    measure = st.selectbox("Of", offered, key=f"power-of-{found.attribute}-{len(found.further)}") or offered[0]
+    values = speaker_values(found, measures_of(found)[measure])
+    share = not measure.startswith(NO_POINTS)
     base, lines, said = found.groups.index(reference), "", []
     for place, group in enumerate(found.groups):
         if place == base:
@@ -235,14 +248,16 @@ def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, t
         sizes = f"{alone.sizes[1]} v {alone.sizes[0]}"
         lines += (
             f'<tr{" class=few" if found.too_small(group) else ""}><th scope="row">{escape(group)}</th><td>{sizes}</td>'
-            f"<td>{_points(alone.deviation)}</td><td>{_points(alone.smallest)}</td><td>{percent(alone.of_ten_points)}</td>"
-            f"<td>{_points(among.smallest)}</td><td>{percent(among.of_ten_points)}</td>"
+            f"<td>{_gap(alone.deviation, share)}</td><td>{_gap(alone.smallest, share)}</td>"
+            f"<td>{percent(alone.of_ten_points)}</td>"
+            f"<td>{_gap(among.smallest, share)}</td><td>{percent(among.of_ten_points)}</td>"
             f"<td>{p_value(smallest_p(*alone.sizes)) if min(alone.sizes) else '–'}</td></tr>"
         )
         said.append(f"{group} ({sizes} speakers): {percent(among.of_ten_points)}")
+    ten = "10 points" if share else "0.1"
     st.markdown(
         "With these numbers of speakers, and speakers that differ among themselves as much as these do, a true gap in "
-        f"UAR of 10 points between a group and {plain(reference)} would be found this often among the {tests} "
+        f"{plain(measure)} of {ten} between a group and {plain(reference)} would be found this often among the {tests} "
         f"comparisons shown: {'; '.join(map(plain, said))}."
     )
     names = (
@@ -257,9 +272,9 @@ def power(found: "Evidence", values: "tuple[np.ndarray, ...]", reference: str, t
     )
     st.html(rows_of("What could have been found", names, lines))
     st.caption(
-        "How to read it: the SD is that of the speakers' own UAR within a group. Detectable is a gap that 8 of 10 "
-        "repetitions would find; power is how many of 100 would find a gap of 10 points. Both stand "
-        f"twice: with UAR shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. "
+        f"How to read it: the SD is that of the speakers' own {plain(measure)} within a group. Detectable is a gap "
+        f"that 8 of 10 repetitions would find; power is how many of 100 would find a gap of {ten}. Both stand twice: "
+        f"with this measure shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. "
         "The least p is the smallest that so many speakers can give. Worked out from Student's t, which is a "
         "little hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each."
     )
@@ -292,8 +307,10 @@ def simulated() -> None:
         )
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:.1f} points" if math.isfinite(value) and value < 1 else "none"
+def _gap(value: float, share: bool) -> str:
+    if not math.isfinite(value) or value >= (1 if share else 2):
+        return "none"
+    return f"{100 * value:.1f} points" if share else unsigned(value)
 
 
 # --- calibration
