@@ -17,7 +17,7 @@ from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
-from ser_core.results import read_summary
+from ser_core.results import RESULTS, read_summary
 from ser_core.settings import ROOT
 
 EMOTIONS = ("anger", "calm", "neutral", "sadness")
@@ -232,6 +232,27 @@ def test_bundled_models_are_set_against_every_corpus_that_they_were_asked_about(
     # Calm counts as neutral unless the reader says otherwise: (.5 + .75 + .5) / 3 against (.8 + .9 + .8) / 3.
     assert "58.3 %" in words
     assert "25.0 points are lost against home" in words
+
+
+def test_labels_that_the_reader_says_are_one_are_one_everywhere_on_the_page(monkeypatch) -> None:
+    app = drawn("crosscorpus.py")
+    before = " ".join(html.proto.body for html in app.get("html"))
+    assert "(chance 25.0 %)" in before
+
+    def edited(table: pd.DataFrame, **how: object) -> pd.DataFrame:
+        assert list(table["label"]) == list(table["counts as"])
+        return table.assign(**{"counts as": table["counts as"].replace("sadness", "neutral")})
+
+    monkeypatch.setattr("streamlit.data_editor", edited)
+    app = drawn("crosscorpus.py")
+    after = " ".join(html.proto.body for html in app.get("html"))
+    assert "(chance 33.3 %)" in after and "(chance 25.0 %)" not in after
+    assert any("Chance is 33.3 %" in each.value for each in app.caption)
+    stored = pd.read_parquet(RESULTS / crosscorpus.TABLE).astype(dict.fromkeys(crosscorpus.CELL[:3], "str"))
+    first = stored[stored["system"] == stored["system"].iloc[0]]
+    cells = crosscorpus.summary(crosscorpus.mapped(first, {"sadness": "neutral"}), replicates=20)
+    away = cells[(cells["train"] != cells["test"]) & ~cells["normalised"]]
+    assert f"{100 * away['uar'].max():.1f} %" in after and f"{100 * away['uar'].min():.1f} %" in after
 
 
 def test_the_leak_detector_says_what_dealing_clips_leaks(monkeypatch, tmp_path: Path) -> None:
