@@ -336,6 +336,27 @@ def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: i
     return Masking(view.times_s, view.bands_hz, view.baseline_name, logits)
 
 
+def feature_masking(model: SpeechModel, recording: Recording, target: Target) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives the target's calibrated logit for sets of named features that are kept.
+
+    It takes (masks, features) from 0 (the baseline's value) to 1 (as it is) and returns (masks,).
+
+    Raises:
+        ExplanationError: the target is not one of the model's.
+    """
+    index, against, sign = _indices(model, target)
+    samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
+    view = view_of(model, samples)
+    logit = Logit(model.network, view.decode, index, against, None, sign)
+
+    def logits(kept: np.ndarray) -> np.ndarray:
+        masks = torch.from_numpy(np.asarray(kept, dtype=np.float32))
+        with torch.inference_mode():
+            return logit(view.baseline + masks * (view.point - view.baseline)).double().numpy()
+
+    return logits
+
+
 def relevance_on_grid(attribution: Attribution, times_s: np.ndarray, hz: np.ndarray | None = None) -> np.ndarray:
     """Return relevance at other places for drawing: the value of the nearest cell, NaN outside the map.
 

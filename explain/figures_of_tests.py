@@ -12,17 +12,24 @@ if TYPE_CHECKING:
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
-def removals(curves: tuple[Curve, ...]) -> str:
-    """Return SVG of the logit as the salient regions are taken away, or put in, against random places."""
+def removals(curves: tuple[Curve, ...], of: str) -> str:
+    """Return SVG of the logit as the salient regions or features (``of``) are taken away, or put in, against chance."""
     figure = new_figure(6.85, 2.3)
     places = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
     for axes, curve, colour in zip(places, curves, (VERMILION, BLUE), strict=False):
         steps = range(len(curve.ours))
         axes.fill_between(steps, curve.random_low, curve.random_high, color=GREY, alpha=0.3, linewidth=0)
-        axes.plot(steps, curve.random, color=GREY, linestyle=":", linewidth=1.2, label="random places")
-        axes.plot(steps, curve.ours, color=colour, linewidth=1.8, marker="o", markersize=3, label="salient regions")
+        axes.plot(
+            steps,
+            curve.random,
+            color=GREY,
+            linestyle=":",
+            linewidth=1.2,
+            label=f"random {'places' if of == 'regions' else of}",
+        )
+        axes.plot(steps, curve.ours, color=colour, linewidth=1.8, marker="o", markersize=3, label=f"salient {of}")
         axes.set_xticks(list(steps))
-        what = "regions taken away" if curve.name == "deletion" else "regions put in"
+        what = f"{of} taken away" if curve.name == "deletion" else f"{of} put in"
         axes.set_xlabel(what, **text_style(8))
         axes.set_title(curve.name, loc="left", **text_style(8))
         axes.spines[["top", "right"]].set_visible(False)

@@ -6,7 +6,7 @@ and the salient regions of another method, must be like it. Chance is the map it
 
 import copy
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,8 +33,14 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def unrelated(relevance: np.ndarray, random: np.random.Generator, count: int = 99) -> np.ndarray:
-    """Return the sorted rank correlations of a map with itself turned in time by a tenth of the clip or more."""
+def unrelated(attribution: Attribution, random: np.random.Generator, count: int = 99) -> np.ndarray:
+    """Return the sorted rank correlations of a map with unrelated ones: itself turned in time by a tenth or more.
+
+    The relevance of named features is dealt anew among them instead.
+    """
+    relevance = attribution.relevance
+    if attribution.axes == "features":
+        return np.sort([correlation(relevance, each) for each in _unrelated_maps(attribution, random)])
     by = turns(relevance.shape[-1])
     if len(by) > count:
         by = np.sort(random.choice(by, count, replace=False))
@@ -46,6 +52,14 @@ def unrelated(relevance: np.ndarray, random: np.random.Generator, count: int = 9
     power = np.abs(np.fft.rfft(ranks, axis=-1)) ** 2
     together = np.fft.irfft(power, n=ranks.shape[-1], axis=-1).sum(0)
     return np.sort(together[by] / together[0])
+
+
+def _unrelated_maps(attribution: Attribution, random: np.random.Generator) -> Iterator[np.ndarray]:
+    relevance = attribution.relevance
+    if attribution.axes == "features":
+        yield from (random.permutation(relevance) for _ in range(99))
+    else:
+        yield from (np.roll(relevance, turn, axis=-1) for turn in turns(relevance.shape[-1]))
 
 
 def destroyed(model: SpeechModel, seed: int = 0) -> SpeechModel:
@@ -127,7 +141,8 @@ def stability_tests(
         return np.nan_to_num(relevance_on_grid(found, attribution.times_s, attribution.bands_hz))
 
     value = max(relative_change(relevance, again(with_noise(recording, seed + draw))) for draw in range(NOISE_DRAWS))
-    null = np.sort([relative_change(relevance, np.roll(relevance, t, axis=-1)) for t in turns(relevance.shape[-1])])
+    random = np.random.default_rng(seed)
+    null = np.sort([relative_change(relevance, other) for other in _unrelated_maps(attribution, random)])
     words = (
         f"noise 60 dB below the clip's peak moves the map by at most {value:.2f} of its size in {NOISE_DRAWS} draws, "
         f"less than {rounded_percent(float((null > value).mean()))} of unrelated maps differ."

@@ -4,7 +4,7 @@
 2019) what the map foretells about the removal of random boxes with what happens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,27 +89,55 @@ def region_tests(
         words = "There is no salient region, so nothing could be taken away."
         return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
     each = np.stack([mask_of(cells, [region]) for region in regions])
-    spoken = spoken_in(cells, speech)
     steps = np.logical_or.accumulate(each, axis=0)
-    drawn = np.logical_or.accumulate(placements(each, spoken, draws, random), axis=1)
+    drawn = np.logical_or.accumulate(placements(each, spoken_in(cells, speech), draws, random), axis=1)
+    what = "the salient region" if len(regions) == 1 else f"the {len(regions)} salient regions"
+    of = "the same shapes at random places"
+    return removal_tests(cells.logits, steps, drawn, what, of, with_curves=with_curves)
+
+
+def removal_tests(
+    logits: Callable[[np.ndarray], np.ndarray],
+    steps: np.ndarray,
+    drawn: np.ndarray,
+    what: str,
+    of: str,
+    *,
+    with_curves: bool = True,
+) -> tuple[tuple[Test, ...], tuple[Curve, ...]]:
+    """Return deletion and insertion of something that grows step by step, against the same of random draws.
+
+    Args:
+        logits: of masks (…, of what is kept).
+        steps: (steps, …) what is taken away or put in after each step.
+        drawn: (draws, steps, …) the same at random.
+        what: is taken away, in words.
+        of: what the draws are, in words.
+        with_curves: whether the way to the end is drawn, too; the verdict does not need it.
+    """
     blank = np.zeros((1, *steps.shape[1:]))
-    whole, nothing = (float(cells.logits(mask)[0]) for mask in (1 - blank, blank))
+    whole, nothing = (float(logits(mask)[0]) for mask in (1 - blank, blank))
+    count = len(steps)
     steps = steps if with_curves else steps[-1:]
-    deleted, inserted = cells.logits(~steps), cells.logits(steps)
+    deleted, inserted = logits(~steps), logits(steps)
     curves, tests = [], []
-    for name, ours, start, of in (
+    for name, ours, start, kept in (
         ("deletion", deleted, whole, lambda masks: ~masks),
         ("insertion", inserted, nothing, lambda masks: masks),
     ):
         # All draws give the end of the curve, on which the test decides; a few give its way there.
-        ends = cells.logits(of(drawn[:, -1]))
+        ends = logits(kept(drawn[:, -1]))
         sign = 1.0 if name == "deletion" else -1.0
         effect, null = sign * (start - ours[-1]), np.sort(sign * (start - ends))
-        words = _region_words(name, effect, null, len(regions))
-        tests.append(against(name, effect, "logit", null, words))
+        raises = "raises" if count == 1 else "raise"
+        did = f"taking {what} away lowers" if name == "deletion" else f"{what} alone {raises}"
+        beaten = rounded_percent(float((null < effect).mean()))
+        tests.append(
+            against(name, effect, "logit", null, f"{did} the logit by {signed(effect)}, more than {beaten} of {of}.")
+        )
         if not with_curves:
             continue
-        some = np.stack([cells.logits(of(draw)) for draw in drawn[:5]])
+        some = np.stack([logits(kept(draw)) for draw in drawn[:5]])
         curves.append(
             Curve(
                 name,
@@ -120,16 +148,6 @@ def region_tests(
             )
         )
     return tuple(tests), tuple(curves)
-
-
-def _region_words(name: str, effect: float, null: np.ndarray, count: int) -> str:
-    regions = "the salient region" if count == 1 else f"the {count} salient regions"
-    beaten = float((null < effect).mean())
-    did = f"taking {regions} away lowers" if name == "deletion" else f"{regions} alone raise"
-    did = did.replace("region alone raise", "region alone raises")
-    return (
-        f"{did} the logit by {signed(effect)}, more than {rounded_percent(beaten)} of the same shapes at random places."
-    )
 
 
 def infidelity(removed: np.ndarray, foretold: np.ndarray) -> float:

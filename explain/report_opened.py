@@ -18,7 +18,7 @@ def summary(e: Explanation, opened: Opened) -> list[str]:
     """Return what a reader in a hurry needs: the explanation in words, and the outcome of all that was opened."""
     said = [e.paragraph]
     if opened.trust is not None:
-        said.append(f"Can the map be trusted? {_sentence(opened.trust.sentence)}")
+        said.append(f"Can the explanation be trusted? {_sentence(opened.trust.sentence)}")
     else:
         said.append("Whether the map is true of the model was not tested for this report.")
     said += [f"Voice experiment: {each.sentence}" for each in opened.experiments]
@@ -30,7 +30,7 @@ def drawings(opened: Opened) -> dict[str, str]:
     """Return the SVG figures of what was opened by their key in the template."""
     found = {f"dose-{number}": figures_of_tests.doses(each) for number, each in enumerate(opened.experiments)}
     if opened.trust is not None and opened.trust.curves:
-        found["removals"] = figures_of_tests.removals(opened.trust.curves)
+        found["removals"] = figures_of_tests.removals(opened.trust.curves, opened.trust.of)
     return found
 
 
@@ -59,8 +59,7 @@ def _trust(found: Trust) -> dict[str, Any]:
         {
             "key": "removals",
             "alt": "; ".join(_curve_in_words(curve.name, curve.ours, curve.random) for curve in found.curves) + ".",
-            "caption": f"The logit of {found.target.name} as its salient regions are taken away one after another, or "
-            "are all that is left. Grey: the same shapes at random places, mean and range of five draws.",
+            "caption": found.reading,
         }
     ]
     return {

@@ -150,13 +150,13 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trust
     regions against the rest of the speech), chance (share of shifted regions that agree among those that agree or
     disagree); NaN where there is none. With ``trusted`` also deletion, insertion, randomised weights (verdicts).
     """
-    from explain.attribution import Target, attribute, masking
+    from explain.attribution import Target, attribute
     from explain.contrasts import effects
     from explain.cues import CueSummary
     from explain.expert import OURS, SALIENT, Agreement, agreements
     from explain.magnitudes import magnitudes
     from explain.regions import coverage, salient_regions
-    from explain.trust_study import faithfulness
+    from explain.trust_study import Removals, faithfulness, removals_of
 
     recording, speech, tracks = _heard(clip.file, clip.sex)
     prediction = model.predict(recording)
@@ -170,7 +170,7 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trust
 
     rows = []
     target = Target(prediction.top)
-    cells = masking(model, recording, target) if trusted else None
+    removals: Removals | None = None
     for method in methods:
         found = attribute(model, recording, target, method)
         regions = salient_regions(found)
@@ -197,8 +197,9 @@ def clip_rows(clip: Clip, model: "SpeechModel", methods: Sequence[str], *, trust
             "coverage": coverage(regions, recording.duration_s),
             "share": sum(region.share for region in regions),
         }
-        if cells is not None:
-            tests, _ = faithfulness(model, recording, speech, found, regions, cells)
+        if trusted:
+            removals = removals or removals_of(model, recording, speech, found)
+            tests, _ = faithfulness(model, recording, found, removals)
             of_map |= {test.name: test.verdict for test in tests}
         for cue, ours in OURS.items():
             decided = [each[cue].status for each in by_chance if cue in each and each[cue].status in DECIDED]

@@ -16,21 +16,23 @@ Every verdict is decided by a null that is drawn for this clip, model and method
 - *agreement*: another method's salient regions overlap these more than 95 % of the same shapes at random places.
 
 Unrelated maps are the map itself turned in time by a tenth of the clip or more: they keep its frequencies and its
-peakedness, so that a map which merely follows the spectrum of speech does not pass.
+peakedness, so that a map which merely follows the spectrum of speech does not pass. Of an explanation over named
+features the same is asked of features instead of regions (:mod:`explain.named_features`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from explain.attribution import Attribution, Target, masking
+from explain.attribution import Attribution, Target, feature_masking, masking
 from explain.map_changes import agreement_tests, randomised_weights, stability_tests, unrelated
+from explain.named_features import feature_agreement, feature_infidelity, feature_tests
 from explain.regions import Region, salient_regions
 from explain.removal import Curve, infidelity_test, region_tests
 from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK, Test
 from ser_core.audio import Recording
-from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
 from ser_core.speech import Segment
 
@@ -41,13 +43,23 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """The tests of one explanation, its curves, and the verdict of all."""
+    """The tests of one explanation, its curves, and the verdict of all; ``of`` says what was taken away."""
 
     model: str
     method: str
     target: Target
     tests: tuple[Test, ...]
     curves: tuple[Curve, ...]
+    of: str = "regions"
+
+    @property
+    def reading(self) -> str:
+        """How to read the curves."""
+        chance = "the same shapes at random places" if self.of == "regions" else f"as many {self.of} drawn at random"
+        return (
+            f"The logit of {self.target.name} as its salient {self.of} are taken away one after another, or are all "
+            f"that is left. Grey: {chance}, mean and range of five draws."
+        )
 
     @property
     def verdict(self) -> str:
@@ -96,43 +108,47 @@ def trust(
     Args:
         model: the explained model.
         recording: the explained clip.
-        attribution: its explanation, with a time axis.
+        attribution: its explanation.
         speech: stretches of speech, round which boxes are turned; the whole clip where there are none.
         regions: its salient regions; found here where they are not given.
         quick: only deletion, insertion and randomised weights.
         seed: of every draw.
         progress: told the share done (0 … 1) and what is being done.
         known: given what is known so far, after each group of tests.
-
-    Raises:
-        ExplanationError: the attribution has no time axis.
     """
-    if attribution.times_s is None:
-        raise ExplanationError(
-            "An explanation over named features has no regions to test; choose occlusion to get one over time."
-        )
     tell = progress or (lambda share, words: None)
-    regions = salient_regions(attribution) if regions is None else tuple(regions)
     random = np.random.default_rng(seed)
-    tell(0.0, "Taking the salient regions away")
-    cells = masking(model, recording, attribution.target, seed=seed)
-    tests, curves = region_tests(cells, regions, speech, random)
+    of = "features" if attribution.axes == "features" else "regions"
+    tell(0.0, f"Taking the salient {of} away")
+    faithful: Callable[[], Test]
+    agreeing: Callable[[], tuple[Test, ...]]
+    if attribution.axes == "features":
+        logits = feature_masking(model, recording, attribution.target)
+        tests, curves = feature_tests(logits, attribution.relevance, random)
+        faithful = partial(feature_infidelity, logits, attribution.relevance, random)
+        agreeing = partial(feature_agreement, model, recording, attribution, random)
+    else:
+        regions = salient_regions(attribution) if regions is None else tuple(regions)
+        cells = masking(model, recording, attribution.target, seed=seed)
+        tests, curves = region_tests(cells, regions, speech, random)
+        faithful = partial(infidelity_test, cells, attribution, random)
+        agreeing = partial(agreement_tests, model, recording, attribution, cells, regions, speech, random)
 
     def so_far(share: float, words: str) -> Trust:
-        found = Trust(model.name, attribution.method, attribution.target, tests, curves)
+        found = Trust(model.name, attribution.method, attribution.target, tests, curves, of)
         if known is not None:
             known(found)
         tell(share, words)
         return found
 
     so_far(0.4 if quick else 0.15, "Destroying the model")
-    turned = unrelated(attribution.relevance, random)
+    turned = unrelated(attribution, random)
     tests += (randomised_weights(model, recording, attribution, turned, seed),)
     if not quick:
-        so_far(0.3, "Asking whether the map foretells removals")
-        tests += (infidelity_test(cells, attribution, random),)
+        so_far(0.3, "Asking whether it foretells removals")
+        tests += (faithful(),)
         so_far(0.4, "Changing what nobody hears")
         tests += stability_tests(model, recording, attribution, turned, seed)
         so_far(0.75, "Asking other methods")
-        tests += agreement_tests(model, recording, attribution, cells, regions, speech, random)
+        tests += agreeing()
     return so_far(1.0, "Done")

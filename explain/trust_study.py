@@ -1,12 +1,13 @@
 """Which method to offer first: the trust tests of :mod:`explain.trust` over many clips, for each model and method.
 
-Every clip's answer is explained by every method that has a time axis, and each map is put to the three tests of
-faithfulness: deletion, insertion, randomised weights. The control is the map of the destroyed model, put to the same
-deletion and insertion on the intact model: it sees the clip and knows nothing of what the model has learned, so what it
-passes is no evidence about the model. Chance is drawn per clip, by 19 random places of the same shapes instead of the
-page's 39: "holds" has the same 5 % under chance, at a little less power. Networks of over a million parameters answer
-about masked clips in bfloat16, 2.5 times as fast: the explained clip and its null alike, so chance stays what it is (on
-10 clips all 20 verdicts were those of float32, and effects differed by 0.02 of a logit).
+Every clip's answer is explained by every method, and each map (or relevance of named features) is put to the three
+tests of faithfulness: deletion, insertion, randomised weights. The control is the map of the destroyed model, put to
+the same deletion and insertion on the intact model: it sees the clip and knows nothing of what the model has learned,
+so what it passes is no evidence about the model. Chance is drawn per clip, by 19 random places of the same shapes (or
+sets of features) instead of the page's 39: "holds" has the same 5 % under chance, at a little less power. Networks of
+over a million parameters answer about masked clips in bfloat16, 2.5 times as fast: the explained clip and its null
+alike, so chance stays what it is (on 10 clips all 20 verdicts were those of float32, and effects differed by 0.02 of a
+logit).
 
 ``python -m explain trust-study --corpus FOLDER`` runs it over clips that the shipped models never heard; parts are
 kept per model × method × 20 clips, so a stopped run goes on. The rows, one a clip × model × method × map × test, are
@@ -33,12 +34,13 @@ from ser_core.settings import ASSETS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explain.attribution import Attribution, Masking, Method
-    from explain.regions import Region
+    from explain.attribution import Attribution, Method
     from explain.verdicts import Test
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
     from ser_core.speech import Segment
+
+Removals = Callable[["Attribution"], "tuple[Test, ...]"]
 
 TABLE = ASSETS / "results" / "trust.parquet"
 OWN, DESTROYED = "own", "of the destroyed model"
@@ -66,21 +68,19 @@ def clip_rows(
         clip: the clip.
         number: its place among the clips.
         model: the model.
-        method: an attribution method with a time axis there.
+        method: an attribution method that fits it.
         draws: random places.
         controls: only clips before this place have the control.
     """
-    from explain.attribution import attribute, default_target, masking
-    from explain.regions import salient_regions
+    from explain.attribution import attribute, default_target
 
     recording, speech = _heard(clip.file)
     started = time.process_time()
     prediction = model.predict(recording)
     target = default_target(prediction)
     found = attribute(model, recording, target, method)
-    regions = salient_regions(found)
-    cells = masking(model, recording, target)
-    tests, other = faithfulness(model, recording, speech, found, regions, cells, draws=draws)
+    removals = removals_of(model, recording, speech, found, draws)
+    tests, other = faithfulness(model, recording, found, removals)
     constant = {
         "number": number,
         "clip": Path(clip.file).stem,
@@ -94,42 +94,65 @@ def clip_rows(
         "draws": draws,
         "seconds": time.process_time() - started,
     }
-    rows = [constant | {"map": OWN, "regions": len(regions)} | _row(test) for test in tests]
+    rows = [constant | {"map": OWN, "regions": _salient(found)} | _row(test) for test in tests]
     if other is not None and number < controls:
-        theirs = salient_regions(other)
-        tests = _removals(model, cells, theirs, speech, draws)
-        rows += [constant | {"map": DESTROYED, "regions": len(theirs)} | _row(test) for test in tests]
+        rows += [constant | {"map": DESTROYED, "regions": _salient(other)} | _row(test) for test in removals(other)]
     return rows
 
 
 def faithfulness(
+    model: "SpeechModel", recording: "Recording", found: "Attribution", removals: "Removals"
+) -> "tuple[tuple[Test, ...], Attribution | None]":
+    """Return deletion, insertion and randomised weights of one map, and the map of the destroyed model.
+
+    Args:
+        model: the model.
+        recording: the clip.
+        found: the map.
+        removals: of :func:`removals_of`.
+    """
+    from explain.map_changes import destroyed_map, unlike, unrelated
+
+    tests = removals(found)
+    other = destroyed_map(model, recording, found)
+    return (*tests, unlike(found, other, unrelated(found, np.random.default_rng(0)))), other
+
+
+def removals_of(
     model: "SpeechModel",
     recording: "Recording",
     speech: "Sequence[Segment]",
-    found: "Attribution",
-    regions: "Sequence[Region]",
-    cells: "Masking",
-    *,
+    explained: "Attribution",
     draws: int = DRAWS,
-) -> "tuple[tuple[Test, ...], Attribution | None]":
-    """Return deletion, insertion and randomised weights of one map, and the map of the destroyed model."""
-    from explain.map_changes import destroyed_map, unlike, unrelated
-
-    tests = _removals(model, cells, regions, speech, draws)
-    other = destroyed_map(model, recording, found)
-    return (*tests, unlike(found, other, unrelated(found.relevance, np.random.default_rng(0)))), other
-
-
-def _removals(
-    model: "SpeechModel", cells: "Masking", regions: "Sequence[Region]", speech: "Sequence[Segment]", draws: int
-) -> "tuple[Test, ...]":
-    import torch
-
+) -> "Removals":
+    """Return what puts a map of the clip, with the target and axes of ``explained``, to deletion and insertion."""
+    from explain.attribution import feature_masking, masking
+    from explain.named_features import feature_tests
+    from explain.regions import salient_regions
     from explain.removal import region_tests
 
-    with torch.autocast("cpu", torch.bfloat16, enabled=_size(model) > SMALL_NETWORK):
-        tests, _ = region_tests(cells, regions, speech, np.random.default_rng(0), draws=draws, with_curves=False)
-    return tests
+    if explained.axes == "features":
+        logits = feature_masking(model, recording, explained.target)
+        return lambda found: feature_tests(
+            logits, found.relevance, np.random.default_rng(0), draws=draws, with_curves=False
+        )[0]
+    cells = masking(model, recording, explained.target)
+
+    def regions_removed(found: "Attribution") -> "tuple[Test, ...]":
+        import torch
+
+        random, regions = np.random.default_rng(0), salient_regions(found)
+        with torch.autocast("cpu", torch.bfloat16, enabled=_size(model) > SMALL_NETWORK):
+            return region_tests(cells, regions, speech, random, draws=draws, with_curves=False)[0]
+
+    return regions_removed
+
+
+def _salient(found: "Attribution") -> int:
+    from explain.named_features import salient_features
+    from explain.regions import salient_regions
+
+    return len(salient_features(found.relevance) if found.axes == "features" else salient_regions(found))
 
 
 def _size(model: "SpeechModel") -> int:
@@ -339,7 +362,7 @@ def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterat
     for name in models:
         model = load_model(name)
         size = _size(model)
-        for method in (m.name for m in methods_for(model) if m.axes != "features"):
+        for method in (m.name for m in methods_for(model)):
             cheap = method in CHEAP
             place = CHEAP.index(method) if cheap else len(CHEAP)
             group = 0 if name == models[0] and cheap else 1 if size < SMALL_NETWORK else 2 if cheap else 3
@@ -361,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m explain trust-study", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpus", type=Path, required=True, help="folder of a lossless corpus")
     parser.add_argument("--model", nargs="+", help="models, the default first (default: all bundled)")
-    parser.add_argument("--method", nargs="+", help="attribution methods (default: all with a time axis)")
+    parser.add_argument("--method", nargs="+", help="attribution methods (default: all)")
     parser.add_argument("--count", type=int, help=f"clips (default: {SCREENED}, {FINAL} where the default is decided)")
     parser.add_argument("--minutes", type=float, help="start nothing new after so many minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")

@@ -112,6 +112,30 @@ class FunctionalsModel(SpeechModel):
         return torch.tensor([[-60.0, 0.5]]).expand_as(inputs).clone()
 
 
+class BandsModel(SpeechModel):
+    """A linear model on eighty named features, the mean level of each mel band; three bands speak for class a."""
+
+    baseline_name = "training mean"
+    HEARD = (10, 30, 50)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card = card("bands", ("a", "b"))
+        self.axes = InputAxes("functionals", names=tuple(f"band_{k}" for k in range(80)))
+        linear = nn.Linear(80, 2)
+        linear.weight.data.zero_()
+        linear.weight.data[0, list(self.HEARD)] = torch.tensor([3.0, 2.0, 1.0])
+        linear.bias.data = torch.tensor([20.0, 0.0])
+        self.network = linear.eval().requires_grad_(False)
+        self.relevance_rules = True
+
+    def inputs(self, samples: Tensor) -> Tensor:
+        return LogMel()(samples).mean(-1)
+
+    def baseline(self, inputs: Tensor) -> Tensor:
+        return torch.full_like(inputs, -2.0)
+
+
 class BurstNet(nn.Module):
     """Two convolutions over bands and time, mean over time, linear: shift-invariant in time, not in frequency."""
 

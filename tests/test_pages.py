@@ -144,7 +144,7 @@ def test_an_explained_clip_shows_answer_why_cues_contrast_agreement_and_exports(
         "Contrast: is the voice different there?",
         "Agreement: is it what experts expect?",
         f"Why anger and not {EXAMPLE.prediction.runner_up}?",
-        "Can this map be trusted?",
+        "Can this explanation be trusted?",
         "What if the voice were different?",
         "Hear what the model heard",
         "Take it away",

@@ -57,7 +57,7 @@ def test_a_report_shows_its_answer_its_cues_and_all_that_was_opened(app: AppTest
     for part in (
         r"clip\_0042\.wav",
         example_explanation().paragraph[:60],
-        "Can this map be trusted?",
+        "Can this explanation be trusted?",
         "What if the voice were different?",
         "turns anger into disgust",
         "Comparison of two models",

@@ -202,7 +202,7 @@ def test_what_was_opened_is_summed_up_first_and_told_before_the_methods():
     order = [
         "Summary for the clinician",
         "What the model answered",
-        "Can the map be trusted?",
+        "Can the explanation be trusted?",
         "What if the voice were",
     ]
     order += ["Comparison of two models", "Method and settings", "Model card"]

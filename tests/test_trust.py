@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from explain import map_changes, removal
 from explain.attribution import Attribution, Target, attribute, masking
 from explain.map_changes import (
+    CHANGES,
     correlation,
     destroyed,
     randomised_weights,
@@ -24,13 +25,13 @@ from explain.map_changes import (
     unrelated,
     with_noise,
 )
+from explain.named_features import salient_features
 from explain.regions import Region, salient_regions
 from explain.removal import infidelity, infidelity_test, mask_of, overlap, placements, region_tests
 from explain.trust import QUICK, Trust, trust
 from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK, Test
 from ser_core.audio import SAMPLE_RATE, Recording
-from ser_core.errors import ExplanationError
-from tests.planted import FunctionalsModel, burst_model, clip, recording
+from tests.planted import BandsModel, FunctionalsModel, burst_model, clip, recording
 
 CLIPS = 100
 
@@ -69,7 +70,7 @@ def test_boxes_beside_the_evidence_do_not_hold() -> None:
 
 def test_a_destroyed_model_is_caught_in_every_clip() -> None:
     for number, (_, sound, found) in enumerate(clips()):
-        turned = unrelated(found.relevance, np.random.default_rng(0))
+        turned = unrelated(found, np.random.default_rng(0))
         test = randomised_weights(burst_model(), sound, found, turned, seed=number)
         assert test.verdict == HOLDS, test.words
 
@@ -77,7 +78,7 @@ def test_a_destroyed_model_is_caught_in_every_clip() -> None:
 def test_a_map_that_does_not_depend_on_the_weights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     _, sound, found = clips()[0]
     monkeypatch.setattr(map_changes, "attribute", lambda *a, **k: found)
-    turned = unrelated(found.relevance, np.random.default_rng(0))
+    turned = unrelated(found, np.random.default_rng(0))
     assert randomised_weights(burst_model(), sound, found, turned).verdict == FAILS
 
 
@@ -183,7 +184,8 @@ def test_unrelated_maps_are_the_map_turned_by_a_tenth_or_more(shape: tuple[int, 
         spearmanr(values.ravel(), np.roll(values, turn, axis=-1).ravel()).statistic
         for turn in range(least, shape[-1] - least + 1)
     ]
-    assert unrelated(values, np.random.default_rng(0)) == pytest.approx(sorted(by_hand))
+    found = dataclasses.replace(clips()[0][2], relevance=values)
+    assert unrelated(found, np.random.default_rng(0)) == pytest.approx(sorted(by_hand))
 
 
 @settings(deadline=None, max_examples=40)
@@ -236,7 +238,7 @@ def test_a_model_that_leaves_out_silence_is_tested_on_the_columns_of_the_clip_as
     samples[: SAMPLE_RATE // 5] = 0
     silent = dataclasses.replace(sound, samples=samples)
     found = attribute(model, silent, Target(kind), "input_x_gradient")
-    turned = unrelated(found.relevance, np.random.default_rng(0))
+    turned = unrelated(found, np.random.default_rng(0))
     assert found.times_s is not None and found.times_s[0] == pytest.approx(0.2)
     for test in stability_tests(model, silent, found, turned):
         assert np.isfinite(test.value)
@@ -270,12 +272,43 @@ def test_a_map_without_regions_cannot_be_decided_and_says_why() -> None:
     assert "no salient region" in tests[0].words
 
 
-def test_an_explanation_over_features_is_refused_with_a_way_out() -> None:
-    model = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
-    sound = clips()[0][1]
+def test_features_that_a_linear_model_reads_hold_in_every_test() -> None:
+    model, sound = BandsModel(), clips()[0][1]
     found = attribute(model, sound, Target("a"), "integrated_gradients")
-    with pytest.raises(ExplanationError, match="choose occlusion"):
-        trust(model, sound, found)
+    assert salient_features(found.relevance).tolist() == sorted(BandsModel.HEARD, key=lambda k: -found.relevance[k])
+    whole = trust(model, sound, found)
+    assert whole.sentence == "Every test holds." and whole.of == "features"
+    names = {"deletion", "insertion", "infidelity", "randomised weights", "sensitivity", *CHANGES}
+    assert names <= {test.name for test in whole.tests}
+    assert any(test.name.startswith("agreement with") for test in whole.tests)
+    by = {test.name: test for test in whole.tests}
+    # What a linear model loses with its features is what they were said to bring; so is what random sets lose.
+    assert by["deletion"].value == pytest.approx(found.relevance.sum(), rel=1e-5)
+    assert by["infidelity"].value == pytest.approx(0, abs=1e-8)
+    for curve in whole.curves:
+        assert len(curve.ours) == len(curve.random) == 1 + len(BandsModel.HEARD)
+    assert whole.curves[0].ours[1] == pytest.approx(whole.curves[0].ours[0] - found.relevance.max(), rel=1e-5)
+    assert "as many features drawn at random" in whole.reading
+
+
+def test_features_that_the_model_does_not_read_fail() -> None:
+    model, sound = BandsModel(), clips()[0][1]
+    found = attribute(model, sound, Target("a"), "input_x_gradient")
+    elsewhere = dataclasses.replace(found, relevance=np.roll(found.relevance, 5))
+    by = {test.name: test for test in trust(model, sound, elsewhere).tests}
+    assert {by[name].verdict for name in ("deletion", "insertion", "infidelity")} == {FAILS}
+    assert all(by[name].verdict == FAILS for name in by if name.startswith("agreement"))
+    silent = dataclasses.replace(found, relevance=-np.ones(80))
+    tests = trust(model, sound, silent, quick=True).tests
+    assert [test.verdict for test in tests[:2]] == [UNDECIDED, UNDECIDED]
+    assert "No feature speaks for it" in tests[0].words
+
+
+def test_relevance_dealt_anew_is_unrelated() -> None:
+    found = attribute(BandsModel(), clips()[0][1], Target("a"), "input_x_gradient")
+    chance = unrelated(dataclasses.replace(found, relevance=np.arange(80.0)), np.random.default_rng(0))
+    assert len(chance) == 99 and abs(chance.mean()) < 4 / (79 * 99) ** 0.5  # Spearman's spread is 1 / √(n − 1)
+    assert chance.std() == pytest.approx(79**-0.5, rel=0.3)
 
 
 def test_occlusion_of_a_model_on_functionals_is_tested_over_time() -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import ser_core.models
-from explain import study, trust_study
+from explain import attribution, study, trust_study
 from explain.trust_study import ALL, DESTROYED, OWN, candidates, default_method, default_sentence, summary
 from ser_core.errors import AudioError
 from ser_core.speech import Segment
-from tests.planted import burst_model, clip, recording
+from tests.planted import BandsModel, burst_model, clip, recording
 
 
 def test_maps_of_planted_evidence_pass_and_by_more_than_those_of_the_destroyed_model(
@@ -38,6 +38,21 @@ def test_maps_of_planted_evidence_pass_and_by_more_than_those_of_the_destroyed_m
     beyond = (decided["value"] - decided["threshold"]).groupby([decided["map"], decided["test"]]).mean()
     for test in ("deletion", "insertion"):
         assert beyond[DESTROYED, test] < 0.8 * beyond[OWN, test]
+
+
+def test_named_features_are_studied_by_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    sounds = {str(n): recording(clip(rng, "low")[0]) for n in range(4)}
+    monkeypatch.setattr(trust_study, "_heard", lambda file: (sounds[file], (Segment(0.0, 1.2),)))
+    rows: list[dict] = []
+    for n, name in enumerate(sounds):
+        one = study.Clip(name, "toy", f"s{n}", "female", "a")
+        rows += trust_study.clip_rows(one, n, BandsModel(), "integrated_gradients", controls=2)
+    table = pd.DataFrame(rows)
+    own = table[table["map"] == OWN]
+    assert len(own) == 3 * 4 and (own["verdict"] == "holds").all() and (own["regions"] == 3).all()
+    # Of eighty features the shuffled weights read three others: what they name is nothing to the model.
+    assert not (table[table["map"] == DESTROYED]["verdict"] == "holds").any()
 
 
 def whole(shares: pd.DataFrame, of: str = OWN, test: str = ALL) -> dict[Hashable, Any]:
@@ -179,5 +194,7 @@ def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkey
     from tests.planted import FunctionalsModel
 
     made = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
+    only = [method for method in attribution.methods_for(made) if method.name == "occlusion"]
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
+    monkeypatch.setattr(attribution, "methods_for", lambda model: only)
     assert list(trust_study._plan(["m"], trust_study._no_shares)) == [("m", "occlusion", trust_study.SCREENED)]

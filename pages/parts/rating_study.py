@@ -195,7 +195,7 @@ def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
         if found.target.emotion != SIGNAL:
             tables.show_agreement(found)
     if condition == "map, cues and trust":
-        st.header("Can this map be trusted?")
+        st.header("Can this explanation be trusted?")
         st.html(
             f'<div class="ss"><p class="paragraph">{escape(trust.sentence)}</p>{trust_panel.tests(trust.tests)}</div>'
         )

@@ -78,7 +78,7 @@ def show(report: "Reopened") -> None:
     tables.show_agreement(e)
     answer.show_quality(e.quality)
     if report.opened.trust is not None:
-        st.header("Can this map be trusted?")
+        st.header("Can this explanation be trusted?")
         trust_panel.draw(e, report.opened.trust)
     if report.opened.experiments:
         st.header("What if the voice were different?")

@@ -35,13 +35,11 @@ CORNERS = (
 
 def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
     """Draw the panel of one explanation; the tests are started by the reader and run in the background."""
-    st.header("Can this map be trusted?")
-    if shown.attribution.times_s is None:
-        st.info("An explanation over named features has no regions to take away; choose Occlusion to test one in time.")
-        return
+    st.header("Can this explanation be trusted?")
+    of = "features" if shown.attribution.axes == "features" else "regions"
     st.caption(
-        "A map is a claim about the model. These tests take the salient regions away, destroy the model, change what "
-        "nobody hears, and compare each outcome with what chance gives for this very clip."
+        f"An explanation is a claim about the model. These tests take the salient {of} away, destroy the model, change "
+        "what nobody hears, and compare each outcome with what chance gives for this very clip."
     )
     asked = ("trust", key)
 
@@ -83,12 +81,12 @@ def draw(shown: "Explanation", found: "Trust") -> None:
     with left:
         if found.curves:
             st.plotly_chart(
-                curves(found.curves), config={"displaylogo": False}, width="stretch", alt=in_words(found.curves)
+                curves(found.curves, found.of),
+                config={"displaylogo": False},
+                width="stretch",
+                alt=in_words(found.curves, found.of),
             )
-            st.caption(
-                f"The logit of {found.target.name} as its salient regions are taken away one after another, or are all "
-                "that is left. Grey: the same shapes at random places, mean and range of five draws."
-            )
+            st.caption(found.reading)
     right.html(axes(found, shown.agreements))
 
 
@@ -106,8 +104,8 @@ def tests(found: "tuple[Test, ...]") -> str:
     return table("Tests of the explanation", head, rows)
 
 
-def curves(found: "tuple[Curve, ...]") -> "go.Figure":
-    """Return the logit against the number of regions taken away or put in."""
+def curves(found: "tuple[Curve, ...]", of: str) -> "go.Figure":
+    """Return the logit against the number of regions or features (``of``) taken away or put in."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -128,7 +126,7 @@ def curves(found: "tuple[Curve, ...]") -> "go.Figure":
             go.Scatter(x=steps, y=curve.random, line={"color": GREY, "dash": "dot"}, name=f"{curve.name}, random")
         )
         figure.add_trace(go.Scatter(x=steps, y=curve.ours, line={"color": colour, "width": 3}, name=curve.name))
-    figure.update_xaxes(title="regions", dtick=1)
+    figure.update_xaxes(title=of, dtick=1)
     figure.update_yaxes(title="logit")
     figure.update_layout(
         height=340,
@@ -139,14 +137,14 @@ def curves(found: "tuple[Curve, ...]") -> "go.Figure":
     return figure
 
 
-def in_words(found: "tuple[Curve, ...]") -> str:
-    """Return where each curve begins and ends, beside random places, for those who do not see it."""
+def in_words(found: "tuple[Curve, ...]", of: str) -> str:
+    """Return where each curve begins and ends, beside chance, for those who do not see it."""
     said = [
         f"{curve.name}: from {unsigned(curve.ours[0])} to {unsigned(curve.ours[-1])} over {len(curve.ours) - 1} "
-        f"regions, at random places to {unsigned(curve.random[-1])}"
+        f"{of}, at random to {unsigned(curve.random[-1])}"
         for curve in found
     ]
-    return f"The logit as regions are taken away or put in. {'; '.join(said)}."
+    return f"The logit as {of} are taken away or put in. {'; '.join(said)}."
 
 
 def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
