@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts.predictions import corpus_title, kept, title_of
+from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
 
 st.title("Away from home")
 st.caption(
@@ -75,7 +75,8 @@ if what == TRAINED:
     down, title = "train", corpus_title
     name = f"{title_of(system)}, {'each speaker normalised' if normalised else 'speakers as they are'}"
 else:
-    tables = parts.evaluated(evaluation.stored(), "p_")
+    tables = parts.evaluated(evaluation.stored(), "p_") | own_table("p_")
+    st.caption(OWN_TOO)
     if not tables:
         st.info("No answers are stored yet; 'python -m ser_core evaluate' writes them.")
         st.stop()

@@ -193,6 +193,12 @@ def test_a_readers_own_table_is_offered_where_it_has_what_is_needed(store) -> No
     assert shown.selectbox(key="mixed-model").options[0] == "your model on mine.csv"
     assert "240 clips" in " ".join(each.proto.body for each in shown.get("html"))
 
+    given = {"cross-what": "Bundled models", "own predictions": Chosen("mine.csv", mixed, "k", audio=False)}
+    found = text(page("crosscorpus", **given))
+    right = mixed[[f"p_{name}" for name in EMOTIONS]].to_numpy().argmax(1) == mixed["emotion"].map(EMOTIONS.index)
+    uar = right.groupby(mixed["emotion"]).mean().mean()
+    assert f"your model on mine.csv {100 * uar:.1f} %" in found
+
     values = random.uniform(-0.8, 0.8, (len(rows), 3))
     names = ("valence", "arousal", "dominance")
     rated = rows[["file", "speaker"]].assign(
