@@ -1,6 +1,7 @@
 """Training corpora against test corpora, and what a test shares with its training, as charts and tables."""
 
 import math
+import textwrap
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
     depths = (colour - scale["cmin"]) / (scale["cmax"] - scale["cmin"]) if measure == "uar" else colour.abs() / 50
     figure = go.Figure(
         go.Bar(
-            y=[title(name) for name in cells[down]],
+            y=[_in_lines(title(name)) for name in cells[down]],
             base=[tests.index(name) - size / 2 for name in cells["test"]],
             x=[size] * len(cells),
             width=size,
@@ -84,7 +85,7 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False, title="model" if down == "model" else "trained on")
+    figure.update_yaxes(autorange="reversed", showgrid=False, title=None if down == "model" else "trained on")
     figure.update_xaxes(
         tickvals=list(range(len(tests))),
         ticktext=[corpus_title(name) for name in tests],
@@ -97,6 +98,11 @@ def matrix(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]", meas
     layout(figure, 120 + 56 * cells[down].nunique(), barmode="overlay", showlegend=False)
     figure.update_layout(margin_t=70)
     return figure
+
+
+def _in_lines(name: str) -> str:
+    """Return a name in lines so short that the fields keep room on a narrow screen."""
+    return "<br>".join(textwrap.wrap(name, 18, break_long_words=False, break_on_hyphens=False))
 
 
 def _limits(low: float, high: float, apart: bool) -> str:
