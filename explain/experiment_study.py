@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from explain.intervention import EXPERIMENTS, answers, changed
+from explain.intervention import EXPERIMENTS, answers, changed, possible_doses
 from explain.study import CHUNK, Clip, Part, add_run_options, in_turn, over_clips, run, stored
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import SerscopeError
@@ -89,7 +89,7 @@ def _heard(file: str) -> Recording:
 def _changed(file: str, name: str) -> tuple[np.ndarray, tuple[Recording, ...]]:
     """Return the doses of an experiment and the clip with each; made once for all models."""
     experiment, recording = EXPERIMENTS[name], _heard(file)
-    doses = np.array(sorted({experiment.nothing, *experiment.doses}), dtype=float)
+    doses = possible_doses(recording.samples, name, experiment.doses)
     made = changed(recording.samples, name, tuple(doses))
     return doses, tuple(from_samples(samples, SAMPLE_RATE, recording.name) for samples in made)
 
@@ -166,6 +166,8 @@ def driving_sentence(model: str, found: "pd.DataFrame | None" = None) -> str:
 
 def span(experiment: str) -> str:
     """Return the doses that were tried, such as "−6 to +6 st" or "×0.70 to ×1.40"."""
+    if experiment == "loudness":
+        return f"{signed(min(EXPERIMENTS[experiment].doses), 0)} dB to full scale"
     known = EXPERIMENTS[experiment]
     low, high = min(known.doses), max(known.doses)
     if known.unit == "×":
@@ -185,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--corpus", type=Path, required=True, help="folder of a lossless corpus")
     parser.add_argument("--model", nargs="+", help="models that answer with emotions (default: all that need no text)")
     parser.add_argument("--count", type=int, default=CLIPS, help="clips (default: %(default)s)")
+    parser.add_argument("--experiment", nargs="+", choices=list(EXPERIMENTS), help="cues (default: all)")
     add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
     tell = functools.partial(print, flush=True)
@@ -211,7 +214,7 @@ def _parts(options: argparse.Namespace) -> Iterator[Part]:
             continue
         clips = in_turn(options.corpus.absolute(), card.emotions, options.count)
         for start in range(0, len(clips), CHUNK):
-            yield Part(name, tuple(EXPERIMENTS), tuple(clips[start : start + CHUNK]), start)
+            yield Part(name, tuple(options.experiment or EXPERIMENTS), tuple(clips[start : start + CHUNK]), start)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ser_core.models import Prediction, SpeechModel
 
 FADE_S = 0.01
+FULL_SCALE = 0.999
 PITCH_HZ = (60.0, 600.0)
 
 
@@ -110,10 +111,13 @@ class DoseResponse:
 
     @property
     def turning_point(self) -> tuple[float, str] | None:
-        """The dose nearest to the control at which the answer becomes another, and which; None where it never does.
+        """The dose nearest to the control at which the answer becomes another, and which.
 
-        Between two doses the place where the two classes' log odds cross is interpolated.
+        None where it never does, or where no dose does more than the resynthesis itself. Between two doses the place
+        where the two classes' log odds cross is interpolated.
         """
+        if not self.beyond_control:
+            return None
         first = int(self.probabilities[self._control].argmax())
         found: list[tuple[float, str]] = []
         for step in (-1, 1):
@@ -133,6 +137,14 @@ class DoseResponse:
     @property
     def sentence(self) -> str:
         """What came out, in words."""
+        untouched = self.emotions[int(self.original.argmax())]
+        anew = ""
+        if self._first != untouched:
+            anew = f"Building the clip anew, with nothing changed, already turns {untouched} into {self._first}. "
+        return anew + self._outcome
+
+    @property
+    def _outcome(self) -> str:
         what = self.experiment.title.lower()
         where = "" if self.start_s is None else f" in {self.start_s:.2f}–{self.end_s:.2f} s"
         if not self.beyond_control:
@@ -208,7 +220,7 @@ def dose_response(
         raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
     _check_stretch(recording, start_s, end_s)
     tell = progress or (lambda share, words: None)
-    asked = np.array(sorted({experiment.nothing, *(experiment.doses if doses is None else doses)}), dtype=float)
+    asked = possible_doses(recording.samples, name, experiment.doses if doses is None else doses, start_s, end_s)
     tell(0.05, f"Changing {experiment.title.lower()}")
     made = in_worker(changed, recording.samples, name, tuple(asked), start_s, end_s)
     clips = tuple(from_samples(samples, SAMPLE_RATE, recording.name) for samples in made)
@@ -279,12 +291,28 @@ def _check_stretch(recording: Recording, start_s: float | None, end_s: float | N
 # Changing; runs in a worker process, since Parselmouth holds Python's global lock
 
 
+def possible_doses(
+    samples: np.ndarray, name: str, doses: Sequence[float], start_s: float | None = None, end_s: float | None = None
+) -> np.ndarray:
+    """Return the doses that can be given, sorted, the one that changes nothing among them.
+
+    A clip (samples,) can be made louder up to full scale only: doses of loudness beyond it become that one, rounded
+    down to a tenth of a dB.
+    """
+    asked = {EXPERIMENTS[name].nothing, *doses}
+    if name == "loudness":
+        peak = float(np.abs(_stretch(samples, start_s, end_s)).max(initial=0.0))
+        room_db = max(0.0, np.floor(200 * np.log10(FULL_SCALE / peak)) / 10) if peak > 0 else np.inf
+        asked = {min(dose, room_db) for dose in asked}
+    return np.array(sorted(asked), dtype=float)
+
+
 def changed(
     samples: np.ndarray, name: str, doses: Sequence[float], start_s: float | None = None, end_s: float | None = None
 ) -> list[np.ndarray]:
     """Return the clip (samples,) at 16 kHz with each dose of one change, float32.
 
-    The level of the rest stays as it is; a sample that would pass full scale lowers the whole clip instead of being
+    The rest stays as it is; where the changed part would pass full scale, that part is lowered instead of being
     clipped. A clip with another tempo is shorter or longer.
 
     Raises:
@@ -292,7 +320,11 @@ def changed(
     """
     change = _CHANGES[name]
     clips = [change(samples.astype(np.float64), float(dose), start_s, end_s) for dose in doses]
-    return [(clip / max(1.0, np.abs(clip).max(initial=0.0) / 0.999)).astype(np.float32) for clip in clips]
+    return [clip.astype(np.float32) for clip in clips]
+
+
+def _within_full_scale(samples: np.ndarray) -> np.ndarray:
+    return samples / max(1.0, np.abs(samples).max(initial=0.0) / FULL_SCALE)
 
 
 def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
@@ -300,10 +332,10 @@ def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end
     length = len(samples)
     fitted = np.pad(whole[:length], (0, max(0, length - len(whole))))
     if start_s is None or end_s is None:
-        return fitted
+        return _within_full_scale(fitted)
     times = np.arange(length) / SAMPLE_RATE
     share = np.clip(np.minimum((times - start_s) / FADE_S + 0.5, (end_s - times) / FADE_S + 0.5), 0.0, 1.0)
-    return samples * (1 - share) + fitted * share
+    return samples * (1 - share) + _within_full_scale(fitted * share)
 
 
 def _median_f0(samples: np.ndarray) -> float:
@@ -357,7 +389,7 @@ def _tempo(samples: np.ndarray, dose: float, start_s: float | None, end_s: float
             call(tier, "Add point", float(np.clip(time, sound.xmin, sound.xmax)), factor)
     call([manipulation, tier], "Replace duration tier")
     spoken: np.ndarray = call(manipulation, "Get resynthesis (overlap-add)").values[0]
-    return spoken
+    return _within_full_scale(spoken)
 
 
 def _loudness(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:

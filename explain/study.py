@@ -436,7 +436,7 @@ def stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
     out.parent.mkdir(parents=True, exist_ok=True)
     earlier = stored_table(out)
     if earlier is not None:
-        keys = [key for key in ("model", "method", "corpus") if key in fresh]
+        keys = [key for key in ("model", "method", "experiment", "corpus") if key in fresh]
         again = earlier.set_index(keys).index.isin(fresh.set_index(keys).index)
         fresh = pd.concat([earlier[~again], fresh], ignore_index=True)
     write_table(fresh, out, compression="zstd")

@@ -61,7 +61,7 @@ def test_figures_are_means_over_clips_with_intervals_over_speakers() -> None:
 def test_the_sentence_names_what_turns_the_answer_most_and_least() -> None:
     said = room.driving_sentence("m", room.summary(rows(), replicates=500))
     assert said.startswith("Over 40 held-out clips, what turns this model’s answer most often is loudness (75 % [")
-    assert "−18 to +18 dB; resynthesis alone 5 %), then tempo (50 %" in said
+    assert "−18 dB to full scale; resynthesis alone 5 %), then tempo (50 %" in said
     assert said.endswith("resynthesis alone 5 %).") and "least often pitch level (25 %" in said
     assert room.driving_sentence("another", room.summary(rows(), replicates=10)) == ""
 

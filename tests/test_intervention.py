@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from explain import intervention
-from explain.intervention import EXPERIMENTS, DoseResponse, changed, dose_response, measure_changes, words_of
+from explain.intervention import (
+    EXPERIMENTS,
+    DoseResponse,
+    changed,
+    dose_response,
+    measure_changes,
+    possible_doses,
+    words_of,
+)
 from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import ExplanationError
@@ -58,6 +66,7 @@ class OneCueModel(SpeechModel):
         ("tempo", 1.25, 0.03),
         ("tempo", 0.8, 0.03),
         ("loudness", -12.0, 0.01),
+        ("loudness", 3.0, 0.01),
         ("formant_scale", 1.1, 0.04),
         ("formant_scale", 0.9, 0.04),
         ("spectral_tilt", 4.0, 0.3),
@@ -65,8 +74,9 @@ class OneCueModel(SpeechModel):
     ],
 )
 def test_what_was_asked_comes_out(name: str, dose: float, within: float) -> None:
-    made = changed(voice().samples, name, (dose,))
-    assert measure_changes(name, voice().samples, made, None, None)[0] == pytest.approx(dose, abs=within)
+    quiet = voice().samples / 2 if name == "loudness" else voice().samples
+    made = changed(quiet, name, (dose,))
+    assert measure_changes(name, quiet, made, None, None)[0] == pytest.approx(dose, abs=within)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -89,9 +99,25 @@ def test_other_cues_stay_when_one_is_changed(name: str) -> None:
             assert found == pytest.approx(EXPERIMENTS[other].nothing, abs=slack), other
 
 
+def test_a_clip_gets_no_louder_than_full_scale_and_the_doses_say_so() -> None:
+    loud = voice().samples / np.abs(voice().samples).max() * 0.5
+    doses = possible_doses(loud, "loudness", EXPERIMENTS["loudness"].doses)
+    assert doses.tolist() == pytest.approx([-18, -12, -6, 0, 6])
+    doses = possible_doses(loud * 1.5, "loudness", EXPERIMENTS["loudness"].doses)
+    assert doses.tolist() == pytest.approx([-18, -12, -6, 0, 2.4])
+    found = dose_response(OneCueModel("level"), from_samples(loud * 1.5, SAMPLE_RATE, "loud"), "loudness")
+    assert found.doses.tolist() == pytest.approx([-18, -12, -6, 0, 2.4])
+    assert found.measured == pytest.approx(found.doses, abs=0.05)  # what is drawn is what came out
+    assert max(np.abs(each.samples).max() for each in found.clips) <= 1.0
+    quiet = loud / 100
+    assert possible_doses(quiet, "loudness", EXPERIMENTS["loudness"].doses)[-1] == 18
+    assert possible_doses(np.zeros(800), "loudness", (18.0,)).tolist() == [0.0, 18.0]
+
+
+@pytest.mark.parametrize("place", [1, -1])
 @pytest.mark.parametrize("name", ["pitch_level", "loudness", "spectral_tilt"])
-def test_a_change_of_a_stretch_leaves_the_rest_as_it_was(name: str) -> None:
-    made = changed(voice().samples, name, (EXPERIMENTS[name].doses[1],), 0.6, 0.9)[0]
+def test_a_change_of_a_stretch_leaves_the_rest_as_it_was(name: str, place: int) -> None:
+    made = changed(voice().samples, name, (EXPERIMENTS[name].doses[place],), 0.6, 0.9)[0]
     outside = np.ones(len(made), dtype=bool)
     outside[round(0.58 * SAMPLE_RATE) : round(0.92 * SAMPLE_RATE)] = False
     assert np.allclose(made[outside], voice().samples[outside], atol=1e-6)
@@ -147,6 +173,15 @@ def test_an_effect_no_larger_than_the_controls_is_called_so() -> None:
     assert not found.beyond_control
     assert found.control_effect == pytest.approx(-0.2)
     assert "no more than the resynthesis itself" in found.sentence
+    turned = response([[0.4, 0.6], [0.6, 0.4]], [0, 2], [0.95, 0.05])
+    assert turned.turning_point is None  # nor is it drawn
+
+
+def test_what_building_the_clip_anew_turns_is_said_first() -> None:
+    found = response([[0.4, 0.6], [0.9, 0.1]], [0, 3], [0.6, 0.4])
+    assert found.sentence.startswith("Building the clip anew, with nothing changed, already turns a into b. ")
+    assert found.sentence.endswith("turns b into a.")
+    assert "Building" not in response([[0.6, 0.4], [0.1, 0.9]], [0, 3], [0.6, 0.4]).sentence
 
 
 def test_the_turning_point_is_where_the_log_odds_cross() -> None:

@@ -75,6 +75,8 @@ def draw(found: "DoseResponse") -> None:
         f"Probability of each class at each dose of {found.experiment.title.lower()}; the doses are in the table below"
     )
     st.plotly_chart(curve(found), config={"displaylogo": False}, width="stretch", alt=alt)
+    if found.experiment.name == "loudness" and found.doses.max() < max(found.experiment.doses):
+        st.caption(f"Louder than {words_of(found.experiment, found.doses.max())} this recording would pass full scale.")
     st.caption(
         f"Probability of each class at each dose; thick: {found.emotion}. The dashed line is the untouched clip's "
         f"probability of {found.emotion}; how far the curve lies from it at the unchanged dose is what the resynthesis "
