@@ -118,9 +118,8 @@ def unlike(attribution: Attribution, other: Attribution | None, turned: np.ndarr
         f"unrelated maps reach {signed(float(np.quantile(turned, 1 - STRICT)))}."
     )
     threshold = float(np.quantile(turned, 1 - STRICT))
-    p = float((1 + (turned >= value).sum()) / (1 + len(turned)))
     verdict = HOLDS if value <= threshold else WEAK if value <= float(turned.max()) else FAILS
-    return Test(name, value, unit, turned, threshold, p, verdict, words)
+    return Test(name, value, unit, turned, threshold, float("nan"), verdict, words, below=True)
 
 
 def stability_tests(
@@ -246,4 +245,7 @@ def agreement_tests(
             alike = signed(correlation(attribution.relevance, other.relevance))
             words += f"; the rank correlation of the two maps is {alike}"
         found.append(against(test, value, "overlap", null, f"{words}."))
+    if not found and regions:
+        words = "No other method gives a map over the same axes for this model."
+        return (undecided("agreement with other methods", "overlap", words),)
     return tuple(found)

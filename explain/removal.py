@@ -91,6 +91,9 @@ def region_tests(
     each = np.stack([mask_of(cells, [region]) for region in regions])
     steps = np.logical_or.accumulate(each, axis=0)
     drawn = np.logical_or.accumulate(placements(each, spoken_in(cells, speech), draws, random), axis=1)
+    if (drawn[:, -1] == steps[-1]).all():
+        words = "The salient regions fill all speech there is, so there is no other place for their shapes."
+        return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
     what = "the salient region" if len(regions) == 1 else f"the {len(regions)} salient regions"
     of = "the same shapes at random places"
     return removal_tests(cells.logits, steps, drawn, what, of, with_curves=with_curves)

@@ -65,8 +65,8 @@ def _trust(found: Trust) -> dict[str, Any]:
     return {
         "sentence": _sentence(found.sentence),
         "words": "A map is a claim about the model. Each test has its own chance level, drawn for this clip: a test "
-        "holds where the value passes the limit that chance reaches in one draw of twenty. Faithful to the model is "
-        "not plausible to an expert; the two are never mixed here.",
+        "holds where the value passes the limit, which chance passes in at most one draw of twenty. Faithful to the "
+        "model is not plausible to an expert; the two are never mixed here.",
         "figures": drawn if found.curves else [],
         "head": ["test", "verdict", "value", "limit by chance", "p", "what was found"],
         "rows": [
@@ -74,7 +74,7 @@ def _trust(found: Trust) -> dict[str, Any]:
                 test.name,
                 _MARKS[test.verdict],
                 number(test.value, test.unit if test.unit == "logit" else ""),
-                number(test.threshold),
+                test.limit,
                 p_value(test.p),
                 _sentence(test.words),
             ]

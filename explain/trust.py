@@ -16,7 +16,9 @@ Every verdict is decided by a null that is drawn for this clip, model and method
 - *agreement*: another method's salient regions overlap these more than 95 % of the same shapes at random places.
 
 Unrelated maps are the map itself turned in time by a tenth of the clip or more: they keep its frequencies and its
-peakedness, so that a map which merely follows the spectrum of speech does not pass. Of an explanation over named
+peakedness. The random places of deletion and insertion are rolled over the bands as well, so that a map which merely
+follows the spectrum of speech passes these two more often than one in twenty: by how much, the maps of destroyed models
+say in :mod:`explain.trust_study`. Of an explanation over named
 features the same is asked of features instead of regions (:mod:`explain.named_features`).
 """
 
@@ -43,7 +45,10 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """The tests of one explanation, its curves, and the verdict of all; ``of`` says what was taken away."""
+    """The tests of one explanation, its curves, and the verdict of all.
+
+    ``of`` says what was taken away; ``complete`` is False while tests are to come.
+    """
 
     model: str
     method: str
@@ -51,6 +56,7 @@ class Trust:
     tests: tuple[Test, ...]
     curves: tuple[Curve, ...]
     of: str = "regions"
+    complete: bool = True
 
     @property
     def reading(self) -> str:
@@ -65,30 +71,38 @@ class Trust:
     def verdict(self) -> str:
         """Return the verdict of all tests together.
 
-        "fails" where a test of faithfulness (deletion, insertion, randomised weights) fails, "weak" where such a test
-        is weak or another test fails, else "holds".
+        "fails" where a test of faithfulness (deletion, insertion, randomised weights) fails; "weak" where such a test
+        is weak or another test fails; "cannot be decided" where such a test could not be; else "holds".
         """
         return self._decision()[0]
 
     @property
     def sentence(self) -> str:
-        """The verdict in words, with the test that decided it."""
+        """The verdict in words, with the test that decided it, and how far the tests are where more are to come."""
         verdict, test = self._decision()
-        if test is None:
-            return "No test could be decided for this explanation." if verdict == UNDECIDED else "Every test holds."
-        return f"This explanation {verdict if verdict != WEAK else 'is weak'}: {test.words}"
+        if test is not None and verdict == UNDECIDED:
+            said = f"Whether this explanation holds cannot be decided: {test.words}"
+        elif test is not None:
+            said = f"This explanation {verdict if verdict != WEAK else 'is weak'}: {test.words}"
+        elif verdict == UNDECIDED:
+            said = "No test could be decided for this explanation."
+        else:
+            others = {name: [each.name for each in self.tests if each.verdict == name] for name in (WEAK, UNDECIDED)}
+            apart = [f"{name}: {', '.join(which)}" for name, which in others.items() if which]
+            said = f"Every test of faithfulness holds; {'; '.join(apart)}." if apart else "Every test holds."
+        return said if self.complete else f"After {len(self.tests)} tests, with more to come: {said}"
 
     def _decision(self) -> tuple[str, Test | None]:
-        known = [test for test in self.tests if test.verdict != UNDECIDED]
-        if not known:
-            return UNDECIDED, None
-        core = [test for test in known if test.name in QUICK]
-        for test in core:
-            if test.verdict == FAILS:
-                return FAILS, test
-        for test in [*[t for t in core if t.verdict == WEAK], *[t for t in known if t.verdict == FAILS]]:
-            return WEAK, test
-        return HOLDS, None
+        core = [test for test in self.tests if test.name in QUICK]
+        rest = [test for test in self.tests if test.name not in QUICK]
+        for verdict, found in (
+            (FAILS, [test for test in core if test.verdict == FAILS]),
+            (WEAK, [test for test in core if test.verdict == WEAK] + [test for test in rest if test.verdict == FAILS]),
+            (UNDECIDED, [test for test in core if test.verdict == UNDECIDED]),
+        ):
+            if found:
+                return verdict, found[0]
+        return (HOLDS if core else UNDECIDED), None
 
 
 def trust(
@@ -135,7 +149,7 @@ def trust(
         agreeing = partial(agreement_tests, model, recording, attribution, cells, regions, speech, random)
 
     def so_far(share: float, words: str) -> Trust:
-        found = Trust(model.name, attribution.method, attribution.target, tests, curves, of)
+        found = Trust(model.name, attribution.method, attribution.target, tests, curves, of, complete=share >= 1)
         if known is not None:
             known(found)
         tell(share, words)

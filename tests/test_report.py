@@ -208,7 +208,7 @@ def test_what_was_opened_is_summed_up_first_and_told_before_the_methods():
     order += ["Comparison of two models", "Method and settings", "Model card"]
     places = [text.rindex(head) for head in order]
     assert places == sorted(places)
-    assert "deletion ✓ holds 2.00 logit 0.900 0.025" in text
+    assert "deletion ✓ holds 2.00 logit > 0.95 0.025" in text
     assert "randomised weights – cannot be decided not measurable" in text
     # no measured value at the lowest dose
     assert "Pitch level −6.0 st not measurable" in text.replace("-6.0", "−6.0")

@@ -29,7 +29,7 @@ from explain.named_features import salient_features
 from explain.regions import Region, salient_regions
 from explain.removal import infidelity, infidelity_test, mask_of, overlap, placements, region_tests
 from explain.trust import QUICK, Trust, trust
-from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK, Test
+from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK, Test, against
 from ser_core.audio import SAMPLE_RATE, Recording
 from tests.planted import BandsModel, FunctionalsModel, burst_model, clip, recording
 
@@ -254,7 +254,9 @@ def test_the_whole_panel_of_planted_evidence_holds_and_says_so() -> None:
     assert {"deletion", "insertion", "randomised weights", "infidelity", "sensitivity"} <= {t.name for t in whole.tests}
     assert told == sorted(told) and told[-1] == 1
     for test in whole.tests:
-        assert len(test.null) and np.isfinite([test.value, test.threshold, test.p]).all()
+        assert len(test.null) and np.isfinite([test.value, test.threshold]).all()
+        passes = test.value < test.threshold if test.below else test.value > test.threshold
+        assert passes and test.limit.startswith("<" if test.below else ">")
     for curve in whole.curves:
         assert len(curve.ours) == len(curve.random) == len(salient_regions(found)) + 1
 
@@ -330,3 +332,40 @@ def test_the_sentence_names_the_test_that_decided() -> None:
     weak = verdict_of(deletion=HOLDS, infidelity=FAILS)
     assert weak.verdict == WEAK and "infidelity did." in weak.sentence
     assert verdict_of(deletion=UNDECIDED).verdict == UNDECIDED
+
+
+def test_the_sentence_says_what_is_weak_undecided_or_still_to_come() -> None:
+    weak = verdict_of(deletion=HOLDS, sensitivity=WEAK, agreement=UNDECIDED)
+    assert weak.verdict == HOLDS
+    assert weak.sentence == "Every test of faithfulness holds; weak: sensitivity; cannot be decided: agreement."
+    # Nothing could be taken away: that the weights matter does not make the map a true one.
+    none = verdict_of(deletion=UNDECIDED, insertion=UNDECIDED, randomised_weights=HOLDS)
+    assert none.verdict == UNDECIDED and none.sentence.startswith("Whether this explanation holds cannot be decided: ")
+    early = dataclasses.replace(verdict_of(deletion=HOLDS, insertion=HOLDS), complete=False)
+    assert early.sentence == "After 2 tests, with more to come: Every test holds."
+    known: list[Trust] = []
+    _, sound, found = clips()[0]
+    whole = trust(burst_model(), sound, found, quick=True, known=known.append)
+    assert [each.complete for each in known] == [False, True] and whole.complete
+
+
+@pytest.mark.parametrize("smaller", [False, True])
+def test_the_limit_is_the_draw_that_has_to_be_passed(smaller: bool) -> None:
+    for draws in (19, 39, 99):
+        null = np.arange(draws, dtype=float)
+        limit = against("t", 0.0, "", null, "", smaller_is_better=smaller).threshold
+        step = -0.5 if smaller else 0.5
+        assert against("t", limit + step, "", null, "", smaller_is_better=smaller).verdict == HOLDS
+        assert against("t", limit, "", null, "", smaller_is_better=smaller).verdict == WEAK
+    assert against("t", 99.0, "", np.arange(10.0), "").limit == "–"  # so few draws can never hold
+    for value, null in ((np.nan, np.arange(19.0)), (1.0, np.full(19, np.nan)), (1.0, np.zeros(0))):
+        assert against("t", value, "", null, "").verdict == UNDECIDED
+
+
+def test_regions_that_fill_all_speech_have_no_other_places() -> None:
+    model = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
+    sound = clips()[0][1]
+    cells = masking(model, sound, Target("a"))
+    everything = [Region(1, -1.0, 9.0, None, None, 1.0)]
+    tests, _ = region_tests(cells, everything, (), np.random.default_rng(0))
+    assert {test.verdict for test in tests} == {UNDECIDED} and "fill all speech" in tests[0].words

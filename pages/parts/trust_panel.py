@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MARKS = {"holds": "✓", "weak": "~", "fails": "✗", "cannot be decided": "–"}
 CLASSES = {"holds": "agrees", "weak": "contested", "fails": "disagrees", "cannot be decided": "none"}
 ON_BOTH_THEMES = "#6f7d87"
+SHORT_OF_FAITHFUL = 0.94
 CORNERS = (
     ("plausible, not faithful", "It looks right and is not what the model did: the most misleading kind."),
     ("faithful and plausible", "The model relied on it, and experts expect it."),
@@ -95,11 +96,11 @@ def tests(found: "tuple[Test, ...]") -> str:
     rows = "".join(
         f'<tr class="above"><th scope="row">{escape(test.name)}</th>'
         f'<td class="words"><span class="verdict {CLASSES[test.verdict]}"><i>{MARKS[test.verdict]}</i>{test.verdict}'
-        f"</span></td><td>{unsigned(test.value)}</td><td>{unsigned(test.threshold)}</td>"
+        f"</span></td><td>{unsigned(test.value)}</td><td>{escape(test.limit)}</td>"
         f'</tr><tr><td class="words under" colspan="4">{escape(test.words)}</td></tr>'
         for test in found
     )
-    names = ("Test", "Verdict", "Value", "Limit by chance")
+    names = ("Test", "Verdict", "Value", "Holds where")
     head = "".join(f'<th scope="col"{" class=words" if name == "Verdict" else ""}>{name}</th>' for name in names)
     return table("Tests of the explanation", head, rows)
 
@@ -162,12 +163,17 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
         )
     across, up = place
     corner = CORNERS[(0 if up >= 0.5 else 2) + (1 if across >= 0.95 else 0)]
+    corners = "".join(
+        f"<li><strong>{escape(name.capitalize())}{' (here)' if name == corner[0] else ''}.</strong> {escape(told)}</li>"
+        for name, told in CORNERS
+    )
     # The line between "holds" and not lies at 95 % of random places, drawn in the middle.
     x = 20 + 260 * (0.5 * across / 0.95 if across < 0.95 else 0.5 + 0.5 * (across - 0.95) / 0.05)
     y = 20 + 180 * (1 - up)
     words = (
-        f"Faithful: removal beats {rounded_percent(across)} of random places. Plausible: {rounded_percent(up)} of the "
-        f"cues that could be judged move as experts expect of {found.target.emotion}."
+        f"Faithful: taking the regions away or leaving them alone beats {rounded_percent(across)} of random places. "
+        f"Plausible: {rounded_percent(up)} of the cues that could be judged move as experts expect of "
+        f"{found.target.emotion}."
     )
     labels = "".join(
         f'<text x="{85 + 130 * (number % 2)}" y="{14 if number < 2 else 218}" text-anchor="middle" '
@@ -185,14 +191,19 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
         '<div class="ss"><p class="title" aria-hidden="true">Faithful and plausible are two things</p>'
         f'<img alt="{escape(words)}" style="width:100%;max-width:26rem" '
         f'src="data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}">'
-        f'<p>{escape(words)}</p><p class="soft"><strong>{escape(corner[0].capitalize())}.</strong> '
-        f"{escape(corner[1])}</p></div>"
+        f'<p>{escape(words)}</p><ul class="soft">{corners}</ul></div>'
     )
 
 
 def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float, float] | None:
-    """Return how faithful (share of random places that removal beats) and how plausible (share of cues) it is."""
-    deletion = next((test for test in found.tests if test.name == "deletion" and math.isfinite(test.value)), None)
+    """Return how faithful (share of random places beaten) and how plausible (share of cues) an explanation is.
+
+    Of deletion and insertion the worse one counts, and an explanation whose tests of faithfulness do not all hold never
+    stands among the faithful ones.
+    """
+    from explain.trust import QUICK
+
+    removals = [test for test in found.tests if test.name in ("deletion", "insertion") and math.isfinite(test.value)]
     judged = [
         row.status
         for row in agreements
@@ -200,6 +211,8 @@ def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float
         and row.scope == "salient regions"
         and row.status in ("agrees", "disagrees")
     ]
-    if deletion is None or not judged:
+    if not removals or not judged:
         return None
-    return float((deletion.null < deletion.value).mean()), judged.count("agrees") / len(judged)
+    beaten = min(float((test.null < test.value).mean()) for test in removals)
+    holds = all(test.verdict == "holds" for test in found.tests if test.name in QUICK)
+    return beaten if holds else min(beaten, SHORT_OF_FAITHFUL), judged.count("agrees") / len(judged)
