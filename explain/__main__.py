@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m explain", description="Explain a model's answer about one clip.")
     parser.add_argument("clip", metavar="CLIP", help="WAV, FLAC, MP3, OGG, M4A/AAC or WebM")
     parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
-    parser.add_argument("--method", help="attribution method (default: the first that fits the model)")
+    parser.add_argument("--method", help="attribution method (default: the one the app offers first)")
     parser.add_argument("--target", help="emotion or dimension to explain (default: the predicted one)")
     parser.add_argument("--direction", choices=("higher", "lower"), help="which way a dimension is explained")
     parser.add_argument(

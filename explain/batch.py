@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 MOST_CLIPS = 5_000
 MOST_MEMBERS, MOST_MEMBER_BYTES, MOST_ARCHIVE_BYTES, MOST_RATIO = 5_000, 64 << 20, 1 << 30, 200
 TOP_CUES = 3
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _ENDINGS = "wav flac mp3 ogg oga opus m4a aac mp4 3gp webm mka mkv wma amr aif aiff aifc au snd caf sph avi"
 ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 FILE_COLUMNS = ("file", "path", "filename", "wav")
@@ -303,8 +314,8 @@ def row(
             )
     except SerscopeError as fault:
         return Row(number, clip.name, error=str(fault), extra=clip.extra)
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as fault:
-        # One clip that meets a fault of ours must not lose the others.
+    except FAULTS as fault:
+        # One clip that meets a fault of ours must not lose the others; what ``progress`` raises ends the work.
         words = f"Something went wrong inside SERscope ({type(fault).__name__}); try another method for this clip."
         return Row(number, clip.name, error=words, extra=clip.extra)
     return row_of(number, clip.name, made, tested, clip.extra)

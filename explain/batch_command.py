@@ -33,6 +33,7 @@ def _explain_all(options: argparse.Namespace) -> int:
     from explain.attribution import methods_for
     from explain.cues import CueSettings
     from explain.text_files import csv_text
+    from explain.trust_study import best_first
     from ser_core import workers
     from ser_core.models import load_model, model_names
 
@@ -43,11 +44,12 @@ def _explain_all(options: argparse.Namespace) -> int:
     clips = clips_of(options.source)
     model = load_model(options.model or model_names()[0])
     fitting = [m.name for m in methods_for(model)]
-    method = options.method or fitting[0]
+    method = options.method or best_first(model.name, methods_for(model))[0].name
     if method not in fitting:
         raise SettingError(f"'{method}' does not fit {model.name}; choose one of {', '.join(fitting)}.")
     settings = CueSettings(sex=options.sex)
-    asked = {"model": model.name, "method": method, "trust": options.trust, "sex": options.sex}
+    source = str(options.source.absolute())
+    asked = {"source": source, "model": model.name, "method": method, "trust": options.trust, "sex": options.sex}
     store = options.out.with_name(f"{options.out.name}.rows.jsonl")
     done = _stored(store, asked)
     found: list[Row] = []
@@ -88,7 +90,7 @@ def _stored(store: Path, asked: dict[str, str]) -> dict[str, Row]:
     """Return the rows made before by file; a last line cut off by a kill is left out.
 
     Raises:
-        SettingError: they were made by another model, method or setting.
+        SettingError: they were made of other clips, or by another model, method or setting.
     """
     if not store.is_file():
         return {}
@@ -100,7 +102,9 @@ def _stored(store: Path, asked: dict[str, str]) -> dict[str, Row]:
         except (ValueError, KeyError, TypeError):
             continue
         if before != asked:
-            raise SettingError(f"{store.name} was made with other options; delete it, or choose another --out.")
+            raise SettingError(
+                f"{store.name} was made of other clips or with other options; delete it, or choose another --out."
+            )
         found[fields["file"]] = _row(fields)
     return found
 
@@ -116,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("source", type=Path, metavar="FOLDER|ZIP|CSV", help="the clips; a CSV needs a column 'file'")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, .csv or .parquet")
     parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
-    parser.add_argument("--method", help="attribution method (default: the first that fits the model)")
+    parser.add_argument("--method", help="attribution method (default: the one the app offers first)")
     parser.add_argument("--trust", choices=("", "quick", "full"), default="", help="test every explanation as well")
     parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
     parser.add_argument("--quiet", action="store_true", help="no progress")

@@ -266,7 +266,7 @@ def test_rows_of_other_options_are_not_mixed_in(tmp_path: Path, capsys: pytest.C
     other = {"model": "another", "method": "m", "trust": "", "sex": "unknown"}
     (tmp_path / "t.parquet.rows.jsonl").write_text(json.dumps({"asked": other, "row": fields}) + "\n")
     assert main(["batch", str(tmp_path), "--out", str(tmp_path / "t.parquet"), "--model", MODEL]) == 2
-    assert "made with other options" in capsys.readouterr().err
+    assert "made of other clips or with other options" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
