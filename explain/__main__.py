@@ -24,7 +24,10 @@ from ser_core.files import write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
-    from ser_core.models import Prediction
+    from explain.explanation import Explanation
+    from explain.intervention import DoseResponse
+    from ser_core.audio import Recording
+    from ser_core.models import Prediction, SpeechModel
 
 COMMANDS = {
     "study": "explain.study",
@@ -119,7 +122,12 @@ def _explain(options: argparse.Namespace) -> int:
             print(f"  {test.name}: {test.verdict}; {test.words}")
     sections = [rivalry_section(explanation.rivalry)] if explanation.rivalry else []
     sections += [baseline_section(explanation.own_baseline)] if explanation.own_baseline else []
-    opened = Opened(tested, sections=tuple(sections))
+    experiments = _experiments(options, model, recording, explanation.target.emotion)
+    for experiment in experiments:
+        print(experiment.sentence)
+    if options.listen is not None:
+        _listen(options.listen, model, explanation)
+    opened = Opened(tested, experiments, tuple(sections))
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
         (options.json, lambda: export.to_json(explanation, opened=opened).encode()),
         (options.csv, lambda: export.cue_csv(explanation).encode()),
@@ -132,6 +140,34 @@ def _explain(options: argparse.Namespace) -> int:
             write_bytes(path, content())
             print(f"written: {path}")
     return 0
+
+
+def _experiments(
+    options: argparse.Namespace, model: "SpeechModel", recording: "Recording", emotion: str
+) -> "tuple[DoseResponse, ...]":
+    """Return what the asked voice experiments gave."""
+    from explain.intervention import dose_response
+
+    if options.experiment and model.card.answer != "emotion":
+        raise SettingError("Experiments follow the probability of an emotion; choose a model that answers with one.")
+    start_s, end_s = options.stretch or (None, None)
+    tell = None if options.quiet else _tell
+    return tuple(
+        dose_response(model, recording, name, emotion=emotion, start_s=start_s, end_s=end_s, progress=tell)
+        for name in options.experiment
+    )
+
+
+def _listen(folder: Path, model: "SpeechModel", explanation: "Explanation") -> None:
+    """Write the salient parts alone and the clip without them as WAV files, and print the model's answers to them."""
+    from explain.listen import heard, wav
+
+    both = heard(model, explanation.recording, explanation.regions)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in zip(("salient-only", "salient-removed"), both, strict=True):
+        path = folder / f"{name}.wav"
+        write_bytes(path, wav(part.recording))
+        print(f"{name}: {_answer(part.prediction)}; written: {path}")
 
 
 def _answer(prediction: "Prediction") -> str:
@@ -148,6 +184,8 @@ def _tell(share: float, words: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from explain.intervention import EXPERIMENTS
+
     parser = argparse.ArgumentParser(prog="python -m explain", description="Explain a model's answer about one clip.")
     parser.add_argument("clip", metavar="CLIP", help="WAV, FLAC, MP3, OGG, M4A/AAC or WebM")
     parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
@@ -170,6 +208,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baseline", nargs="+", metavar="FILE", help="up to 20 other clips of the same person, to set the cues against"
     )
+    parser.add_argument(
+        "--experiment", nargs="+", choices=list(EXPERIMENTS), default=[], help="change a cue of the voice and ask again"
+    )
+    parser.add_argument(
+        "--stretch", nargs=2, type=float, metavar=("START_S", "END_S"), help="change this stretch only (default: all)"
+    )
+    parser.add_argument("--listen", type=Path, metavar="FOLDER", help="write the salient parts alone, and the rest")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     for name, what in (
         ("pdf", "the report"),

@@ -4,6 +4,7 @@ Both are cut with one soft mask over a short-time Fourier transform and its exac
 are matched they add up to the clip again. The mask's edges are raised cosines in time and in frequency: no clicks.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def parts(recording: Recording, regions: Sequence[Region]) -> Parts:
         ExplanationError: there is no region.
     """
     if not regions:
-        raise ExplanationError("There is no salient region to hear; choose another method or draw a box yourself.")
+        raise ExplanationError("There is no salient region to hear; choose another method.")
     samples = np.asarray(recording.samples, dtype=float)
     transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, SAMPLE_RATE)
     spectrum = transform.stft(samples)
@@ -93,6 +94,15 @@ def level_matched(samples: np.ndarray, like: np.ndarray) -> tuple[np.ndarray, fl
         return samples, 0.0
     gain = min(wanted / level, LOUDEST / float(np.abs(samples).max()))
     return (samples * gain).astype(np.float32), 20 * float(np.log10(gain))
+
+
+def wav(recording: Recording) -> bytes:
+    """Return a recording as the bytes of a 16-bit WAV file."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, recording.samples, recording.sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def heard(model: "SpeechModel", recording: Recording, regions: Sequence[Region]) -> tuple[Heard, Heard]:

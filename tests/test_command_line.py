@@ -7,6 +7,7 @@ from bad_inputs import BAD_INPUTS
 from explain.__main__ import main as explain_main
 from explain.samples import samples
 from ser_core.__main__ import main
+from ser_core.audio import read
 
 
 @pytest.fixture
@@ -42,6 +43,28 @@ def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
     assert "by Integrated Gradients" in out and "not what the speaker felt" in out
 
 
+def test_a_voice_experiment_and_the_salient_parts_come_by_command(clip: str, tmp_path: Path, capsys) -> None:
+    options = [
+        "--experiment",
+        "loudness",
+        "spectral_tilt",
+        "--stretch",
+        "0.5",
+        "1.2",
+        "--listen",
+        str(tmp_path / "heard"),
+    ]
+    base = [clip, "--model", "egemaps-logistic", "--method", "occlusion", "--quiet"]
+    assert explain_main([*base, *options, "--json", str(tmp_path / "a.json")]) == 0
+    out = capsys.readouterr().out
+    assert "salient-only: " in out and "salient-removed: " in out and out.count(" in 0.50–1.20 s") == 2
+    stored = json.loads((tmp_path / "a.json").read_text())
+    assert [each["experiment"]["name"] for each in stored["opened"]["experiments"]] == ["loudness", "spectral_tilt"]
+    whole = read(clip)
+    for name in ("salient-only", "salient-removed"):
+        assert read(tmp_path / "heard" / f"{name}.wav").duration_s == pytest.approx(whole.duration_s, abs=1e-3)
+
+
 def test_the_answer_is_explained_against_the_runner_up_and_the_persons_other_clips(clip: str, capsys) -> None:
     others = [str(sample.path) for sample in samples()[:3]]
     assert explain_main([clip, "--model", "egemaps-logistic", "--quiet", "--baseline", *others, "--against"]) == 0
@@ -61,6 +84,8 @@ def test_the_answer_is_explained_against_the_runner_up_and_the_persons_other_cli
         (["--method", "magic"], "magic"),
         (["--pdf", "/no/such/folder/a.pdf"], "cannot be written"),
         (["--pitch-floor", "-5"], "pitch"),
+        (["--experiment", "loudness", "--stretch", "1", "99"], "must lie in the clip"),
+        (["--model", "emosphere-emotale", "--experiment", "tempo"], "choose a model that answers with one"),
     ],
 )
 def test_a_wrong_option_gets_a_sentence(options: list[str], words: str, clip: str, capsys) -> None:

@@ -85,5 +85,5 @@ def test_the_burst_alone_is_recognised_and_the_clip_without_it_is_not() -> None:
 
 def test_nothing_salient_says_what_to_do() -> None:
     sound = recording(clip(np.random.default_rng(0), "low")[0])
-    with pytest.raises(ExplanationError, match="draw a box"):
+    with pytest.raises(ExplanationError, match="choose another method"):
         parts(sound, [])

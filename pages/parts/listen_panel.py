@@ -22,10 +22,10 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
 
     st.header("Hear what the model heard")
     if not shown.regions:
-        st.info("There is no salient region to hear; choose another method or draw a box on the spectrogram.")
+        st.info("There is no salient region to hear; choose another method.")
         return
     st.caption(
-        "The sound inside the salient regions alone, and the clip without it, both brought to the level of the clip. "
+        "The sound inside the salient regions alone, and the clip without it, both brought to the level of the clip, or as near as full scale lets them. "
         "If the regions carry the decision, the model should still answer the same to the first and not to the second."
     )
     asked = ("listen", key)

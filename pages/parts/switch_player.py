@@ -1,7 +1,6 @@
 """A player with several takes of one clip under one cursor."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,19 +29,15 @@ def show(takes: Sequence[Take], identity: str) -> None:
         takes: what can be heard; the first is chosen at the start.
         identity: changes with anything that is heard.
     """
+    from explain.listen import wav
+
     folder = ASSETS / "switch_player"
     html, css, js = ((folder / f"player.{kind}").read_text() for kind in ("html", "css", "js"))
     data = {
         "id": identity,
         "duration_s": takes[0].recording.duration_s,
-        "takes": [{"label": t.label, "words": t.words, "audio": _wav(t.recording)} for t in takes],
+        "takes": [
+            {"label": t.label, "words": t.words, "audio": base64.b64encode(wav(t.recording)).decode()} for t in takes
+        ],
     }
     st.components.v2.component("serscope_switch_player", html=html, css=css, js=js)(key=f"takes-{identity}", data=data)
-
-
-def _wav(recording: "Recording") -> str:
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, recording.samples, recording.sample_rate, format="WAV", subtype="PCM_16")
-    return base64.b64encode(file.getvalue()).decode()
