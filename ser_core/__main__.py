@@ -269,12 +269,14 @@ def _cues(options: argparse.Namespace) -> int:
 
 
 def _results(options: argparse.Namespace) -> int:
+    from ser_core import uncertainty
     from ser_core.files import write_text
     from ser_core.results import models_markdown, refresh_cards, write_summary
     from ser_core.settings import ROOT
 
     refresh_cards()
     write_summary()
+    uncertainty.write()
     table = models_markdown()
     print(table)
     readme = ROOT / "README.md"

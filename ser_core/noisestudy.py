@@ -26,7 +26,7 @@ from ser_core.features import LogMel
 from ser_core.files import stored_table, whole, write_table
 from ser_core.noise import Source, babble, environment, speech_shaped
 from ser_core.numbers import signed
-from ser_core.results import RESULTS, by_variant
+from ser_core.results import RESULTS, STAGED, by_variant
 from ser_core.settings import settings
 from ser_core.speech import speech_mask, speech_segments
 from ser_core.splits import validation_speakers
@@ -34,7 +34,7 @@ from ser_core.systems import edrl_mea
 from ser_core.systems.whisper_statistics import statistics
 from ser_core.tasks import TASKS, with_folds
 
-TABLE = "noise-robustness"
+TABLE = STAGED
 TITLE = "Unseen noise and other corpora, stage by stage (EDRL-MEA)"
 QUESTION = (
     "On the same frozen encoder and the same clean training speech: what do an encoder for each emotion with a shared "

@@ -26,6 +26,8 @@ from ser_core.settings import ASSETS
 
 RESULTS = ASSETS / "results"
 SUMMARY = "summary.csv"
+STAGED = "noise-robustness"
+"""The study whose variants are stages, each built on the one before."""
 CHANGES: dict[str, metrics.Statistic] = {
     "UAR": metrics.uar,
     "WA": metrics.weighted_accuracy,
@@ -117,21 +119,23 @@ def read_study(name: str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
+def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000, staged: bool = False) -> pd.DataFrame:
     """Return each variant's figures: variant, seeds, clips, speakers, measure, value, low, high, baseline, chance.
 
     Variants keep the order of the rows; their first is the plain one. ``change``, ``change_low`` and ``change_high``
-    are the difference from it, with the interval of the difference over the speakers that both answered for.
+    are the difference from it, with the interval of the difference over the speakers that both answered for. Where each
+    variant adds to the one before it (``staged``), ``step``, ``step_low`` and ``step_high`` are the same from that one.
     """
     answer, labels = kind_of(rows), labels_of(rows)
     found = []
-    names = list(dict.fromkeys(rows["variant"]))
-    for name in names:
-        part = rows[rows["variant"] == name]
+    parts = {str(name): part for name, part in rows.groupby("variant", sort=False)}
+    names = list(parts)
+    for place, (name, part) in enumerate(parts.items()):
         for measure, m in figures(part, answer, labels, replicates=replicates).items():
-            change = Interval(float("nan"), float("nan"), float("nan"))
-            if name != names[0] and measure in changes_of(answer, labels):
-                change = paired_change(rows[rows["variant"] == names[0]], part, measure, replicates=replicates)
+            change = step = Interval(float("nan"), float("nan"), float("nan"))
+            if place and measure in changes_of(answer, labels):
+                change = paired_change(parts[names[0]], part, measure, replicates=replicates)
+                step = paired_change(parts[names[place - 1]], part, measure, replicates=replicates) if staged else step
             found.append(
                 {
                     "variant": name,
@@ -143,6 +147,7 @@ def by_variant(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
                     "change": change.value,
                     "change_low": change.low,
                     "change_high": change.high,
+                    **({"step": step.value, "step_low": step.low, "step_high": step.high} if staged else {}),
                 }
             )
     return pd.DataFrame(found)
@@ -212,7 +217,8 @@ def summary() -> pd.DataFrame:
         rows = rows if "variant" in rows else rows.assign(variant="model", seed=0)
         table, task = path.stem.rsplit(".", 1)
         for condition, part in rows.groupby(_condition(rows), sort=False):
-            parts.append(by_variant(part).assign(table=table, task=task, answer=kind_of(rows), condition=condition))
+            measured = by_variant(part, staged=table == STAGED)
+            parts.append(measured.assign(table=table, task=task, answer=kind_of(rows), condition=condition))
     found = pd.concat(parts, ignore_index=True)
     first = ["table", "task", "answer", "condition"]
     return found[[*first, *[column for column in found if column not in first]]]
@@ -245,9 +251,11 @@ def published() -> pd.DataFrame:
     """Return the ten papers' figures beside ours, one row a figure.
 
     Columns: number, system, paper, corpus, measure, published, protocol (theirs), table, task, variant and our_measure
-    (where ours is stored), differs, command; value, low, high, baseline and chance are ours, NaN where not measured.
+    (where ours is stored), differs, command, aim (NaN where none was set); value, low, high, baseline and chance are
+    ours, NaN where not measured.
     """
     theirs = pd.read_csv(ASSETS / "published.csv", dtype={"number": int}, keep_default_na=False)
+    theirs["aim"] = pd.to_numeric(theirs["aim"])
     ours = read_summary().query("condition in ('', 'clean')").rename(columns={"measure": "our_measure"})
     columns = ["value", "low", "high", "baseline", "chance"]
     keys = ["table", "task", "variant", "our_measure"]

@@ -1,17 +1,19 @@
 """Does a model know when it does not know? Accuracy among its surest and its least sure answers.
 
-Clips are dealt into equal parts by the entropy of the model's probabilities. ``python -m ser_core.uncertainty
-mater-levels.crema_d`` prints the table of a stored study, one row a variant and part.
+Clips are dealt into equal parts by the entropy of the model's probabilities. ``python -m ser_core results`` stores the
+table of the studies of ``STORED``, one row a variant and part.
 """
-
-import sys
 
 import numpy as np
 import pandas as pd
 
-from ser_core.errors import SerscopeError
+from ser_core.files import write_table
 from ser_core.metrics import speaker_bootstrap
-from ser_core.results import labels_of, read_study
+from ser_core.results import RESULTS, labels_of
+
+TABLE = RESULTS / "uncertainty.csv"
+STORED = ("mater-levels.crema_d", "mater-levels-urdu.urdu")
+"""Studies, with their corpora, whose answers are weighed by how sure they are."""
 
 
 def accuracy_by_entropy(rows: pd.DataFrame, *, parts: int = 4, replicates: int = 10_000) -> pd.DataFrame:
@@ -57,18 +59,14 @@ def _share(sums: np.ndarray) -> np.ndarray:
     return np.divide(right, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table of one stored study; return an exit code."""
-    try:
-        rows = read_study(arguments[0] if arguments else "mater-levels.crema_d")
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    variants = rows["variant"].unique() if "variant" in rows else ["model"]
-    tables = [accuracy_by_entropy(rows[rows["variant"] == v] if "variant" in rows else rows) for v in variants]
-    print(pd.concat([t.assign(variant=v) for t, v in zip(tables, variants, strict=True)]).to_string(index=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def write() -> None:
+    """Store the table of every study of ``STORED`` that has been run: study, task, variant, and the parts' columns."""
+    found = []
+    for stored in STORED:
+        path = RESULTS / f"{stored}.parquet"
+        if path.exists():
+            study, task = stored.rsplit(".", 1)
+            for variant, rows in pd.read_parquet(path).groupby("variant", sort=False):
+                found.append(accuracy_by_entropy(rows).assign(study=study, task=task, variant=variant))
+    if found:
+        write_table(pd.concat(found, ignore_index=True).round(4), TABLE)

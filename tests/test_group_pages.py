@@ -82,6 +82,17 @@ def test_a_planted_gap_is_called_a_finding_and_none_where_there_is_none(store) -
     assert "No gap is a finding" in text(page("fairness"))
 
 
+@STORED
+def test_what_conversion_does_to_a_voice_stands_beside_what_it_does_to_gaps(store) -> None:
+    store(answers())
+    found = text(page("fairness"))
+    checked = pd.read_csv(ROOT / "assets" / "results" / "conversion.csv").set_index(["backend", "measure"])
+    lost = checked.loc[("praat", "accuracy of log-mel-resnet: change"), "value"]
+    assert "Converted speech, checked" in found and f"<strong>−{-100 * lost:.1f}</strong>" in found
+    words = checked.loc[("world", "word error rate: after"), "value"]
+    assert f"<strong>{100 * words:.1f}</strong>" in found
+
+
 def test_another_reference_turns_the_difference_round(store) -> None:
     store(answers(worse=0.5))
     shown = page("fairness")

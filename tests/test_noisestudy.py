@@ -8,6 +8,7 @@ from ser_core import noisestudy
 from ser_core.audio import read
 from ser_core.noise import white
 from ser_core.noisestudy import CONDITIONS, LEVELS_DB, NOISES, STAGES, markdown, mixtures, noisy_clips, summary
+from ser_core.results import by_variant
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
@@ -81,6 +82,11 @@ def test_uar_of_a_condition_is_scikit_learns_and_its_change_is_from_the_plain_en
     chosen = (measured["variant"] == "EDRL") & (measured["noise"] == "babble") & (measured["snr_db"] == 5)
     assert measured.loc[chosen, "value"].item() == pytest.approx(uar("EDRL"))
     assert measured.loc[chosen, "change"].item() == pytest.approx(uar("EDRL") - uar("frozen encoder"))
+    here = rows[(rows["noise"] == "babble") & (rows["snr_db"] == 5)]
+    stages = by_variant(here, replicates=50, staged=True)
+    last = stages[(stages["variant"] == "EDRL-MEA") & (stages["measure"] == "UAR")].iloc[0]
+    assert last["step"] == pytest.approx(uar("EDRL-MEA") - uar("EDRL"))
+    assert last["change"] == pytest.approx(uar("EDRL-MEA") - uar("frozen encoder"))
     clips = measured.groupby("noise")["clips"].unique()
     assert clips["clean, all clips"] == [96]
     assert clips["clean"] == clips["babble"] == [24]

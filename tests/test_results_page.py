@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import explain.study
 import ser_core.results
 import ser_core.studies
+from ser_core import uncertainty
 from ser_core.bundled import Plan
 from ser_core.settings import ROOT
 from ser_core.studies import Study
@@ -89,6 +90,27 @@ def test_the_study_of_salient_cues_says_excess_over_chance(monkeypatch: pytest.M
     found = text(page())
     for part in ("62 %", "41 %", "+21.0</strong> [+10.0, +30.0]"):
         assert part in found
+
+
+def test_an_aim_that_was_missed_says_by_how_much() -> None:
+    rows = ser_core.results.published()
+    aimed = rows[rows["aim"].notna() & rows["value"].notna()]
+    assert len(aimed) >= 4
+    found = text(page())
+    for row in aimed.itertuples():
+        said = f"aim {row.aim:.2f}, " + ("reached" if row.value >= row.aim else f"missed by {row.aim - row.value:.3f}")
+        assert said in found
+
+
+def test_the_sure_answers_of_the_levels_are_set_against_the_unsure_ones() -> None:
+    shown = page()
+    shown = shown.selectbox(key="study").set_value("mater-levels").run()
+    assert not shown.exception
+    stored = pd.read_csv(uncertainty.TABLE)
+    row = stored[(stored["study"] == "mater-levels") & (stored["part"] == 4)].iloc[0]
+    found = text(shown)
+    assert f"{100 * row['accuracy']:.0f} %</strong> [{100 * row['low']:.0f}, {100 * row['high']:.0f}]" in found
+    assert "python -m ser_core study mater-levels --corpus CREMA-D" in " ".join(each.value for each in shown.caption)
 
 
 def test_every_published_system_has_its_row_and_unmeasured_ones_say_so(

@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -32,7 +32,7 @@ def ten_systems() -> None:
         )
         ours = (
             f"<strong>{unsigned(row.value, 3)}</strong> [{unsigned(row.low, 3)}, {unsigned(row.high, 3)}]"
-            f"<br><small>constant {unsigned(row.baseline, 3)}, chance {unsigned(row.chance, 3)}</small>"
+            f"<br><small>constant {unsigned(row.baseline, 3)}, chance {unsigned(row.chance, 3)}{_aim(row)}</small>"
             if math.isfinite(row.value)
             else "<span class=none>not measured yet</span>"
         )
@@ -51,6 +51,15 @@ def ten_systems() -> None:
         "and splits differ from the papers' where 'what differs' says so, so that most rows cannot be set against each "
         "other."
     )
+
+
+def _aim(row: "Any") -> str:
+    """Return what we set out for, and by how much it was missed; "" where no figure was set."""
+    if not math.isfinite(row.aim):
+        return ""
+    missed = row.aim - row.value
+    outcome = f"missed by {unsigned(missed, 3)}" if missed > 0 else "reached"
+    return f"<br>aim {unsigned(row.aim, 2)}, {outcome}"
 
 
 def studies() -> None:
@@ -90,12 +99,60 @@ def studies() -> None:
         "an interval of its own, which is narrower, since both answered for the same speakers."
     )
     st.html(f'<div class="ss">{_variants(rows, measure)}</div>')
+    st.caption(_how_measured(name, task))
+    _when_sure(name, task)
     st.download_button(
         "Take these figures away (CSV)",
         csv_text(found[found["table"] == name].assign(**{COLUMN: IN_A_CELL})),
         f"serscope-{name}.csv",
         "text/csv",
     )
+
+
+def _when_sure(name: str, task: str) -> None:
+    """Draw how often the surest and the least sure answers of a study are right, where that is stored."""
+    import pandas as pd
+
+    from ser_core.uncertainty import TABLE
+
+    known = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame({"study": [], "task": []})
+    known = known[(known["study"] == name) & (known["task"] == task)]
+    if known.empty:
+        return
+    lines = ""
+    for variant, part in known.groupby("variant", sort=False):
+        cells = "".join(
+            f"<td><strong>{100 * row.accuracy:.0f} %</strong> [{100 * row.low:.0f}, {100 * row.high:.0f}]</td>"
+            for row in part.sort_values("part").itertuples()
+        )
+        lines += f'<tr><th scope="row">{escape(str(variant))}</th>{cells}</tr>'
+    places = ("Surest quarter", "Second", "Third", "Least sure quarter")
+    head = "".join(f'<th scope="col">{place}</th>' for place in ("Right answers among the [95 %]", *places))
+    st.html(f'<div class="ss">{table("Does it know when it does not know?", head, lines)}</div>')
+    st.caption(
+        "Clips in four equal parts by the entropy of the answer: a variant that knows when it does not know is right "
+        "more often to the left. 'python -m ser_core results' repeats it."
+    )
+
+
+def _how_measured(name: str, task: str) -> str:
+    """Return how a study's clips were parted, and the command that repeats it."""
+    from ser_core.noisestudy import TABLE
+    from ser_core.studies import STUDIES
+    from ser_core.tasks import TASKS
+
+    if name == TABLE:
+        parted = (
+            f"Out of fold over {TASKS['crema_d'].folds} parts of the actors"
+            if task == "crema_d"
+            else "Answered by the network of fold 0, which never heard this corpus"
+        )
+        return f"{parted}. 'python -m ser_core noise --corpus CREMA-D --noise ESC-10 --other …' repeats it."
+    dealt = (
+        "clips, so that speakers stand on both sides" if STUDIES[name].by_clip else "speakers, each on one side only"
+    )
+    command = f"python -m ser_core study {name} --corpus {TASKS[task].title}"
+    return f"Out of fold; dealt to {TASKS[task].folds} folds were {dealt}. '{command}' repeats it."
 
 
 def salient_cues() -> None:
@@ -132,6 +189,7 @@ def salient_cues() -> None:
     columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
     head = "".join(f'<th scope="col"{" class=words" if c == "Answer" else ""}>{c}</th>' for c in columns)
     st.html(f'<div class="ss">{table("Cues in salient regions", head, lines)}</div>')
+    st.caption("Of speakers whom the answering model never heard. 'python -m explain study' repeats it.")
     data = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
     st.download_button("Take this study away (CSV)", data, "serscope-salient-cues.csv", "text/csv")
 
@@ -239,16 +297,22 @@ def _pick(rows: "pd.DataFrame") -> tuple[str, str]:
 
 def _variants(rows: "pd.DataFrame", measure: str) -> str:
     lines = ""
+    staged = "step" in rows and rows["step"].notna().any()
     for row in rows.itertuples():
         value, low, high = (unsigned(each, 3) for each in (row.value, row.low, row.high))
         change, least, most = (signed(each, 3) for each in (row.change, row.change_low, row.change_high))
+        steps = ""
+        if staged:
+            step, below, above = (signed(each, 3) for each in (row.step, row.step_low, row.step_high))
+            steps = f"<td>{f'{step} [{below}, {above}]' if math.isfinite(row.step) else step}</td>"
         lines += (
             f'<tr><th scope="row">{escape(row.variant)}</th><td><strong>{value}</strong> [{low}, {high}]</td>'
-            f"<td>{f'{change} [{least}, {most}]' if math.isfinite(row.change) else change}</td>"
+            f"<td>{f'{change} [{least}, {most}]' if math.isfinite(row.change) else change}</td>{steps}"
             f"<td>{unsigned(row.baseline, 3)}</td><td>{unsigned(row.chance, 3)}</td><td>{row.seeds}</td>"
             f"<td>{row.clips}</td></tr>"
         )
-    names = ("Variant", f"{measure} [95 %]", "Change from the first", "Constant", "Chance", "Seeds", "Clips")
+    steps = ("Change from the one before",) if staged else ()
+    names = ("Variant", f"{measure} [95 %]", "Change from the first", *steps, "Constant", "Chance", "Seeds", "Clips")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return table(f"{measure} of every variant", head, lines)
 

@@ -25,8 +25,9 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
         st.info("There is no salient region to hear; choose another method.")
         return
     st.caption(
-        "The sound inside the salient regions alone, and the clip without it, both brought to the level of the clip, or as near as full scale lets them. "
-        "If the regions carry the decision, the model should still answer the same to the first and not to the second."
+        "The sound inside the salient regions alone, and the clip without it, both brought to the level of the clip, "
+        "or as near as full scale lets them. If the regions carry the decision, the model should still answer the same "
+        "to the first and not to the second."
     )
     asked = ("listen", key)
     if background.job(asked) is None and st.button("Cut the clip in two"):
