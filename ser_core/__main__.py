@@ -98,22 +98,28 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from ser_core import ranks
-    from ser_core.bundled import PLANS
+    from ser_core.bundled import PLANS, on_corpus, with_encoder
     from ser_core.corpora import read_corpus
     from ser_core.crossvalidation import assemble, run_fold
-    from ser_core.tasks import TASKS, with_folds
+    from ser_core.tasks import with_folds
 
     if options.threads:
         torch.set_num_threads(options.threads)
     plan = PLANS[options.model]
-    task = TASKS[plan.task]
-    table = with_folds(task, read_corpus(options.corpus, task.name).table)
+    corpus = read_corpus(options.corpus)
+    if corpus.name != plan.task:
+        plan = on_corpus(plan, corpus)
+    if options.encoder:
+        plan = with_encoder(plan, options.encoder)
+    task = plan.its_task
+    table = with_folds(task, corpus.table)
     runs = options.runs / plan.name
     with ranks.joined():
         for fold in range(task.folds) if options.fold is None else options.fold:
             run_fold(plan, table, fold, runs)
         if ranks.rank() == 0:
-            command = f"python -m ser_core train {plan.name} --corpus {task.title}"
+            command = f"python -m ser_core train {options.model} --corpus {task.title}"
+            command += f" --encoder {options.encoder}" if options.encoder else ""
             print(f"written: {assemble(plan, runs, command)}")
     return 0
 
@@ -302,8 +308,13 @@ def _parser() -> argparse.ArgumentParser:
     from ser_core.bundled import PLANS
     from ser_core.tasks import TASKS
 
-    train = commands.add_parser("train", help="train a bundled model on its corpus, fold by fold; resumes")
+    train = commands.add_parser(
+        "train", help="train a system fold by fold, on its bundled model's corpus or another; resumes"
+    )
     train.add_argument("model", choices=sorted(PLANS))
+    train.add_argument(
+        "--encoder", help="another encoder: a Whisper, a folder, or a hub name where downloads are allowed"
+    )
     train.set_defaults(run=_train)
     study = commands.add_parser("study", help="run a system's variants and seeds over the folds; resumes")
     study.add_argument("study", help="name of a study in ser_core.studies")

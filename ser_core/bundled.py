@@ -1,11 +1,17 @@
 """The plans of the models that are trained here: on which encoder, how, and what the card says in words."""
 
+import re
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ser_core.errors import SettingError
 from ser_core.intended_use import FORBIDDEN
-from ser_core.tasks import TASKS
+from ser_core.tasks import TASKS, Task, task_of
 from ser_core.training import Recipe
+from ser_core.weights import WHISPER
+
+if TYPE_CHECKING:
+    from ser_core.corpora import Corpus
 
 CREMA_D_LIMITS = (
     "Trained on acted English: 91 North American actors who spoke twelve fixed sentences. It has heard no spontaneous "
@@ -77,6 +83,7 @@ class Plan:
         extra: further facts for the card, which the system's ``load`` may need.
         augmentation: module in ``ser_core.systems`` that makes further training clips, and its option after a colon.
         further_corpora: what parts of it also learned from, beside the task's corpus.
+        on: the task itself, where it is none of ``tasks.TASKS``.
     """
 
     name: str
@@ -95,6 +102,12 @@ class Plan:
     extra: dict[str, Any] = field(default_factory=dict)
     augmentation: str = ""
     further_corpora: tuple[str, ...] = ()
+    on: Task | None = None
+
+    @property
+    def its_task(self) -> Task:
+        """The task: corpus, emotions and folds."""
+        return self.on or TASKS[self.task]
 
     @property
     def words(self) -> dict[str, Any]:
@@ -102,7 +115,7 @@ class Plan:
         return {
             "title": self.title,
             "summary": self.summary,
-            "corpora": (TASKS[self.task].title, *self.further_corpora),
+            "corpora": (self.its_task.title, *self.further_corpora),
             "licences": self.licences,
             "intended_use": "Research and teaching about how speech emotion models decide. Not a diagnosis.",
             "limits": self.limits,
@@ -111,7 +124,7 @@ class Plan:
     @property
     def labels(self) -> tuple[str, ...]:
         """What the model answers with, in the order of its outputs."""
-        return self.outputs or TASKS[self.task].emotions
+        return self.outputs or self.its_task.emotions
 
 
 EMOTALE_LICENCE = "Training data EmoTale: no licence stated, the authors ask to be cited"
@@ -428,3 +441,50 @@ PLANS["mll-ravdess"] = Plan(
     ),
     further_corpora=("CREMA-D (where its head starts)",),
 )
+
+
+def with_encoder(plan: Plan, encoder: str) -> Plan:
+    """Return the same system on another encoder, under a name of its own.
+
+    Raises:
+        SettingError: the system has no encoder that could be another one.
+    """
+    if plan.encoder not in WHISPER or plan.system in ("whisper_together", "mater"):
+        raise SettingError(f"{plan.title} has no encoder that could be another one; leave out --encoder.")
+    slug = re.sub(r"[^a-z0-9.]+", "-", encoder.lower()).strip("-")
+    return replace(
+        plan,
+        name=f"{plan.name}-{slug}",
+        title=f"{plan.title}, on {encoder}",
+        encoder=encoder,
+        summary=f"{plan.summary} Here its encoder is {encoder}.",
+        licences=(
+            f"Encoder {encoder}: see its own",
+            *(each for each in plan.licences if not each.startswith("Encoder")),
+        ),
+        options={name: value for name, value in plan.options.items() if name != "start"},
+    )
+
+
+def on_corpus(plan: Plan, corpus: "Corpus") -> Plan:
+    """Return the same system to be trained on another corpus, under a name of its own.
+
+    Raises:
+        SettingError: parts of it are made for its own corpus only.
+        CorpusError: as of ``tasks.task_of``.
+    """
+    if plan.augmentation or plan.system in ("whisper_together", "mater", "edge_fusion"):
+        raise SettingError(f"Parts of {plan.title} are made for {plan.its_task.title}; choose its folder.")
+    task = task_of(corpus)
+    outside = tuple(each for each in plan.licences if not each.startswith("Training data"))
+    return replace(
+        plan,
+        name=f"{plan.name}-{task.name.replace('_', '-')}",
+        title=f"{plan.title}, {task.title}",
+        task=task.name,
+        on=task,
+        licences=(*outside, f"Training data {task.title}: {corpus.licence}"),
+        limits=(f"Trained on {task.title} by a reader's own command: its figures hold for such speech only.",),
+        options={name: value for name, value in plan.options.items() if name != "start"},
+        further_corpora=(),
+    )

@@ -28,7 +28,6 @@ from ser_core.models import Card, Figure, SpeechModel
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
 from ser_core.splits import validation_speakers
-from ser_core.tasks import TASKS
 
 VALIDATION_SPEAKERS = 8
 SHIPPED = 0
@@ -132,7 +131,7 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
     Raises:
         ModelError: that fold has not been run.
     """
-    task = TASKS[plan.task]
+    task = plan.its_task
     done = sorted(folder.glob("fold-*/predictions.parquet"))
     if not (folder / f"fold-{SHIPPED}" / "predictions.parquet").exists():
         raise ModelError(f"{plan.name} has no finished fold {SHIPPED} in {folder}; run '{command}' first.")

@@ -71,8 +71,9 @@ def fit_neighbourhood(
         embeddings: of training clips.
         classes: (clips,) class of each training clip.
         held_out: embeddings of clips by speakers not trained on.
-        components: principal components kept.
+        components: principal components kept; fewer where there are fewer clips or features.
     """
+    components = min(components, *embeddings.shape)
     centre = embeddings.mean(0)
     axes = PCA(components, svd_solver="randomized", random_state=0).fit(embeddings).components_.T
     points = (embeddings - centre) @ axes

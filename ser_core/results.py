@@ -92,7 +92,7 @@ def refresh_cards() -> None:
     """Rebuild every bundled card: its words from its plan, its figures from its stored out-of-fold predictions."""
     for card in bundled_cards():
         stored = sorted(RESULTS.glob(f"{card.name}.*.parquet"))
-        if stored and card.figures:
+        if stored and card.figures and card.name in PLANS:
             rows, command = pd.read_parquet(stored[0]), card.figures[0].command
             fresh = card_figures(rows, card.answer, card.emotions, card.split, command)
             folder = ASSETS / "models" / card.name

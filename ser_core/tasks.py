@@ -1,12 +1,16 @@
 """What the systems are trained and tested on: a corpus, its classes, and committed speaker-disjoint folds."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ser_core.errors import CorpusError
 from ser_core.settings import ASSETS
 from ser_core.splits import speaker_folds, speaker_table
+
+if TYPE_CHECKING:
+    from ser_core.corpora import Corpus
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,24 @@ TASKS = {
 }
 
 
+def task_of(corpus: "Corpus") -> Task:
+    """Return the task of a corpus: the one with committed folds, or one made of its own emotions and speakers.
+
+    Raises:
+        CorpusError: fewer than two emotions or three speakers are known.
+    """
+    if corpus.name in TASKS:
+        return TASKS[corpus.name]
+    known = corpus.table.dropna(subset=["emotion", "speaker"])
+    emotions, speakers = sorted(known["emotion"].unique()), known["speaker"].nunique()
+    if len(emotions) < 2 or speakers < 3:
+        raise CorpusError(
+            f"{corpus.title} has {speakers} speakers and {len(emotions)} emotions that are known; training and testing "
+            "on different speakers needs three and two."
+        )
+    return Task(corpus.name, corpus.title, tuple(emotions), min(5, speakers))
+
+
 def fold_table(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     """Return clip, speaker and fold of every clip of a corpus table, speakers dealt to folds; what gets committed."""
     clips = _clips(task, table)
@@ -56,10 +78,17 @@ def fold_table(task: Task, table: pd.DataFrame) -> pd.DataFrame:
 def with_folds(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     """Return a corpus table with ``clip`` and the committed ``fold`` of each clip, in the committed table's order.
 
+    Of a corpus that has no task of its own here, the folds are dealt anew, always alike.
+
     Raises:
         CorpusError: there is no fold table for the task, or clips of it are missing in the corpus.
     """
     path = ASSETS / "folds" / f"{task.name}.csv"
+    if task.name not in TASKS:
+        known = table.dropna(subset=["speaker"])
+        fold_of = fold_table(task, known).set_index("clip")["fold"]
+        clips = _clips(task, known)
+        return clips.assign(fold=clips["clip"].map(fold_of).astype(int)).sort_values("clip", ignore_index=True)
     if not path.exists():
         raise CorpusError(f"There is no fold table for {task.title}; write it with 'python -m ser_core folds'.")
     folds = pd.read_csv(path, dtype=str)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser_core import tasks
 from ser_core.corpora import find_corpora, read_corpus
 from ser_core.errors import CorpusError
 from ser_core.settings import ASSETS, settings
@@ -61,6 +62,7 @@ def test_clips_of_other_emotions_are_left_out_of_a_task() -> None:
     assert dealt["clip"].tolist() == sorted(f"clip{i}" for i in range(0, 12, 2))
 
 
-def test_a_task_without_a_committed_table_says_how_to_write_one() -> None:
+def test_a_task_of_ours_without_its_committed_table_says_how_to_write_one(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(tasks, "ASSETS", tmp_path)
     with pytest.raises(CorpusError, match="python -m ser_core folds"):
-        with_folds(Task("toy", "Toy", ("anger",), 3), toy_table())
+        with_folds(TASKS["emodb"], toy_table())

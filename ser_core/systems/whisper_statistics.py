@@ -19,7 +19,6 @@ from ser_core.audio import read
 from ser_core.batches import over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.familiarity import load_neighbourhood
-from ser_core.features import LogMel
 from ser_core.files import save_tensors
 from ser_core.models import Card
 from ser_core.training import AfterEpoch, Recipe
@@ -138,9 +137,10 @@ def prepare(file: str, encoder: str) -> np.ndarray:
     """Return the statistics of an audio file as one column (features, 1)."""
     samples = torch.from_numpy(np.array(read(file).samples))
     with torch.inference_mode():
-        log_mel = LogMel()(samples[None])
+        frozen = frozen_encoder(encoder)
+        inputs = frozen.inputs(samples[None])
         with torch.autocast("cpu", torch.bfloat16):  # several times faster; the app itself runs in single precision
-            states, _ = frozen_encoder(encoder)(log_mel)
+            states, _ = frozen(inputs)
         return statistics([state.float() for state in states])[0].numpy()[:, None]
 
 

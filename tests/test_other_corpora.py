@@ -1,0 +1,98 @@
+"""Any system is trained on any corpus that can be read, by the same command, also on licensed layouts made up here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from bad_inputs import voice
+
+from ser_core import bundled, cards, crossvalidation, registry
+from ser_core.__main__ import main
+from ser_core.audio import SAMPLE_RATE, read
+from ser_core.corpora import read_corpus
+from ser_core.errors import SettingError
+from ser_core.tasks import task_of, with_folds
+
+CODES = {"ang": "anger", "neu": "neutral", "sad": "sadness"}
+
+
+@pytest.fixture
+def iemocap(tmp_path: Path) -> Path:
+    """Three sessions of two speakers, each with two turns of three emotions: anger is loud, sadness quiet."""
+    folder = tmp_path / "IEMOCAP"
+    sound, random = voice(1.2), np.random.default_rng(0)
+    for session in (1, 2, 3):
+        name, lines = f"Ses0{session}F_impro01", ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+        turns = [(sex, place, code) for sex in "FM" for place, code in enumerate([*CODES, *CODES])]
+        for start, (sex, place, code) in enumerate(turns):
+            turn = f"{name}_{sex}{place:03d}"
+            lines += [f"[{start}.0000 - {start + 1}.0000]\t{turn}\t{code}\t[2.5000, 2.5000, 2.5000]", ""]
+            file = folder / f"Session{session}" / "sentences" / "wav" / name / f"{turn}.wav"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            level = {"ang": 1.6, "neu": 0.4, "sad": 0.1}[code] * random.uniform(0.8, 1.2)
+            soundfile.write(file, level * sound, SAMPLE_RATE)
+        told = folder / f"Session{session}" / "dialog" / "EmoEvaluation" / f"{name}.txt"
+        told.parent.mkdir(parents=True)
+        told.write_text("\n".join(lines))
+    return folder
+
+
+def test_a_system_is_trained_on_a_licensed_layout_and_its_model_answers(iemocap, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(crossvalidation, "ASSETS", tmp_path / "assets")
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    command = ["train", "egemaps-logistic", "--corpus", str(iemocap), "--runs", str(tmp_path / "runs")]
+    assert main(command) == 0
+    folder = tmp_path / "assets" / "models" / "egemaps-logistic-iemocap"
+    card = cards.read_card(folder)
+    assert card.corpora == ("IEMOCAP",) and card.emotions == tuple(CODES.values())
+    assert "5 of 5 speaker-disjoint folds (6 speakers, 36 clips)" in card.split
+    assert "python -m ser_core train egemaps-logistic --corpus IEMOCAP" in card.figures[0].command
+    assert any(line.startswith("Training data IEMOCAP: ") for line in card.licences)
+    assert not any("CREMA-D" in line for line in (*card.licences, *card.limits, *card.corpora))
+    rows = pd.read_parquet(tmp_path / "assets" / "results" / "egemaps-logistic-iemocap.iemocap.parquet")
+    for fold, part in rows.groupby("fold"):
+        assert not set(part["speaker"]) & set(rows.loc[rows["fold"] != fold, "speaker"])
+    loud = sorted(iemocap.rglob("*_F000.wav"))[0]
+    assert registry.load(folder).predict(read(loud)).top == "anger"
+    assert main(command) == 0  # what is done is not done again, and the model is written once more
+
+
+def test_folds_of_a_corpus_without_a_table_are_always_the_same(iemocap) -> None:
+    corpus = read_corpus(iemocap)
+    task = task_of(corpus)
+    one, two = with_folds(task, corpus.table), with_folds(task, corpus.table.sample(frac=1, random_state=1))
+    assert one["fold"].tolist() == two["fold"].tolist() and one["clip"].tolist() == two["clip"].tolist()
+    assert (one.groupby("speaker")["fold"].nunique() == 1).all()
+
+
+def test_another_encoder_is_another_model() -> None:
+    plan = bundled.with_encoder(bundled.PLANS["whisper-tiny-statistics"], "whisper-base")
+    assert (plan.name, plan.encoder) == ("whisper-tiny-statistics-whisper-base", "whisper-base")
+    assert plan.licences[0] == "Encoder whisper-base: see its own" and "on whisper-base" in plan.title
+    assert (
+        bundled.with_encoder(bundled.PLANS["edrl-mea"], "/weights/WavLM Large").name == "edrl-mea-weights-wavlm-large"
+    )
+    assert "start" not in bundled.with_encoder(bundled.PLANS["mll-ravdess"], "whisper-base").options
+
+
+@pytest.mark.parametrize("name", ["egemaps-logistic", "log-mel-resnet", "edge-fusion", "mater", "whisper-together"])
+def test_a_system_without_such_an_encoder_says_so(name: str) -> None:
+    with pytest.raises(SettingError, match="leave out --encoder"):
+        bundled.with_encoder(bundled.PLANS[name], "whisper-base")
+
+
+@pytest.mark.parametrize("name", ["co-vada-after", "mater", "edge-fusion"])
+def test_a_system_made_for_one_corpus_says_so(name: str, iemocap) -> None:
+    with pytest.raises(SettingError, match="made for CREMA-D; choose its folder"):
+        bundled.on_corpus(bundled.PLANS[name], read_corpus(iemocap))
+
+
+def test_too_few_speakers_are_refused_in_a_sentence(tmp_path, capsys) -> None:
+    lines = ["file,speaker,emotion", "a.wav,ann,anger", "b.wav,ann,joy"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", voice(1.0), SAMPLE_RATE)
+    assert main(["train", "egemaps-logistic", "--corpus", str(tmp_path)]) == 2
+    assert "needs three and two" in capsys.readouterr().err
