@@ -222,6 +222,20 @@ STUDIES: dict[str, Study] = {
             },
         ),
         Study(
+            "mll-crema",
+            "Multi-loss learning on CREMA-D, without mixed speech (MLL)",
+            "Do attention over frames and four losses beat cross-entropy on 91 actors? Mixing the speech of all their "
+            "clips is left out for its cost.",
+            "crema_d",
+            {
+                "cross-entropy, mean of frames": replace(
+                    PLANS["mll-crema-d"], options={"eam": False, "flam": False, "parts": ("kl",)}
+                ),
+                "attention and all losses": PLANS["mll-crema-d"],
+            },
+            seeds=(0,),
+        ),
+        Study(
             "mll-emodb",
             "Multi-loss learning on EMO-DB (MLL)",
             "Does multi-loss learning beat cross-entropy on ten German actors, too?",

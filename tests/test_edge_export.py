@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -27,6 +28,8 @@ from ser_core.edge_export import (
 from ser_core.errors import ModelError
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.models import Card
+from ser_core.results import labels_of
+from ser_core.settings import ASSETS
 from ser_core.systems import edge_fusion
 from ser_core.systems.edge_fusion import HEADS, LAYERS, WIDTH, WINDOW, EdgeFusion
 
@@ -89,6 +92,17 @@ def test_all_that_multiplies_runs_in_integer_kernels(small: Any) -> None:
 
 def test_weights_and_peak_activations_fit_the_published_memory(small: Any) -> None:
     assert cost(small).bytes <= MEMORY_LIMIT_BYTES
+
+
+def test_the_shipped_copy_keeps_both_promises() -> None:
+    told = json.loads((ASSETS / "models" / "edge-fusion" / "edge.json").read_text())
+    shipped = onnx.load(ASSETS / "models" / "edge-fusion" / "int8.onnx")
+    assert cost(shipped).bytes == told["cost"]["int8"]["bytes"] <= MEMORY_LIMIT_BYTES
+    rows = pd.read_parquet(ASSETS / "results" / "edge-fusion-int8.crema_d.parquet")
+    labels = labels_of(rows)
+    right = rows[[f"p_{label}" for label in labels]].to_numpy().argmax(1) == rows["emotion"].map(labels.index)
+    accuracy = right.groupby(rows["variant"]).mean()
+    assert len(accuracy) == 2 and accuracy.max() - accuracy.min() <= 0.015
 
 
 def test_cost_of_a_graph_that_can_be_counted_by_hand() -> None:

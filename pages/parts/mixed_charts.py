@@ -332,18 +332,20 @@ def wheel() -> None:
     else:
         st.info("EM2LDL's tables are not at hand; name their folder in SERSCOPE_CORPORA to see its wheel.")
     if path.exists():
-        found = pd.read_csv(path)
-        found = found[(found["view"] == "all") & found["measure"].isin(["KL", "cosine"])]
-        lines = "".join(
-            f'<tr><th scope="row">{escape(str(row.split))}: {escape(str(row.answer))}</th>'
-            f'<td class="words">{row.measure}</td>'
-            f"<td><strong>{row.value:.3f}</strong>"
-            + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")
-            + f"</td><td>{row.clips}</td><td>{row.speakers}</td></tr>"
-            for row in found.itertuples()
-        )
+        stored = pd.read_csv(path)
+        lines = ""
         names = ("Split, answer", "Measure", "Value [95 %]", "Clips", "Speakers")
         with st.expander("What answers that do not listen score on EM2LDL"):
+            view = st.selectbox("Clips", ["all", *sorted(set(stored["view"]) - {"all"})], key="em2ldl-view")
+            found = stored[(stored["view"] == view) & stored["measure"].isin(["KL", "cosine"])]
+            for row in found.itertuples():
+                part = "" if view == "all" else f", {escape(str(row.group))}"
+                lines += (
+                    f'<tr><th scope="row">{escape(str(row.split))}: {escape(str(row.answer))}{part}</th>'
+                    f'<td class="words">{row.measure}</td><td><strong>{row.value:.3f}</strong>'
+                    + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")
+                    + f"</td><td>{row.clips}</td><td>{row.speakers}</td></tr>"
+                )
             st.caption(
                 "EM2LDL's audio needs a signed licence, so no model here was trained on it. Its labels alone already "
                 "say how far a model has to come: the average of the training listeners comes near the best published "
