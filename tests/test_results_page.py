@@ -122,3 +122,14 @@ def test_every_published_system_has_its_row_and_unmeasured_ones_say_so(
         assert row.system in found.replace("&amp;", "&")
     assert "not measured yet" in found
     assert "No study has been run yet" in found
+
+
+def test_the_lightweight_heads_stand_beside_what_they_cost() -> None:
+    shown = page()
+    shown = shown.selectbox(key="study").set_value("lightweight-heads").run()
+    assert not shown.exception
+    costs = pd.read_csv(ROOT / "assets" / "results" / "heads.csv")
+    assert len(costs) == 6 and (costs["cpu_p50_ms"] <= costs["cpu_p95_ms"]).all()
+    found = text(shown)
+    for row in costs.itertuples():
+        assert f"{row.size_mb:.1f} MB</td><td>{row.cpu_p50_ms:.0f} / {row.cpu_p95_ms:.0f} ms" in found

@@ -101,6 +101,8 @@ def studies() -> None:
     st.html(f'<div class="ss">{_variants(rows, measure)}</div>')
     st.caption(_how_measured(name, task))
     _when_sure(name, task)
+    if name.startswith("lightweight-heads"):
+        _costs()
     st.download_button(
         "Take these figures away (CSV)",
         csv_text(found[found["table"] == name].assign(**{COLUMN: IN_A_CELL})),
@@ -133,6 +135,28 @@ def _when_sure(name: str, task: str) -> None:
         "Clips in four equal parts by the entropy of the answer: a variant that knows when it does not know is right "
         "more often to the left. 'python -m ser_core results' repeats it."
     )
+
+
+def _costs() -> None:
+    """Draw what each encoder costs under each head, where that was measured."""
+    import pandas as pd
+
+    from ser_core.results import RESULTS
+
+    path = RESULTS / "heads.csv"
+    if not path.exists():
+        return
+    known = pd.read_csv(path)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(row.encoder.removeprefix("whisper-"))}, {escape(row.head)}</th>'
+        f"<td>{row.size_mb:.1f} MB</td><td>{row.cpu_p50_ms:.0f} / {row.cpu_p95_ms:.0f} ms</td>"
+        f"<td>{row.wall_p50_ms:.0f} / {row.wall_p95_ms:.0f} ms</td></tr>"
+        for row in known.itertuples()
+    )
+    names = ("Encoder, head", "Whole size", "Computing, median / 95th percentile", "Waiting, median / 95th percentile")
+    head = "".join(f'<th scope="col">{each}</th>' for each in names)
+    st.html(f'<div class="ss">{table("What they cost: a clip of 3 s on one thread", head, lines)}</div>')
+    st.caption(f"On {known['machine'].iloc[0]}. 'python -m benchmarks.heads_speed' repeats it.")
 
 
 def _how_measured(name: str, task: str) -> str:
