@@ -1,6 +1,6 @@
 """How long the trust tests of a 3 s clip take: ``python -m benchmarks.trust_speed [--model …]``.
 
-The quick verdict (deletion, insertion, randomised weights) is aimed at 10 s on two cores, the full panel comes after it.
+The quick verdict (deletion, insertion, randomised weights) is aimed at 10 s on two cores; the full panel comes after.
 """
 
 import argparse
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = load_model(name)
         target = default_target(model.predict(clip))
         for method in methods_for(model):
-            if method.name not in (chosen.method or [method.name]) or (not chosen.method and method.name == "occlusion"):
+            if method.name not in (chosen.method or [method.name]) or (
+                not chosen.method and method.name == "occlusion"
+            ):
                 continue
             found = attribute(model, clip, target, method.name)
             times = []

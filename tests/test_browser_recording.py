@@ -49,7 +49,9 @@ def test_half_an_hour_shows_its_first_stretches_at_once_and_opens_one(browser, a
     page.get_by_text(re.compile("^session")).wait_for(timeout=PATIENCE_MS)
     taken = time.monotonic()
     page.get_by_role("rowheader", name="Voice 1").wait_for(timeout=PATIENCE_MS)
-    print(f"first stretch {time.monotonic() - taken:.1f} s after the recording was taken")
+    waited = time.monotonic() - taken
+    print(f"first stretch {waited:.1f} s after the recording was taken")
+    assert waited < 20  # aimed at 3 s on idle cores; here others work as well
     page.locator(".js-plotly-plot").first.wait_for(timeout=PATIENCE_MS)
     page.screenshot(path=shots / "recording-light-1280.png")
 
