@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from explain.explanation import Explanation, explain, remeasure
+from explain.explanation import Explanation, explain, remeasure, with_language
 from explain.export import from_json
 from explain.intervention import DoseResponse, dose_response
 from explain.opened import NOTHING, Opened
@@ -22,6 +22,7 @@ from explain.report import ATTACHMENT
 from explain.text_files import plain
 from explain.trust import QUICK, trust
 from ser_core.audio import Recording
+from ser_core.domain import LANGUAGE
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
 
@@ -30,7 +31,7 @@ MAX_BYTES = 50_000_000
 
 _MADE_ANEW = (
     *("quality", "speech", "prediction", "target", "attribution", "pooling", "regions", "tracks", "cues"),
-    *("agreements", "paragraph", "rivalry"),
+    *("agreements", "paragraph", "rivalry", "outside"),
 )
 _NOT_OURS = "This file is not a report of SERscope; choose a PDF or JSON file that SERscope made."
 _BROKEN = "This report is damaged or was changed, so its figures cannot be trusted; ask for the original file."
@@ -77,16 +78,29 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Remade:
-    """A report made anew from the audio, held against what was stored."""
+    """A report made anew from the audio, held against what was stored; ``left`` names what was not made anew."""
 
     explanation: Explanation
     opened: Opened
     checks: tuple[Check, ...]
+    left: tuple[str, ...] = ()
 
     @property
     def same(self) -> bool:
-        """Whether every figure is the stored one, bit for bit."""
+        """Whether every figure that was made anew is the stored one, bit for bit."""
         return not any(check.different for check in self.checks)
+
+    @property
+    def sentence(self) -> str:
+        """What came out, and what was not made anew."""
+        total = sum(check.figures for check in self.checks)
+        said = (
+            f"Made anew from the audio: {total:,} figures are the stored ones, bit for bit."
+            if self.same
+            else "Made anew from the audio, some figures differ from the stored ones. Other versions of the software "
+            "or another processor can do that."
+        )
+        return f"{said} Not made anew: {', '.join(self.left)}." if self.left else said
 
 
 def reopen(data: bytes) -> Reopened:
@@ -169,6 +183,8 @@ def remake(
     )
     if old.region_rule == "yours":
         new = remeasure(new, regions=old.regions)
+    if any(each.measure == LANGUAGE for each in old.outside):
+        new = with_language(new)
     checks = [_compared(_WORDS.get(name, name), getattr(old, name), getattr(new, name)) for name in _MADE_ANEW]
     opened = NOTHING
     was = stored.opened
@@ -186,6 +202,7 @@ def remake(
         opened = Opened(trust=again)
         kept = tuple(test for test in again.tests if test.name in names)
         checks += [_compared("trust tests", was.trust.tests, kept)]
+        checks += [_compared("curves of removal", was.trust.curves, again.curves)]
     for number, each in enumerate(was.experiments):
         made = dose_response(
             model,
@@ -200,7 +217,9 @@ def remake(
         opened = Opened(opened.trust, (*opened.experiments, made))
         checks += [_compared(f"experiment on {made.experiment.title.lower()}", _unheard(each), _unheard(made))]
     tell(1.0, "Done")
-    return Remade(new, Opened(opened.trust, opened.experiments, was.sections), tuple(checks))
+    left = [section.title.lower() for section in was.sections]
+    left += ["what is set against the person's other clips"] if old.own_baseline is not None else []
+    return Remade(new, Opened(opened.trust, opened.experiments, was.sections), tuple(checks), tuple(left))
 
 
 def _part(tell: Callable[[float, str], None], start: float, length: float, share: float, words: str) -> None:

@@ -52,7 +52,7 @@ def _reopen(options: argparse.Namespace) -> int:
     made = remake(stored, read(options.audio), load_model(e.prediction.model))
     for check in made.checks:
         print(f"  {check.sentence}")
-    print("Every figure is the stored one, bit for bit." if made.same else "Some figures differ from the stored ones.")
+    print(made.sentence)
     return 0 if made.same else 1
 
 

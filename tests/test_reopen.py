@@ -93,7 +93,11 @@ def test_with_the_audio_every_figure_is_made_anew_and_is_the_same() -> None:
     told: list[float] = []
     made = remake(stored(), sound, burst_model(), progress=lambda share, words: told.append(share))
     assert made.same, [check.sentence for check in made.checks if check.different]
-    assert {"map", "cue tracks", "trust tests", "experiment on loudness"} <= {check.part for check in made.checks}
+    parts = {"map", "cue tracks", "trust tests", "curves of removal", "experiment on loudness"}
+    assert parts <= {check.part for check in made.checks}
+    titles = [section.title.lower() for section in stored().opened.sections]
+    assert list(made.left) == titles and all(title in made.sentence for title in titles)
+    assert " figures are the stored ones, bit for bit." in made.sentence
     assert sum(check.figures for check in made.checks) > 1000
     assert np.array_equal(made.explanation.attribution.relevance, found.attribution.relevance)
     assert told == sorted(told) and told[-1] == 1

@@ -176,14 +176,10 @@ def _audio() -> "Recording | None":
 
 
 def _compared(made: "Remade") -> None:
-    total = sum(check.figures for check in made.checks)
     if made.same:
-        st.success(f"Made anew from the audio: all {total:,} figures are the stored ones, bit for bit.")
+        st.success(plain(made.sentence))
     else:
-        st.warning(
-            "Made anew from the audio, some figures differ from the stored ones. Other versions of the software or "
-            "another processor can do that; the stored figures are shown below."
-        )
+        st.warning(plain(f"{made.sentence} The stored figures are shown below."))
     with st.expander("Every part"):
         for check in made.checks:
             st.markdown(f"- {plain(check.sentence)}")
