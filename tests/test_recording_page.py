@@ -112,6 +112,25 @@ def test_a_formant_ceiling_measures_only_the_cues_of_its_voice_again(session: Ap
     settled(session)
 
 
+def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> None:
+    def page() -> None:
+        from explain.long_recording import Stretch
+        from explain.samples import samples
+        from pages.parts import background, stretches
+        from ser_core.audio import read
+
+        clip = read(samples()[0].path)
+        stretches._salient(clip, Stretch(0, 0.0, clip.duration_s, None, (), None), "log-mel-resnet")
+        background.job(("long-salient", clip.sha256, "log-mel-resnet")).future.result(timeout=60)
+
+    shown = AppTest.from_function(page, default_timeout=90).run()
+    assert not shown.exception, shown.exception
+    shown.run()
+    told = " ".join(each.proto.body for each in shown.get("html"))
+    assert "In its salient regions for " in told and " against the rest of its speech" in told
+    assert "higher" in told or "lower" in told
+
+
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:
     session.text_input[0].input("patient")
     press(session, "Rename")

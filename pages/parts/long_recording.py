@@ -64,7 +64,7 @@ def current(taken: "LongSound") -> None:
 
 def forget() -> None:
     """Drop the recording and all that was made of it."""
-    for key in [key for key in st.session_state.get("jobs", {}) if key[0] in ("long", "long-cues")]:
+    for key in [key for key in st.session_state.get("jobs", {}) if str(key[0]).startswith("long")]:
         background.stop(key)
     taken = st.session_state.get("long-round", 0)
     for key in [key for key in st.session_state if str(key).startswith("long-")]:

@@ -12,11 +12,13 @@ from pages.parts.choose import setting_input
 from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError
 from ser_core.numbers import signed, unsigned
+from ser_core.turns import BusyError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from explain.long_recording import LongRecording, Stretch
+    from ser_core.audio import Recording
     from ser_core.long_audio import LongSound
 
     Keep = Callable[[LongRecording], None]
@@ -119,6 +121,36 @@ def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | N
             if given:
                 keep(reassigned(found, picked, others[given]))
     st.html(_own(own_cues(found, picked), found.called(voice)))
+    _salient(clip, stretch, found.model)
+
+
+def _salient(clip: "Recording", stretch: "Stretch", model: str) -> None:
+    """Tell how the salient regions of a stretch differ from the rest of its speech, once that has been worked out."""
+
+    def work(job: background.Job) -> str:
+        from explain.attribution import method_label, methods_for
+        from explain.batch import cues_in_words, row_of
+        from explain.explanation import explain
+        from explain.trust_study import best_first
+        from ser_core.models import load_model
+
+        asked = load_model(model)
+        method = best_first(asked.name, methods_for(asked))[0].name
+        made = explain(clip, asked, method, None, stretch.settings, progress=job.tell)
+        told = cues_in_words(row_of(0, clip.name, made)) if made.regions else ""
+        if not told:
+            return f"By {method_label(method)} no salient region of this stretch has cues that can be told."
+        return (
+            f"In its salient regions for {made.target.name}, by {method_label(method)}: {told}, against the rest of "
+            "its speech (* beyond chance)."
+        )
+
+    try:
+        started = background.start(("long-salient", clip.sha256, model), work)
+    except BusyError as fault:
+        st.caption(plain(str(fault)))
+        return
+    background.show(started, lambda said: st.html(f'<div class="ss"><p>{escape(said)}</p></div>'))
 
 
 def _own(rows: tuple, voice: str) -> str:
