@@ -244,6 +244,8 @@ def markdown(cells: pd.DataFrame, confounded: Sequence[str] = ()) -> str:
 def run(folders: Sequence[Path], runs: Path, systems: Sequence[str] = SYSTEMS) -> str:
     """Fill the matrix of these systems, store it as ``assets/results/cross-corpus.parquet``, return it as Markdown.
 
+    Rows that are stored of other systems over the same corpora stay.
+
     Raises:
         CorpusError: as of :func:`read_parts`, or a system cannot be trained on any corpus.
     """
@@ -251,7 +253,7 @@ def run(folders: Sequence[Path], runs: Path, systems: Sequence[str] = SYSTEMS) -
     if strange:
         raise CorpusError(f"{', '.join(strange)} cannot be trained on any corpus; choose among {', '.join(SYSTEMS)}.")
     parts = read_parts(folders)
-    rows = matrix(parts, runs / "cross-corpus", systems)
+    rows = with_others(matrix(parts, runs / "cross-corpus", systems), stored_table(RESULTS / TABLE))
     write_table(stored(rows), RESULTS / TABLE, compression="zstd")
     confounded = []
     for part in parts:
@@ -259,6 +261,15 @@ def run(folders: Sequence[Path], runs: Path, systems: Sequence[str] = SYSTEMS) -
         if found.one_emotion > found.speakers / 2:
             confounded.append(f"{part.name}: {found.sentence} A high figure on it may be speaker identification.")
     return markdown(summary(rows), confounded)
+
+
+def with_others(rows: pd.DataFrame, earlier: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the rows of a matrix with those of other systems from an earlier one over the same corpora."""
+    if earlier is None or set(earlier["train"].astype(str)) != set(rows["train"]) or "system" not in earlier:
+        return rows
+    words = dict.fromkeys(rows.select_dtypes(include=["object", "string"]).columns, "str")
+    others = earlier.astype(words)
+    return pd.concat([others[~others["system"].isin(set(rows["system"]))], rows], ignore_index=True)
 
 
 def stored(rows: pd.DataFrame) -> pd.DataFrame:

@@ -161,6 +161,16 @@ def test_neural_systems_are_trained_on_every_corpus_as_well(name: str, tmp_path,
     assert found.loc[found["normalised"], "uar"].min() > 0.9  # the planted emotions, once the voices are gone
 
 
+def test_rows_of_other_systems_stay_and_those_of_other_corpora_go(rows) -> None:
+    first, second = (rows[rows["system"] == name].reset_index(drop=True) for name in PLAIN)
+    kept = crosscorpus.with_others(second, crosscorpus.stored(first))
+    assert sorted(kept["system"].unique()) == sorted(PLAIN) and len(kept) == len(rows)
+    again = crosscorpus.with_others(first, crosscorpus.stored(rows))
+    assert len(again) == len(rows) and again.duplicated([*crosscorpus.CELL, "clip"]).sum() == 0
+    elsewhere = crosscorpus.stored(first.assign(train="three"))
+    assert crosscorpus.with_others(second, elsewhere) is second and crosscorpus.with_others(second, None) is second
+
+
 def test_only_systems_that_any_corpus_can_train_are_taken(tmp_path) -> None:
     assert all(PLANS[name].answer == "emotion" and not PLANS[name].augmentation for name in SYSTEMS)
     with pytest.raises(CorpusError, match="emosphere cannot be trained on any corpus; choose among egemaps-logistic"):
