@@ -45,9 +45,30 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 
 
 def drop(folder: Path) -> None:
-    """Delete the checkpoints of a run that is finished."""
-    for name in (LATEST, BEFORE):
-        (folder / name).unlink(missing_ok=True)
+    """Delete the checkpoints of a run that is finished, those of its parts as well."""
+    for path in [path for name in (LATEST, BEFORE) for path in folder.rglob(name)]:
+        path.unlink()
+        if path.parent != folder and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def of_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser remembers, by names that begin with "optimiser."."""
+    return {
+        f"optimiser.{index}.{name}": value
+        for index, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def to_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser back what :func:`of_optimiser` returned."""
+    layout = optimiser.state_dict()
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            layout["state"].setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict(layout)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:

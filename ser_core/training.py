@@ -257,8 +257,7 @@ def _checkpoint(
 ) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"averaged.{name}": value for name, value in averaged.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+    tensors |= checkpoints.of_optimiser(optimiser)
     checkpoints.keep(folder, tensors, {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe))})
 
 
@@ -275,10 +274,5 @@ def _resume(
         )
     for prefix, module in (("model.", model), ("averaged.", averaged)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    layout = optimiser.state_dict()
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            layout["state"].setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict(layout)
+    checkpoints.to_optimiser(optimiser, tensors)
     return int(note["epoch"])

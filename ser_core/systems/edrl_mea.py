@@ -131,14 +131,14 @@ def fit(
     folder: Path,
     after_epoch: AfterEpoch | None,
 ) -> EdrlMea:
-    """Return the network fitted on statistics and targets (clips, classes); a minute, so nothing is resumed.
+    """Return the network fitted on statistics and targets (clips, classes); resumes in ``folder``.
 
     Args:
         values: of ``prepare``.
         targets: (clips, classes).
         recipe: of the encoders' training.
         encoder: its name; not used, as the statistics are given.
-        folder: of the run; not used.
+        folder: of the run; keeps the checkpoint of every epoch.
         after_epoch: not used.
     """
     table = torch.from_numpy(table_of(values))
@@ -151,7 +151,7 @@ def fit(
     assert network.encoders is not None and network.alignment is not None
     learner = Learner(network.encoders, features, classes)
     wanted = torch.from_numpy(targets.astype(np.float32))
-    fit_head(learner, scores, wanted, recipe, seed=recipe.seed, loss=disentangling)
+    fit_head(learner, scores, wanted, recipe, seed=recipe.seed, loss=disentangling, folder=folder / "encoders")
     _align(network.encoders, network.alignment, scores)
     return _classifying(network, table, targets, STRENGTH["edrl-mea"])
 

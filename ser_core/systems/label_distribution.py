@@ -104,14 +104,14 @@ def fit(
     hidden: int = 0,
     cosine_weight: float = 0.3,
 ) -> Shares:
-    """Return the head trained on statistics and the listeners' shares; under a minute, so nothing is resumed.
+    """Return the head trained on statistics and the listeners' shares; resumes in ``folder``.
 
     Args:
         values: of ``prepare``.
         targets: (clips, labels).
         recipe: of the run; its label smoothing moves that part of every clip's votes to all labels alike.
         encoder: its name.
-        folder: of the run; not used.
+        folder: of the run; keeps the checkpoint of every epoch.
         after_epoch: not used.
         pooling: "last" (mean of the last layer, as published), "means" of all layers, or "statistics" (means and
             deviations of all layers).
@@ -134,7 +134,7 @@ def fit(
     def loss(found: Tensor, shares: Tensor) -> Tensor:
         return distribution(found, shares, cosine_weight)
 
-    fit_head(network.head, network.embed(table), wanted, recipe, seed=recipe.seed, loss=loss)
+    fit_head(network.head, network.embed(table), wanted, recipe, seed=recipe.seed, loss=loss, folder=folder / "head")
     return network.eval()
 
 

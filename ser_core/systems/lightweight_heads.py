@@ -171,14 +171,14 @@ def fit(
     *,
     head: str = "attentive",
 ) -> LightHead:
-    """Return a head trained on the encoder's frames of its inputs; a minute or two, so nothing is resumed.
+    """Return a head trained on the encoder's frames of its inputs; resumes in ``folder``.
 
     Args:
         values: of ``prepare``.
         targets: (clips, classes), may be soft.
         recipe: of the run.
         encoder: its name; its frames are computed once and kept.
-        folder: not needed.
+        folder: keeps the checkpoint of every epoch.
         after_epoch: not needed.
         head: one of ``HEADS``.
     """
@@ -195,7 +195,7 @@ def fit(
         features = _PooledAtPlaces(network, frames, recipe.seed)
         network.heads.fit_scale(features.scale())
     wanted = torch.from_numpy(targets.astype(np.float32))
-    fit_head(_Separately(network), features, wanted, recipe, seed=recipe.seed, loss=_loss)
+    fit_head(_Separately(network), features, wanted, recipe, seed=recipe.seed, loss=_loss, folder=folder / "head")
     return network.eval()
 
 

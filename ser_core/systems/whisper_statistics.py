@@ -6,7 +6,10 @@ trained with mixup (Zhang et al. 2018) on standardised statistics and differ by 
 """
 
 import copy
+import json
+import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +18,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ser_core import checkpoints
 from ser_core.audio import read
 from ser_core.batches import over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
+from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.models import Card
@@ -147,14 +152,14 @@ def prepare(file: str, encoder: str) -> np.ndarray:
 def fit(
     values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
 ) -> Heads:
-    """Return heads trained on statistics and targets (clips, classes); a minute or two, so nothing is resumed."""
+    """Return heads trained on statistics and targets (clips, classes); resumes in ``folder``."""
     table = torch.from_numpy(table_of(values))
     torch.manual_seed(recipe.seed)
     heads = Heads(table.shape[1], targets.shape[1])
     heads.fit_scale(table)
     scores, wanted = heads.embed(table), torch.from_numpy(targets.astype(np.float32))
     for place, head in enumerate(heads.heads):
-        fit_head(head, scores, wanted, recipe, seed=recipe.seed + place)
+        fit_head(head, scores, wanted, recipe, seed=recipe.seed + place, folder=folder / f"head-{place}")
     return heads.eval()
 
 
@@ -192,7 +197,14 @@ def load(folder: Path, card: Card) -> FrozenEncoderModel:
 
 
 def fit_head(
-    head: nn.Module, scores: Features, wanted: Tensor, recipe: Recipe, *, seed: int, loss: Loss | None = None
+    head: nn.Module,
+    scores: Features,
+    wanted: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    loss: Loss | None = None,
+    folder: Path | None = None,
 ) -> None:
     """Train a head in place on features (clips, features) and targets (clips, classes) that may be soft.
 
@@ -203,14 +215,23 @@ def fit_head(
         recipe: of the run; mixup and label smoothing included.
         seed: of batches and mixup.
         loss: of logits and targets; cross-entropy if none is given.
+        folder: where the checkpoint of every epoch is kept; an existing one is resumed. Nothing is kept without it.
+
+    Raises:
+        ModelError: the folder holds a checkpoint of another recipe.
     """
     generator = torch.Generator().manual_seed(seed)
     random = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.epochs * -(-len(scores) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
+    begun = 0 if folder is None else _resume_head(folder, recipe, head, optimiser, generator, random)
+    with warnings.catch_warnings():  # the optimiser has made these steps before
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        for _ in range(begun * (steps // recipe.epochs)):
+            schedule.step()
     head.train()
-    for _ in range(recipe.epochs):
+    for epoch in range(begun, recipe.epochs):
         for batch in torch.randperm(len(scores), generator=generator).split(recipe.batch):
             other = torch.randperm(len(batch), generator=generator)
             share = float(random.beta(recipe.mixup, recipe.mixup)) if recipe.mixup else 1.0
@@ -222,4 +243,46 @@ def fit_head(
             (loss or nn.functional.cross_entropy)(head(mixed), target).backward()
             optimiser.step()
             schedule.step()
+        if folder is not None:
+            _keep_head(folder, recipe, head, optimiser, generator, random, epoch + 1)
     head.eval()
+
+
+def _keep_head(
+    folder: Path,
+    recipe: Recipe,
+    head: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    random: np.random.Generator,
+    epoch: int,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"head.{name}": value for name, value in head.state_dict().items()}
+    tensors |= checkpoints.of_optimiser(optimiser)
+    tensors |= {"draws": torch.get_rng_state(), "batches": generator.get_state()}
+    note = {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe)), "mixup": json.dumps(random.bit_generator.state)}
+    checkpoints.keep(folder, tensors, note)
+
+
+def _resume_head(
+    folder: Path,
+    recipe: Recipe,
+    head: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    random: np.random.Generator,
+) -> int:
+    """Take over a checkpoint where there is one, random states included; return the epochs that are done."""
+    found = checkpoints.latest(folder)
+    if found is None:
+        return 0
+    tensors, note = found
+    if json.loads(note["recipe"]) != asdict(recipe):
+        raise ModelError(f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete it.")
+    head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
+    checkpoints.to_optimiser(optimiser, tensors)
+    torch.set_rng_state(tensors["draws"])
+    generator.set_state(tensors["batches"])
+    random.bit_generator.state = json.loads(note["mixup"])
+    return int(note["epoch"])
