@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from explain import map_changes, removal
 from explain.attribution import Attribution, Target, attribute, masking
 from explain.map_changes import (
     CHANGES,
+    NOISE_DRAWS,
     correlation,
     destroyed,
     randomised_weights,
@@ -133,6 +135,28 @@ def test_the_relative_change_is_captums_sensitivity() -> None:
         n_perturb_samples=1,
     )
     assert relative_change(before, after) == pytest.approx(float(theirs), abs=1e-4)
+
+
+def test_the_panels_sensitivity_is_captums_over_the_same_noisy_clips() -> None:
+    captum = pytest.importorskip("captum.metrics")
+    kind, sound, found = clips()[2]
+    model = burst_model()
+    ours = stability_tests(model, sound, found, unrelated(found, np.random.default_rng(0)))[0]
+    noisy = itertools.cycle([with_noise(sound, draw).samples for draw in range(NOISE_DRAWS)])
+
+    def explained(samples: torch.Tensor | tuple[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        maps = []
+        for row in (samples[0] if isinstance(samples, tuple) else samples).numpy():
+            again = dataclasses.replace(sound, samples=row.astype(np.float32))
+            maps.append(attribute(model, again, Target(kind), "integrated_gradients").relevance)
+        return (torch.from_numpy(np.stack(maps)),)
+
+    def changed(given: torch.Tensor, radius: float) -> torch.Tensor:
+        return torch.from_numpy(np.stack([next(noisy) for _ in range(len(given))])).double()
+
+    samples = torch.from_numpy(sound.samples.copy())[None].double()
+    theirs = captum.sensitivity_max(explained, samples, perturb_func=changed, n_perturb_samples=NOISE_DRAWS)
+    assert ours.name == "sensitivity" and ours.value == pytest.approx(float(theirs), rel=1e-4, abs=1e-4)
 
 
 def test_sensitivity_and_rank_correlation_are_quantus() -> None:
