@@ -9,25 +9,22 @@ called so. Every dose is measured again after the change, since what was asked i
 A change may be confined to a stretch of the clip (a salient region); its edges are cross-faded over 10 ms.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explain.measured_change import PITCH_HZ, measure_changes, sound_of, stretch
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
 from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
-    import parselmouth
-
     from ser_core.models import Prediction, SpeechModel
 
 FADE_S = 0.01
 FULL_SCALE = 0.999
-PITCH_HZ = (60.0, 600.0)
 
 
 @dataclass(frozen=True)
@@ -301,7 +298,7 @@ def possible_doses(
     """
     asked = {EXPERIMENTS[name].nothing, *doses}
     if name == "loudness":
-        peak = float(np.abs(_stretch(samples, start_s, end_s)).max(initial=0.0))
+        peak = float(np.abs(stretch(samples, start_s, end_s)).max(initial=0.0))
         room_db = max(0.0, np.floor(200 * np.log10(FULL_SCALE / peak)) / 10) if peak > 0 else np.inf
         asked = {min(dose, room_db) for dose in asked}
     return np.array(sorted(asked), dtype=float)
@@ -341,7 +338,7 @@ def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end
 def _median_f0(samples: np.ndarray) -> float:
     from ser_core.conversion.voice import pitch
 
-    _, f0_hz = pitch(_sound(samples), *PITCH_HZ)
+    _, f0_hz = pitch(sound_of(samples), *PITCH_HZ)
     voiced = f0_hz[f0_hz > 0]
     if len(voiced) < 5:
         raise ExplanationError("The clip has hardly any voice, so its pitch cannot be changed; try loudness or tilt.")
@@ -374,7 +371,7 @@ def _formant_scale(samples: np.ndarray, dose: float, start_s: float | None, end_
 def _tempo(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
     from parselmouth.praat import call
 
-    sound = _sound(samples)
+    sound = sound_of(samples)
     manipulation = call(sound, "To Manipulation", 0.01, *PITCH_HZ)
     tier = call("Create DurationTier", "tempo", sound.xmin, sound.xmax)
     if start_s is None or end_s is None:
@@ -406,12 +403,6 @@ def _spectral_tilt(samples: np.ndarray, dose: float, start_s: float | None, end_
     return _confined(samples, tilted * level, start_s, end_s)
 
 
-def _sound(samples: np.ndarray) -> "parselmouth.Sound":
-    import parselmouth
-
-    return parselmouth.Sound(samples.astype(np.float64), sampling_frequency=float(SAMPLE_RATE))
-
-
 _CHANGES: dict[str, Callable[[np.ndarray, float, float | None, float | None], np.ndarray]] = {
     "pitch_level": _pitch_level,
     "pitch_range": _pitch_range,
@@ -419,101 +410,4 @@ _CHANGES: dict[str, Callable[[np.ndarray, float, float | None, float | None], np
     "loudness": _loudness,
     "formant_scale": _formant_scale,
     "spectral_tilt": _spectral_tilt,
-}
-
-
-# Measuring what came out
-
-
-def measure_changes(
-    name: str, original: np.ndarray, clips: Sequence[np.ndarray], start_s: float | None, end_s: float | None
-) -> list[float]:
-    """Return the change that each clip truly has against the original, in the experiment's ``measured`` unit.
-
-    Pitch and formants are Praat's over the voiced frames (formants: the median ratio of F1 to F3, frame by frame),
-    tempo is the ratio of durations, loudness that of levels, tilt the slope of the change of the mean spectrum over
-    octaves from 250 Hz to 4 kHz; NaN where there is too little voice.
-    """
-    measure = _MEASURES[name]
-    if name == "tempo":
-        return [measure(original, clip, start_s, end_s) for clip in clips]
-    part = functools.partial(_stretch, start_s=start_s, end_s=end_s)
-    return [measure(part(original), part(clip), None, None) for clip in clips]
-
-
-def _stretch(samples: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
-    if start_s is None or end_s is None:
-        return samples
-    return samples[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
-
-
-def _semitones(samples: np.ndarray) -> np.ndarray:
-    from ser_core.conversion.voice import pitch
-
-    if len(samples) < 0.1 * SAMPLE_RATE:
-        return np.zeros(0)
-    _, f0_hz = pitch(_sound(samples), *PITCH_HZ)
-    return 12 * np.log2(f0_hz[f0_hz > 0])
-
-
-def _measured_level(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
-    one, two = _semitones(before), _semitones(after)
-    return float(np.median(two) - np.median(one)) if min(len(one), len(two)) >= 5 else float("nan")
-
-
-def _measured_range(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
-    one, two = _semitones(before), _semitones(after)
-    if min(len(one), len(two)) < 10:
-        return float("nan")
-    spread = [float(np.subtract(*np.percentile(values, [90, 10]))) for values in (one, two)]
-    return spread[1] / spread[0] if spread[0] > 0.1 else float("nan")
-
-
-def _measured_tempo(before: np.ndarray, after: np.ndarray, start_s: float | None, end_s: float | None) -> float:
-    longer = (len(after) - len(before)) / SAMPLE_RATE
-    span = len(before) / SAMPLE_RATE if start_s is None or end_s is None else end_s - start_s
-    return span / max(span + longer, 1e-6)
-
-
-def _measured_loudness(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
-    one, two = (float(np.mean(np.square(values, dtype=float))) for values in (before, after))
-    return 10 * float(np.log10(two / one)) if min(one, two) > 0 else float("nan")
-
-
-def _measured_formants(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
-    """Median over frames that are voiced in both, and over F1 to F3, of the ratio of the formants."""
-    from ser_core.conversion.voice import ceiling_hz, formants, pitch
-
-    if min(len(before), len(after)) < 0.1 * SAMPLE_RATE:
-        return float("nan")
-    tracks = [pitch(_sound(values), *PITCH_HZ) for values in (before, after)]
-    both = min(len(f0_hz) for _, f0_hz in tracks)
-    voiced = (tracks[0][1][:both] > 0) & (tracks[1][1][:both] > 0)
-    if voiced.sum() < 5:
-        return float("nan")
-    times_s = tracks[0][0][:both][voiced]
-    ceiling = ceiling_hz(float(np.median(tracks[0][1][:both][voiced])))
-    one, two = (formants(_sound(values), times_s, ceiling)[:3] for values in (before, after))
-    return float(np.exp(np.nanmedian(np.log(two / one))))
-
-
-def _measured_tilt(before: np.ndarray, after: np.ndarray, *_: float | None) -> float:
-    hz = np.fft.rfftfreq(512, 1 / SAMPLE_RATE)
-    inside = (hz >= 250) & (hz <= 4000)
-    levels = []
-    for values in (before, after):
-        if len(values) < 512:
-            return float("nan")
-        frames = np.lib.stride_tricks.sliding_window_view(values, 512)[::256] * np.hanning(512)
-        levels.append(10 * np.log10(np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)[inside] + 1e-20))
-    return float(np.polyfit(np.log2(hz[inside]), levels[1] - levels[0], 1)[0])
-
-
-_MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, float | None, float | None], float]] = {
-    "pitch_level": _measured_level,
-    "pitch_range": _measured_range,
-    "tempo": _measured_tempo,
-    "loudness": _measured_loudness,
-    "formant_scale": _measured_formants,
-    "spectral_tilt": _measured_tilt,
 }

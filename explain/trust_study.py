@@ -6,9 +6,8 @@ the same deletion and insertion on the intact model: it sees the clip and knows 
 so what it passes is no evidence about the model. Chance is drawn per clip, by 19 random places of the same shapes (or
 sets of features) instead of the page's 39: "holds" has the same 5 % under chance, at a little less power. A map that
 follows the spectrum of speech without knowing the model passes more often, which is what the control shows. Networks of
-over a million parameters answer about masked clips in bfloat16, 2.5 times as fast: the explained clip and its null
-alike, so chance stays what it is (on 10 clips all 20 verdicts were those of float32, and effects differed by 0.02 of a
-logit).
+over a million parameters answer about masked clips in bfloat16, which is faster: the explained clip and its null alike,
+so chance stays what it is.
 
 ``python -m explain trust-study --corpus FOLDER`` runs it over clips that the shipped models never heard; parts are
 kept per model × method × 20 clips, so a stopped run goes on. The rows, one a clip × model × method × map × test, are

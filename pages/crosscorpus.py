@@ -64,10 +64,7 @@ if what == TRAINED:
             ("cross", path.stat().st_mtime, system, tuple(called.items())),
             lambda: parts.trained_cells(rows, system, called),
         )
-        together = kept(
-            ("cross", path.stat().st_mtime, "all", tuple(called.items())),
-            lambda: crosscorpus.by_system(crosscorpus.mapped(rows, called)),
-        )
+        together = parts.systems(str(path), path.stat().st_mtime, called)
     except SerscopeError as fault:
         st.error(str(fault))
         st.stop()

@@ -22,6 +22,7 @@ chosen = predictions.choose()
 if chosen is None:
     st.stop()
 
+from pages.parts import before_after  # noqa: E402
 from pages.parts import fairness_charts as parts  # noqa: E402
 from pages.parts.charts import chart  # noqa: E402
 from ser_core import group_differences as groups  # noqa: E402
@@ -89,4 +90,4 @@ parts.simulated()
 if found.classes:
     ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"]))
     parts.calibration(found, chosen, offered[attribute], ece)
-parts.before_and_after()
+before_after.show()

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ser_core.errors import ModelError
 from ser_core.files import save_tensors
 
 LATEST, BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
@@ -42,6 +43,20 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         path.unlink()
         print(f"{path} was damaged and is deleted; the run goes on from what was stored before it.", flush=True)
     return None
+
+
+def of_recipe(folder: Path, recipe: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Return :func:`latest`, whose note holds the recipe of the run in JSON.
+
+    Raises:
+        ModelError: the checkpoint is of another recipe.
+    """
+    found = latest(folder)
+    if found is not None and found[1]["recipe"] != recipe:
+        raise ModelError(
+            f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete this one."
+        )
+    return found
 
 
 def drop(folder: Path) -> None:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ser_core import checkpoints, ranks
 from ser_core.audio import read
 from ser_core.batches import collate, length_batches
-from ser_core.errors import ModelError
 from ser_core.features import LogMel
 from ser_core.files import append_line
 
@@ -264,14 +263,10 @@ def _checkpoint(
 def _resume(
     folder: Path, recipe: Recipe, model: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
 ) -> int:
-    stored = checkpoints.latest(folder)
+    stored = checkpoints.of_recipe(folder, json.dumps(asdict(recipe)))
     if stored is None:
         return 0
     tensors, note = stored
-    if json.loads(note["recipe"]) != asdict(recipe):
-        raise ModelError(
-            f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete this one."
-        )
     for prefix, module in (("model.", model), ("averaged.", averaged)):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     checkpoints.to_optimiser(optimiser, tensors)

@@ -276,8 +276,8 @@ def test_every_bundled_model_is_asked_about_every_open_corpus_that_it_may_be_ask
 
 @STORED
 def test_the_clips_behind_an_int8_sign_and_behind_a_change_are_its_own() -> None:
+    from pages.parts.before_after import _answered_differently
     from pages.parts.efficiency_charts import answers as of_model
-    from pages.parts.fairness_charts import _answered_differently
     from ser_core.speakers import answers_of
 
     whole, small = (of_model("edge-fusion", weights, "crema_d") for weights in ("float", "int8"))

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explain import intervention
+from explain import measured_change
 from explain.intervention import (
     EXPERIMENTS,
     DoseResponse,
     changed,
     dose_response,
-    measure_changes,
     possible_doses,
     words_of,
 )
+from explain.measured_change import measure_changes
 from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import ExplanationError
@@ -47,7 +47,7 @@ class OneCueModel(SpeechModel):
         rows = []
         for row in samples.numpy():
             if self.cue == "pitch":
-                rows.append(np.median(intervention._semitones(row)))
+                rows.append(np.median(measured_change.semitones(row)))
             else:
                 rows.append(10 * np.log10(np.mean(np.square(row, dtype=float)) + 1e-12))
         return torch.tensor(rows, dtype=torch.float32)[:, None] - self.middle

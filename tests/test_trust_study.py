@@ -13,21 +13,29 @@ import ser_core.models
 from explain import attribution, study, trust_study
 from explain.trust_study import ALL, DESTROYED, OWN, candidates, default_method, default_sentence, summary
 from ser_core.errors import AudioError
+from ser_core.models import SpeechModel
 from ser_core.speech import Segment
 from tests.planted import BandsModel, burst_model, clip, recording
+
+
+def studied(
+    model: SpeechModel, kinds: tuple[str, ...], clips: int, controls: int, monkeypatch: pytest.MonkeyPatch
+) -> pd.DataFrame:
+    """The study's rows of made-up clips of these kinds in turn, of four speakers, by Integrated Gradients."""
+    rng = np.random.default_rng(5)
+    sounds = {str(n): recording(clip(rng, kinds[n % len(kinds)])[0]) for n in range(clips)}
+    monkeypatch.setattr(trust_study, "_heard", lambda file: (sounds[file], (Segment(0.0, 1.2),)))
+    rows: list[dict] = []
+    for n, name in enumerate(sounds):
+        one = study.Clip(name, "toy", f"s{n % 4}", "female", "low")
+        rows += trust_study.clip_rows(one, n, model, "integrated_gradients", controls=controls)
+    return pd.DataFrame(rows)
 
 
 def test_maps_of_planted_evidence_pass_and_by_more_than_those_of_the_destroyed_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rng = np.random.default_rng(5)
-    sounds = {str(n): recording(clip(rng, ("low", "high")[n % 2])[0]) for n in range(12)}
-    monkeypatch.setattr(trust_study, "_heard", lambda file: (sounds[file], (Segment(0.0, 1.2),)))
-    rows: list[dict] = []
-    for n, name in enumerate(sounds):
-        one = study.Clip(name, "toy", f"s{n % 4}", "female", "low")
-        rows += trust_study.clip_rows(one, n, burst_model(), "integrated_gradients", controls=10)
-    table = pd.DataFrame(rows)
+    table = studied(burst_model(), ("low", "high"), 12, 10, monkeypatch)
     assert set(table[table["map"] == OWN]["test"]) == {"deletion", "insertion", "randomised weights"}
     assert table[table["map"] == DESTROYED]["clip"].nunique() <= 10
     decided = table[table["verdict"] != "cannot be decided"]
@@ -42,14 +50,7 @@ def test_maps_of_planted_evidence_pass_and_by_more_than_those_of_the_destroyed_m
 
 
 def test_named_features_are_studied_by_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(5)
-    sounds = {str(n): recording(clip(rng, "low")[0]) for n in range(4)}
-    monkeypatch.setattr(trust_study, "_heard", lambda file: (sounds[file], (Segment(0.0, 1.2),)))
-    rows: list[dict] = []
-    for n, name in enumerate(sounds):
-        one = study.Clip(name, "toy", f"s{n}", "female", "a")
-        rows += trust_study.clip_rows(one, n, BandsModel(), "integrated_gradients", controls=2)
-    table = pd.DataFrame(rows)
+    table = studied(BandsModel(), ("low",), 4, 2, monkeypatch)
     own = table[table["map"] == OWN]
     assert len(own) == 3 * 4 and (own["verdict"] == "holds").all() and (own["regions"] == 3).all()
     # Of eighty features the shuffled weights read three others: what they name is nothing to the model.

@@ -321,6 +321,14 @@ def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str]
     return found
 
 
+@st.cache_data(show_spinner="Setting the systems side by side", max_entries=4)
+def systems(path: str, changed: float, called: dict[str, str]) -> "pd.DataFrame":
+    """Return every system at home and away over a stored matrix, read with these labels; of public speech."""
+    from ser_core.crosscorpus import by_system, mapped
+
+    return by_system(mapped(stored_matrix(path, changed), called))
+
+
 def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> str:
     """Return a table of all systems at home and away, the one that is shown marked."""
     lines = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from explain.text_files import csv_text
-from pages.parts.cards import table
+from pages.parts.charts import bars, rows_of
 from pages.parts.predictions import corpus_title, title_of
 from pages.parts.words import hint_of
 from ser_core.intended_use import COLUMN, IN_A_CELL
@@ -44,8 +44,7 @@ def ten_systems() -> None:
             f'<td class="words wide"><code>{escape(row.command)}</code></td></tr>'
         )
     names = ("System", "Corpus, measure", "Published", "Ours [95 %]", "What differs", "Repeat with")
-    head = "".join(f'<th scope="col" class="words">{name}</th>' for name in names)
-    st.html(f'<div class="ss">{table("The ten published systems beside ours", head, rows)}</div>')
+    st.html(rows_of("The ten published systems beside ours", names, rows, names))
     st.caption(
         "System 3 explains answers instead of giving them: its study stands at the end of this page. Corpora, encoders "
         "and splits differ from the papers' where 'what differs' says so, so that most rows cannot be set against each "
@@ -98,7 +97,7 @@ def studies() -> None:
         "its 95 % interval over speakers; the dashed line is a constant answer. The change from the first variant has "
         "an interval of its own, which is narrower, since both answered for the same speakers."
     )
-    st.html(f'<div class="ss">{_variants(rows, measure)}</div>')
+    st.html(_variants(rows, measure))
     st.caption(_how_measured(name, task))
     _when_sure(name, task)
     if name.startswith("lightweight-heads"):
@@ -129,8 +128,7 @@ def _when_sure(name: str, task: str) -> None:
         )
         lines += f'<tr><th scope="row">{escape(str(variant))}</th>{cells}</tr>'
     places = ("Surest quarter", "Second", "Third", "Least sure quarter")
-    head = "".join(f'<th scope="col">{place}</th>' for place in ("Right answers among the [95 %]", *places))
-    st.html(f'<div class="ss">{table("Does it know when it does not know?", head, lines)}</div>')
+    st.html(rows_of("Does it know when it does not know?", ("Right answers among the [95 %]", *places), lines))
     st.caption(
         "Clips in four equal parts by the entropy of the answer: a variant that knows when it does not know is right "
         "more often to the left. 'python -m ser_core results' repeats it."
@@ -154,8 +152,7 @@ def _costs() -> None:
         for row in known.itertuples()
     )
     names = ("Encoder, head", "Whole size", "Computing, median / 95th percentile", "Waiting, median / 95th percentile")
-    head = "".join(f'<th scope="col">{each}</th>' for each in names)
-    st.html(f'<div class="ss">{table("What they cost: a clip of 3 s on one thread", head, lines)}</div>')
+    st.html(rows_of("What they cost: a clip of 3 s on one thread", names, lines))
     st.caption(f"On {known['machine'].iloc[0]}. 'python -m benchmarks.heads_speed' repeats it.")
 
 
@@ -211,8 +208,7 @@ def salient_cues() -> None:
         for row in rows.itertuples()
     )
     columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
-    head = "".join(f'<th scope="col"{" class=words" if c == "Answer" else ""}>{c}</th>' for c in columns)
-    st.html(f'<div class="ss">{table("Cues in salient regions", head, lines)}</div>')
+    st.html(rows_of("Cues in salient regions", columns, lines, ("Answer",)))
     st.caption("Of speakers whom the answering model never heard. 'python -m explain study' repeats it.")
     data = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
     st.download_button("Take this study away (CSV)", data, "serscope-salient-cues.csv", "text/csv")
@@ -238,12 +234,7 @@ def intervals(rows: "pd.DataFrame", measure: str) -> "go.Figure":
         go.Scatter(
             x=rows["value"],
             y=rows["variant"],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": rows["high"] - rows["value"],
-                "arrayminus": rows["value"] - rows["low"],
-            },
+            error_x=bars(rows["value"], rows["low"], rows["high"], scale=1),
             mode="markers",
             marker={"size": 10, "color": "#2a8f97"},
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
@@ -281,16 +272,9 @@ def by_condition(rows: "pd.DataFrame", measure: str) -> "go.Figure":
             figure.add_scatter(
                 x=[[noise] * len(own), levels],
                 y=own["value"],
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": own["high"] - own["value"],
-                    "arrayminus": own["value"] - own["low"],
-                    "thickness": 1,
-                    "width": 2,
-                },
+                error_y=bars(own["value"], own["low"], own["high"], scale=1, thickness=1),
                 mode="lines+markers",
-                name=variant,
+                name=escape(variant),
                 legendgroup=variant,
                 showlegend=noise == noises[0],
                 line_color=colour,
@@ -337,8 +321,7 @@ def _variants(rows: "pd.DataFrame", measure: str) -> str:
         )
     steps = ("Change from the one before",) if staged else ()
     names = ("Variant", f"{measure} [95 %]", "Change from the first", *steps, "Constant", "Chance", "Seeds", "Clips")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return table(f"{measure} of every variant", head, lines)
+    return rows_of(f"{measure} of every variant", names, lines)
 
 
 def _whole(text: str) -> str:

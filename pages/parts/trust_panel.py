@@ -150,12 +150,12 @@ def in_words(found: "tuple[Curve, ...]", of: str) -> str:
 
 def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     """Return the two-axis chart: faithful to the model (across), plausible to an expert (up)."""
-    place = standing(found, agreements)
     if found.of != "regions":
         return (
             '<div class="ss"><p class="soft">Whether this is plausible, too, cannot be set beside it: experts speak of '
             "cues in time, and an explanation over named features has no regions to measure them in.</p></div>"
         )
+    place = standing(found, agreements)
     if place is None:
         return (
             '<div class="ss"><p class="soft">Faithful and plausible cannot be set against each other here: a test or '

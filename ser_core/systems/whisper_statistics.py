@@ -9,7 +9,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +22,6 @@ from ser_core import checkpoints
 from ser_core.audio import read
 from ser_core.batches import over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
-from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.models import Card
@@ -225,7 +224,8 @@ def fit_head(
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.epochs * -(-len(scores) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
-    begun = 0 if folder is None else _resume_head(folder, recipe, head, optimiser, generator, random)
+    learning = _Learning(head, optimiser, generator, random)
+    begun = 0 if folder is None else learning.resume(folder, recipe)
     with warnings.catch_warnings():  # the optimiser has made these steps before
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         for _ in range(begun * (steps // recipe.epochs)):
@@ -244,45 +244,37 @@ def fit_head(
             optimiser.step()
             schedule.step()
         if folder is not None:
-            _keep_head(folder, recipe, head, optimiser, generator, random, epoch + 1)
+            learning.keep(folder, recipe, epoch + 1)
     head.eval()
 
 
-def _keep_head(
-    folder: Path,
-    recipe: Recipe,
-    head: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    random: np.random.Generator,
-    epoch: int,
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"head.{name}": value for name, value in head.state_dict().items()}
-    tensors |= checkpoints.of_optimiser(optimiser)
-    tensors |= {"draws": torch.get_rng_state(), "batches": generator.get_state()}
-    note = {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe)), "mixup": json.dumps(random.bit_generator.state)}
-    checkpoints.keep(folder, tensors, note)
+@dataclass(frozen=True)
+class _Learning:
+    """What the training of a head changes: its weights, what the optimiser remembers, and where its draws are."""
 
+    head: nn.Module
+    optimiser: torch.optim.Optimizer
+    batches: torch.Generator
+    mixup: np.random.Generator
 
-def _resume_head(
-    folder: Path,
-    recipe: Recipe,
-    head: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    random: np.random.Generator,
-) -> int:
-    """Take over a checkpoint where there is one, random states included; return the epochs that are done."""
-    found = checkpoints.latest(folder)
-    if found is None:
-        return 0
-    tensors, note = found
-    if json.loads(note["recipe"]) != asdict(recipe):
-        raise ModelError(f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete it.")
-    head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
-    checkpoints.to_optimiser(optimiser, tensors)
-    torch.set_rng_state(tensors["draws"])
-    generator.set_state(tensors["batches"])
-    random.bit_generator.state = json.loads(note["mixup"])
-    return int(note["epoch"])
+    def keep(self, folder: Path, recipe: Recipe, epoch: int) -> None:
+        """Write the checkpoint of so many epochs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
+        tensors |= checkpoints.of_optimiser(self.optimiser)
+        tensors |= {"draws": torch.get_rng_state(), "batches": self.batches.get_state()}
+        note = {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe))}
+        checkpoints.keep(folder, tensors, note | {"mixup": json.dumps(self.mixup.bit_generator.state)})
+
+    def resume(self, folder: Path, recipe: Recipe) -> int:
+        """Take over a checkpoint where there is one; return the epochs that are done."""
+        found = checkpoints.of_recipe(folder, json.dumps(asdict(recipe)))
+        if found is None:
+            return 0
+        tensors, note = found
+        self.head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
+        checkpoints.to_optimiser(self.optimiser, tensors)
+        torch.set_rng_state(tensors["draws"])
+        self.batches.set_state(tensors["batches"])
+        self.mixup.bit_generator.state = json.loads(note["mixup"])
+        return int(note["epoch"])
