@@ -93,14 +93,25 @@ def randomised_weights(
 
 
 def destroyed_map(
-    model: SpeechModel, recording: Recording, attribution: Attribution, seed: int = 0
+    model: SpeechModel,
+    recording: Recording,
+    attribution: Attribution,
+    seed: int = 0,
+    broken: SpeechModel | None = None,
 ) -> Attribution | None:
-    """Return the same explanation of the destroyed model; None where the method cannot explain it."""
+    """Return the same explanation of the destroyed model; None where the method cannot explain it.
+
+    Args:
+        model: the explained model.
+        recording: the explained clip.
+        attribution: the explanation.
+        seed: of the destruction, and of the method.
+        broken: the destroyed model, if it is at hand.
+    """
     try:
         # What a destroyed model decides on is of no interest, so its paths need no refinement.
-        return attribute(
-            destroyed(model, seed), recording, attribution.target, attribution.method, seed=seed, max_steps=8
-        )
+        broken = broken or destroyed(model, seed)
+        return attribute(broken, recording, attribution.target, attribution.method, seed=seed, max_steps=8)
     except ExplanationError:
         return None
 

@@ -5,13 +5,13 @@ tests of faithfulness: deletion, insertion, randomised weights. The control is t
 the same deletion and insertion on the intact model: it sees the clip and knows nothing of what the model has learned,
 so what it passes is no evidence about the model. Chance is drawn per clip, by 19 random places of the same shapes (or
 sets of features) instead of the page's 39: "holds" has the same 5 % under chance, at a little less power. A map that
-follows the spectrum of speech without knowing the model passes more often, which is what the control shows. Networks of
-over a million parameters answer about masked clips in bfloat16, which is faster: the explained clip and its null alike,
-so chance stays what it is.
+follows the spectrum of speech without knowing the model passes more often, which is what the control shows.
 
 ``python -m explain trust-study --corpus FOLDER`` runs it over clips that the shipped models never heard; parts are
-kept per model × method × 20 clips, so a stopped run goes on. The rows, one a clip × model × method × map × test, are
-stored in ``assets/results/trust.parquet``, and their :func:`summary` beside it as CSV.
+kept per model × method × 5 clips, so a stopped run goes on. Large networks are occluded together, clip by clip: most
+stand on the same encoder, which then answers once for all of them. The rows, one a clip × model × method × map × test,
+are stored in ``assets/results/trust.parquet``, and their :func:`summary` beside it as CSV. Rows of large networks that
+were stored up to 22 November 2026 have their masked clips answered in bfloat16 (the explained clip and its null alike).
 """
 
 import argparse
@@ -47,7 +47,7 @@ OWN, DESTROYED = "own", "of the destroyed model"
 MOST = 0.5
 ALL = "all"
 DRAWS = 19
-CHUNK = 20
+CHUNK = 5
 SCREENED, FINAL, CONTROLS = 100, 500, 60
 SMALL_NETWORK = 1_000_000
 CHEAP = ("input_x_gradient", "saliency", "grad_cam", "deeplift", "lrp", "gradient_shap", "integrated_gradients")
@@ -55,20 +55,27 @@ CHEAP = ("input_x_gradient", "saliency", "grad_cam", "deeplift", "lrp", "gradien
 
 
 def clip_rows(
-    clip: Clip, number: int, model: "SpeechModel", method: str, *, draws: int = DRAWS, controls: int = CONTROLS
+    clip: Clip,
+    number: int,
+    model: "SpeechModel",
+    method: str,
+    *,
+    broken: "SpeechModel | None" = None,
+    draws: int = DRAWS,
+    controls: int = CONTROLS,
 ) -> list[dict]:
     """Return one row per map and test of one clip's explanation by one method.
 
     Columns: number (place in the order of :func:`explain.study.in_turn`), clip, corpus, speaker, emotion, predicted,
     explained, model, method, map ("own" or "of the destroyed model"), test, value, unit, threshold, p, verdict,
-    regions, draws, and seconds of one processor that the
-    clip took by this method, without the control.
+    regions, draws, and seconds of one processor that the clip took by this method, without the control.
 
     Args:
         clip: the clip.
         number: its place among the clips.
         model: the model.
         method: an attribution method that fits it.
+        broken: the destroyed model, if it is at hand.
         draws: random places.
         controls: only clips before this place have the control.
     """
@@ -80,7 +87,7 @@ def clip_rows(
     target = default_target(prediction)
     found = attribute(model, recording, target, method)
     removals = removals_of(model, recording, speech, found, draws)
-    tests, other = faithfulness(model, recording, found, removals)
+    tests, other = faithfulness(model, recording, found, removals, broken)
     constant = {
         "number": number,
         "clip": Path(clip.file).stem,
@@ -101,7 +108,11 @@ def clip_rows(
 
 
 def faithfulness(
-    model: "SpeechModel", recording: "Recording", found: "Attribution", removals: "Removals"
+    model: "SpeechModel",
+    recording: "Recording",
+    found: "Attribution",
+    removals: "Removals",
+    broken: "SpeechModel | None" = None,
 ) -> "tuple[tuple[Test, ...], Attribution | None]":
     """Return deletion, insertion and randomised weights of one map, and the map of the destroyed model.
 
@@ -110,11 +121,12 @@ def faithfulness(
         recording: the clip.
         found: the map.
         removals: of :func:`removals_of`.
+        broken: the destroyed model, if it is at hand.
     """
     from explain.map_changes import destroyed_map, unlike, unrelated
 
     tests = removals(found)
-    other = destroyed_map(model, recording, found)
+    other = destroyed_map(model, recording, found, broken=broken)
     return (*tests, unlike(found, other, unrelated(found, np.random.default_rng(0)))), other
 
 
@@ -138,14 +150,9 @@ def removals_of(
         )[0]
     cells = masking(model, recording, explained.target)
 
-    def regions_removed(found: "Attribution") -> "tuple[Test, ...]":
-        import torch
-
-        random, regions = np.random.default_rng(0), salient_regions(found)
-        with torch.autocast("cpu", torch.bfloat16, enabled=_size(model) > SMALL_NETWORK):
-            return region_tests(cells, regions, speech, random, draws=draws, with_curves=False)[0]
-
-    return regions_removed
+    return lambda found: region_tests(
+        cells, salient_regions(found), speech, np.random.default_rng(0), draws=draws, with_curves=False
+    )[0]
 
 
 def _salient(found: "Attribution") -> int:
@@ -174,13 +181,18 @@ def _heard(file: str) -> "tuple[Recording, tuple[Segment, ...]]":
 
 
 def run(
-    clips: Sequence[Clip], asked: str, method: str, runs: Path, tell: Callable[[str], None], by: Workers = HERE
+    clips: Sequence[Clip],
+    asked: Sequence[str],
+    method: str,
+    runs: Path,
+    tell: Callable[[str], None],
+    by: Workers = HERE,
 ) -> "pd.DataFrame":
     """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on.
 
     Args:
         clips: to explain.
-        asked: name or folder of the model.
+        asked: names or folders of models that take each clip in turn, so that they share what an encoder gave.
         method: of attribution.
         runs: keeps the parts.
         tell: is told how far the study is, and why a clip is left out.
@@ -188,38 +200,55 @@ def run(
     """
     import pandas as pd
 
-    from ser_core.models import load_model
-
-    model = load_model(asked)
-    parts: dict[Path, tuple[int, Sequence[Clip]]] = {}
-    for start in range(0, len(clips), CHUNK):
-        chunk = clips[start : start + CHUNK]
-        parts[runs / f"{model.name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"] = start, chunk
-    missing = [store for store in parts if stored_table(store) is None]
-    done = len(clips) - sum(len(parts[store][1]) for store in missing)
-    for place, (rows, left_out) in as_done(_part, [(*parts[store], asked, method) for store in missing], by):
+    chunks = [(start, clips[start : start + CHUNK]) for start in range(0, len(clips), CHUNK)]
+    stores = {name: [_store(runs, name, method, *chunk) for chunk in chunks] for name in asked}
+    tasks: list[tuple[int, Sequence[Clip], tuple[str, ...], str]] = []
+    for place, (start, chunk) in enumerate(chunks):
+        if missing := tuple(name for name in asked if stored_table(stores[name][place]) is None):
+            tasks.append((start, chunk, missing, method))
+    done = len(clips) - sum(len(chunk) for _, chunk, _, _ in tasks)
+    for number, (rows, left_out) in as_done(_part, tasks, by):
+        start, chunk, missing, _ = tasks[number]
         for words in left_out:
             tell(words)
-        _write(pd.DataFrame(rows), missing[place])
-        done += len(parts[missing[place]][1])
-        tell(f"{model.name}, {method}: {done} of {len(clips)} clips")
-    return pd.concat([pd.read_parquet(store) for store in parts], ignore_index=True)
+        for name in missing:
+            _write(pd.DataFrame(rows[name]), stores[name][start // CHUNK])
+        done += len(chunk)
+        tell(f"{', '.join(missing)}, {method}: {done} of {len(clips)} clips")
+    return pd.concat([pd.read_parquet(store) for name in asked for store in stores[name]], ignore_index=True)
 
 
-def _part(task: tuple[int, Sequence[Clip], str, str]) -> tuple[list[dict], list[str]]:
-    """Return the rows of some clips, and why others are left out."""
-    from ser_core.models import load_model
+def _store(runs: Path, name: str, method: str, start: int, chunk: Sequence[Clip]) -> Path:
+    return runs / f"{Path(name).name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
 
+
+def _part(task: tuple[int, Sequence[Clip], tuple[str, ...], str]) -> tuple[dict[str, list[dict]], list[str]]:
+    """Return the rows of some clips by model, and why others are left out."""
     start, clips, asked, method = task
     check_present(clip.file for clip in clips)
-    rows: list[dict] = []
+    rows: dict[str, list[dict]] = {name: [] for name in asked}
     left_out = []
     for number, clip in enumerate(clips, start):
-        try:
-            rows += clip_rows(clip, number, load_model(asked), method)
-        except SerscopeError as fault:
-            left_out.append(f"{Path(clip.file).name} left out: {fault}")
+        for name, (model, broken) in _models(asked).items():
+            try:
+                rows[name] += clip_rows(clip, number, model, method, broken=broken)
+            except SerscopeError as fault:
+                left_out.append(f"{Path(clip.file).name} left out for {name}: {fault}")
     return rows, left_out
+
+
+@lru_cache(maxsize=1)
+def _models(asked: tuple[str, ...]) -> "dict[str, tuple[SpeechModel, SpeechModel]]":
+    """Return each model and its destroyed copy; several of them share what their encoders gave."""
+    from explain.map_changes import destroyed
+    from explain.shared_encoders import on_shared_encoders
+    from ser_core.models import load_model
+
+    models = [load_model(name) for name in asked]
+    models += [destroyed(model) for model in models]
+    if len(asked) > 1:
+        models = on_shared_encoders(models)
+    return dict(zip(asked, zip(models[: len(asked)], models[len(asked) :], strict=True), strict=True))
 
 
 def _write(rows: "pd.DataFrame", store: Path) -> None:
@@ -349,11 +378,11 @@ def _passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataF
 # The run
 
 
-def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterator[tuple[str, str, int]]:
-    """Yield model, method and number of clips in the order of what is wanted first, then of cost.
+def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterator[tuple[tuple[str, ...], str, int]]:
+    """Yield models, a method and a number of clips in the order of what is wanted first, then of cost.
 
     The first model's cheap methods are screened; those that may be its best are run in full; then come small networks,
-    large ones, and the methods of hundreds of passes on large ones.
+    large ones, and last the methods of hundreds of passes on large ones, all of those models together.
     """
     from explain.attribution import methods_for
     from ser_core.models import load_model
@@ -370,13 +399,19 @@ def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterat
     later.sort()
     first = [item for item in later if item[0] == 0]
     for *_, name, method in first:
-        yield name, method, SCREENED
+        yield (name,), method, SCREENED
     for method in candidates(shares(), models[0]):
-        yield models[0], method, FINAL
-    for *_, name, method in later[len(first) :]:
-        yield name, method, SCREENED
+        yield (models[0],), method, FINAL
+    together: dict[str, list[str]] = {}
+    for group, *_, name, method in later[len(first) :]:
+        if group < 3:
+            yield (name,), method, SCREENED
+        else:
+            together.setdefault(method, []).append(name)
+    for method, names in together.items():
+        yield tuple(names), method, SCREENED
     for method in candidates(shares(), models[0]):
-        yield models[0], method, FINAL
+        yield (models[0],), method, FINAL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -414,15 +449,16 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     def shares() -> pd.DataFrame:
         return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else _no_shares()
 
-    for name, method, count in _plan(options.model or model_names(), shares):
+    for names, method, count in _plan(options.model or model_names(), shares):
         if options.method and method not in options.method:
             continue
         if options.minutes is not None and time.perf_counter() - started > 60 * options.minutes:
             break
         wanted = clips[: options.count or count]
-        parts[name, method] = run(
-            wanted, name, method, options.runs / "trust", lambda words: print(words, flush=True), chosen(options)
+        rows = run(
+            wanted, names, method, options.runs / "trust", lambda words: print(words, flush=True), chosen(options)
         )
+        parts |= {(str(name), method): part for name, part in rows.groupby("model", sort=False)}
         found = _stored(parts, options.out)
     if not parts:
         raise SettingError("Nothing was run: no method of these models fits --method, or --minutes is too short.")

@@ -1,5 +1,6 @@
 """Clips of unequal length in batches: of similar length, padded, and back in their order."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -56,7 +57,7 @@ def over_clips(
     lengths = np.array([mel.shape[1] for mel in log_mels])
     for indices in length_batches(lengths, batch, None):
         log_mel, frames = collate([log_mels[i] for i in indices])
-        with torch.autocast(device.type, torch.bfloat16):
+        with in_bfloat16(device.type):
             values = network(log_mel.to(device), frames.to(device)).float().cpu().numpy()
         rows.update(zip(indices.tolist(), values, strict=True))
     return np.stack([rows[i] for i in range(len(log_mels))])
@@ -73,7 +74,7 @@ def over_equal(network: Callable[[Tensor], Tensor], log_mels: list[np.ndarray], 
         for start in range(0, len(places), batch):
             indices = places[start : start + batch]
             equal = torch.from_numpy(np.stack([log_mels[i] for i in indices])).float()
-            with torch.autocast(device.type, torch.bfloat16):
+            with in_bfloat16(device.type):
                 values = network(equal.to(device)).float().cpu().numpy()
             rows.update(zip(indices.tolist(), values, strict=True))
     return np.stack([rows[i] for i in range(len(log_mels))])
@@ -95,6 +96,22 @@ def over_frames(
         values = network(*collate_frames([frames[i] for i in indices])).numpy()
         rows.update(zip(indices.tolist(), values, strict=True))
     return np.stack([rows[i] for i in range(len(frames))])
+
+
+def in_bfloat16(device: str = "cpu") -> torch.autocast:
+    """Return a context in which networks compute in bfloat16, if the device has instructions for it.
+
+    With them it is several times faster than single precision; without them several times slower, and nothing changes.
+    """
+    return torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device))
+
+
+@functools.cache
+def _has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
 
 
 def table_of(columns: list[np.ndarray]) -> np.ndarray:

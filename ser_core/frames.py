@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from ser_core.batches import length_batches
+from ser_core.batches import in_bfloat16, length_batches
 from ser_core.encoders import frozen_encoder, prepare
 from ser_core.errors import AudioError
 from ser_core.files import whole, write_text
@@ -72,7 +72,7 @@ def _encoded(inputs: Sequence[np.ndarray], encoder: str) -> list[np.ndarray]:
     out: dict[int, np.ndarray] = {}
     for places in length_batches(np.array([array.shape[-1] for array in inputs]), network.batch, None):
         padded, counts = network.collate([inputs[i] for i in places])
-        with torch.autocast("cpu", torch.bfloat16):  # several times faster; the app itself runs in single precision
+        with in_bfloat16():  # the app itself runs in single precision
             states, real = network(padded, counts)
         frames = torch.stack([state.float() for state in states], dim=2).half().numpy()
         steps = [frames.shape[1]] * len(places) if real is None else real.sum(1).tolist()

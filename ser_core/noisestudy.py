@@ -17,6 +17,7 @@ from scipy.special import softmax
 
 from ser_core.audio import read
 from ser_core.augmentation import mix_at_snr
+from ser_core.batches import in_bfloat16
 from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus
 from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared, run_fold
@@ -201,7 +202,7 @@ def _statistics(mixed: np.ndarray, encoder: str) -> np.ndarray:
     """Return statistics (clips, features) of clips of one length (clips, samples)."""
     with torch.inference_mode():
         log_mel = LogMel()(torch.from_numpy(mixed))
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16():
             states, _ = frozen_encoder(encoder)(log_mel)
         return statistics([state.float() for state in states]).numpy()
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ser_core import checkpoints, ranks
 from ser_core.audio import read
-from ser_core.batches import collate, length_batches
+from ser_core.batches import collate, in_bfloat16, length_batches
 from ser_core.features import LogMel
 from ser_core.files import append_line
 
@@ -223,7 +223,7 @@ def train(
             log_mel = share * log_mel + (1 - share) * log_mel[other]
             frames = torch.maximum(frames, frames[other])
             target = share * target + (1 - share) * target[other]
-        with torch.autocast(device.type, torch.bfloat16):
+        with in_bfloat16(device.type):
             logits = model(log_mel.to(device), frames.to(device))
         return nn.functional.cross_entropy(logits.float(), target.to(device), label_smoothing=recipe.label_smoothing)
 

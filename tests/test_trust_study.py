@@ -140,7 +140,7 @@ def test_a_tie_keeps_the_usual_method_and_maps_that_seldom_pass_are_called_hints
 def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def explained(one: study.Clip, number: int, model: object, method: str) -> list[dict]:
+    def explained(one: study.Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
         asked.append(one.file)
         if one.file == "c3":
             raise AudioError("c3 is damaged.")
@@ -154,12 +154,14 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
     with pytest.raises(KeyboardInterrupt):
-        trust_study.run(clips, "toy", "ig", tmp_path, told.append)
-    found = trust_study.run(clips, "toy", "ig", tmp_path, told.append)
+        trust_study.run(clips, ["toy"], "ig", tmp_path, told.append)
+    found = trust_study.run(clips, ["toy"], "ig", tmp_path, told.append)
     assert found["number"].tolist() == [n for n in range(45) if n != 3]
     assert asked.count("c0") == 1
     assert any("c3" in line and "damaged" in line for line in told)
-    more = trust_study.run([*clips, study.Clip("c45", "toy", "s", "male", "fear")], "toy", "ig", tmp_path, told.append)
+    more = trust_study.run(
+        [*clips, study.Clip("c45", "toy", "s", "male", "fear")], ["toy"], "ig", tmp_path, told.append
+    )
     assert len(more) == 45 and asked.count("c0") == 1
 
 
@@ -186,7 +188,7 @@ def test_clips_come_every_speaker_and_emotion_once_before_any_twice() -> None:
 
 def test_a_run_that_does_nothing_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(trust_study, "in_turn", lambda *_: [])
-    monkeypatch.setattr(trust_study, "_plan", lambda models, shares: iter([("m", "ig", 100)]))
+    monkeypatch.setattr(trust_study, "_plan", lambda models, shares: iter([(("m",), "ig", 100)]))
     options = ["--corpus", str(tmp_path), "--model", "m", "--minutes", "0", "--out", str(tmp_path / "t.parquet")]
     assert trust_study.main(options) == 2
     assert "Nothing was run" in capsys.readouterr().err and not (tmp_path / "t.parquet").exists()
@@ -199,4 +201,4 @@ def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkey
     only = [method for method in attribution.methods_for(made) if method.name == "occlusion"]
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
     monkeypatch.setattr(attribution, "methods_for", lambda model: only)
-    assert list(trust_study._plan(["m"], trust_study._no_shares)) == [("m", "occlusion", trust_study.SCREENED)]
+    assert list(trust_study._plan(["m"], trust_study._no_shares)) == [(("m",), "occlusion", trust_study.SCREENED)]

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ser_core.batches import collate_frames, over_frames
+from ser_core.batches import collate_frames, in_bfloat16, over_frames
 from ser_core.distributions import shares_of
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import CorpusError
@@ -222,7 +222,7 @@ def fit(
 
     def loss_of(batch: np.ndarray, step: int, generator: np.random.Generator) -> Tensor:
         share = region_weight(step // per_epoch, recipe.epochs) if regions else 0.0
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16():
             embedding = head.embed(*collate_frames([frames[i] for i in batch]))
         rows = torch.from_numpy(batch)
         loss = concordance_loss(head.classify(embedding), wanted[rows])

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ser_core.batches import over_frames
+from ser_core.batches import in_bfloat16, over_frames
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
@@ -157,7 +157,7 @@ class _Separately(nn.Module):
         self.head = head
 
     def forward(self, scores: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16():
             return torch.stack([perceptron(scores) for perceptron in self.head.heads.heads]).float()
 
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ser_core import losses
 from ser_core.audio import read
 from ser_core.augmentation import energy_adaptive_mixup
-from ser_core.batches import collate_frames, over_frames
+from ser_core.batches import collate_frames, in_bfloat16, over_frames
 from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
@@ -285,7 +285,7 @@ def fit(
             else:
                 frames.append(own[clip])
                 rows.append(wanted[clip])
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16():
             embedding = head.embed(*collate_frames(frames))
         return multi_loss(head, embedding.float(), torch.from_numpy(np.stack(rows)), parts)
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ser_core import checkpoints
 from ser_core.audio import read
-from ser_core.batches import over_table, table_of
+from ser_core.batches import in_bfloat16, over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
@@ -143,7 +143,7 @@ def prepare(file: str, encoder: str) -> np.ndarray:
     with torch.inference_mode():
         frozen = frozen_encoder(encoder)
         inputs = frozen.inputs(samples[None])
-        with torch.autocast("cpu", torch.bfloat16):  # several times faster; the app itself runs in single precision
+        with in_bfloat16():  # the app itself runs in single precision
             states, _ = frozen(inputs)
         return statistics([state.float() for state in states])[0].numpy()[:, None]
 
