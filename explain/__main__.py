@@ -60,12 +60,12 @@ def _explain(options: argparse.Namespace) -> int:
     from explain.attribution import Target, method_label, methods_for
     from explain.cues import CueSettings
     from explain.explanation import explain, with_baseline, with_language
+    from explain.method_choice import best_first
     from explain.opened import Opened
     from explain.opened_sections import baseline_section, rivalry_section
     from explain.report import pdf
     from explain.rivals import rival_target
     from explain.trust import trust
-    from explain.trust_study import best_first
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
 

@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _explain_all(options: argparse.Namespace) -> int:
     from explain.attribution import methods_for
     from explain.cues import CueSettings
+    from explain.method_choice import best_first
     from explain.text_files import csv_text
-    from explain.trust_study import best_first
     from ser_core import workers
     from ser_core.models import load_model, model_names
 

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from explain.attribution import Attribution, Masking, attribute, method_label, methods_for, relevance_on_grid
 from explain.regions import Region, salient_regions
 from explain.removal import FEWEST_TURNS, mask_of, overlap, placements, spoken_in, turns
-from explain.verdicts import FAILS, HOLDS, STRICT, WEAK, Test, against, undecided
+from explain.verdicts import FAILS, HOLDS, STRICT, WEAK, Test, against, share_of, undecided
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
@@ -33,28 +33,43 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def unrelated(attribution: Attribution, random: np.random.Generator, count: int = 99) -> np.ndarray:
+def unrelated(
+    attribution: Attribution, random: np.random.Generator, count: int = 99, other: Attribution | None = None
+) -> np.ndarray:
     """Return the sorted rank correlations of a map with unrelated ones: itself turned in time by a tenth or more.
 
-    The relevance of named features is dealt anew among them instead.
+    The relevance of named features is dealt anew among them instead. Where an ``other`` map of the same cells is given,
+    that one is turned or dealt anew.
     """
-    relevance = attribution.relevance
+    relevance, theirs = attribution.relevance, (other or attribution).relevance
     if attribution.axes == "features":
-        return np.sort([correlation(relevance, each) for each in _unrelated_maps(attribution, random)])
+        return np.sort([correlation(relevance, random.permutation(theirs)) for _ in range(99)])
     by = turns(relevance.shape[-1])
     if len(by) > count:
         by = np.sort(random.choice(by, count, replace=False))
-    ranks = rankdata(relevance, axis=None).reshape(relevance.shape)
-    ranks = np.atleast_2d(ranks - ranks.mean())
-    if not ranks.any():
+    ours, turned = _centred_ranks(relevance), _centred_ranks(theirs)
+    if not ours.any() or not turned.any():
         return np.zeros(len(by))
-    # Wiener and Khinchin: all turns at once.
-    power = np.abs(np.fft.rfft(ranks, axis=-1)) ** 2
-    together = np.fft.irfft(power, n=ranks.shape[-1], axis=-1).sum(0)
-    return np.sort(together[by] / together[0])
+    # All turns at once (Wiener and Khinchin); a turn changes no rank.
+    spectrum = np.fft.rfft(ours, axis=-1) * np.fft.rfft(turned, axis=-1).conj()
+    together = np.fft.irfft(spectrum, n=ours.shape[-1], axis=-1).sum(0)
+    return np.sort(together[by] / np.sqrt((ours**2).sum() * (turned**2).sum()))
+
+
+def _centred_ranks(relevance: np.ndarray) -> np.ndarray:
+    ranks = rankdata(relevance, axis=None).reshape(relevance.shape)
+    return np.atleast_2d(ranks - ranks.mean())
+
+
+def likeness(attribution: Attribution, other: Attribution) -> str:
+    """Return the rank correlation of two explanations over the same cells, beside what unrelated ones reach."""
+    alike = signed(correlation(attribution.relevance, other.relevance))
+    null = unrelated(attribution, np.random.default_rng(0), other=other)
+    return f"{alike} (unrelated ones reach {signed(float(np.quantile(null, 1 - STRICT)))})" if len(null) else alike
 
 
 def _unrelated_maps(attribution: Attribution, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield a map turned in time by a tenth of the clip or more, or the relevance of features dealt anew."""
     relevance = attribution.relevance
     if attribution.axes == "features":
         yield from (random.permutation(relevance) for _ in range(99))
@@ -155,14 +170,14 @@ def stability_tests(
     null = np.sort([relative_change(relevance, other) for other in _unrelated_maps(attribution, random)])
     words = (
         f"noise 60 dB below the clip's peak moves the map by at most {value:.2f} of its size in {NOISE_DRAWS} draws, "
-        f"less than {rounded_percent(float((null > value).mean()))} of unrelated maps differ."
+        f"less than {share_of(null > value)} of the unrelated maps differ."
     )
     found = [against("sensitivity", value, "share of the map's size", null, words, smaller_is_better=True)]
     for name, (change, what) in CHANGES.items():
         value = correlation(relevance, again(change(recording)))
         words = (
             f"after {what} the map has a rank correlation of {signed(value)} with this one, more than "
-            f"{rounded_percent(float((turned < value).mean()))} of unrelated maps."
+            f"{share_of(turned < value)} of the unrelated maps."
         )
         found.append(against(name, value, "rank correlation", turned, words))
     return tuple(found)
@@ -250,11 +265,10 @@ def agreement_tests(
         )
         words = (
             f"the salient regions of {method_label(name)} overlap these by {rounded_percent(value)}, more than "
-            f"{rounded_percent(float((null < value).mean()))} of the same shapes at random places"
+            f"{share_of(null < value)} of the same shapes at random places"
         )
         if other.relevance.shape == attribution.relevance.shape:
-            alike = signed(correlation(attribution.relevance, other.relevance))
-            words += f"; the rank correlation of the two maps is {alike}"
+            words += f"; the rank correlation of the two maps is {likeness(attribution, other)}"
         found.append(against(test, value, "overlap", null, f"{words}."))
     if not found and regions:
         words = "No other method gives a map over the same axes for this model."

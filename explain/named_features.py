@@ -10,13 +10,13 @@ from collections.abc import Callable
 import numpy as np
 
 from explain.attribution import Attribution, attribute, method_label, methods_for
-from explain.map_changes import correlation
+from explain.map_changes import likeness
 from explain.removal import PERTURBATIONS, PLACEMENTS, Curve, infidelity, overlap, removal_tests
-from explain.verdicts import Test, against, undecided
+from explain.verdicts import Test, against, share_of, undecided
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
-from ser_core.numbers import rounded_percent, signed
+from ser_core.numbers import rounded_percent
 
 MOST = 10
 
@@ -73,7 +73,7 @@ def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.
     null = np.sort([infidelity(removed, taken @ random.permutation(relevance)) for _ in range(99)])
     words = (
         f"removing {len(taken)} random sets of features is foretold with a mean squared error of {value:.3g}, better "
-        f"than {rounded_percent(float((null > value).mean()))} of the same relevance dealt anew."
+        f"than by {share_of(null > value)} of {len(null)} ways to deal the same relevance anew."
     )
     return against("infidelity", value, "squared logit", null, words, smaller_is_better=True)
 
@@ -102,11 +102,10 @@ def feature_agreement(
             continue
         value = overlap(ours, theirs)
         null = np.sort([overlap(ours, random.permutation(theirs)) for _ in range(99)])
-        alike = signed(correlation(attribution.relevance, other.relevance))
         words = (
             f"the salient features by {method_label(method.name)} overlap these by {rounded_percent(value)}, more than "
-            f"{rounded_percent(float((null < value).mean()))} of as many drawn at random; the rank correlation of the "
-            f"two is {alike}."
+            f"{share_of(null < value)} of as many drawn at random; the rank correlation of the two is "
+            f"{likeness(attribution, other)}."
         )
         found.append(against(test, value, "overlap", null, words))
     return tuple(found)

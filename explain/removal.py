@@ -11,8 +11,8 @@ import numpy as np
 
 from explain.attribution import Attribution, Masking, relevance_on_grid
 from explain.regions import Region
-from explain.verdicts import Test, against, undecided
-from ser_core.numbers import rounded_percent, signed
+from explain.verdicts import Test, against, share_of, undecided
+from ser_core.numbers import signed
 from ser_core.speech import Segment, speech_mask
 
 PLACEMENTS = 39
@@ -134,7 +134,7 @@ def removal_tests(
         effect, null = sign * (start - ours[-1]), np.sort(sign * (start - ends))
         raises = "raises" if count == 1 else "raise"
         did = f"taking {what} away lowers" if name == "deletion" else f"{what} alone {raises}"
-        beaten = rounded_percent(float((null < effect).mean()))
+        beaten = share_of(null < effect)
         tests.append(
             against(name, effect, "logit", null, f"{did} the logit by {signed(effect)}, more than {beaten} of {of}.")
         )
@@ -181,10 +181,9 @@ def infidelity_test(cells: Masking, attribution: Attribution, random: np.random.
     if len(by) < FEWEST_TURNS:
         return undecided("infidelity", unit, "The clip is too short to turn its map in time.")
     null = np.sort([of(np.roll(relevance, turn, axis=-1)) for turn in by])
-    beaten = float((null > value).mean())
     words = (
-        f"removing {len(boxes)} random boxes is foretold with a mean squared error of {value:.3g}, better than "
-        f"{rounded_percent(beaten)} of the same map turned in time."
+        f"removing {len(boxes)} random boxes is foretold with a mean squared error of {value:.3g}, better than by "
+        f"{share_of(null > value)} of the turns of the same map in time."
     )
     return against("infidelity", value, unit, null, words, smaller_is_better=True)
 

@@ -41,6 +41,8 @@ from ser_core.speech import Segment
 QUICK = ("deletion", "insertion", "randomised weights")
 
 Progress = Callable[[float, str], None]
+Further = tuple[float, str, Callable[[np.ndarray], tuple[Test, ...]]]
+"""The share of the panel that is done before a group of tests, what it does, and the tests, given the map's turns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,19 +136,8 @@ def trust(
     random = np.random.default_rng(seed)
     of = "features" if attribution.axes == "features" else "regions"
     tell(0.0, f"Taking the salient {of} away")
-    faithful: Callable[[], Test]
-    agreeing: Callable[[], tuple[Test, ...]]
-    if attribution.axes == "features":
-        logits = feature_masking(model, recording, attribution.target)
-        tests, curves = feature_tests(logits, attribution.relevance, random)
-        faithful = partial(feature_infidelity, logits, attribution.relevance, random)
-        agreeing = partial(feature_agreement, model, recording, attribution, random)
-    else:
-        regions = salient_regions(attribution) if regions is None else tuple(regions)
-        cells = masking(model, recording, attribution.target, seed=seed)
-        tests, curves = region_tests(cells, regions, speech, random)
-        faithful = partial(infidelity_test, cells, attribution, random)
-        agreeing = partial(agreement_tests, model, recording, attribution, cells, regions, speech, random)
+    removals, further = _tests_of(model, recording, attribution, speech, regions, random, seed)
+    tests, curves = removals()
 
     def so_far(share: float, words: str) -> Trust:
         found = Trust(model.name, attribution.method, attribution.target, tests, curves, of, complete=share >= 1)
@@ -158,11 +149,52 @@ def trust(
     so_far(0.4 if quick else 0.15, "Destroying the model")
     turned = unrelated(attribution, random)
     tests += (randomised_weights(model, recording, attribution, turned, seed),)
-    if not quick:
-        so_far(0.3, "Asking whether it foretells removals")
-        tests += (faithful(),)
-        so_far(0.4, "Changing what nobody hears")
-        tests += stability_tests(model, recording, attribution, turned, seed)
-        so_far(0.75, "Asking other methods")
-        tests += agreeing()
+    for share, words, more in () if quick else further:
+        so_far(share, words)
+        tests += more(turned)
     return so_far(1.0, "Done")
+
+
+def further_tests(
+    model: SpeechModel, recording: Recording, attribution: Attribution, speech: Sequence[Segment] = (), seed: int = 0
+) -> tuple[Test, ...]:
+    """Return the tests of :func:`trust` that are not ``QUICK``: infidelity, sensitivity, stability and agreement."""
+    random = np.random.default_rng(seed)
+    turned = unrelated(attribution, random)
+    _, further = _tests_of(model, recording, attribution, speech, None, random, seed)
+    return tuple(test for _, _, more in further for test in more(turned))
+
+
+def _tests_of(
+    model: SpeechModel,
+    recording: Recording,
+    attribution: Attribution,
+    speech: Sequence[Segment],
+    regions: Sequence[Region] | None,
+    random: np.random.Generator,
+    seed: int,
+) -> tuple[Callable[[], tuple[tuple[Test, ...], tuple[Curve, ...]]], tuple[Further, ...]]:
+    """Return deletion and insertion of what the explanation has, features or regions, and the further tests."""
+    removals: Callable[[], tuple[tuple[Test, ...], tuple[Curve, ...]]]
+    foretells: Callable[[], Test]
+    agrees: Callable[[], tuple[Test, ...]]
+    if attribution.axes == "features":
+        logits = feature_masking(model, recording, attribution.target)
+        removals = partial(feature_tests, logits, attribution.relevance, random)
+        foretells = partial(feature_infidelity, logits, attribution.relevance, random)
+        agrees = partial(feature_agreement, model, recording, attribution, random)
+    else:
+        regions = salient_regions(attribution) if regions is None else tuple(regions)
+        cells = masking(model, recording, attribution.target, seed=seed)
+        removals = partial(region_tests, cells, regions, speech, random)
+        foretells = partial(infidelity_test, cells, attribution, random)
+        agrees = partial(agreement_tests, model, recording, attribution, cells, regions, speech, random)
+    return removals, (
+        (0.3, "Asking whether it foretells removals", lambda turned: (foretells(),)),
+        (
+            0.4,
+            "Changing what nobody hears",
+            lambda turned: stability_tests(model, recording, attribution, turned, seed),
+        ),
+        (0.75, "Asking other methods", lambda turned: agrees()),
+    )

@@ -9,7 +9,9 @@ follows the spectrum of speech without knowing the model passes more often, whic
 
 ``python -m explain trust-study --corpus FOLDER`` runs it over clips that the shipped models never heard; parts are
 kept per model × method × 5 clips, so a stopped run goes on. Large networks are occluded together, clip by clip: most
-stand on the same encoder, which then answers once for all of them. The rows, one a clip × model × method × map × test,
+stand on the same encoder, which then answers once for all of them. ``--further`` asks for the other tests of
+:mod:`explain.trust` instead (infidelity, sensitivity, stability, agreement), which take about eight maps a clip; rows
+of the tests of faithfulness stay. The rows, one a clip × model × method × map × test,
 are stored in ``assets/results/trust.parquet``, and their :func:`summary` beside it as CSV. Rows of large networks that
 were stored up to 22 November 2026 have their masked clips answered in bfloat16 (the explained clip and its null alike).
 """
@@ -24,17 +26,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explain.method_choice import ALL, DESTROYED, OWN, TABLE, candidates, no_shares
 from explain.study import Clip, in_turn
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import stored_table, write_table
-from ser_core.numbers import rounded_percent
 from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
-from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explain.attribution import Attribution, Method
+    from explain.attribution import Attribution
     from explain.verdicts import Test
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
 
 Removals = Callable[["Attribution"], "tuple[Test, ...]"]
 
-TABLE = ASSETS / "results" / "trust.parquet"
-OWN, DESTROYED = "own", "of the destroyed model"
-MOST = 0.5
-ALL = "all"
 DRAWS = 19
 CHUNK = 5
 SCREENED, FINAL, CONTROLS = 100, 500, 60
@@ -79,15 +76,37 @@ def clip_rows(
         draws: random places.
         controls: only clips before this place have the control.
     """
-    from explain.attribution import attribute, default_target
+    recording, speech = _heard(clip.file)
+    started = time.process_time()
+    constant, found = _explained(clip, number, model, method)
+    removals = removals_of(model, recording, speech, found, draws)
+    tests, other = faithfulness(model, recording, found, removals, broken)
+    constant |= {"draws": draws, "seconds": time.process_time() - started}
+    rows = [constant | {"map": OWN, "regions": _salient(found)} | _row(test) for test in tests]
+    if other is not None and number < controls:
+        rows += [constant | {"map": DESTROYED, "regions": _salient(other)} | _row(test) for test in removals(other)]
+    return rows
+
+
+def further_rows(clip: Clip, number: int, model: "SpeechModel", method: str) -> list[dict]:
+    """Return one row per test of :func:`explain.trust.further_tests` of one clip, with the columns of `clip_rows`."""
+    from explain.trust import further_tests
 
     recording, speech = _heard(clip.file)
     started = time.process_time()
+    constant, found = _explained(clip, number, model, method)
+    tests = further_tests(model, recording, found, speech)
+    constant |= {"map": OWN, "regions": _salient(found), "seconds": time.process_time() - started}
+    return [constant | {"draws": len(test.null)} | _row(test) for test in tests]
+
+
+def _explained(clip: Clip, number: int, model: "SpeechModel", method: str) -> "tuple[dict, Attribution]":
+    """Return the columns that all rows of a clip share, and its explanation."""
+    from explain.attribution import attribute, default_target
+
+    recording, _ = _heard(clip.file)
     prediction = model.predict(recording)
     target = default_target(prediction)
-    found = attribute(model, recording, target, method)
-    removals = removals_of(model, recording, speech, found, draws)
-    tests, other = faithfulness(model, recording, found, removals, broken)
     constant = {
         "number": number,
         "clip": Path(clip.file).stem,
@@ -98,13 +117,8 @@ def clip_rows(
         "explained": target.name,
         "model": model.name,
         "method": method,
-        "draws": draws,
-        "seconds": time.process_time() - started,
     }
-    rows = [constant | {"map": OWN, "regions": _salient(found)} | _row(test) for test in tests]
-    if other is not None and number < controls:
-        rows += [constant | {"map": DESTROYED, "regions": _salient(other)} | _row(test) for test in removals(other)]
-    return rows
+    return constant, attribute(model, recording, target, method)
 
 
 def faithfulness(
@@ -187,6 +201,8 @@ def run(
     runs: Path,
     tell: Callable[[str], None],
     by: Workers = HERE,
+    *,
+    further: bool = False,
 ) -> "pd.DataFrame":
     """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on.
 
@@ -197,24 +213,26 @@ def run(
         runs: keeps the parts.
         tell: is told how far the study is, and why a clip is left out.
         by: who does the work; on a cluster every machine needs model and clips under the same paths.
+        further: :func:`further_rows` instead of :func:`clip_rows`.
     """
     import pandas as pd
 
     chunks = [(start, clips[start : start + CHUNK]) for start in range(0, len(clips), CHUNK)]
-    stores = {name: [_store(runs, name, method, *chunk) for chunk in chunks] for name in asked}
-    tasks: list[tuple[int, Sequence[Clip], tuple[str, ...], str]] = []
+    kind = f"{method}-further" if further else method
+    stores = {name: [_store(runs, name, kind, *chunk) for chunk in chunks] for name in asked}
+    tasks: list[_Task] = []
     for place, (start, chunk) in enumerate(chunks):
         if missing := tuple(name for name in asked if stored_table(stores[name][place]) is None):
-            tasks.append((start, chunk, missing, method))
-    done = len(clips) - sum(len(chunk) for _, chunk, _, _ in tasks)
+            tasks.append((start, chunk, missing, method, further))
+    done = len(clips) - sum(len(task[1]) for task in tasks)
     for number, (rows, left_out) in as_done(_part, tasks, by):
-        start, chunk, missing, _ = tasks[number]
+        start, chunk, missing, *_ = tasks[number]
         for words in left_out:
             tell(words)
         for name in missing:
             _write(pd.DataFrame(rows[name]), stores[name][start // CHUNK])
         done += len(chunk)
-        tell(f"{', '.join(missing)}, {method}: {done} of {len(clips)} clips")
+        tell(f"{', '.join(missing)}, {kind}: {done} of {len(clips)} clips")
     return pd.concat([pd.read_parquet(store) for name in asked for store in stores[name]], ignore_index=True)
 
 
@@ -222,16 +240,24 @@ def _store(runs: Path, name: str, method: str, start: int, chunk: Sequence[Clip]
     return runs / f"{Path(name).name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
 
 
-def _part(task: tuple[int, Sequence[Clip], tuple[str, ...], str]) -> tuple[dict[str, list[dict]], list[str]]:
+_Task = tuple[int, Sequence[Clip], tuple[str, ...], str, bool]
+"""The place of the first clip, the clips, the models, the method, and whether further tests are asked for."""
+
+
+def _part(task: _Task) -> tuple[dict[str, list[dict]], list[str]]:
     """Return the rows of some clips by model, and why others are left out."""
-    start, clips, asked, method = task
+    start, clips, asked, method, further = task
     check_present(clip.file for clip in clips)
     rows: dict[str, list[dict]] = {name: [] for name in asked}
     left_out = []
     for number, clip in enumerate(clips, start):
         for name, (model, broken) in _models(asked).items():
             try:
-                rows[name] += clip_rows(clip, number, model, method, broken=broken)
+                rows[name] += (
+                    further_rows(clip, number, model, method)
+                    if further
+                    else clip_rows(clip, number, model, method, broken=broken)
+                )
             except SerscopeError as fault:
                 left_out.append(f"{Path(clip.file).name} left out for {name}: {fault}")
     return rows, left_out
@@ -259,12 +285,13 @@ def _write(rows: "pd.DataFrame", store: Path) -> None:
 def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":
     """Return the share of clips whose map passes each test, and all three, by model, method and map.
 
-    Columns: model, method, map, test ("all": every test of that map holds), clips, speakers, holds with low and high,
-    its 95 % interval over speakers, weak, fails and undecided (shares of the clips; what cannot be decided has not
-    passed), and seconds (of one processor, median of a clip).
+    Columns: model, method, map, test ("all": each test of faithfulness holds), clips, speakers, holds with low and
+    high, its 95 % interval over speakers, weak, fails and undecided (shares of the clips; what cannot be decided has
+    not passed), and seconds (of one processor, median of a clip).
     """
     import pandas as pd
 
+    from explain.trust import QUICK
     from explain.verdicts import FAILS, HOLDS, UNDECIDED, WEAK
     from ser_core.metrics import speaker_bootstrap
 
@@ -272,7 +299,8 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
     keys = ["model", "method", "map"]
     per_clip = rows.assign(rank=rows["verdict"].map(order)).reset_index(drop=True)
     # A clip passes all tests as well as it passes the worst of them.
-    worst = per_clip.loc[per_clip.groupby([*keys, "corpus", "clip"])["rank"].idxmin()].assign(test=ALL)
+    faithful = per_clip[per_clip["test"].isin(QUICK)]
+    worst = faithful.loc[faithful.groupby([*keys, "corpus", "clip"])["rank"].idxmin()].assign(test=ALL)
     found = []
     for key, part in pd.concat([per_clip, worst]).groupby([*keys, "test"], sort=False):
         sums = part.assign(hit=part["verdict"] == HOLDS, one=1.0).groupby("speaker")[["hit", "one"]].sum()
@@ -295,84 +323,6 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
             }
         )
     return pd.DataFrame(found)
-
-
-def candidates(shares: "pd.DataFrame", model: str) -> tuple[str, ...]:
-    """Return the methods whose share of clips that pass every test may still be a model's largest, best first.
-
-    The upper end of their interval reaches the best method's lower end.
-    """
-    ranked = _passing_all(shares, model).sort_values("holds", ascending=False, kind="stable")
-    return tuple(ranked.loc[ranked["high"] >= ranked["low"].iloc[0], "method"]) if len(ranked) else ()
-
-
-def read_summary(table: Path = TABLE) -> "pd.DataFrame":
-    """Return the stored :func:`summary`; empty where the study has not been run."""
-    import pandas as pd
-
-    path = table.with_suffix(".csv")
-    return pd.read_csv(path) if path.exists() else _no_shares()
-
-
-def _no_shares() -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.DataFrame(columns=["model", "method", "map", "test", "holds", "low", "high"])
-
-
-def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
-    """Return the method whose maps passed every test in most clips for a model; the ``usual`` one where it is a tie.
-
-    None where it or the ``usual`` first method was not measured: then there is nothing to set it against.
-    """
-    found = _passing_all(read_summary() if shares is None else shares, model).set_index("method")["holds"]
-    if usual not in found.index:
-        return None
-    return usual if found[usual] == found.max() else str(found.idxmax())
-
-
-def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
-    """Return a model's methods with the one first whose maps passed every test in most clips, else as they are."""
-    first = default_method(model, methods[0].name)
-    return tuple(sorted(methods, key=lambda method: method.name != first))
-
-
-def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str:
-    """Return why that method is offered first, with its figures; empty where that was not measured."""
-    from explain.attribution import method_label
-
-    shares = read_summary() if shares is None else shares
-    first = default_method(model, usual, shares)
-    if first is None:
-        return ""
-    of_model = _passing_all(shares, model)
-    best = of_model[of_model["method"] == first].iloc[0]
-    others = of_model[of_model["method"] != first].sort_values("holds", ascending=False)
-    destroyed = _passing_all(shares, model, DESTROYED)
-    chance = destroyed.loc[destroyed["method"] == first, "holds"]
-    said = (
-        f"{method_label(first)} is offered first: its maps passed all three tests of faithfulness in "
-        f"{rounded_percent(best['holds'])} [{rounded_percent(best['low'])}, {rounded_percent(best['high'])}] of "
-        f"{best['clips']} held-out clips"
-        + (
-            f" (maps of the same network with shuffled weights: {rounded_percent(chance.iloc[0])})"
-            if len(chance)
-            else ""
-        )
-    )
-    if not len(others):
-        return f"{said}; no other method was tested for this model."
-    second = others.iloc[0]
-    more = "more than" if best["holds"] > second["holds"] else "as many as"
-    return (
-        f"{said}, {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
-        f"({rounded_percent(second['holds'])} of {second['clips']}). "
-        + ("Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else "")
-    ).rstrip()
-
-
-def _passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":
-    return shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
 
 
 # The run
@@ -421,6 +371,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", nargs="+", help="models, the default first (default: all bundled)")
     parser.add_argument("--method", nargs="+", help="attribution methods (default: all)")
     parser.add_argument("--count", type=int, help=f"clips (default: {SCREENED}, {FINAL} where the default is decided)")
+    parser.add_argument(
+        "--further", action="store_true", help="infidelity, sensitivity, stability and agreement instead"
+    )
     parser.add_argument("--minutes", type=float, help="start nothing new after so many minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
@@ -447,7 +400,7 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     started = time.perf_counter()
 
     def shares() -> pd.DataFrame:
-        return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else _no_shares()
+        return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else no_shares()
 
     for names, method, count in _plan(options.model or model_names(), shares):
         if options.method and method not in options.method:
@@ -456,23 +409,32 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
             break
         wanted = clips[: options.count or count]
         rows = run(
-            wanted, names, method, options.runs / "trust", lambda words: print(words, flush=True), chosen(options)
+            wanted,
+            names,
+            method,
+            options.runs / "trust",
+            lambda words: print(words, flush=True),
+            chosen(options),
+            further=options.further,
         )
         parts |= {(str(name), method): part for name, part in rows.groupby("model", sort=False)}
-        found = _stored(parts, options.out)
+        found = _stored(parts, options.out, options.further)
     if not parts:
         raise SettingError("Nothing was run: no method of these models fits --method, or --minutes is too short.")
     return found
 
 
-def _stored(parts: "dict[tuple[str, str], pd.DataFrame]", out: Path) -> "pd.DataFrame":
+def _stored(parts: "dict[tuple[str, str], pd.DataFrame]", out: Path, further: bool = False) -> "pd.DataFrame":
     """Write all rows so far, with those of an earlier run that these do not replace; returns their summary."""
     import pandas as pd
+
+    from explain.trust import QUICK
 
     rows = pd.concat(parts.values(), ignore_index=True)
     if out.exists():
         earlier = pd.read_parquet(out)
         again = pd.MultiIndex.from_frame(earlier[["model", "method"]]).isin(list(parts))
+        again &= earlier["test"].isin(QUICK).to_numpy() != further
         rows = pd.concat([earlier[~again], rows], ignore_index=True)
     _write(rows, out)
     table = summary(rows)

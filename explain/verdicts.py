@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.numbers import unsigned
+from ser_core.numbers import rounded_percent, unsigned
 
 HOLDS, WEAK, FAILS, UNDECIDED = "holds", "weak", "fails", "cannot be decided"
 STRICT, LENIENT = 0.05, 0.20
@@ -42,6 +42,11 @@ class Test:
     def limit(self) -> str:
         """On which side of which value the test holds, such as "> 0.15"."""
         return f"{'<' if self.below else '>'} {unsigned(self.threshold)}" if np.isfinite(self.threshold) else "–"
+
+
+def share_of(null: np.ndarray) -> str:
+    """Return how many of a null's draws are beaten (a boolean each), in words before "of"."""
+    return "all" if null.all() else "none" if not null.any() else rounded_percent(float(null.mean()))
 
 
 def against(

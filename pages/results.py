@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.parts import driving_cues
+from pages.parts import driving_cues, tested_methods
 from pages.parts import figures_of_studies as parts
 
 st.title("Results")
@@ -14,4 +14,5 @@ st.caption(
 parts.ten_systems()
 parts.studies()
 parts.salient_cues()
+tested_methods.show()
 driving_cues.show()

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import explain.study
 import ser_core.results
 import ser_core.studies
+from explain import method_choice
 from ser_core import uncertainty
 from ser_core.bundled import Plan
 from ser_core.settings import ROOT
@@ -133,3 +134,42 @@ def test_the_lightweight_heads_stand_beside_what_they_cost() -> None:
     found = text(shown)
     for row in costs.itertuples():
         assert f"{row.size_mb:.1f} MB</td><td>{row.cpu_p50_ms:.0f} / {row.cpu_p95_ms:.0f} ms" in found
+
+
+def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def row(method: str, of: str, test: str, holds: float) -> dict:
+        keys = {"model": "log-mel-resnet", "method": method, "map": of, "test": test, "clips": 50, "speakers": 9}
+        return keys | {"holds": holds, "low": holds - 0.1, "high": holds + 0.1, "seconds": 1.25}
+
+    core = ("deletion", "insertion", "randomised weights", method_choice.ALL)
+    rows = [
+        row("occlusion", method_choice.OWN, test, share) for test, share in zip(core, (0.8, 0.7, 0.9, 0.6), strict=True)
+    ]
+    rows += [row("saliency", method_choice.OWN, test, 0.3) for test in core]
+    rows += [row("occlusion", method_choice.DESTROYED, test, 0.2) for test in (*core[:2], method_choice.ALL)]
+    monkeypatch.setattr(method_choice, "read_summary", lambda: pd.DataFrame(rows))
+    shown = page()
+    found = text(shown)
+    best = found[found.index("Explanations that pass all three") :]
+    assert (
+        'Log-mel ResNet</th><td class="words">Occlusion</td><td><strong>60 %</strong> [50, 70]</td><td>20 %</td>'
+        in best
+    )
+    assert 'Whisper tiny.en, frozen</th><td class="words">not tested yet' in best
+    methods = found[found.index("Methods by the tests of faithfulness") :]
+    assert methods.index("Occlusion") < methods.index("Saliency")  # the one that passes most comes first
+    assert "<strong>80 %</strong> [70, 90]<br><small>20 %</small>" in methods
+    assert "<strong>90 %</strong> [80, 100]</td><td>50</td><td>1.2</td>" in methods
+    said = " ".join(each.value for each in shown.caption)
+    assert "Not tested yet: Integrated Gradients, " in said and "further tests" in said
+
+    names = ("infidelity", "sensitivity", "agreement with Saliency")
+    rows += [
+        row("occlusion", method_choice.OWN, test, share) for test, share in zip(names, (0.55, 0.95, 0.35), strict=True)
+    ]
+    found = text(page())
+    further = found[found.index("Methods by the further tests") :]
+    assert "<td><strong>55 %</strong> [45, 65]</td><td><strong>95 %</strong>" in further
+    assert "Saliency <strong>35 %</strong> [25, 45]" in further and "Saliency</th>" not in further.split("</table>")[0]

@@ -1,5 +1,7 @@
 """The study of trust tests: planted evidence passes, by more than a destroyed model's map; shares are counted."""
 
+import copy
+import dataclasses
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ import pytest
 import torch
 
 import ser_core.models
-from explain import attribution, study, trust_study
-from explain.trust_study import ALL, DESTROYED, OWN, candidates, default_method, default_sentence, summary
+from explain import attribution, method_choice, study, trust_study
+from explain.attribution import Target, attribute
+from explain.method_choice import ALL, DESTROYED, OWN, candidates, default_method, default_sentence
+from explain.trust import QUICK, trust
+from explain.trust_study import summary
 from ser_core.errors import AudioError
 from ser_core.models import SpeechModel
 from ser_core.speech import Segment
@@ -165,13 +170,67 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
     assert len(more) == 45 and asked.count("c0") == 1
 
 
+def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explained(one: study.Clip, number: int, model: SpeechModel, method: str, broken: object) -> list[dict]:
+        if one.file == "c1" and model.name == "second":
+            raise AudioError("c1 is damaged.")
+        return [{"clip": one.file, "number": number, "model": model.name}]
+
+    def made(name: str) -> SpeechModel:
+        model = copy.copy(burst_model())
+        model.card = dataclasses.replace(model.card, name=name)
+        return model
+
+    monkeypatch.setattr(trust_study, "clip_rows", explained)
+    monkeypatch.setattr(trust_study, "check_present", lambda files: None)
+    monkeypatch.setattr(ser_core.models, "load_model", made)
+    clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(7)]
+    told: list[str] = []
+    alone = trust_study.run(clips, ["first"], "ig", tmp_path / "alone", told.append)
+    both = trust_study.run(clips, ["first", "second"], "ig", tmp_path / "both", told.append)
+    assert both[both["model"] == "first"].reset_index(drop=True).equals(alone)
+    assert both[both["model"] == "second"]["number"].tolist() == [0, 2, 3, 4, 5, 6]
+    assert any("left out for second" in line for line in told)
+    # What the first has is not done again when the second comes.
+    monkeypatch.setattr(
+        trust_study, "clip_rows", lambda one, n, model, *_, **__: [{"clip": "new", "model": model.name}]
+    )
+    later = trust_study.run(clips, ["first", "third"], "ig", tmp_path / "alone", told.append)
+    assert set(later.loc[later["model"] == "first", "clip"]) == {f"c{i}" for i in range(7)}
+    assert set(later.loc[later["model"] == "third", "clip"]) == {"new"}
+
+
+def test_further_tests_stand_beside_those_of_faithfulness_and_decide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(5)
+    sound = recording(clip(rng, "low")[0])
+    monkeypatch.setattr(trust_study, "_heard", lambda file: (sound, (Segment(0.0, 1.2),)))
+    one = study.Clip("c", "toy", "s", "female", "low")
+    core = pd.DataFrame(trust_study.clip_rows(one, 0, burst_model(), "integrated_gradients", controls=0))
+    more = pd.DataFrame(trust_study.further_rows(one, 0, burst_model(), "integrated_gradients"))
+    known = trust(burst_model(), sound, attribute(burst_model(), sound, Target("low"), "integrated_gradients"))
+    assert more["test"].tolist() == [test.name for test in known.tests if test.name not in QUICK]
+    stable = more.set_index("test")["value"]
+    for test in known.tests:
+        if test.name.startswith(("stability", "sensitivity")):  # which draw nothing from where the clip's speech lies
+            assert stable[test.name] == pytest.approx(test.value)
+    out = tmp_path / "trust.parquet"
+    trust_study._stored({("toy", "integrated_gradients"): core}, out)
+    table = trust_study._stored({("toy", "integrated_gradients"): more}, out, further=True)
+    assert set(table["test"]) == {*QUICK, *more["test"], ALL}
+    assert (whole(table)["holds"] == 1.0) == bool((core["verdict"] == "holds").all())
+    again = trust_study._stored({("toy", "integrated_gradients"): core}, out)
+    assert again.shape == table.shape  # neither takes the place of the other
+
+
 def test_a_table_keeps_what_other_models_gave(tmp_path: Path) -> None:
     out = tmp_path / "trust.parquet"
     trust_study._stored({("m", "ig"): rows("ig", [NONE] * 6), ("n", "ig"): rows("ig", [HALF] * 6, "n")}, out)
     table = trust_study._stored({("m", "ig"): rows("ig", [GOOD] * 6)}, out)
     every = table[table["test"] == ALL].set_index("model")["holds"]
     assert every.to_dict() == {"n": 0.0, "m": 1.0}
-    assert len(trust_study.read_summary(out)) == len(table)
+    assert len(method_choice.read_summary(out)) == len(table)
 
 
 def test_clips_come_every_speaker_and_emotion_once_before_any_twice() -> None:
@@ -201,4 +260,4 @@ def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkey
     only = [method for method in attribution.methods_for(made) if method.name == "occlusion"]
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
     monkeypatch.setattr(attribution, "methods_for", lambda model: only)
-    assert list(trust_study._plan(["m"], trust_study._no_shares)) == [(("m",), "occlusion", trust_study.SCREENED)]
+    assert list(trust_study._plan(["m"], method_choice.no_shares)) == [(("m",), "occlusion", trust_study.SCREENED)]

@@ -270,7 +270,7 @@ def _where(figure: "Figure") -> str:
 def method(model: "SpeechModel") -> "Method":
     """Return the chosen attribution method out of those that are valid for the model."""
     from explain.attribution import methods_for
-    from explain.trust_study import best_first, default_sentence
+    from explain.method_choice import best_first, default_sentence
 
     usual = methods_for(model)
     offered = {m.name: m for m in best_first(model.name, usual)}

@@ -112,9 +112,9 @@ def _explained(clip: str, model_name: str, _tell: "Callable[[float, str], None]"
     from explain.attribution import Target, methods_for
     from explain.explanation import explain
     from explain.listeners import LISTENERS, SIGNAL, listener
+    from explain.method_choice import best_first
     from explain.samples import samples
     from explain.trust import trust
-    from explain.trust_study import best_first
     from ser_core.audio import read
     from ser_core.models import load_model
 

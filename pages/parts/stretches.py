@@ -131,7 +131,7 @@ def _salient(clip: "Recording", stretch: "Stretch", model: str) -> None:
         from explain.attribution import method_label, methods_for
         from explain.batch import cues_in_words, row_of
         from explain.explanation import explain
-        from explain.trust_study import best_first
+        from explain.method_choice import best_first
         from ser_core.models import load_model
 
         asked = load_model(model)

@@ -1,0 +1,101 @@
+"""Which attribution method a model's explanations are offered by first: the one whose maps passed most tests of trust.
+
+The shares are those of :mod:`explain.trust_study`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_core.numbers import rounded_percent
+from ser_core.settings import ASSETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from explain.attribution import Method
+
+TABLE = ASSETS / "results" / "trust.parquet"
+OWN, DESTROYED = "own", "of the destroyed model"
+MOST = 0.5
+ALL = "all"
+
+
+def candidates(shares: "pd.DataFrame", model: str) -> tuple[str, ...]:
+    """Return the methods whose share of clips that pass every test may still be a model's largest, best first.
+
+    The upper end of their interval reaches the best method's lower end.
+    """
+    ranked = passing_all(shares, model).sort_values("holds", ascending=False, kind="stable")
+    return tuple(ranked.loc[ranked["high"] >= ranked["low"].iloc[0], "method"]) if len(ranked) else ()
+
+
+def read_summary(table: Path = TABLE) -> "pd.DataFrame":
+    """Return the stored :func:`explain.trust_study.summary`; empty where the study has not been run."""
+    import pandas as pd
+
+    path = table.with_suffix(".csv")
+    return pd.read_csv(path) if path.exists() else no_shares()
+
+
+def no_shares() -> "pd.DataFrame":
+    """Return the stored summary of a study that has not been run."""
+    import pandas as pd
+
+    return pd.DataFrame(columns=["model", "method", "map", "test", "holds", "low", "high"])
+
+
+def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
+    """Return the method whose maps passed every test in most clips for a model; the ``usual`` one where it is a tie.
+
+    None where it or the ``usual`` first method was not measured: then there is nothing to set it against.
+    """
+    found = passing_all(read_summary() if shares is None else shares, model).set_index("method")["holds"]
+    if usual not in found.index:
+        return None
+    return usual if found[usual] == found.max() else str(found.idxmax())
+
+
+def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
+    """Return a model's methods with the one first whose maps passed every test in most clips, else as they are."""
+    first = default_method(model, methods[0].name)
+    return tuple(sorted(methods, key=lambda method: method.name != first))
+
+
+def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str:
+    """Return why that method is offered first, with its figures; empty where that was not measured."""
+    from explain.attribution import method_label
+
+    shares = read_summary() if shares is None else shares
+    first = default_method(model, usual, shares)
+    if first is None:
+        return ""
+    of_model = passing_all(shares, model)
+    best = of_model[of_model["method"] == first].iloc[0]
+    others = of_model[of_model["method"] != first].sort_values("holds", ascending=False)
+    destroyed = passing_all(shares, model, DESTROYED)
+    chance = destroyed.loc[destroyed["method"] == first, "holds"]
+    said = (
+        f"{method_label(first)} is offered first: its maps passed all three tests of faithfulness in "
+        f"{rounded_percent(best['holds'])} [{rounded_percent(best['low'])}, {rounded_percent(best['high'])}] of "
+        f"{best['clips']} held-out clips"
+        + (
+            f" (maps of the same network with shuffled weights: {rounded_percent(chance.iloc[0])})"
+            if len(chance)
+            else ""
+        )
+    )
+    if not len(others):
+        return f"{said}; no other method was tested for this model."
+    second = others.iloc[0]
+    more = "more than" if best["holds"] > second["holds"] else "as many as"
+    return (
+        f"{said}, {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
+        f"({rounded_percent(second['holds'])} of {second['clips']}). "
+        + ("Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else "")
+    ).rstrip()
+
+
+def passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":
+    """Return the rows of a model's methods that say how many maps pass every test of faithfulness."""
+    return shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
