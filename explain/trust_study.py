@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -236,6 +236,23 @@ def run(
     return pd.concat([pd.read_parquet(store) for name in asked for store in stores[name]], ignore_index=True)
 
 
+def take_over(table: Path, clips: Sequence[Clip], runs: Path) -> None:
+    """Write the parts whose clips a stored table holds, so that a study goes on where its parts are lost."""
+    import pandas as pd
+
+    from explain.trust import QUICK
+
+    rows = pd.read_parquet(table)
+    rows["further"] = ~rows["test"].isin(QUICK)
+    rows["start"] = rows["number"] // CHUNK * CHUNK
+    for key, part in rows.groupby(["model", "method", "further", "start"]):
+        name, method, further, start = cast(tuple[str, str, bool, int], key)
+        chunk = clips[start : start + CHUNK]
+        store = _store(runs, name, f"{method}-further" if further else method, start, chunk)
+        if {Path(clip.file).stem for clip in chunk} == set(part["clip"]) and stored_table(store) is None:
+            _write(part.drop(columns=["further", "start"]), store)
+
+
 def _store(runs: Path, name: str, method: str, start: int, chunk: Sequence[Clip]) -> Path:
     return runs / f"{Path(name).name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
 
@@ -374,6 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--further", action="store_true", help="infidelity, sensitivity, stability and agreement instead"
     )
+    parser.add_argument("--add", action="store_true", help="do only what --out lacks; the models must be the same")
     parser.add_argument("--minutes", type=float, help="start nothing new after so many minutes")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
@@ -396,6 +414,8 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     from ser_core.tasks import CREMA_D
 
     clips = in_turn(options.corpus.absolute(), CREMA_D.emotions, max(FINAL, options.count or 0))
+    if options.add and options.out.exists():
+        take_over(options.out, clips, options.runs / "trust")
     parts: dict[tuple[str, str], pd.DataFrame] = {}
     started = time.perf_counter()
 

@@ -200,6 +200,31 @@ def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monke
     assert set(later.loc[later["model"] == "third", "clip"]) == {"new"}
 
 
+def test_a_study_goes_on_from_its_table_where_its_parts_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def explained(one: study.Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
+        asked.append(one.file)
+        common = {"clip": one.file, "number": number, "model": "toy", "method": method}
+        return [common | {"test": test, "value": float(number)} for test in QUICK]
+
+    monkeypatch.setattr(trust_study, "clip_rows", explained)
+    monkeypatch.setattr(trust_study, "check_present", lambda files: None)
+    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
+    table = tmp_path / "trust.parquet"
+    found = trust_study.run(clips[:7], ["toy"], "ig", tmp_path / "lost", print)
+    found.to_parquet(table)
+    trust_study.take_over(table, clips, tmp_path / "runs")
+    asked.clear()
+    again = trust_study.run(clips, ["toy"], "ig", tmp_path / "runs", print)
+    assert asked == [f"c{i}" for i in range(5, 12)]  # the second part was not whole
+    assert again[again["number"] < 5].equals(found[found["number"] < 5])
+    assert again["number"].max() == 11
+
+
 def test_further_tests_stand_beside_those_of_faithfulness_and_decide_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
