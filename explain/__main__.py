@@ -7,7 +7,8 @@ the trust tests (:mod:`explain.trust_study`), and ``python -m explain experiment
 (:mod:`explain.compare`), ``python -m explain recording …`` follows the voices of a session
 (:mod:`explain.long_recording_command`), and ``python -m explain batch …`` explains many clips into one table
 (:mod:`explain.batch_command`). ``python -m explain reopen REPORT`` shows a report's figures again
-(:mod:`explain.reopen_command`).
+(:mod:`explain.reopen_command`), and ``python -m explain ratings`` says what came out of the rating study
+(:mod:`explain.rating_command`).
 
 Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 """
@@ -38,6 +39,7 @@ COMMANDS = {
     "recording": "explain.long_recording_command",
     "batch": "explain.batch_command",
     "reopen": "explain.reopen_command",
+    "ratings": "explain.rating_command",
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explain import rating
+from explain.__main__ import main
 from explain.attribution import Target, attribute
 from explain.listeners import LISTENERS, SIGNAL, listener
 from explain.rating import ANSWERS, CONDITIONS, FILE, Rating, by_condition, plan, stimuli, store, stored, summary
@@ -203,6 +204,28 @@ def text(app: AppTest) -> str:
     for kind in ("caption", "markdown", "header", "info", "success", "error"):
         parts += [each.value for each in getattr(app, kind)]
     return " ".join(parts)
+
+
+def test_the_command_prints_what_the_page_shows_and_writes_every_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SERSCOPE_RATINGS", raising=False)
+    assert main(["ratings", str(tmp_path / "nowhere")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    (tmp_path / "kept").mkdir()
+    assert main(["ratings", str(tmp_path / "kept")]) == 0
+    assert capsys.readouterr().out == "No ratings yet.\n"
+    for number in range(7):
+        for condition, sure in (("map", 40), ("map and cues", 60 + number)):
+            store(given(f"r{number}", condition, sureness=sure), tmp_path / "kept")
+    out = tmp_path / "answers.csv"
+    assert main(["ratings", str(tmp_path / "kept"), "--csv", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(summary(stored(tmp_path / "kept")))
+    table = rating.tests(stored(tmp_path / "kept"))
+    moved = table[table["measure"] == "sureness"].iloc[0]
+    assert f"{moved['difference']:.3f}" in said and f"{moved['p_corrected']:.3f}" in said and "63.00" in said
+    assert out.read_text(encoding="utf-8-sig").count("\n") == 15
 
 
 def test_the_study_is_off_where_no_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,3 +286,17 @@ def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkey
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
     monkeypatch.setattr(attribution, "methods_for", lambda model: only)
     assert list(trust_study._plan(["m"], method_choice.no_shares)) == [(("m",), "occlusion", trust_study.SCREENED)]
+
+
+def test_the_stored_shares_are_those_of_the_stored_rows() -> None:
+    rows = pd.read_parquet(method_choice.TABLE)
+    kept = method_choice.read_summary()
+    assert set(zip(rows["model"], rows["method"], strict=True)) == set(zip(kept["model"], kept["method"], strict=True))
+    some = rows[rows["model"].isin(("log-mel-resnet", "egemaps-logistic"))]
+    again = summary(some).round(4)
+    same = kept[kept["model"].isin(set(some["model"]))]
+    order = ["model", "method", "map", "test"]
+    pd.testing.assert_frame_equal(
+        again.sort_values(order, ignore_index=True), same.sort_values(order, ignore_index=True), check_dtype=False
+    )
+    assert not rows.duplicated(["model", "method", "map", "test", "corpus", "clip"]).any()

@@ -1,0 +1,52 @@
+"""``python -m explain ratings [FOLDER] [--csv FILE]``: what came out of the rating study so far.
+
+Exit codes: 0 done, 2 there is no such folder or a file cannot be written.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_core.errors import SerscopeError, SettingError
+from ser_core.files import write_bytes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the analysis of the stored ratings, and write them as CSV if asked to; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m explain ratings", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="of the answers (default: the one in SERSCOPE_RATINGS)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="every answer, one a row")
+    options = parser.parse_args(arguments)
+    try:
+        return _ratings(options)
+    except SerscopeError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+
+
+def _ratings(options: argparse.Namespace) -> int:
+    from explain.rating import CONDITIONS, MEASURES, by_condition, stored, summary, tests, to_csv
+    from ser_core.settings import settings
+
+    folder = options.folder or settings().ratings_dir
+    if folder is None:
+        raise SettingError("Name the folder of the answers, or let SERSCOPE_RATINGS name it.")
+    if not folder.is_dir():
+        raise SettingError(f"There is no folder {folder}; give the one that SERSCOPE_RATINGS named.")
+    ratings = stored(folder)
+    print(summary(ratings))
+    if ratings:
+        by = by_condition(ratings).replace({"measure": MEASURES, "condition": CONDITIONS})
+        print(by.to_string(index=False, float_format="{:.2f}".format))
+        paired = tests(ratings).replace({"measure": MEASURES, "less": CONDITIONS, "more": CONDITIONS})
+        print("\nPaired by rater (Wilcoxon's signed-rank test, p corrected by Holm):")
+        print(paired.to_string(index=False, float_format="{:.3f}".format))
+    if options.csv is not None:
+        write_bytes(options.csv, to_csv(ratings).encode("utf-8-sig"))
+        print(f"written: {options.csv}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
