@@ -284,8 +284,8 @@ def _part(task: _Task) -> tuple[dict[str, list[dict]], list[str]]:
 def _models(asked: tuple[str, ...]) -> "dict[str, tuple[SpeechModel, SpeechModel]]":
     """Return each model and its destroyed copy; several of them share what their encoders gave."""
     from explain.map_changes import destroyed
-    from explain.shared_encoders import on_shared_encoders
     from ser_core.models import load_model
+    from ser_core.shared_encoders import on_shared_encoders
 
     models = [load_model(name) for name in asked]
     models += [destroyed(model) for model in models]

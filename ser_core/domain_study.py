@@ -42,7 +42,8 @@ from ser_core.errors import CorpusError
 from ser_core.files import write_table, write_text
 from ser_core.noise import environment
 from ser_core.registry import cards, load
-from ser_core.robustness import encoded_once, voice_of
+from ser_core.robustness import voice_of
+from ser_core.shared_encoders import on_shared_encoders
 from ser_core.speech import speech_segments
 from ser_core.splits import validation_speakers
 from ser_core.tasks import TASKS, with_folds
@@ -124,24 +125,23 @@ def run(
         for card in cards()
         if card.corpora[0] == TASKS[HOME].title and (card.name in models if models else card.system != "mater")
     ]
-    asked = [model for model in asked if model.neighbourhood is not None]
+    asked = on_shared_encoders([model for model in asked if model.neighbourhood is not None], most_bytes=0)
     found = []
-    with encoded_once(asked):
-        for group, chosen, make in _groups(tables, noise_folder, clips):
+    for group, chosen, make in _groups(tables, noise_folder, clips):
 
-            def facts(file: str, group: str = group, make: Maker = make) -> dict[str, Any]:
-                recording = make(file)
-                told = {model.name: model.predict(recording).familiarity for model in asked}
-                return {
-                    "values": _measures(recording),
-                    "familiarity": {name: None if each is None else each.percentile for name, each in told.items()},
-                    "languages": dict(list(spoken_languages(recording.samples).items())[:8])
-                    if make is read or group.startswith("child-like")
-                    else None,
-                }
+        def facts(file: str, group: str = group, make: Maker = make) -> dict[str, Any]:
+            recording = make(file)
+            told = {model.name: model.predict(recording).familiarity for model in asked}
+            return {
+                "values": _measures(recording),
+                "familiarity": {name: None if each is None else each.percentile for name, each in told.items()},
+                "languages": dict(list(spoken_languages(recording.samples).items())[:8])
+                if make is read or group.startswith("child-like")
+                else None,
+            }
 
-            found += [{"group": group, **row} for row in _kept(store / _slug(group), chosen, facts)]
-            print(group, len(chosen), flush=True)
+        found += [{"group": group, **row} for row in _kept(store / _slug(group), chosen, facts)]
+        print(group, len(chosen), flush=True)
     rows = summary(found, [model.card for model in asked])
     write_table(rows.round(4), TABLE)
     return rows

@@ -14,21 +14,18 @@ clean, the share of answers that change, and how far the probabilities move, eac
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
 
 from ser_core import metrics
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.corpora import read_corpus
 from ser_core.degradations import KINDS, Voice, changed
 from ser_core.distributions import mean_over_speakers
-from ser_core.encoders import FrozenEncoderModel, SpeechEncoder
 from ser_core.errors import CorpusError
 from ser_core.evaluation import check_lossless
 from ser_core.files import write_table
@@ -38,6 +35,7 @@ from ser_core.noise import Source, babble, environment, speech_shaped
 from ser_core.noisestudy import noisy_clips
 from ser_core.registry import cards, load, model_folders
 from ser_core.results import RESULTS, labels_of, paired_change
+from ser_core.shared_encoders import on_shared_encoders
 from ser_core.speech import speech_mask, speech_segments
 from ser_core.tasks import TASKS, with_folds
 
@@ -113,28 +111,28 @@ def ask_all(
     stores = {model.name: store / f"{model.name}-{run_of(model)}" for model in models}
     for each in stores.values():
         each.mkdir(parents=True, exist_ok=True)
-    with encoded_once(models):
-        _ask_steady([model for model in models if not (stores[model.name] / f"{CONSTANT}.parquet").exists()], stores)
-        for speaker, clips in chosen.groupby("speaker", sort=False):
-            quiet = table[(table["speaker"] != speaker) & (table["emotion"] == "neutral")].groupby("speaker").head(2)
-            voices = [np.array(read(file).samples) for file in quiet["file"]]
-            noises = {"environment": real, "speech-shaped": speech_shaped(voices)}
-            if len(voices) >= 6:
-                noises["babble"] = babble(voices)
-            for row in clips.itertuples():
-                part = f"{row.clip}.parquet"
-                missing = [model for model in models if not (stores[model.name] / part).exists()]
-                if not missing:
-                    continue
-                voice = voice_of(str(row.file), noises)
-                named = [(k, level) for k in KINDS if k not in {"babble"} - set(noises) for level in KINDS[k].levels]
-                sounds = [voice.samples, *(changed(voice, kind, level) for kind, level in named)]
-                facts = {name: str(getattr(row, name)) for name in ("clip", "corpus", "speaker", "emotion")}
-                answers = _answers(missing, sounds, [(CLEAN, float("nan")), *named])
-                for model in missing:
-                    rows = answers[model.name].assign(**facts)
-                    _write(_with_changed(rows, rows[rows["kind"] == CLEAN]), stores[model.name] / part)
-            print(f"{speaker}: {len(clips)} clips × {1 + sum(len(kind.levels) for kind in KINDS.values())}", flush=True)
+    models = on_shared_encoders(models, most_bytes=0)  # all hear a clip before the next one comes
+    _ask_steady([model for model in models if not (stores[model.name] / f"{CONSTANT}.parquet").exists()], stores)
+    for speaker, clips in chosen.groupby("speaker", sort=False):
+        quiet = table[(table["speaker"] != speaker) & (table["emotion"] == "neutral")].groupby("speaker").head(2)
+        voices = [np.array(read(file).samples) for file in quiet["file"]]
+        noises = {"environment": real, "speech-shaped": speech_shaped(voices)}
+        if len(voices) >= 6:
+            noises["babble"] = babble(voices)
+        for row in clips.itertuples():
+            part = f"{row.clip}.parquet"
+            missing = [model for model in models if not (stores[model.name] / part).exists()]
+            if not missing:
+                continue
+            voice = voice_of(str(row.file), noises)
+            named = [(k, level) for k in KINDS if k not in {"babble"} - set(noises) for level in KINDS[k].levels]
+            sounds = [voice.samples, *(changed(voice, kind, level) for kind, level in named)]
+            facts = {name: str(getattr(row, name)) for name in ("clip", "corpus", "speaker", "emotion")}
+            answers = _answers(missing, sounds, [(CLEAN, float("nan")), *named])
+            for model in missing:
+                rows = answers[model.name].assign(**facts)
+                _write(_with_changed(rows, rows[rows["kind"] == CLEAN]), stores[model.name] / part)
+        print(f"{speaker}: {len(clips)} clips × {1 + sum(len(kind.levels) for kind in KINDS.values())}", flush=True)
 
 
 def voice_of(file: str | Path, noises: dict[str, Source] | None = None) -> Voice:
@@ -161,37 +159,6 @@ def steady(what: str, seconds: float) -> np.ndarray:
     gains = np.minimum(1.0, (np.maximum(hz, 1) / 500) ** -1.5) * (hz >= 80)
     noise = np.fft.irfft(gains * np.fft.rfft(generator.normal(size=count)), count)
     return (0.05 * noise / noise.std()).astype(np.float32)
-
-
-@contextmanager
-def encoded_once(models: Sequence[SpeechModel]) -> Iterator[None]:
-    """While this lasts, models on one frozen encoder that hear the same input one after another encode it once."""
-    shared: dict[int, _Remembered] = {}
-    frozen = [model for model in models if isinstance(model, FrozenEncoderModel)]
-    encoders = [model.encoder for model in frozen]
-    for model, encoder in zip(frozen, encoders, strict=True):
-        model.network.encoder = shared.setdefault(id(encoder), _Remembered(encoder))
-    try:
-        yield
-    finally:
-        for model, encoder in zip(frozen, encoders, strict=True):
-            model.network.encoder = encoder
-
-
-class _Remembered(nn.Module):
-    """An encoder that knows its last answer; like it in every other way."""
-
-    def __init__(self, encoder: SpeechEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.step_s, self.states, self.hidden_size = encoder.step_s, encoder.states, encoder.hidden_size
-        self.known: Tensor | None = None
-        self.given: object = None
-
-    def forward(self, inputs: Tensor) -> object:
-        if self.known is None or self.known.shape != inputs.shape or not torch.equal(self.known, inputs):
-            self.known, self.given = inputs, self.encoder(inputs)
-        return self.given
 
 
 def run_of(model: SpeechModel) -> str:

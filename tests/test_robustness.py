@@ -204,19 +204,3 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(study: tuple[Loudness, p
     assert model.asked == 1 + sum(len(kind.levels) for kind in robustness.KINDS.values())
     assert gone.read_bytes() == before
     assert all(path.stat().st_mtime_ns == when for path, when in files.items() if path != gone)
-
-
-def test_one_encoder_hears_a_clip_once_for_all_its_models() -> None:
-    class Counting(torch.nn.Module):
-        step_s, states, hidden_size, calls = 0.02, 1, 4, 0
-
-        def forward(self, inputs: torch.Tensor) -> tuple[list[torch.Tensor], None]:
-            self.calls += 1
-            return [2 * inputs], None
-
-    counting = Counting()
-    once = robustness._Remembered(counting)
-    one, other = torch.ones(1, 3), torch.zeros(1, 3)
-    answers = [once(each)[0][0] for each in (one, one.clone(), other, one)]
-    assert counting.calls == 3
-    assert all(torch.equal(answer, 2 * asked) for answer, asked in zip(answers, (one, one, other, one), strict=True))

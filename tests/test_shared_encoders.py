@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from explain.attribution import attribute, default_target
 from explain.map_changes import destroyed
-from explain.shared_encoders import RememberingEncoder, on_shared_encoders
 from ser_core.encoders import SpeechEncoder, frozen_encoder
 from ser_core.models import load_model
-from tests.planted import recording
+from ser_core.shared_encoders import RememberingEncoder, on_shared_encoders
+from tests.planted import burst_model, recording
 
 NAMES = ("whisper-tiny-statistics", "mll-crema-d")
 
@@ -54,8 +54,23 @@ def test_the_same_input_is_encoded_once_and_the_oldest_is_forgotten() -> None:
     assert shared.step_s == 0.01 and shared.hidden_size == 3
 
 
+def test_one_that_may_keep_nothing_knows_its_last_answer() -> None:
+    encoder = Counting()
+    shared = RememberingEncoder(encoder, most_bytes=0)
+    one, other = torch.ones(1, 5, 3), torch.zeros(1, 5, 3)
+    with torch.no_grad():
+        given = [shared(clip)[0][0] for clip in (one, one.clone(), other, one)]
+    assert encoder.asked == 3
+    assert all(torch.equal(frames, clip) for frames, clip in zip(given, (one, one, other, one), strict=True))
+
+
+def test_a_model_without_an_encoder_is_left_as_it_is() -> None:
+    model = burst_model()
+    assert on_shared_encoders([model]) == [model]
+
+
 def test_gradients_go_through_an_encoder_that_remembers() -> None:
-    shared = RememberingEncoder(Counting())
+    shared = RememberingEncoder(Counting(), 0)
     clip = torch.randn(1, 5, 3)
     with torch.no_grad():
         shared(clip)

@@ -1,7 +1,7 @@
 """Models that stand on one encoder, put to the same inputs one after another: the encoder answers once.
 
-Most bundled models are small heads on the same frozen Whisper, and their windows of an occlusion are the same, so
-what one model's explanation has encoded serves all of them. Nothing changes in what they answer.
+Most bundled models are small heads on the same frozen Whisper. They hear the same clips in a study, and the windows of
+their occlusions are the same, so what was encoded for one serves all. Nothing changes in what they answer.
 """
 
 import copy
@@ -23,7 +23,7 @@ MOST_BYTES = 3 << 29
 class RememberingEncoder(nn.Module):
     """An encoder that gives again what it gave for the same input; where gradients are needed it works as ever."""
 
-    def __init__(self, encoder: SpeechEncoder, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, encoder: SpeechEncoder, most_bytes: int) -> None:
         super().__init__()
         self.wrapped, self.most_bytes, self.bytes = encoder, most_bytes, 0
         self.given: OrderedDict[bytes, list[Tensor]] = OrderedDict()
@@ -52,13 +52,20 @@ class RememberingEncoder(nn.Module):
         return states, real
 
 
-def on_shared_encoders(models: Sequence[SpeechModel]) -> list[SpeechModel]:
-    """Return copies of the models in which encoders of the same weights are one that remembers."""
+def on_shared_encoders(models: Sequence[SpeechModel], most_bytes: int = MOST_BYTES) -> list[SpeechModel]:
+    """Return models that stand on an encoder as copies in which encoders of the same weights are one that remembers.
+
+    Args:
+        models: some; those without an encoder are given back as they are.
+        most_bytes: what an encoder keeps; with 0 it is its last answer.
+    """
     shared: list[RememberingEncoder] = []
-    return [_on(model, shared) for model in models]
+    return [_on(model, shared, most_bytes) for model in models]
 
 
-def _on(model: SpeechModel, shared: list[RememberingEncoder]) -> SpeechModel:
+def _on(model: SpeechModel, shared: list[RememberingEncoder], most_bytes: int) -> SpeechModel:
+    if not any(isinstance(module, SpeechEncoder) for module in model.network.modules()):
+        return model
     twin = copy.copy(model)
     twin.network = copy.deepcopy(model.network)
     places = [
@@ -71,7 +78,7 @@ def _on(model: SpeechModel, shared: list[RememberingEncoder]) -> SpeechModel:
         encoder = cast(SpeechEncoder, getattr(parent, name))
         same = next((each for each in shared if _alike(each.wrapped, encoder)), None)
         if same is None:
-            shared.append(same := RememberingEncoder(encoder))
+            shared.append(same := RememberingEncoder(encoder, most_bytes))
         setattr(parent, name, same)
     return twin
 
