@@ -51,6 +51,12 @@ def _predictions(data: bytes) -> None:
     read_predictions(data, "table")
 
 
+def _conditions(data: bytes) -> None:
+    from ser_core.predictions import read_conditions
+
+    read_conditions(data, "table")
+
+
 def _parquet(data: bytes) -> None:
     import pyarrow as pa
 
@@ -162,6 +168,17 @@ def _sounds(container: str) -> list[bytes]:
         made.ffmpeg(clip, 16_000, "avi", "pcm_s16le"),
         *(made.wav(clip, container=kind) for kind in ("AIFF", "AU", "CAF", "NIST")),
     ]
+
+
+def _worsened() -> list[bytes]:
+    import pandas as pd
+
+    found = []
+    for table in _tables(False)[:2]:
+        clean = pd.read_csv(io.BytesIO(table))
+        both = pd.concat([clean.assign(condition="clean"), clean.assign(condition="street")])
+        found.append(both.to_csv(index=False).encode())
+    return found
 
 
 def _tables(parquet: bool) -> list[bytes]:
@@ -298,6 +315,7 @@ TARGETS = {
     },
     "session": Target(_decode_in_pieces, _AUDIO, lambda: _sounds("flac") + _sounds("wav")[:1] + _sounds("m4a")[:1]),
     "predictions": Target(_predictions, _OWN, functools.partial(_tables, False), _COLUMNS),
+    "conditions": Target(_conditions, _OWN, _worsened, (*_COLUMNS, "condition", "clean")),
     "parquet": Target(_parquet, (*_OWN, "ser_core.parquet"), functools.partial(_tables, True), _COLUMNS),
     "report": Target(
         _reopen,

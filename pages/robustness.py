@@ -8,9 +8,17 @@ from ser_core.robustness import SUMMARY, read_summary
 st.title("Does the answer hold?")
 st.caption(
     "The same clips, clean and with noise, over a telephone, in a room, cut, louder or quieter: what the models answer "
-    "should depend on the voice alone. All clips are of speakers whom the models never heard; intervals are over "
-    "speakers, and every loss is measured on the same clips."
+    "should depend on the voice alone. Intervals are over speakers, and every loss is measured on the same clips."
 )
+what = st.segmented_control(
+    "Whose answers", ("Bundled models", "Your table"), default="Bundled models", required=True, key="robustness-what"
+)
+if what != "Bundled models":
+    from pages.parts import own_robustness
+
+    own_robustness.show()
+    st.stop()
+st.caption("All clips are of speakers whom the models never heard.")
 if not SUMMARY.exists():
     st.info("The models have not been asked yet; 'python -m ser_core robustness' does it.")
     st.stop()

@@ -15,6 +15,7 @@ corpus                          where the clip is from, if from several
 ==============================  ======================================================================================
 
 Instead of probabilities, ``d_valence``, ``d_arousal``, ``d_dominance`` and the rated ``t_valence`` … (from −1 to 1).
+For :func:`read_conditions` a column ``condition`` says how each clip was worsened ("clean" if it was not).
 """
 
 import csv
@@ -31,6 +32,8 @@ from ser_core.evaluation import DIMENSIONS, PEOPLE, output_words
 from ser_core.parquet import read_parquet
 
 OWN_MODEL = "your model"
+CLEAN = "clean"
+MOST_CONDITIONS = 100
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 500
 MOST_BYTES = 50_000_000
@@ -57,6 +60,61 @@ def read_predictions(data: bytes, name: str) -> pd.DataFrame:
     Raises:
         PredictionsError: the table is not usable; the sentence says why and what to do.
     """
+    return checked(_table(data, name))
+
+
+def read_conditions(data: bytes, name: str) -> pd.DataFrame:
+    """Return a user's table of the same clips under several conditions, with a column condition, "clean" first.
+
+    Args:
+        data: the file; as for :func:`read_predictions`, with a row for each clip and condition.
+        name: its name.
+
+    Raises:
+        PredictionsError: the table is not usable; the sentence says why and what to do.
+    """
+    table = _named(_table(data, name))
+    if "condition" not in table:
+        raise PredictionsError(
+            f"The table lacks the column condition; it has {_some([str(column) for column in table])}. Say of each row "
+            f'how the clip was worsened, "{CLEAN}" where it was not.'
+        )
+    conditions = _text(table["condition"]).to_numpy()
+    if (blank := int((conditions == "").sum())) > 0:
+        raise PredictionsError(f'{_rows(blank)} no condition; write "{CLEAN}" where a clip was not worsened.')
+    conditions = np.where(np.char.lower(conditions.astype(str)) == CLEAN, CLEAN, conditions)
+    names = list(dict.fromkeys([CLEAN, *conditions]))
+    if CLEAN not in conditions or len(names) < 2:
+        raise PredictionsError(
+            f'The conditions are {_some(sorted(set(conditions)))}; "{CLEAN}" and one or more others are needed, since '
+            "every loss is measured on the same clips."
+        )
+    if len(names) > MOST_CONDITIONS:
+        raise PredictionsError(f"There are {len(names)} conditions, more than {MOST_CONDITIONS}; give a part of them.")
+    parts = []
+    for condition in names:
+        try:
+            parts.append(checked(table[conditions == condition].reset_index(drop=True)).assign(condition=condition))
+        except PredictionsError as fault:
+            raise PredictionsError(f"Condition {condition!r}: {fault}") from fault
+    known = parts[0].set_index("clip")[["speaker", "emotion"]]
+    for part in parts[1:]:
+        missing = part.loc[~part["clip"].isin(known.index), "clip"]
+        if len(missing):
+            raise PredictionsError(
+                f"{_count(len(missing), 'clip')} of condition {part['condition'].iloc[0]!r} stand in no row that is "
+                f'"{CLEAN}", first {missing.iloc[0]!r}; add those rows.'
+            )
+        other = (part[["speaker", "emotion"]].to_numpy() != known.loc[part["clip"]].to_numpy()).any(axis=1)
+        if other.any():
+            raise PredictionsError(
+                f"The clip {part['clip'].iloc[int(np.argmax(other))]!r} has another speaker or emotion in condition "
+                f'{part["condition"].iloc[0]!r} than in "{CLEAN}"; give one name to one clip.'
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _table(data: bytes, name: str) -> pd.DataFrame:
     if not data:
         raise PredictionsError("The file is empty; export the table again.")
     if len(data) > MOST_BYTES:
@@ -65,7 +123,7 @@ def read_predictions(data: bytes, name: str) -> pd.DataFrame:
             "save it as Parquet, or leave out columns that are not needed."
         )
     is_parquet = name.lower().endswith((".parquet", ".pq")) or data[:4] == b"PAR1"
-    return checked(_parquet(data) if is_parquet else _csv(data))
+    return _parquet(data) if is_parquet else _csv(data)
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +154,8 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
     if len(twice):
         raise PredictionsError(
             f"{twice.nunique()} files stand in the table more than once, first {twice.iloc[0]!r}; "
-            "give one model's answers, one row a file."
+            "give one model's answers, one row a file"
+            + (" (the page Robustness takes several conditions)." if "condition" in table else ".")
         )
     if text["speaker"].nunique() < 2:
         raise PredictionsError(

@@ -131,7 +131,7 @@ def ask_all(
             answers = _answers(missing, sounds, [(CLEAN, float("nan")), *named])
             for model in missing:
                 rows = answers[model.name].assign(**facts)
-                _write(_with_changed(rows, rows[rows["kind"] == CLEAN]), stores[model.name] / part)
+                _write(_with_clean(rows, rows["kind"] == CLEAN), stores[model.name] / part)
         print(f"{speaker}: {len(clips)} clips × {1 + sum(len(kind.levels) for kind in KINDS.values())}", flush=True)
 
 
@@ -191,6 +191,34 @@ def summary(folder: Path = TABLES, *, replicates: int = 10_000) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def of_conditions(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return the figures of somebody's own table, one row a condition, with the columns of :func:`summary`.
+
+    Args:
+        rows: of :func:`ser_core.predictions.read_conditions`.
+        replicates: of the bootstrap over speakers.
+    """
+    clean = rows[rows["condition"] == CLEAN].set_index("clip")
+    found = []
+    for condition, part in rows.groupby("condition", sort=False):
+        same = clean.loc[part["clip"]].reset_index()
+        figures = _figures(turned(part.reset_index(drop=True), same), same, replicates)
+        found.append({"model": part["model"].iloc[0], "condition": condition, **figures})
+    return pd.DataFrame(found)
+
+
+def turned(rows: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with ``changed``: whether the first answer is another than in the same row of ``clean``.
+
+    Of dimensions: whether any value has another sign.
+    """
+    columns = [str(column) for column in rows if str(column).startswith(("p_", "d_"))]
+    given, usual = rows[columns].to_numpy(), clean[columns].to_numpy()
+    if columns[0].startswith("d_"):
+        return rows.assign(changed=(np.sign(given) != np.sign(usual)).any(axis=1))
+    return rows.assign(changed=given.argmax(axis=1) != usual.argmax(axis=1))
+
+
 def read_summary() -> pd.DataFrame:
     """Return the stored summary; empty where none has been written."""
     return pd.read_csv(SUMMARY) if SUMMARY.exists() else pd.DataFrame(columns=["model", "corpus", "kind", "level"])
@@ -231,7 +259,7 @@ def _ask_steady(models: Sequence[SpeechModel], stores: dict[str, Path]) -> None:
     for model in models:
         rows = answers[model.name].assign(corpus="", speaker="", emotion="")
         rows.insert(0, "clip", np.repeat(STEADY, len(LENGTHS_S)))
-        parts = [_with_changed(part, part[part["level"] == 2]) for _, part in rows.groupby("clip", sort=False)]
+        parts = [_with_clean(part, part["level"] == 2) for _, part in rows.groupby("clip", sort=False)]
         _write(pd.concat(parts), stores[model.name] / f"{CONSTANT}.parquet")
 
 
@@ -259,13 +287,9 @@ def _answers(
     return found
 
 
-def _with_changed(rows: pd.DataFrame, clean: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of one clip with ``changed``: whether the first answer differs; for dimensions, any value's sign."""
-    columns = [str(column) for column in rows if str(column).startswith(("p_", "d_"))]
-    given, usual = rows[columns].to_numpy(), clean[columns].to_numpy()[:1]
-    if columns[0].startswith("d_"):
-        return rows.assign(changed=(np.sign(given) != np.sign(usual)).any(axis=1))
-    return rows.assign(changed=given.argmax(axis=1) != usual.argmax(axis=1))
+def _with_clean(rows: pd.DataFrame, clean: pd.Series) -> pd.DataFrame:
+    """Return rows of one clip with ``changed``, set against the one row that is marked."""
+    return turned(rows, rows[clean].iloc[[0] * len(rows)])
 
 
 def _write(rows: pd.DataFrame, path: Path) -> None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import entropy, spearmanr
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import corpora_charts, dimension_charts, efficiency_charts, mixed_charts, robustness_charts
+from pages.parts import (
+    corpora_charts,
+    dimension_charts,
+    efficiency_charts,
+    mixed_charts,
+    own_robustness,
+    robustness_charts,
+)
 from pages.parts.charts import ink
 from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
@@ -195,6 +202,27 @@ def drawn(page: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "pages" / page), default_timeout=120).run()
     assert not app.exception, app.exception
     return app
+
+
+def test_ones_own_conditions_are_drawn_and_forgotten() -> None:
+    app = drawn("robustness.py")
+    app.segmented_control(key="robustness-what").set_value("Your table").run()
+    bad = own_robustness.EXAMPLE.replace("clean", "quiet")
+    app.file_uploader[0].set_value(("mine.csv", bad.encode(), "text/csv")).run()
+    assert '"clean" and one or more others' in app.error[0].value
+    app.file_uploader[0].set_value(("mine.csv", own_robustness.EXAMPLE.encode(), "text/csv")).run()
+    assert not app.exception and not app.error
+    assert any("4 clips of 2 speakers, clean and under 1 other condition" in each.value for each in app.markdown)
+    drawn_tables = " ".join(html.proto.body for html in app.get("html"))
+    assert "affected most by traffic 10 dB" in drawn_tables
+    # Two of four answers became others, so that of three emotions a half, none and all are found.
+    for figure in ("<strong>100.0</strong>", "<strong>50.0</strong>", "<strong>−50.0</strong>"):
+        assert figure in drawn_tables
+    for measure in ("drop", "flips", "shift"):
+        app.segmented_control(key="own-robustness-measure-True").set_value(measure).run()
+        assert not app.exception
+    next(button for button in app.button if button.label == "Forget this table").click().run()
+    assert not app.get("html")
 
 
 def test_the_robustness_page_draws_a_study_and_changes_its_measure(measured: pd.DataFrame) -> None:

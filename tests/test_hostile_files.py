@@ -32,7 +32,7 @@ from ser_core.settings import ASSETS, ROOT
 from tests.bad_inputs import flac, unstated_length, voice, wav
 
 FOUND = sorted((ROOT / "tests" / "fuzz_seeds").glob("*.b64"))
-QUICK = ("predictions", "report", "zip", "list", "textgrid", "model")
+QUICK = ("predictions", "conditions", "report", "zip", "list", "textgrid", "model")
 
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser_core import robustness
 from ser_core.group_differences import attributes_of, evidence
-from ser_core.predictions import PredictionsError, read_predictions
+from ser_core.metrics import evaluate
+from ser_core.predictions import CLEAN, PredictionsError, read_conditions, read_predictions
 
 
 def good(speakers: int = 4, clips: int = 5) -> pd.DataFrame:
@@ -157,3 +159,72 @@ def test_a_hundred_thousand_predictions_are_read_in_seconds() -> None:
     started = time.perf_counter()
     assert len(read_predictions(data, "mine.csv")) == 100_000
     assert time.perf_counter() - started < 10
+
+
+# The same clips under several conditions
+
+
+def worsened(*names: str, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A table under conditions; every answer under the first other one is the next emotion."""
+    given = good() if table is None else table
+    parts = [given.assign(condition=name) for name in names]
+    columns = ["p_angry", "p_happiness", "p_neutral"]
+    for part in parts[1:2]:
+        part[columns] = part[[*columns[1:], columns[0]]].to_numpy()
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_conditions_are_read_clean_first_and_set_against_the_same_clips() -> None:
+    rows = read_conditions(csv(worsened("Clean", "street", "copy").iloc[::-1]), "mine.csv")
+    assert list(dict.fromkeys(rows["condition"])) == [CLEAN, "copy", "street"]
+    found = robustness.of_conditions(rows, replicates=200).set_index("condition")
+    assert found.loc["copy", ["drop", "flips", "shift"]].tolist() == [0.0, 0.0, 0.0]
+    assert found.loc["street", "flips"] == 1.0  # every answer became another
+    chances = good()[["p_angry", "p_happiness", "p_neutral"]].to_numpy()
+    moved = np.abs(chances - np.roll(chances, -1, axis=1)).sum(axis=1) / 2
+    assert found.loc["street", "shift"] == pytest.approx(moved.mean(), abs=1e-6)
+    labels = ["anger", "happiness", "neutral"]
+    truth = [labels[n % 5 % 3] for n in range(20)]
+    answers = [labels[n] for n in np.roll(chances, -1, axis=1).argmax(1)]
+    expected = evaluate(truth, answers, good()["speaker"].tolist(), labels, replicates=200)["UAR"]
+    street = found.loc["street"]
+    assert (street["uar"], street["uar_low"], street["chance"]) == pytest.approx(
+        (expected.value, expected.low, expected.chance)
+    )
+    assert street["drop"] == pytest.approx(street["uar"] - found.loc[CLEAN, "uar"])
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (good(), "lacks the column condition"),
+        (worsened("street", "babble"), '"clean" and one or more others'),
+        (worsened("clean"), '"clean" and one or more others'),
+        (worsened("clean", ""), "20 rows have no condition"),
+        (worsened("clean", "street").drop(index=0), "stand in no row that is \"clean\", first 's0/0.wav'"),
+        (pd.concat([worsened("clean", "street")] * 2), "Condition 'clean': 20 files stand in the table more than once"),
+        (worsened("clean", *(f"noise {n}" for n in range(100))), "101 conditions, more than 100"),
+        (
+            worsened("clean", "street").assign(label=["anger", "joy", "Neutral"] * 13 + ["anger"]),
+            "another speaker or emotion in condition 'street'",
+        ),
+    ],
+)
+def test_a_bad_table_of_conditions_says_what_is_wrong(table: pd.DataFrame, words: str) -> None:
+    with pytest.raises(PredictionsError) as caught:
+        read_conditions(csv(table), "mine.csv")
+    assert words in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_a_table_of_conditions_on_another_page_is_sent_to_its_own() -> None:
+    with pytest.raises(PredictionsError, match="the page Robustness takes several conditions"):
+        read_predictions(csv(worsened("clean", "street")), "mine.csv")
+
+
+def test_dimensions_under_conditions_have_a_shift_and_no_uar() -> None:
+    values = np.linspace(-0.9, 0.9, 20)
+    table = good().iloc[:, :4].assign(d_valence=values, t_valence=values)
+    other = table.assign(d_valence=values - 0.2, condition="street")
+    rows = read_conditions(csv(pd.concat([table.assign(condition="clean"), other.query("d_valence > -1")])), "a.csv")
+    found = robustness.of_conditions(rows, replicates=100).set_index("condition")
+    assert found.loc["street", "shift"] == pytest.approx(0.2) and "uar" not in found
