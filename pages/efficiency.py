@@ -2,12 +2,13 @@
 
 from html import escape
 
+import pandas as pd
 import streamlit as st
 
 from pages.parts import clips_behind
 from pages.parts import efficiency_charts as parts
 from pages.parts.charts import chart
-from pages.parts.predictions import corpus_title, title_of
+from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
 from pages.parts.words import plain
 
 st.title("What does it cost?")
@@ -32,6 +33,20 @@ cost = right.segmented_control(
 if not timed:
     st.info("Times have not been measured yet; 'python -m benchmarks.predict_speed' does it.")
 rows = emotions[emotions["corpus"] == corpus]
+own = st.session_state.get("own predictions")
+if own is not None and own_table("p_"):
+    left, right = st.columns(2)
+    mb = left.number_input("Size of your model, MB", 0.001, 1e6, None, key="efficiency-own-mb")
+    ms = right.number_input("Its time for a clip of 3 s, ms", 0.001, 1e6, None, key="efficiency-own-ms")
+    st.caption(
+        f"Your table {plain(own.title)} is drawn beside them once its costs are stated; time one thread, as was done "
+        f"here. The UARs can be compared only if your clips are those of {corpus_title(corpus)}."
+    )
+    if mb or ms:
+        mine = kept(("own costs", own.key, corpus, mb, ms), lambda: parts.of_own(own, corpus, mb, ms))
+        rows = pd.concat([rows, mine], ignore_index=True)
+else:
+    st.caption(OWN_TOO)
 points = chart(
     parts.scatter(rows, cost, "UAR"),
     rows,
@@ -41,7 +56,7 @@ points = chart(
     "Models on the dotted line have no rival that is both cheaper and better. Open signs are copies with weights of 8 "
     "bits (int8). Click a sign for the model's clips.",
     words=parts.in_words(rows, cost),
-    state=f"{corpus}|{cost}",
+    state=f"{corpus}|{cost}|{len(rows)}",
 )
 machines = found["machine"].dropna().unique()
 if len(machines):
@@ -61,7 +76,7 @@ if points:
     if stored is None:
         st.info("This model's answers are not stored.")
     else:
-        copy = ", int8" if weights == "int8" else ""
+        copy = f", {weights}" if weights != "float" else ""
         clips_behind.show(stored, f"{title_of(model)}{copy}", f"efficiency-{model}-{weights}")
 smaller = parts.int8_words(found)
 if smaller:

@@ -21,9 +21,11 @@ from pages.parts import (
 )
 from pages.parts.charts import ink
 from pages.parts.figures_of_studies import by_condition
+from pages.parts.predictions import Chosen
 from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
+from ser_core.predictions import read_predictions
 from ser_core.results import RESULTS, read_summary
 from ser_core.settings import ROOT
 
@@ -198,6 +200,14 @@ def test_what_hurts_most_is_said_in_words(measured: pd.DataFrame) -> None:
     assert "−20.0" in words
 
 
+OWN_TABLE = """file,speaker,emotion,p_anger,p_neutral
+a1,ann,anger,0.8,0.2
+a2,ann,neutral,0.1,0.9
+b1,bob,anger,0.3,0.7
+b2,bob,neutral,0.2,0.8
+"""
+
+
 def drawn(page: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "pages" / page), default_timeout=120).run()
     assert not app.exception, app.exception
@@ -233,6 +243,21 @@ def test_the_robustness_page_draws_a_study_and_changes_its_measure(measured: pd.
     assert any("In words" in html.proto.body for html in app.get("html"))
     app.multiselect(key="robustness-kinds").set_value([]).run()
     assert "Choose a model" in app.info[0].value
+
+
+def test_ones_own_model_stands_beside_the_bundled_ones_once_its_costs_are_stated() -> None:
+    rows = read_predictions(OWN_TABLE.encode(), "mine.csv")
+    app = AppTest.from_file(str(ROOT / "pages" / "efficiency.py"), default_timeout=120)
+    app.session_state["own predictions"] = Chosen("<b>mine</b>.csv", rows, "k", audio=False)
+    app.run()
+    assert not app.exception and "(yours)" not in " ".join(html.proto.body for html in app.get("html"))
+    app.number_input(key="efficiency-own-ms").set_value(0.01).run()
+    assert not app.exception
+    said = " ".join(html.proto.body for html in app.get("html"))
+    # The cheapest of all is the first of those that no cheaper one beats: three of four right, one emotion by half.
+    assert "No cheaper model is better than: &lt;b&gt;mine&lt;/b&gt;.csv (yours) (75.0 % at 0.01 ms)" in said
+    (row,) = efficiency_charts.of_own(app.session_state["own predictions"], "crema_d", None, 0.01).to_dict("records")
+    assert row["value"] == 0.75 and row["low"] <= 0.75 <= row["high"] and np.isnan(row["size_mb"])
 
 
 @pytest.mark.parametrize("page", ["crosscorpus.py", "mixed.py", "dimensions.py", "efficiency.py"])

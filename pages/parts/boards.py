@@ -67,7 +67,7 @@ BOARDS = {
     ),
     "robustness": Board(
         "Robustness",
-        ("robustness", "robustness-severest"),
+        ("robustness", "robustness-severest", "own-robustness"),
         "python -m ser_core robustness --corpora FOLDERS --noise FOLDER",
         "The same clips clean. Chance is one over the number of emotions (the dashed line).",
     ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pages.parts.cards import size
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
-from pages.parts.predictions import corpus_title
+from pages.parts.predictions import corpus_title, own_table
 from pages.parts.words import meanings
 from pages.parts.words import measure as with_hint
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from pages.parts.predictions import Chosen
+
+OWN = "your own"
 TIMES = ("cpu_p50_ms", "cpu_p95_ms", "wall_p50_ms", "machine")
 AXES = {"cpu_p50_ms": "time for a clip of 3 s (ms, one thread)", "size_mb": "size with its encoder (MB)"}
 
@@ -56,12 +59,38 @@ def costs() -> "pd.DataFrame":
     return found.reindex(columns=[*found.columns, *(name for name in TIMES if name not in found)])
 
 
+def of_own(chosen: "Chosen", corpus: str, size_mb: float | None, ms: float | None) -> "pd.DataFrame":
+    """Return the row of a reader's own table: its UAR, and the costs that the reader states.
+
+    Args:
+        chosen: the table.
+        corpus: that it is drawn with.
+        size_mb: of the model.
+        ms: for a clip of 3 s.
+    """
+    import pandas as pd
+
+    from ser_core import metrics
+    from ser_core.speakers import answers_of, emotions_of
+
+    rows = chosen.rows
+    truth, speakers = rows["emotion"].tolist(), rows["speaker"].tolist()
+    found = metrics.evaluate(truth, answers_of(rows).tolist(), speakers, emotions_of(rows))["UAR"]
+    facts = {"model": str(rows["model"].iloc[0]), "title": f"{chosen.title} (yours)", "corpus": corpus}
+    figure = {"value": found.value, "low": found.low, "high": found.high, "baseline": found.baseline}
+    costs = {"size_mb": size_mb or math.nan, "cpu_p50_ms": ms or math.nan}
+    return pd.DataFrame([facts | {"weights": OWN, "measure": "UAR"} | figure | costs])
+
+
 def answers(model: str, weights: str, corpus: str) -> "pd.DataFrame | None":
     """Return the stored answers of a model, or of its copy in int8, to a corpus; None where there are none."""
     import pandas as pd
 
     from ser_core import evaluation
 
+    if weights == OWN:
+        own = list(own_table("p_").values())
+        return own[0] if own else None
     if weights == "int8":
         path = evaluation.RESULTS / f"{model}-int8.{corpus}.parquet"
         if not path.exists():
@@ -107,7 +136,7 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
                 "width": 0,
             },
             mode="markers",
-            name=row.title,
+            name=escape(row.title),
             marker={
                 "size": 12,
                 "color": COLOURS[place % len(COLOURS)],
@@ -116,7 +145,9 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
                 "line": {"width": 2, "color": COLOURS[place % len(COLOURS)]},
             },
             customdata=[[row.model, row.weights]],
-            text=[f"{row.title}<br>{measure} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"],
+            text=[
+                f"{escape(row.title)}<br>{measure} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+            ],
             hovertemplate="%{text}<br>%{x:.3g}<extra></extra>",
         )
     figure.update_xaxes(type="log", title=AXES[cost], dtick=1)
