@@ -46,7 +46,7 @@ def ten_systems() -> None:
     names = ("System", "Corpus, measure", "Published", "Ours [95 %]", "What differs", "Repeat with")
     st.html(rows_of("The ten published systems beside ours", names, rows, names))
     st.caption(
-        "System 3 explains answers instead of giving them: its study stands at the end of this page. Corpora, encoders "
+        "System 3 explains answers instead of giving them: its study stands below the others. Corpora, encoders "
         "and splits differ from the papers' where 'what differs' says so, so that most rows cannot be set against each "
         "other."
     )

@@ -84,9 +84,10 @@ def of_models(found: "pd.DataFrame") -> str:
         cells = '<td class="words">not tested yet</td><td>–</td><td>–</td><td>–</td>'
         if len(own):
             best = own.iloc[0]
+            alike = [method_label(name) for name in own.loc[own["holds"] == best["holds"], "method"]]
             broken = passing_all(found, model, DESTROYED).set_index("method")["holds"].get(best["method"], float("nan"))
             cells = (
-                f'<td class="words">{escape(method_label(best["method"]))}</td><td>{_share(best)}</td>'
+                f'<td class="words">{escape(" and ".join(alike))}</td><td>{_share(best)}</td>'
                 f"<td>{percent(broken)}</td><td>{best['clips']}</td>"
             )
         lines += f'<tr><th scope="row">{escape(title_of(model))}</th>{cells}</tr>'
