@@ -1,0 +1,167 @@
+"""The README's prose: every figure here is put together from the stored tables and must stand in it word for word."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from explain import method_choice
+from explain.experiment_study import TURNED
+from ser_core.numbers import signed, unsigned
+from ser_core.results import RESULTS, read_summary
+from ser_core.settings import ROOT
+
+README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def change(value: float, low: float, high: float, digits: int = 3) -> str:
+    """A change with its interval, as the pages write it; the README leaves plus signs out of the brackets."""
+    return f"{signed(value, digits)} [{unsigned(low, digits)}, {unsigned(high, digits)}]"
+
+
+def row(among: pd.DataFrame, /, **named: object) -> dict:
+    for name, value in named.items():
+        among = among[among[name] == value]
+    (found,) = among.to_dict("records")
+    return found
+
+
+def says(words: str) -> None:
+    assert words in README, f"the README does not say {words!r}"
+
+
+def test_power_and_false_alarms() -> None:
+    power = pd.read_csv(RESULTS / "power.csv")
+    alarms = 100 * power[power["gap"] == 0]["any"]
+    says(f"in {alarms.min():.1f} to {alarms.max():.1f} % of 1,000 runs")
+    found = [row(power, first=a, second=b, gap=0.1)["alone"] for a, b in ((5, 5), (9, 9), (45, 46), (61, 7))]
+    said = [f"{100 * each:.1f}".removesuffix(".0") if each > 0.99 else f"{100 * each:.0f}" for each in found]
+    says(f"is found in {', '.join(said[:3])} and {said[3]} %")
+
+
+def test_studies_of_the_systems() -> None:
+    found = read_summary()
+    mll = found[(found["table"] == "mll") & (found["measure"] == "UAR")].set_index("variant")
+    plain, full, started = (
+        mll.loc[name] for name in ("cross-entropy, mean of frames", "all of them (MLL)", "MLL, started from CREMA-D")
+    )
+    says(f"all parts UAR {three(full['value'])} [{three(full['low'])}, {three(full['high'])}]")
+    moved = change(full["change"], full["change_low"], full["change_high"])
+    says(f"cross-entropy alone {three(plain['value'])} ({moved})")
+    moved = change(started["change"], started["change_low"], started["change_high"])
+    says(f"started from CREMA-D {three(started['value'])} ({moved})")
+    shares = found[(found["table"] == "label-distribution") & (found["task"] == "crema_d")]
+    for measure in ("KL", "cosine"):
+        kept = row(shares, measure=measure)
+        said = f"{three(kept['value'])} [{three(kept['low'])}, {three(kept['high'])}]"
+        says(said)
+        says(three(kept["baseline"]))
+    after = row(found, table="co-vada", variant="after", measure="macro-F1")
+    says(f"macro-F1 changes by {change(after['change'], after['change_low'], after['change_high']).lstrip('+')}")
+
+
+def test_noise_and_other_corpora() -> None:
+    found = read_summary()
+    noise = found[(found["table"] == "noise-robustness") & (found["measure"] == "UAR")]
+    ravdess = noise[noise["task"] == "ravdess"]
+    full = ravdess.iloc[ravdess["value"].argmax()]
+    says(
+        f"(UAR {three(full['value'])} instead of {three(ravdess.iloc[0]['value'])}, "
+        f"{change(full['change'], full['change_low'], full['change_high'])}"
+    )
+    babble = noise[(noise["task"] == "crema_d") & (noise["condition"] == "babble, 10 dB")]
+    worst = babble.iloc[babble["value"].argmin()]
+    says(
+        f"babble at 10 dB {three(worst['value'])} instead of {three(babble.iloc[0]['value'])}, "
+        f"{change(worst['change'], worst['change_low'], worst['change_high'])}"
+    )
+
+
+def test_mater_knows_when_it_does_not_know() -> None:
+    known = pd.read_csv(RESULTS / "uncertainty.csv")
+    known = known[(known["study"] == "mater-levels") & known["variant"].str.startswith("ensemble, weights")]
+    sure, unsure = (row(known, part=part) for part in (1, 4))
+    for each, words in ((sure, "is right in"), (unsure, "the least sure in")):
+        low, high = round(100 * each["low"]), round(100 * each["high"])
+        says(f"{words} {round(100 * each['accuracy'])} %" + f" [{low}, {high}]")
+
+
+def test_cross_corpus() -> None:
+    from ser_core.crosscorpus import by_system
+
+    rows = pd.read_parquet(RESULTS / "cross-corpus.parquet")
+    table = by_system(rows[rows["system"] == "whisper-tiny-statistics"])
+    best = row(table, normalised=False)
+    away = f"{three(best['away'])} [{three(best['away_low'])}, {three(best['away_high'])}]"
+    says(f"(mean UAR of {best['cells']} pairs {away}, at home {three(best['home'])})")
+    says(f"Normalising each speaker brings {three(row(table, normalised=True)['away'])}")
+
+
+def test_salient_cues() -> None:
+    cues = pd.read_csv(RESULTS / "salient-cues.csv")
+    for model, method, corpus in (
+        ("egemaps-logistic", "occlusion", "crema_d"),
+        ("log-mel-resnet", "grad_cam", "crema_d"),
+        ("whisper-tiny-attentive", "grad_cam", "crema_d"),
+        ("whisper-tiny-attentive", "input_x_gradient", "ravdess"),
+        ("whisper-tiny-statistics", "input_x_gradient", "crema_d"),
+    ):
+        kept = row(cues, model=model, method=method, corpus=corpus, predicted="all", cue="all", answer="right")
+        said = change(*(100 * kept[name] for name in ("excess", "low", "high")), digits=1)
+        says(said.replace(" [", " points [") if model == "egemaps-logistic" else said)
+
+
+def test_cues_that_turn_answers() -> None:
+    measured = pd.read_csv(RESULTS / "experiments.csv")
+    turned = measured[(measured["what"] == TURNED) & (measured["experiment"] == "loudness")]
+    of = {each["model"]: each for each in turned.to_dict("records")}
+    for model, words in (
+        ("egemaps-logistic", " of the answers of eGeMAPS with logistic regression"),
+        ("whisper-tiny-statistics", " of Whisper tiny.en's"),
+        ("edge-fusion", " of the edge model's"),
+    ):
+        low, high = round(100 * of[model]["low"]), round(100 * of[model]["high"])
+        says(f"{round(100 * of[model]['value'])} % [{low}, {high}]{words}")
+    says(f"{round(100 * of['log-mel-resnet']['value'])} % of the log-mel ResNet's")
+
+
+def test_explanations_that_pass() -> None:
+    shares = method_choice.read_summary()
+    own = shares[(shares["map"] == "own") & (shares["test"] == "all")]
+    first = own[own["model"] == "whisper-tiny-statistics"]
+    best = first.loc[first["holds"].idxmax()]
+    says(f"{round(100 * best['holds'])} % [{round(100 * best['low'])}, {round(100 * best['high'])}] of {best['clips']}")
+    resnet = row(own, model="log-mel-resnet", method="deeplift")
+    says(
+        f"log-mel ResNet {round(100 * resnet['holds'])} % [{round(100 * resnet['low'])}, {round(100 * resnet['high'])}]"
+    )
+    named = own[own["model"].str.startswith(("egemaps", "compare")) & (own["method"] != "occlusion")]["holds"]
+    says(f"Named features: eGeMAPS and ComParE {round(100 * named.min())} to {round(100 * named.max())} %")
+
+
+def test_warnings_outside_the_training() -> None:
+    told = pd.read_csv(RESULTS / "domain.csv")
+    told = told[told["model"].isna()]
+    shares = {(each["group"], each["warning"]): round(100 * each["share"]) for each in told.to_dict("records")}
+    for group, words in (("EMO-DB (de)", "German"), ("EmoTale (da)", "Danish"), ("URDU-Dataset (ur)", "Urdu")):
+        says(f"{words} {shares[group, 'language']} %")
+    says(f"0 dB noise {shares['environment 0', 'any']} %")
+    held = row(told, group="held out, test speakers", warning="any")
+    low, high = round(100 * held["low"]), round(100 * held["high"])
+    says(f"false alarms {round(100 * held['share'])} % [{low}, {high}] of held-out CREMA-D")
+    for group in ("telephone 4.75", "clipping 10", "repeated 2", "repeated 3"):
+        assert (shares[group, "any"], row(told, group=group, warning="any")["clips"]) == (100, 19)
+    says("telephone, 10 % clipped, said two or three times | 19 of 19 each")
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`python -m (ser_core|explain) ([\w-]+)", README))))
+def test_every_command_that_the_readme_names_is_there(command: tuple[str, str]) -> None:
+    import importlib
+
+    package, name = command
+    text = (ROOT / package / "__main__.py").read_text(encoding="utf-8")
+    assert f'"{name}"' in text or importlib.util.find_spec(f"{package}.{name}") is not None
