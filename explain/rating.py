@@ -24,6 +24,7 @@ from explain.listeners import LISTENERS
 from explain.text_files import cell
 from ser_core.errors import SettingError, StorageError
 from ser_core.files import append_line
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,10 +150,10 @@ def to_csv(ratings: Sequence[Rating]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     names = [f.name for f in fields(Rating)]
-    writer.writerow([*names, "right"])
+    writer.writerow([*names, "right", COLUMN])
     for each in ratings:
         right = "" if each.right is None else "yes" if each.right else "no"
-        writer.writerow([*(cell(getattr(each, name)) for name in names), right])
+        writer.writerow([*(cell(getattr(each, name)) for name in names), right, IN_A_CELL])
     return out.getvalue()
 
 

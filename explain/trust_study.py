@@ -65,7 +65,8 @@ def clip_rows(
 
     Columns: number (place in the order of :func:`explain.study.in_turn`), clip, corpus, speaker, emotion, predicted,
     explained, model, method, map ("own" or "of the destroyed model"), test, value, unit, threshold, p, verdict,
-    regions, draws, and seconds of one processor that the clip took by this method, without the control.
+    regions, draws, and seconds of one processor that the clip took by this method, without the control (NaN where an
+    encoder that other models share had answered before).
 
     Args:
         clip: the clip.
@@ -76,12 +77,16 @@ def clip_rows(
         draws: random places.
         controls: only clips before this place have the control.
     """
+    from ser_core.shared_encoders import RememberingEncoder
+
     recording, speech = _heard(clip.file)
     started = time.process_time()
     constant, found = _explained(clip, number, model, method)
     removals = removals_of(model, recording, speech, found, draws)
     tests, other = faithfulness(model, recording, found, removals, broken)
-    constant |= {"draws": draws, "seconds": time.process_time() - started}
+    shared = any(isinstance(module, RememberingEncoder) for module in model.network.modules())
+    seconds = float("nan") if shared else time.process_time() - started
+    constant |= {"draws": draws, "seconds": seconds}
     rows = [constant | {"map": OWN, "regions": _salient(found)} | _row(test) for test in tests]
     if other is not None and number < controls:
         rows += [constant | {"map": DESTROYED, "regions": _salient(other)} | _row(test) for test in removals(other)]

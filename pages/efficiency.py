@@ -5,11 +5,13 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from explain.text_files import csv_text
 from pages.parts import clips_behind
 from pages.parts import efficiency_charts as parts
 from pages.parts.charts import chart
 from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
 from pages.parts.words import plain
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 st.title("What does it cost?")
 st.caption(
@@ -82,3 +84,5 @@ smaller = parts.int8_words(found)
 if smaller:
     st.html(f'<div class="ss"><p><strong>Weights of 8 bits (int8) instead of 32.</strong> {escape(smaller)}.</p></div>')
 st.html(parts.table(found))
+costs = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
+st.download_button("All costs (CSV)", costs, "serscope-costs.csv", "text/csv", on_click="ignore")

@@ -80,7 +80,7 @@ points = chart(
     how="each dot is a measure of one group, the bar its 95 % interval over speakers; bars that overlap may still hide "
     "a gap, and bars that do not may still be chance, so the test decides. Click a dot for its clips.",
     words=parts.values_in_words(each),
-    state=f"{chosen.key}|{attribute}",
+    state=f"{chosen.key}|{attribute}|against {reference}|{', '.join(picked)}",
 )
 if points:
     parts.behind(chosen, offered[attribute], points[0])

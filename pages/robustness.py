@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.parts.predictions import corpus_title, kept, title_of
+from ser_core.fairness import FEWEST_SPEAKERS
 from ser_core.robustness import SUMMARY, read_summary
 
 st.title("Does the answer hold?")
@@ -70,6 +71,8 @@ if "label-distribution" in models and measure in ("uar", "drop"):
 rows = rows[rows["model"].isin(models)]
 state = f"{corpus}|{measure}|{', '.join(models)}|{', '.join(kinds)}"
 clips, speakers = int(rows["clips"].max()), int(rows["speakers"].max())
+if speakers < FEWEST_SPEAKERS:
+    st.warning(f"Only {speakers} speakers of {corpus_title(corpus)} were held out: too few to conclude from.")
 points = chart(
     parts.curves(rows, models, kinds, measure),
     rows[rows["kind"].isin(["clean", *kinds])],

@@ -103,11 +103,12 @@ def in_bfloat16(device: str = "cpu") -> torch.autocast:
 
     With them it is several times faster than single precision; without them several times slower, and nothing changes.
     """
-    return torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device))
+    return torch.autocast(device, torch.bfloat16, enabled=computes_in_bfloat16(device))
 
 
 @functools.cache
-def _has_bfloat16(device: str) -> bool:
+def computes_in_bfloat16(device: str = "cpu") -> bool:
+    """Return whether the device has instructions for bfloat16."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     has = torch.cpu.get_capabilities()

@@ -52,7 +52,7 @@ def of_recipe(folder: Path, recipe: str) -> tuple[dict[str, Tensor], dict[str, s
         ModelError: the checkpoint is of another recipe.
     """
     found = latest(folder)
-    if found is not None and found[1]["recipe"] != recipe:
+    if found is not None and found[1].get("recipe") != recipe:
         raise ModelError(
             f"{folder} holds a checkpoint of another recipe. Train into another folder, or delete this one."
         )

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -178,6 +179,10 @@ def summary(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
+CONFOUNDED = "urdu"
+"""The corpus whose speakers give the emotion away."""
+
+
 def by_system(rows: pd.DataFrame, *, replicates: int = 2_000) -> pd.DataFrame:
     """Return what each system finds at home and away, as means over the cells, with intervals over test speakers.
 
@@ -189,8 +194,9 @@ def by_system(rows: pd.DataFrame, *, replicates: int = 2_000) -> pd.DataFrame:
         replicates: of the bootstrap.
 
     Returns:
-        One row a system and normalising: system, normalised, cells (away); home, away and loss (away − home, each
-        test corpus against itself), each with ``_low`` and ``_high``; chance.
+        One row a system and normalising: system, normalised, cells (away); home, away, loss (away − home, each
+        test corpus against itself) and clear (away, without the corpus whose speakers give the emotion away, NaN where
+        nothing is left), each with ``_low`` and ``_high``; chance.
     """
     labels, out = labels_of(rows), []
     for (system, normalised), part in rows.groupby(["system", "normalised"], sort=False, observed=True):
@@ -201,16 +207,17 @@ def by_system(rows: pd.DataFrame, *, replicates: int = 2_000) -> pd.DataFrame:
             replicas[train, test] = metrics.uar(drawn(tensors, draws(len(tensors), replicates, _seed(str(test)))))
         away = [pair for pair in values if pair[0] != pair[1]]
         home = [(test, test) for _, test in away]  # as often as the corpus is tested on from elsewhere
-        measured = {}
-        for name, found in (("home", home), ("away", away)):
+        measured: dict[str, tuple[Any, Any]] = {}
+        clear = [pair for pair in away if CONFOUNDED not in pair]
+        for name, found in (("home", home), ("away", away), ("clear", clear)):
             measured[name] = (
-                np.mean([values[pair] for pair in found]),
-                np.nanmean([replicas[pair] for pair in found], axis=0),
+                np.mean([values[pair] for pair in found]) if found else np.nan,
+                np.nanmean([replicas[pair] for pair in found], axis=0) if found else np.full(replicates, np.nan),
             )
         measured["loss"] = tuple(a - h for a, h in zip(measured["away"], measured["home"], strict=True))
         row = {"system": system, "normalised": normalised, "cells": len(away)}
         for name, (value, replica) in measured.items():
-            low, high = np.nanpercentile(replica, [2.5, 97.5])
+            low, high = np.nanpercentile(replica, [2.5, 97.5]) if np.isfinite(value) else (np.nan, np.nan)
             row |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
         out.append(row | {"chance": 1 / len(labels)})
     return pd.DataFrame(out)

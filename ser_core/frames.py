@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from ser_core.batches import in_bfloat16, length_batches
+from ser_core.batches import computes_in_bfloat16, in_bfloat16, length_batches
 from ser_core.encoders import frozen_encoder, prepare
 from ser_core.errors import AudioError
 from ser_core.files import whole, write_text
@@ -105,7 +105,9 @@ def _shard(index: Path) -> Iterator[tuple[str, np.memmap]]:
 
 
 def _folder(encoder: str) -> Path:
-    return settings().cache_dir / "frames" / frozen_encoder(encoder).key
+    # Folders may be shared by machines, and states of bfloat16 are not those of single precision.
+    precision = "" if computes_in_bfloat16() else "-single"
+    return settings().cache_dir / "frames" / f"{frozen_encoder(encoder).key}{precision}"
 
 
 def _key(array: np.ndarray) -> str:

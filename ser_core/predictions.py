@@ -34,6 +34,10 @@ from ser_core.parquet import read_parquet
 OWN_MODEL = "your model"
 CLEAN = "clean"
 MOST_CONDITIONS = 100
+MOST_SPEAKERS = 3_000
+MOST_EMOTIONS = 40
+MOST_CHARACTERS = 300
+"""What resampling speakers over tables of emotions can hold in memory, and what a name can be."""
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 500
 MOST_BYTES = 50_000_000
@@ -79,10 +83,10 @@ def read_conditions(data: bytes, name: str) -> pd.DataFrame:
             f"The table lacks the column condition; it has {_some([str(column) for column in table])}. Say of each row "
             f'how the clip was worsened, "{CLEAN}" where it was not.'
         )
-    conditions = _text(table["condition"]).to_numpy()
+    given = _text(table["condition"])
+    conditions = given.mask(given.str.lower() == CLEAN, CLEAN).to_numpy(dtype=object)
     if (blank := int((conditions == "").sum())) > 0:
         raise PredictionsError(f'{_rows(blank)} no condition; write "{CLEAN}" where a clip was not worsened.')
-    conditions = np.where(np.char.lower(conditions.astype(str)) == CLEAN, CLEAN, conditions)
     names = list(dict.fromkeys([CLEAN, *conditions]))
     if CLEAN not in conditions or len(names) < 2:
         raise PredictionsError(
@@ -97,7 +101,8 @@ def read_conditions(data: bytes, name: str) -> pd.DataFrame:
             parts.append(checked(table[conditions == condition].reset_index(drop=True)).assign(condition=condition))
         except PredictionsError as fault:
             raise PredictionsError(f"Condition {condition!r}: {fault}") from fault
-    known = parts[0].set_index("clip")[["speaker", "emotion"]]
+    facts = ["speaker", "emotion"]
+    known = parts[0].set_index("clip")[facts].fillna("")
     for part in parts[1:]:
         missing = part.loc[~part["clip"].isin(known.index), "clip"]
         if len(missing):
@@ -105,7 +110,7 @@ def read_conditions(data: bytes, name: str) -> pd.DataFrame:
                 f"{_count(len(missing), 'clip')} of condition {part['condition'].iloc[0]!r} stand in no row that is "
                 f'"{CLEAN}", first {missing.iloc[0]!r}; add those rows.'
             )
-        other = (part[["speaker", "emotion"]].to_numpy() != known.loc[part["clip"]].to_numpy()).any(axis=1)
+        other = (part[facts].fillna("").to_numpy() != known.loc[part["clip"]].to_numpy()).any(axis=1)
         if other.any():
             raise PredictionsError(
                 f"The clip {part['clip'].iloc[int(np.argmax(other))]!r} has another speaker or emotion in condition "
@@ -161,6 +166,10 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
         raise PredictionsError(
             f"All rows are of one speaker, {text['speaker'].iloc[0]!r}; with a single speaker nothing can be said "
             "about others, so two or more are needed."
+        )
+    if text["speaker"].nunique() > MOST_SPEAKERS:
+        raise PredictionsError(
+            f"The table has {text['speaker'].nunique():,} speakers, more than {MOST_SPEAKERS:,}; give a part of them."
         )
     values = _numbers(table, columns)
     rows = pd.DataFrame({"clip": text["file"], "speaker": text["speaker"]})
@@ -247,6 +256,10 @@ def _outputs(table: pd.DataFrame) -> tuple[str, list[str]]:
     """Return the kind of answer, "p" or "d", and its columns."""
     chances = [str(column) for column in table if str(column).startswith("p_") and str(column)[2:]]
     if chances:
+        if len(chances) > MOST_EMOTIONS:
+            raise PredictionsError(
+                f"There are {len(chances)} columns of probabilities, more than {MOST_EMOTIONS}; give fewer emotions."
+            )
         if len(chances) < 2:
             raise PredictionsError(f"There is one column of probabilities, {chances[0]}; two or more are needed.")
         folded = [output_words([column[2:]])[0].casefold() for column in chances]
@@ -368,7 +381,13 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
 
 
 def _text(column: pd.Series) -> pd.Series:
-    return column.astype("str").str.strip().where(column.notna(), "").reset_index(drop=True)
+    found = column.astype("str").str.strip().where(column.notna(), "").reset_index(drop=True)
+    longest = int(found.str.len().max()) if len(found) else 0
+    if longest > MOST_CHARACTERS:
+        raise PredictionsError(
+            f"A cell of column {column.name} has {longest:,} characters, more than {MOST_CHARACTERS}; shorten it."
+        )
+    return found
 
 
 def _rows(count: int) -> str:

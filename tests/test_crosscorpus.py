@@ -149,6 +149,9 @@ def test_systems_side_by_side_are_means_of_their_cells(rows) -> None:
         for name in ("home", "away", "loss"):
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     assert found["cells"].tolist() == [2] * 4 and found["chance"].tolist() == [1 / 3] * 4
+    assert found["clear"].equals(found["away"].rename("clear"))  # none of these corpora is confounded
+    named = rows.replace({"train": {"one": "urdu"}, "test": {"one": "urdu"}})
+    assert "urdu" in set(named["test"]) and by_system(named, replicates=20)["clear"].isna().all()
 
 
 @pytest.mark.parametrize("name", ["whisper-tiny-statistics", "edrl-mea"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ser_core import frames
+from ser_core.batches import computes_in_bfloat16
 from ser_core.encoders import SpeechEncoder, frozen_encoder
 from ser_core.frames import encoder_frames
 from tests.test_encoders import kept
@@ -18,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache folder of its own, in which the converted weights are those of the usual one."""
     encoder = frozen_encoder("whisper-tiny.en")
     monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path))
-    yield tmp_path / "frames" / encoder.key
+    yield tmp_path / "frames" / f"{encoder.key}{'' if computes_in_bfloat16() else '-single'}"
 
 
 @pytest.fixture
@@ -98,3 +99,12 @@ def test_an_encoder_with_other_weights_has_another_store(tmp_path: Path, monkeyp
     frozen_encoder.cache_clear()
     assert before.shape == after.shape == (50, 4, 32)
     assert not np.allclose(before, after, atol=1e-2)
+
+
+def test_states_of_another_precision_are_not_taken_for_ours(
+    cache: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder_frames(clips, "whisper-tiny.en")
+    monkeypatch.setattr(frames, "computes_in_bfloat16", lambda: not computes_in_bfloat16())
+    again = encoder_frames(clips, "whisper-tiny.en")
+    assert not any(str(clip.filename).startswith(f"{cache}/") for clip in again)

@@ -1,5 +1,6 @@
 """The pages on groups and on single speakers, on answers made up here."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 import ser_core.evaluation
+from ser_core.predictions import read_predictions
 from ser_core.settings import ROOT
 
 EMOTIONS = ("anger", "fear", "neutral")
@@ -190,6 +192,33 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
     assert "2 v 1" in text(groups) or "1 v 2" in text(groups)
     shown = next(each for each in shown.button if each.label == "Forget this table").click().run()
     assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
+
+
+def test_whatever_a_reader_gives_can_be_deleted() -> None:
+    """Every place that an upload is taken into is one that "Delete my data now" and idle time know of."""
+    import re
+
+    from pages.parts.boards import HELD
+    from pages.parts.session import GIVEN
+
+    taken = re.compile(r'taken\((?:"([\w ]+)"|OWN)')
+    places = {"own conditions", HELD}
+    for file in (ROOT / "pages" / "parts").glob("*.py"):
+        places |= {name for name in taken.findall(file.read_text()) if name}
+    assert {"own predictions", "own conditions"} <= places <= set(GIVEN)
+
+
+def test_speech_whose_speakers_give_the_emotion_away_is_told_wherever_it_is_chosen(store) -> None:
+    from pages.parts.predictions import OWN as SOURCE
+    from pages.parts.predictions import Chosen
+
+    rows = read_predictions(OWN.encode(), "mine.csv")
+    given = Chosen("mine.csv", rows.assign(corpus="urdu"), "k", audio=False)
+    for name in ("speakers", "fairness"):
+        shown = page(name, **{"predictions-source": SOURCE, "own predictions": given})
+        assert any("telling speakers apart" in each.value for each in shown.warning)
+    shown = page("speakers", **{"predictions-source": SOURCE, "own predictions": dataclasses.replace(given, rows=rows)})
+    assert not shown.warning
 
 
 def test_a_readers_own_table_is_offered_where_it_has_what_is_needed(store) -> None:

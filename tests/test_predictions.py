@@ -221,6 +221,30 @@ def test_a_table_of_conditions_on_another_page_is_sent_to_its_own() -> None:
         read_predictions(csv(worsened("clean", "street")), "mine.csv")
 
 
+def test_dimensions_whose_labels_are_partly_empty_are_read_under_conditions() -> None:
+    table = good().iloc[:, :4].assign(d_valence=0.5, t_valence=0.25)
+    table.loc[3, "label"] = ""
+    rows = read_conditions(csv(pd.concat([table.assign(condition=name) for name in ("clean", "street")])), "a.csv")
+    assert len(rows) == 40
+
+
+def test_what_would_take_all_memory_is_refused_at_once() -> None:
+    long = worsened("clean", "street")
+    long.loc[0, "condition"] = "x" * 20_000
+    with pytest.raises(
+        PredictionsError, match="A cell of column condition has 20,000 characters, more than 300"
+    ) as told:
+        read_conditions(csv(long), "mine.csv")
+    assert len(str(told.value)) < 200
+    many = pd.concat([good()] * 200, ignore_index=True)
+    many = many.assign(file=[f"{n}.wav" for n in range(4000)], speaker=[f"s{n}" for n in range(4000)], gender="")
+    with pytest.raises(PredictionsError, match="4,000 speakers, more than 3,000"):
+        read_predictions(csv(many), "mine.csv")
+    wide = good().drop(columns=["p_angry", "p_happiness", "p_neutral"]).assign(**{f"p_{n}": 1 / 50 for n in range(50)})
+    with pytest.raises(PredictionsError, match="50 columns of probabilities, more than 40"):
+        read_predictions(csv(wide), "mine.csv")
+
+
 def test_dimensions_under_conditions_have_a_shift_and_no_uar() -> None:
     values = np.linspace(-0.9, 0.9, 20)
     table = good().iloc[:, :4].assign(d_valence=values, t_valence=values)

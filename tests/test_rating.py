@@ -106,7 +106,8 @@ def test_answers_come_back_as_they_were_and_nothing_else_is_stored(tmp_path: Pat
     assert keys == set(Rating.__dataclass_fields__)
     assert [each.name for each in (tmp_path / "new").iterdir()] == [FILE]
     text = rating.to_csv(rows).splitlines()
-    assert text[0].endswith("truth,right") and text[1].endswith("loudness,yes") and len(text) == 4
+    assert text[0].endswith("truth,right,intended_use") and "loudness,yes," in text[1] and len(text) == 4
+    assert "not a diagnosis" in text[1].lower()
 
 
 def test_answers_of_many_screens_at_once_do_not_mix(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def result(started: Job) -> Any:
         st.info("Stopped, because the page was away. It can be started again.")
         return None
     if isinstance(fault, SerscopeError):
-        st.error(str(fault))
+        st.error(plain(str(fault)))
         return None
     if fault is not None:
         raise fault

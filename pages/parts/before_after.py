@@ -28,7 +28,10 @@ def show() -> None:
     if not stored:
         st.info("No comparison is stored yet; 'python -m ser_core fairness' writes one.")
         return
-    table = kept(("changes", str(stored[0]), stored[0].stat().st_mtime), lambda: pd.read_csv(stored[0]))
+    path = stored[0]
+    if len(stored) > 1:
+        path = st.selectbox("Models", stored, format_func=lambda each: each.stem.removeprefix("fairness-"))
+    table = kept(("changes", str(path), path.stat().st_mtime), lambda: pd.read_csv(path))
     st.markdown(
         "The same model, trained once as it is and once with its most easily learnt clips also in other voices. Gaps "
         "over all 91 actors of CREMA-D; the interval of the change draws the same speakers for both."
@@ -58,7 +61,7 @@ def show() -> None:
         f"change of {_share(overall, 'change', True)} points.",
     )
     if points:
-        names = stored[0].stem.removeprefix("fairness-"), str(points[0][0])
+        names = path.stem.removeprefix("fairness-"), str(points[0][0])
         rows = kept(("answered differently", *names), lambda: _answered_differently(*names))
         if rows is None:
             st.info("The answers of these two models are not stored.")

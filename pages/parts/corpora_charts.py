@@ -341,12 +341,13 @@ def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> str:
             f"<td><strong>{points(value, sign)}</strong> [{points(low, sign)}, {points(high, sign)}]</td>"
             for value, low, high, sign in (
                 (row.away, row.away_low, row.away_high, False),
+                (row.clear, row.clear_low, row.clear_high, False),
                 (row.home, row.home_low, row.home_high, False),
                 (row.loss, row.loss_low, row.loss_high, True),
             )
         )
         lines += f'<tr><th scope="row">{marked}</th>{cells}</tr>'
-    head = ("Trained system", "Away from home [95 %]", "At home [95 %]", "Loss [95 %]")
+    head = ("Trained system", "Away from home [95 %]", "The same without Urdu", "At home [95 %]", "Loss [95 %]")
     return rows_of("Mean UAR of each system over all fields away from home and at home, per cent", head, lines)
 
 

@@ -9,6 +9,7 @@ from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
 from pages.parts.predictions import corpus_title, own_table
 from pages.parts.words import meanings
 from pages.parts.words import measure as with_hint
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pages.parts.predictions import Chosen
 
 OWN = "your own"
+CHANGE = ("change", "change_low", "change_high")
 TIMES = ("cpu_p50_ms", "cpu_p95_ms", "wall_p50_ms", "machine")
 AXES = {"cpu_p50_ms": "time for a clip of 3 s (ms, one thread)", "size_mb": "size with its encoder (MB)"}
 
@@ -24,7 +26,8 @@ AXES = {"cpu_p50_ms": "time for a clip of 3 s (ms, one thread)", "size_mb": "siz
 def costs() -> "pd.DataFrame":
     """Return one row a model and kind of weights: title, corpus, measure, value, low, high, baseline, size, times.
 
-    An int8 copy has the figures of its own stored answers. Times are missing where the benchmark has not been run.
+    An int8 copy has the figures of its own stored answers, and their change from the same network's in float. Times are
+    missing where the benchmark has not been run.
     """
     import pandas as pd
 
@@ -54,9 +57,9 @@ def costs() -> "pd.DataFrame":
             device = model_folders()[card.name] / "int8.onnx"
             mb = device.stat().st_size / 1e6 if device.exists() else math.nan
             named = {"title": f"{card.title}, int8", "weights": "int8", "measure": first.measure, "size_mb": mb}
-            rows.append(facts | named | {name: row[name] for name in figure})
+            rows.append(facts | named | {name: row[name] for name in (*figure, *CHANGE)})
     found = pd.DataFrame(rows).merge(times, on=["model", "weights"], how="left")
-    return found.reindex(columns=[*found.columns, *(name for name in TIMES if name not in found)])
+    return found.reindex(columns=[*found.columns, *(name for name in (*TIMES, *CHANGE) if name not in found)])
 
 
 def of_own(chosen: "Chosen", corpus: str, size_mb: float | None, ms: float | None) -> "pd.DataFrame":
@@ -208,8 +211,9 @@ def int8_words(rows: "pd.DataFrame") -> str:
             faster = ""
             if small["cpu_p50_ms"] > 0:
                 faster = f", {whole['cpu_p50_ms']:.1f} → {small['cpu_p50_ms']:.1f} ms"
+            change, low, high = (signed(100 * small[name], 2) for name in CHANGE)
             said.append(
-                f"{whole['title']}: {whole['measure']} {100 * whole['value']:.1f} → "
-                f"{100 * small['value']:.1f} %{saved}{faster}"
+                f"{whole['title']}: {whole['measure']} {100 * small['value']:.1f} %, {change} points [{low}, {high}] "
+                f"from the same network in float{saved}{faster}"
             )
     return "; ".join(said)

@@ -102,7 +102,7 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
         )
         + "Click a dot for its clips.",
         words=fairness_charts.values_in_words(table),
-        state="|".join(map(str, (*key[:6], view))),
+        state="|".join(map(str, (*key[:6], view, f"against {reference}", ", ".join(picked)))),
     )
     if points:
         _behind(mine[(group_of.astype("object") == points[0][1]).to_numpy()], str(points[0][1]), key)
@@ -117,15 +117,17 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
 
 def _behind(rows: "pd.DataFrame", group: str, key: tuple) -> None:
     """List a group's explained clips, the one with the longest salient regions first, and let one be heard."""
-    emotion = key[4]
+    emotion, answers = key[4:6]
     one = rows[~rows.duplicated("clip")]
+    if answers != "all":
+        one = one[one["predicted"] == one["emotion"]]
     one = one[(one["predicted"] == emotion) | (emotion == "")].sort_values("coverage", ascending=False)
     st.html('<div class="ss"><p class="title">Clips behind the point</p></div>')
     st.caption(f"{plain(group)}: {len(one)} explained clips. Select one to hear and to explain it.")
     tests = [name for name in study_groups.TESTS if name in one]
     event = st.dataframe(
         one[["clip", "speaker", "emotion", "predicted", "coverage", *tests]].round({"coverage": 3}),
-        key=f"explained-clips-{group}-{key[:5]}",
+        key=f"explained-clips-{group}-{key[:6]}",
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",

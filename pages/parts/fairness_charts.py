@@ -212,8 +212,9 @@ def behind(chosen: Chosen, group_of: "pd.Series", point: "Sequence[str]") -> Non
     elif measure.startswith("false alarms of "):
         emotion = measure.removeprefix("false alarms of ")
         rows = rows[(answers_of(rows) == emotion) & (rows["emotion"] != emotion)]
-    elif measure.startswith("answered "):
-        rows = rows[answers_of(rows) == measure.removeprefix("answered ")]
+    elif measure.startswith(("answered ", "precision of ")):
+        emotion = measure.removeprefix("answered ").removeprefix("precision of ")
+        rows = rows[answers_of(rows) == emotion]
     clips_behind.show(rows, what, "group")
 
 

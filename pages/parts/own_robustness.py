@@ -1,18 +1,15 @@
 """Robustness of the reader's own table: the same clips under conditions of their own."""
 
-import hashlib
 import math
 from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import clips_behind, session
+from pages.parts import background, clips_behind
 from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of
-from pages.parts.predictions import Chosen, kept
+from pages.parts.predictions import Chosen, taken
 from pages.parts.robustness_charts import HINTS, MEASURES, shown
-from pages.parts.words import plain
-from ser_core.errors import SerscopeError
 from ser_core.predictions import CLEAN
 
 if TYPE_CHECKING:
@@ -34,10 +31,22 @@ b02.wav,traffic 10 dB,bob,happiness,0.30,0.52,0.18
 
 def show() -> None:
     """Take the reader's table and draw what each condition costs."""
+    from ser_core.robustness import of_conditions
+
     own = _own()
     if own is None:
         return
-    found = kept(("own robustness", own.key), lambda: _figures(own.rows))
+    found = background.made_once(
+        st.session_state.setdefault("dashboards", {}),
+        ("own robustness", own.key),
+        ("own robustness", own.key),
+        "Drawing speakers anew for the intervals",
+        lambda job: of_conditions(own.rows),
+        then="The figures come",
+        needed=False,
+    )
+    if found is None:
+        return
     answers = "uar" in found
     measure = st.segmented_control(
         "Measure",
@@ -55,7 +64,8 @@ def show() -> None:
         title=f"{own.title}: {MEASURES[measure]} by condition",
         how="each dot is one condition, the bar its 95 % interval over speakers"
         + ("; the dashed line is chance" if measure == "uar" else "")
-        + ". Click a dot for its clips.",
+        + ". A condition may hold a part of the clips: the loss, not UAR, is measured on the same ones. Click a dot "
+        "for its clips.",
         words=in_words(found, measure),
         state=f"{own.key}|{measure}",
     )
@@ -66,50 +76,22 @@ def show() -> None:
 
 
 def _own() -> Chosen | None:
-    from ser_core.predictions import MOST_BYTES, read_conditions
+    from ser_core.predictions import read_conditions
 
     st.caption(
         "One row for each clip and condition: file, condition (clean, and whatever you did to the clips), speaker, "
         "emotion, and the probabilities p_anger, p_happiness and so on; or d_valence and t_valence … instead. CSV or "
         "Parquet. The table stays in the memory of this session and is dropped with it."
     )
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    key, kinds = f"own-conditions-{st.session_state.get('own conditions round', 0)}", ["csv", "tsv", "parquet", "pq"]
-    file = left.file_uploader("Your predictions", type=kinds, key=key, max_upload_size=MOST_BYTES // 1_000_000)
-    right.download_button("Example (CSV)", EXAMPLE, "serscope-conditions.csv", "text/csv", on_click="ignore")
-    if file is not None:
-        data, name = file.getvalue(), file.name
-        session.drop_upload(file)
-        try:
-            with st.spinner("Reading your table"):
-                rows = read_conditions(data, name)
-        except SerscopeError as fault:
-            st.error(plain(str(fault)))
-        else:
-            st.session_state[OWN] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16], audio=False)
-            st.session_state["own conditions round"] = st.session_state.get("own conditions round", 0) + 1
-            st.rerun()
-    own: Chosen | None = st.session_state.get(OWN)
+    own = taken(OWN, read_conditions, EXAMPLE)
     if own is not None:
-        left, right = st.columns([3, 1], vertical_alignment="center")
         clean = own.rows[own.rows["condition"] == CLEAN]
         names = own.rows["condition"].nunique() - 1
-        left.markdown(
-            f"**{plain(own.title)}**: {len(clean)} clips of {clean['speaker'].nunique()} speakers, clean and under "
-            f"{names} other condition{'s' if names > 1 else ''}"
+        st.caption(
+            f"{len(clean)} clips of {clean['speaker'].nunique()} speakers, clean and under {names} other "
+            f"condition{'s' if names > 1 else ''}."
         )
-        if right.button("Forget this table", width="stretch"):
-            for name in (OWN, "dashboards"):
-                st.session_state.pop(name, None)
-            st.rerun()
     return own
-
-
-def _figures(rows: "pd.DataFrame") -> "pd.DataFrame":
-    from ser_core.robustness import of_conditions
-
-    with st.spinner("Drawing speakers anew for the intervals"):
-        return of_conditions(rows)
 
 
 def conditions(found: "pd.DataFrame", measure: str) -> "go.Figure":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STORED, OWN, ASK = "Stored with the app", "Your table", "Ask a model here"
 KEPT = 12
+CONFOUNDED = frozenset({"urdu"})
+"""Corpora whose speakers give the emotion away (the leak detector on Cross-corpus measures it)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,21 +168,35 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
                 f"; {before - len(rows)} clips with other labels are left out, and the probabilities sum to 1 again"
             )
     st.caption(f"{plain(words)}.")
+    if CONFOUNDED & set(rows["corpus"]):
+        st.warning(
+            "In URDU-Dataset nearly every speaker is heard in one emotion only: a high figure on it may be the model "
+            "telling speakers apart, not emotions."
+        )
 
 
 def own_table(*columns: str) -> "dict[tuple[str, str], pd.DataFrame]":
-    """Return the reader's own table as if it were stored, where it has columns that begin so: (model, title) → rows."""
+    """Return the reader's own table, and what models were asked in this session, as if they were stored.
+
+    Those that have columns that begin so: (model, title) → rows.
+    """
     own: Chosen | None = st.session_state.get("own predictions")
-    if own is None or not all(any(str(name).startswith(each) for name in own.rows) for each in columns):
-        return {}
-    return {(str(own.rows["model"].iloc[0]), own.title): own.rows.assign(run=own.key)}
+    asked: dict[tuple, Chosen] = st.session_state.get("asked", {})
+    return {
+        (str(each.rows["model"].iloc[0]), each.title): each.rows.assign(run=each.key)
+        for each in ([own] if own is not None else []) + list(asked.values())
+        if all(any(str(name).startswith(start) for name in each.rows) for start in columns)
+    }
 
 
-OWN_TOO = "A table of your own that has what is needed (page Fairness, Your table) is offered here as well."
+OWN_TOO = (
+    "A table of your own that has what is needed (page Fairness, Your table), and a model that you asked there about "
+    "other speech, are offered here as well."
+)
 
 
 def _own() -> Chosen | None:
-    from ser_core.predictions import MOST_BYTES, read_predictions
+    from ser_core.predictions import read_predictions
 
     st.caption(
         "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
@@ -189,32 +205,48 @@ def _own() -> Chosen | None:
         "Parquet. The table stays in the memory "
         "of this session and is dropped with it."
     )
+    own = taken("own predictions", lambda data, name: _checked(read_predictions(data, name)), EXAMPLE)
+    if own is not None:
+        _say(own.rows, len(own.rows))
+    return own
+
+
+def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: str) -> Chosen | None:
+    """Take a table of the reader's into the session, and return it; a new one takes the place of the one before.
+
+    Args:
+        place: in the session, one of ``session.GIVEN``.
+        reads: the file's bytes and name; raises our own error with the sentence that is shown.
+        example: a small table, as CSV.
+    """
+    from ser_core.predictions import MOST_BYTES
+
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     kinds, most = ["csv", "tsv", "parquet", "pq"], MOST_BYTES // 1_000_000
-    file = left.file_uploader("Your predictions", type=kinds, key=_upload_key(), max_upload_size=most)
-    right.download_button("Example (CSV)", EXAMPLE, "serscope-example.csv", "text/csv", on_click="ignore")
+    rounds = f"{place} round"
+    key = session_key(f"upload-{place}-{st.session_state.get(rounds, 0)}")
+    file = left.file_uploader("Your predictions", type=kinds, key=key, max_upload_size=most)
+    right.download_button("Example (CSV)", example, "serscope-example.csv", "text/csv", on_click="ignore")
     if file is not None:
         data, name = file.getvalue(), file.name
         session.drop_upload(file)
         try:
             with st.spinner("Reading your table"):
-                rows = _checked(read_predictions(data, name))
+                rows = reads(data, name)
         except SerscopeError as fault:
             st.error(plain(str(fault)))
         else:
-            digest = hashlib.sha256(data).hexdigest()[:16]
-            st.session_state["own predictions"] = Chosen(name, rows, digest, audio=False)
-            st.session_state["own round"] = st.session_state.get("own round", 0) + 1
+            st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16], audio=False)
+            st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
             st.rerun()
-    own: Chosen | None = st.session_state.get("own predictions")
+    own: Chosen | None = st.session_state.get(place)
     if own is not None:
         left, right = st.columns([3, 1], vertical_alignment="center")
         left.markdown(f"**{plain(own.title)}**")
         if right.button("Forget this table", width="stretch"):
-            for name in ("own predictions", "dashboards"):
+            for name in (place, "dashboards"):
                 st.session_state.pop(name, None)
             st.rerun()
-        _say(own.rows, len(own.rows))
     return own
 
 
@@ -224,10 +256,6 @@ a02.wav,ann,neutral,female,34,0.10,0.15,0.75
 b01.wav,bob,anger,male,51,0.44,0.31,0.25
 b02.wav,bob,happiness,male,51,0.20,0.62,0.18
 """
-
-
-def _upload_key() -> str:
-    return f"{session_key('upload')}-{st.session_state.get('own round', 0)}"
 
 
 def _checked(rows: "pd.DataFrame") -> "pd.DataFrame":

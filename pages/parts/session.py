@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from ser_core.audio import Recording
 
 # What a reader gives to a session; the rest of it is made from this.
-GIVEN = ("clip", "own_clips", "second", "long-sound", "batch-clips", "own predictions", "own noise", "reopened")
+GIVEN = (
+    "clip",
+    "own_clips",
+    "second",
+    "long-sound",
+    "batch-clips",
+    "own predictions",
+    "own conditions",
+    "own noise",
+    "reopened",
+    "report sections",
+)
 
 
 def clip() -> "Recording | None":

@@ -10,6 +10,7 @@ from pages.parts.charts import rows_of
 from pages.parts.predictions import title_of
 from pages.parts.words import percent
 from ser_core.intended_use import COLUMN, IN_A_CELL
+from ser_core.numbers import unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def show() -> None:
     st.download_button("Take this study away (CSV)", data, "serscope-trust.csv", "text/csv")
 
 
-@st.cache_data(show_spinner=False)
+@st.cache_data(show_spinner="Looking up its methods")
 def _offered(model: str) -> list[tuple[str, str]]:
     """Return name and label of every method that fits a model."""
     from explain.attribution import methods_for
@@ -110,7 +111,7 @@ def of_methods(rows: "pd.DataFrame") -> str:
             broken = (each.method, DESTROYED, test)
             small = f"<br><small>{percent(by.loc[broken, 'holds'])}</small>" if broken in by.index else ""
             cells += f"<td>{_share(by.loc[each.method, OWN, test])}{small}</td>"
-        cells += f"<td>{each.clips}</td><td>{each.seconds:.1f}</td>"
+        cells += f"<td>{each.clips}</td><td>{unsigned(each.seconds, 1)}</td>"
         lines += f'<tr><th scope="row">{escape(method_label(each.method))}</th>{cells}</tr>'
     names = ("Method", "All three [95 %]", "Deletion", "Insertion", "Randomised weights", "Clips", "Seconds")
     return rows_of("Methods by the tests of faithfulness", names, lines)
