@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TABLE = ASSETS / "results" / "trust.parquet"
 OWN, DESTROYED = "own", "of the destroyed model"
 MOST = 0.5
+FEWEST = 60
+"""Clips of which fewer say too little of a method for it to be chosen, or to be set against others."""
 ALL = "all"
 
 
@@ -42,7 +44,7 @@ def no_shares() -> "pd.DataFrame":
     """Return the stored summary of a study that has not been run."""
     import pandas as pd
 
-    return pd.DataFrame(columns=["model", "method", "map", "test", "holds", "low", "high"])
+    return pd.DataFrame(columns=["model", "method", "map", "test", "clips", "holds", "low", "high"])
 
 
 def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
@@ -97,5 +99,9 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
 
 
 def passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":
-    """Return the rows of a model's methods that say how many maps pass every test of faithfulness."""
-    return shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
+    """Return the rows of a model's methods that say how many maps pass every test of faithfulness.
+
+    Of its own maps, methods that were put to fewer than ``FEWEST`` clips are left out.
+    """
+    found = shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
+    return found if of == DESTROYED else found[found["clips"] >= FEWEST]

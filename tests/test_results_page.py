@@ -140,7 +140,7 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def row(method: str, of: str, test: str, holds: float) -> dict:
-        keys = {"model": "log-mel-resnet", "method": method, "map": of, "test": test, "clips": 50, "speakers": 9}
+        keys = {"model": "log-mel-resnet", "method": method, "map": of, "test": test, "clips": 80, "speakers": 9}
         return keys | {"holds": holds, "low": holds - 0.1, "high": holds + 0.1, "seconds": 1.25}
 
     core = ("deletion", "insertion", "randomised weights", method_choice.ALL)
@@ -161,7 +161,7 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
     methods = found[found.index("Methods by the tests of faithfulness") :]
     assert methods.index("Occlusion") < methods.index("Saliency")  # the one that passes most comes first
     assert "<strong>80 %</strong> [70, 90]<br><small>20 %</small>" in methods
-    assert "<strong>90 %</strong> [80, 100]</td><td>50</td><td>1.2</td>" in methods
+    assert "<strong>90 %</strong> [80, 100]</td><td>80</td><td>1.2</td>" in methods
     said = " ".join(each.value for each in shown.caption)
     assert "Not tested yet: Integrated Gradients, " in said and "further tests" in said
 

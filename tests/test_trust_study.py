@@ -114,7 +114,8 @@ def test_the_default_is_the_method_that_passed_most_and_only_near_ones_are_its_r
             rows("occlusion", ([GOOD] * 4 + [NONE]) * 20),
             rows("saliency", [GOOD] * 5 + [NONE] * 95),
             rows("integrated_gradients", ([GOOD] * 9 + [NONE] * 3) * 8),
-            rows("saliency", [GOOD] * 10, model="other"),
+            rows("saliency", [GOOD] * 60, model="other"),
+            rows("occlusion", [GOOD] * 59, model="other"),
         ]
     )
     shares = summary(table, replicates=500)
