@@ -2,7 +2,9 @@
 
 import streamlit as st
 
+from explain.text_files import csv_text
 from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
+from ser_core.intended_use import COLUMN, IN_A_CELL
 
 st.title("Away from home")
 st.caption(
@@ -124,5 +126,7 @@ if what == TRAINED:
         f"Chance is {100 * together['chance'].iloc[0]:.1f} %."
     )
     st.html(parts.side_by_side(together, system, normalised))
+    data = csv_text(together.assign(**{COLUMN: IN_A_CELL}), 5)
+    st.download_button("All systems (CSV)", data, "serscope-systems.csv", "text/csv", on_click="ignore")
 parts.urdu_note()
 parts.leaks()

@@ -362,7 +362,7 @@ def normalising(cells: "pd.DataFrame", normalised: bool) -> str:
     return (
         f'<div class="ss"><p>{now}. Away from home, normalising each speaker changes UAR by '
         f"{points(changed['change'].mean(), True)} points on average; its interval lies above 0 in {better} of "
-        f"{len(changed)} fields and below in {worse}.</p></div>"
+        f"{len(changed)} fields and below in {worse} (either by chance in one of forty).</p></div>"
     )
 
 
