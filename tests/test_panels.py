@@ -14,6 +14,7 @@ from explain.trust import Trust
 from explain.verdicts import Test
 from pages.parts import background, experiment_panel, listen_panel, trust_panel
 from pages.parts.switch_player import Take
+from pages.parts.words import plain
 from ser_core.errors import ExplanationError
 from tests.planted import clip, recording, shown
 
@@ -195,5 +196,5 @@ def test_a_fault_of_the_work_is_told_in_its_own_sentence() -> None:
 
     app = AppTest.from_function(page).run(timeout=30)
     app.run()
-    assert [error.value for error in app.error] == ["The clip is too short; use a longer one."]
+    assert [error.value for error in app.error] == [plain("The clip is too short; use a longer one.")]
     assert issubclass(ExplanationError, Exception)
