@@ -9,7 +9,7 @@ from explain.text_files import csv_text
 from pages.parts import clips_behind
 from pages.parts import efficiency_charts as parts
 from pages.parts.charts import chart
-from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
+from pages.parts.predictions import corpus_title, kept, title_of
 from pages.parts.words import plain
 from ser_core.intended_use import COLUMN, IN_A_CELL
 
@@ -35,8 +35,8 @@ cost = right.segmented_control(
 if not timed:
     st.info("Times have not been measured yet; 'python -m benchmarks.predict_speed' does it.")
 rows = emotions[emotions["corpus"] == corpus]
-own = st.session_state.get("own predictions")
-if own is not None and own_table("p_"):
+own, stated = st.session_state.get("own predictions"), ""
+if own is not None and not own.dimensions:
     left, right = st.columns(2)
     mb = left.number_input("Size of your model, MB", 0.001, 1e6, None, key="efficiency-own-mb")
     ms = right.number_input("Its time for a clip of 3 s, ms", 0.001, 1e6, None, key="efficiency-own-ms")
@@ -46,9 +46,9 @@ if own is not None and own_table("p_"):
     )
     if mb or ms:
         mine = kept(("own costs", own.key, corpus, mb, ms), lambda: parts.of_own(own, corpus, mb, ms))
-        rows = pd.concat([rows, mine], ignore_index=True)
+        rows, stated = pd.concat([rows, mine], ignore_index=True), f"{own.title}, {mb} MB, {ms} ms"
 else:
-    st.caption(OWN_TOO)
+    st.caption("A table of your own with probabilities (page Fairness, Your table) can be drawn beside them.")
 points = chart(
     parts.scatter(rows, cost, "UAR"),
     rows,
@@ -58,7 +58,7 @@ points = chart(
     "Models on the dotted line have no rival that is both cheaper and better. Open signs are copies with weights of 8 "
     "bits (int8). Click a sign for the model's clips.",
     words=parts.in_words(rows, cost),
-    state=f"{corpus}|{cost}|{len(rows)}",
+    state=f"{corpus}|{cost}|{stated}",
 )
 machines = found["machine"].dropna().unique()
 if len(machines):
@@ -74,7 +74,7 @@ if others:
     )
 if points:
     model, weights = points[0]
-    stored = parts.answers(model, weights, corpus)
+    stored = own.rows if weights == parts.OWN else parts.answers(model, weights, corpus)
     if stored is None:
         st.info("This model's answers are not stored.")
     else:

@@ -364,6 +364,8 @@ def _session(model: bytes, level: str = "ENABLE_ALL", kept: Path | None = None) 
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # Without VNNI, x86 adds up products of 8 bits in 16, which overflow; a microcontroller adds them up in 32.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")

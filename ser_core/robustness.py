@@ -33,6 +33,7 @@ from ser_core.metrics import Interval
 from ser_core.models import SpeechModel
 from ser_core.noise import Source, babble, environment, speech_shaped
 from ser_core.noisestudy import noisy_clips
+from ser_core.predictions import CLEAN
 from ser_core.registry import cards, load, model_folders
 from ser_core.results import RESULTS, labels_of, paired_change
 from ser_core.shared_encoders import on_shared_encoders
@@ -41,7 +42,7 @@ from ser_core.tasks import TASKS, with_folds
 
 TABLES = RESULTS / "robustness"
 SUMMARY = RESULTS / "robustness.csv"
-CLEAN, CONSTANT = "clean", "constant"
+CONSTANT = "constant"
 LENGTHS_S = (1.0, 2.0, 4.0, 8.0)
 STEADY = ("silence", "tone of 200 Hz", "spectrum of speech")
 SLOW = frozenset({"mater"})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pages.parts.cards import size
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
-from pages.parts.predictions import corpus_title, own_table
+from pages.parts.predictions import corpus_title
 from pages.parts.words import meanings
 from pages.parts.words import measure as with_hint
 from ser_core.numbers import signed
@@ -91,9 +91,6 @@ def answers(model: str, weights: str, corpus: str) -> "pd.DataFrame | None":
 
     from ser_core import evaluation
 
-    if weights == OWN:
-        own = list(own_table("p_").values())
-        return own[0] if own else None
     if weights == "int8":
         path = evaluation.RESULTS / f"{model}-int8.{corpus}.parquet"
         if not path.exists():

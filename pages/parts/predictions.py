@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 STORED, OWN, ASK = "Stored with the app", "Your table", "Ask a model here"
 KEPT = 12
-CONFOUNDED = frozenset({"urdu"})
-"""Corpora whose speakers give the emotion away (the leak detector on Cross-corpus measures it)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +166,9 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
                 f"; {before - len(rows)} clips with other labels are left out, and the probabilities sum to 1 again"
             )
     st.caption(f"{plain(words)}.")
-    if CONFOUNDED & set(rows["corpus"]):
+    from ser_core.corpora.confounding import CONFOUNDED
+
+    if CONFOUNDED & set(rows["corpus"].unique()):
         st.warning(
             "In URDU-Dataset nearly every speaker is heard in one emotion only: a high figure on it may be the model "
             "telling speakers apart, not emotions."

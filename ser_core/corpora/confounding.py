@@ -8,6 +8,9 @@ import pandas as pd
 from ser_core.errors import CorpusError
 from ser_core.numbers import rounded_percent
 
+CONFOUNDED = frozenset({"urdu"})
+"""Corpora whose speakers give the emotion away, as :func:`speaker_emotion_confounding` measures."""
+
 
 @dataclass(frozen=True)
 class Confounding:
