@@ -1,5 +1,6 @@
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,29 @@ def corpora() -> Path:
     if not folder.is_dir():
         pytest.skip("no corpora beside the checkout")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """Give the process its main module back, which AppTest replaces: processes that are started later run it again."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
+
+
+@pytest.fixture
+def forget_encoders() -> Iterator[Callable[[], None]]:
+    """What forgets every loaded encoder, and the models that hold one, so that two of a name are never in use."""
+    from ser_core.encoders import frozen_encoder
+    from ser_core.registry import drop_loaded
+
+    def forget() -> None:
+        drop_loaded()
+        frozen_encoder.cache_clear()
+
+    forget()
+    yield forget
+    forget()
 
 
 @pytest.fixture(scope="module")

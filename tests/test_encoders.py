@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,8 @@ def test_a_clip_of_over_thirty_seconds_is_answered_and_explained() -> None:
     assert all(np.abs(part).max() > 0 for part in np.split(found.relevance, 9, axis=1))
 
 
+@pytest.mark.usefixtures("forget_encoders")
 def test_an_encoder_first_loaded_in_inference_mode_lets_a_gradient_through() -> None:
-    frozen_encoder.cache_clear()
     with torch.inference_mode():
         encoder = frozen_encoder("whisper-tiny.en")
     log_mel = torch.randn(1, 80, 50).requires_grad_()
@@ -161,11 +161,9 @@ def kept(kind: str, parent: Path, *, normalise: bool = True) -> tf.PreTrainedMod
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget_encoders: Callable[[], None]) -> Path:
     monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path))
-    frozen_encoder.cache_clear()
-    yield tmp_path
-    frozen_encoder.cache_clear()
+    return tmp_path
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAMILIES if kind != "ast"])

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,19 +84,19 @@ def test_the_same_clip_twice_is_encoded_once(cache: Path, clips: list[np.ndarray
     assert len(index.read_text().splitlines()) == 1
 
 
-def test_an_encoder_with_other_weights_has_another_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_with_other_weights_has_another_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget_encoders: Callable[[], None]
+) -> None:
     monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path))
     clip = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float16)
     network = kept("hubert", tmp_path)
-    frozen_encoder.cache_clear()
     before = encoder_frames([clip], "hubert")[0].copy()
     with torch.no_grad():
         network.feature_projection.projection.weight.mul_(-1)
     network.save_pretrained(tmp_path / "hubert")
-    frozen_encoder.cache_clear()
+    forget_encoders()
     after = encoder_frames([clip], "hubert")[0]
-    frozen_encoder.cache_clear()
     assert before.shape == after.shape == (50, 4, 32)
     assert not np.allclose(before, after, atol=1e-2)
 

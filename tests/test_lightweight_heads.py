@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from ser_core.cards import write_card
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import ModelError, WeightsError
 from ser_core.models import Card, load_model
-from ser_core.registry import drop_loaded
 from ser_core.systems import lightweight_heads
 from ser_core.systems.lightweight_heads import HEADS, PLACES, LayerwisePooling, LightHead
 from ser_core.systems.whisper_pooling import weighted_statistics
@@ -133,14 +132,11 @@ def test_an_unknown_head_is_refused() -> None:
 
 
 @pytest.fixture(params=["hubert", "ast"])
-def encoder(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def encoder(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget_encoders: Callable[[], None]) -> str:
     monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
     kept(request.param, tmp_path / "weights")
-    frozen_encoder.cache_clear()
-    yield request.param
-    frozen_encoder.cache_clear()
-    drop_loaded()
+    return request.param
 
 
 def tone(hertz: float, seconds: float, seed: int) -> np.ndarray:
@@ -188,7 +184,7 @@ def test_a_head_on_any_encoder_trains_saves_loads_answers_and_is_explained(
 
 
 def test_a_model_whose_encoder_is_absent_says_what_is_missing(
-    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget_encoders: Callable[[], None]
 ) -> None:
     folder = tmp_path / "orphan"
     folder.mkdir()
@@ -197,8 +193,7 @@ def test_a_model_whose_encoder_is_absent_says_what_is_missing(
     lightweight_heads.save(LightHead("mlp", encoder, shape.states, shape.hidden_size, 2), 1.0, folder)
     write_card(folder, Card("orphan", "", "lightweight_heads", "", WORDS, encoder, (), (), "", (), "", (), 0.0))
     assert load_model(folder).emotions == WORDS
-    drop_loaded()
-    frozen_encoder.cache_clear()
+    forget_encoders()
     monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path / "elsewhere"))
     with pytest.raises(WeightsError, match=f"encoder '{encoder}' is not at hand.*SERSCOPE_WEIGHTS"):
         load_model(folder)
