@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile as sf
 import torch
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from benchmarks import fuzz
 from benchmarks.fuzz import TIME_S, read_seed, replay
 from benchmarks.fuzz_targets import TARGETS
 from explain import batch
@@ -53,6 +55,36 @@ def test_the_fuzzer_begins_with_files_that_are_read(name: str) -> None:
         except SerscopeError:
             continue
     assert read
+
+
+def test_a_fuzzing_process_is_not_waited_for_once_it_has_ended_whatever_it_leaves_behind() -> None:
+    began = time.monotonic()
+    code, said = fuzz.run_process(["sh", "-c", "sleep 60 & echo $! >&2; exit 3"], 30)
+    assert (code, time.monotonic() - began < 20) == (3, True)
+    ends = time.monotonic() + 10
+    while _runs(int(said)) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not _runs(int(said))
+
+
+def _runs(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_fuzzing_process_that_goes_on_is_ended_and_a_finding_of_its_own_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "SPARE_S", 0)
+    real = fuzz.run_process
+    monkeypatch.setattr(fuzz, "run_process", lambda command, limit_s: real(["sh", "-c", "echo here >&2; sleep 60"], 2))
+    totals = fuzz.fuzz(["list"], 4 / 60, tmp_path)
+    kept = list((tmp_path / "findings").glob("list-overrun-*.txt"))
+    assert [path.read_text() for path in kept] == ["here\n"]
+    assert all("beyond its time" in stop for stop in totals["list"]["stops"])
+    assert kept[0].name in fuzz.summary(totals, tmp_path)
 
 
 @pytest.mark.parametrize("name", QUICK)
