@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 PREFIX = "SERSCOPE_"
 MOST_JOBS = 64
+LEAST_UPLOADS_MB = 320
+"""The largest file that the pages take, held twice while it comes."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Settings:
     log_format: str = "text"
     metrics: bool = False
     jobs: int | None = None
+    uploads_mb: int = 2000
 
 
 def settings() -> Settings:
@@ -68,6 +71,7 @@ def settings() -> Settings:
         allowed=_names(env.get("SERSCOPE_ALLOWED", "")),
         log_format=env.get("SERSCOPE_LOG") or "text",
         metrics=env.get("SERSCOPE_METRICS") == "1",
+        uploads_mb=int(_checked("SERSCOPE_UPLOADS_MB", _no_size) or 2000),
         jobs=int(_checked("SERSCOPE_JOBS", _no_count) or 0) or None,
     )
 
@@ -126,6 +130,11 @@ def _no_count(value: str) -> str:
     return "" if good else f"set it to a whole number from 1 to {MOST_JOBS}."
 
 
+def _no_size(value: str) -> str:
+    good = value.isascii() and value.isdecimal() and int(value[:9]) >= LEAST_UPLOADS_MB and len(value) < 10
+    return "" if good else f"set it to a whole number of megabytes from {LEAST_UPLOADS_MB}."
+
+
 def _no_choice(*choices: str) -> Callable[[str], str]:
     return lambda value: "" if value in choices else f"set it to {' or '.join(choices)}."
 
@@ -180,6 +189,12 @@ VARIABLES = (
         "explanations and other heavy jobs that run at once, each on its share of the cores",
         "half the cores, at most 4, each on all",
         _no_count,
+    ),
+    Variable(
+        "SERSCOPE_UPLOADS_MB",
+        "megabytes of uploads of all readers together that are held at most, with what is kept of them",
+        "2000",
+        _no_size,
     ),
     Variable("SERSCOPE_METRICS", "1 answers /metrics for Prometheus", "0", _no_choice("0", "1")),
 )

@@ -23,6 +23,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_LEXICON": str(table),
             "SERSCOPE_MAX_SECONDS": "90.5",
             "SERSCOPE_JOBS": "8",
+            "SERSCOPE_UPLOADS_MB": "320",
             "SERSCOPE_ALLOWED": "Anna@clinic.example, @lab.example",
             "SERSCOPE_WEIGHTS": "",
         }
@@ -37,10 +38,11 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_MAX_SECONDS": "inf",
             "SERSCOPE_IDLE_MINUTES": "half an hour",
             "SERSCOPE_JOBS": "0",
+            "SERSCOPE_UPLOADS_MB": "100",
             "SERSCOPE_ALLOWED": "anna@clinic.example lab.example",
         }
     )
-    assert said == sorted(said) and len(said) == 9
+    assert said == sorted(said) and len(said) == 10
     assert "SERSCOPE_CORPRA is no setting of SERscope; SERSCOPE_CORPORA is." in said
     for name, words in {
         "CORPORA": "no folder /nowhere/at/all.",
@@ -49,6 +51,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
         "HUB": "set it to 0 or 1.",
         "MAX_SECONDS": "positive number",
         "IDLE_MINUTES": "positive number",
+        "UPLOADS_MB": "megabytes from 320.",
         "JOBS": "whole number from 1 to 64.",
         "ALLOWED": "write anna@clinic.example lab.example as",
     }.items():

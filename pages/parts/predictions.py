@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import background, session
+from pages.parts import background, room, session
 from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
@@ -228,14 +228,15 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
     file = left.file_uploader("Your predictions", type=kinds, key=key, max_upload_size=most)
     right.download_button("Example (CSV)", example, "serscope-example.csv", "text/csv", on_click="ignore")
     if file is not None:
-        data, name = file.getvalue(), file.name
-        session.drop_upload(file)
         try:
-            with st.spinner("Reading your table"):
+            data, name = room.content(file), file.name
+            with st.spinner("Reading your table"), room.ALONE:
                 rows = reads(data, name)
         except SerscopeError as fault:
+            session.drop_upload(file)
             st.error(plain(str(fault)))
         else:
+            session.drop_upload(file)
             st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16], audio=False)
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
             st.rerun()
