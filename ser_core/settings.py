@@ -43,6 +43,7 @@ class Settings:
     ratings_dir: Path | None = None
     idle_minutes: float = 30.0
     allowed: tuple[str, ...] = ()
+    study_owners: tuple[str, ...] = ()
     log_format: str = "text"
     metrics: bool = False
     jobs: int | None = None
@@ -69,6 +70,7 @@ def settings() -> Settings:
         ratings_dir=_path("SERSCOPE_RATINGS"),
         idle_minutes=float(_checked("SERSCOPE_IDLE_MINUTES", _no_duration) or 30),
         allowed=_names(env.get("SERSCOPE_ALLOWED", "")),
+        study_owners=_names(env.get("SERSCOPE_STUDY_OWNERS", "")),
         log_format=env.get("SERSCOPE_LOG") or "text",
         metrics=env.get("SERSCOPE_METRICS") == "1",
         uploads_mb=int(_checked("SERSCOPE_UPLOADS_MB", _no_size) or 2000),
@@ -163,6 +165,10 @@ def _no_people(value: str) -> str:
     return f"write {bad[0]} as name@domain or @domain, or * for everyone." if bad else ""
 
 
+def _no_known_people(value: str) -> str:
+    return "name people or domains, as * would be everyone." if "*" in _names(value) else _no_people(value)
+
+
 VARIABLES = (
     Variable("SERSCOPE_CACHE", "converted weights, features, fetched corpora", "~/.cache/serscope", _no_place),
     Variable(
@@ -182,6 +188,13 @@ VARIABLES = (
         "who may use the app after signing in: name@domain or @domain, separated by commas, or * for everyone",
         "none: needed where sign-in is set up",
         _no_people,
+    ),
+    Variable(
+        "SERSCOPE_STUDY_OWNERS",
+        "who may see and take away all answers of the rating study after signing in: name@domain or @domain, separated "
+        "by commas",
+        "nobody where sign-in is set up",
+        _no_known_people,
     ),
     Variable("SERSCOPE_LOG", "how the server writes its log: text or json", "text", _no_choice("text", "json")),
     Variable(

@@ -39,10 +39,11 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_IDLE_MINUTES": "half an hour",
             "SERSCOPE_JOBS": "0",
             "SERSCOPE_UPLOADS_MB": "100",
+            "SERSCOPE_STUDY_OWNERS": "*",
             "SERSCOPE_ALLOWED": "anna@clinic.example lab.example",
         }
     )
-    assert said == sorted(said) and len(said) == 10
+    assert said == sorted(said) and len(said) == 11
     assert "SERSCOPE_CORPRA is no setting of SERscope; SERSCOPE_CORPORA is." in said
     for name, words in {
         "CORPORA": "no folder /nowhere/at/all.",
@@ -51,6 +52,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
         "HUB": "set it to 0 or 1.",
         "MAX_SECONDS": "positive number",
         "IDLE_MINUTES": "positive number",
+        "STUDY_OWNERS": "name people or domains",
         "UPLOADS_MB": "megabytes from 320.",
         "JOBS": "whole number from 1 to 64.",
         "ALLOWED": "write anna@clinic.example lab.example as",
