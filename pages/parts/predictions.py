@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages.parts import background, room, session
+from pages.parts.charts import CLICKED
 from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
@@ -245,7 +246,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
         left, right = st.columns([3, 1], vertical_alignment="center")
         left.markdown(f"**{plain(own.title)}**")
         if right.button("Forget this table", width="stretch"):
-            for name in (place, "dashboards"):
+            for name in (place, "dashboards", CLICKED):
                 st.session_state.pop(name, None)
             st.rerun()
     return own
@@ -315,6 +316,8 @@ def _ask() -> Chosen | None:
         title = f"{title_of(model)} on {corpus.title}"
         lost = rows.attrs.get("left_out", [])
         done[asked] = Chosen(title, _checked(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
+        while len(done) > KEPT:
+            del done[next(iter(done))]
     _say(done[asked].rows, int(corpus.table["file"].notna().sum()))
     return done[asked]
 
