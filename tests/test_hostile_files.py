@@ -1,6 +1,7 @@
 """Whatever a user gives is read, or refused in a sentence, within five seconds; nothing in it is run or followed."""
 
 import ast
+import csv
 import io
 import json
 import resource
@@ -25,16 +26,67 @@ from benchmarks.fuzz import TIME_S, read_seed, replay
 from benchmarks.fuzz_targets import TARGETS
 from explain import batch
 from explain.text_files import csv_text
+from pages.parts.predictions import EXAMPLE
 from ser_core import registry
 from ser_core.audio import decode
 from ser_core.cards import write_card
-from ser_core.errors import AudioError, ModelError, SerscopeError, SettingError
-from ser_core.predictions import PredictionsError, read_predictions
+from ser_core.errors import MOST_QUOTED, AudioError, ModelError, SerscopeError, SettingError, short
+from ser_core.long_audio import long_sound
+from ser_core.predictions import PredictionsError, read_conditions, read_predictions
 from ser_core.settings import ASSETS, ROOT
 from tests.bad_inputs import flac, unstated_length, voice, wav
 
 FOUND = sorted((ROOT / "tests" / "fuzz_seeds").glob("*.b64"))
 QUICK = ("predictions", "conditions", "report", "zip", "list", "textgrid", "model")
+
+
+LONGEST_SENTENCE = 900
+"""A sentence that names eight cells, each cut, and says what to do."""
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_quoted_is_one_short_line_that_keeps_how_it_begins_and_ends(text: str) -> None:
+    said = short(text)
+    assert len(said) <= MOST_QUOTED and len(said.splitlines()) <= 1 and short(said) == said
+    assert all(c.isprintable() or c in "\u200c\u200d" for c in said)
+    if len(text) <= MOST_QUOTED and text.isprintable():
+        assert said == text
+    if len(text) > MOST_QUOTED and text.isprintable():
+        assert said.startswith(text[:40]) and said.endswith(text[-15:]) and "…" in said
+
+
+@pytest.mark.parametrize("reads", [read_predictions, read_conditions], ids=["predictions", "conditions"])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_refusal_of_a_table_quotes_more_than_a_short_piece_of_it(reads, data: st.DataObject) -> None:
+    """A cell or a column's name of any length, put anywhere into a good table, is cut where a sentence quotes it."""
+    rows = [list(row) for row in csv.reader(io.StringIO(EXAMPLE))]
+    if reads is read_conditions:
+        rows = [[*rows[0], "condition"], *([*row, how] for how in ("clean", "street") for row in rows[1:])]
+    sign, long = data.draw(st.sampled_from("xé♥")), data.draw(st.sampled_from([80, 250, 299, 400, 5000]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        row = data.draw(st.integers(0, len(rows) - 1))
+        place = data.draw(st.integers(0, len(rows[row]) - 1))
+        start = data.draw(st.sampled_from(["", "p_", "share_", rows[row][place]]))
+        rows[row][place] = start + sign * long
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    try:
+        reads(out.getvalue().encode(), "mine.csv")
+    except PredictionsError as fault:
+        assert sign * MOST_QUOTED not in str(fault) and len(str(fault)) < LONGEST_SENTENCE, fault
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.text(min_size=1, max_size=400), content=st.sampled_from([b"", b"no sound", b"RIFF....WAVE", b"PK\x03\x04"])
+)
+def test_no_refusal_of_a_file_quotes_more_than_a_short_piece_of_its_name(name: str, content: bytes) -> None:
+    for read in (decode, long_sound, lambda data, name: batch.in_zip(data, name)):
+        with pytest.raises(SerscopeError) as caught:
+            read(content, f"{name}{'x' * 300}.wav")
+        assert "x" * MOST_QUOTED not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+        assert "…" in str(caught.value)
 
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
