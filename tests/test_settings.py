@@ -86,3 +86,10 @@ def test_no_setting_is_read_that_the_table_does_not_have():
     used = {name for path in rooms for name in re.findall(r"SERSCOPE_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     assert used <= {variable.name for variable in VARIABLES}
     assert "SERSCOPE_IDLE_MINUTES" in used
+
+
+def test_the_proxy_lets_the_largest_upload_in():
+    """What a form adds to a file is below a mebibyte."""
+    given = re.search(r"max_size (\d+)MiB", (ROOT / "compose.yaml").read_text())
+    taken = re.search(r"maxUploadSize = (\d+)", (ROOT / ".streamlit" / "config.toml").read_text())
+    assert int(given[1]) == int(taken[1]) + 1
