@@ -31,8 +31,9 @@ PATIENCE_S = 600
 def opened(address: str) -> Iterator[str]:
     """Open a page, and yield its session's number until the page is closed."""
     stream = address.replace("http", "ws") + "/_stcore/stream"
-    # Most of what the page is sent is never read here, a pong neither.
-    with connect(stream, origin=address, subprotocols=["streamlit"], max_size=None, ping_interval=None) as socket:
+    # Most of what the page is sent is never read here: it waits in a queue without end, so that pings are answered.
+    options = {"max_size": None, "max_queue": None, "ping_interval": None}
+    with connect(stream, origin=address, subprotocols=["streamlit"], **options) as socket:
         message = BackMsg()
         message.rerun_script.query_string = ""
         socket.send(message.SerializeToString())

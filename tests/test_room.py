@@ -44,7 +44,7 @@ def test_many_readers_at_once_cannot_make_the_server_hold_more_than_it_may(tmp_p
                 assert 2 * FILE_MB * MB <= held <= LIMIT_MB * MB == metric("given_bytes_limit")
                 assert held % (FILE_MB * MB) == 0  # each is held whole or not at all
             # Pages that are closed make room, and what another reader holds stays.
-            served.comes_to("sessions", 1)
+            served.comes_to("uploads", 1)
             assert metric("given_bytes") == FILE_MB * MB
             with opened(served.url) as late:
                 assert put(served.url, late, "two", file) == 204
