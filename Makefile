@@ -31,6 +31,7 @@ benchmark: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m benchmarks.crosstalk
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.uploads
 	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.fuzz --minutes 60
 

@@ -3,19 +3,25 @@
 Each target is run by Atheris (libFuzzer) in a process of its own, with 5 s for an input and 2 GB for the process, and
 is started again after a crash. What is looked for: an exception other than SerscopeError, a crash of the process, more
 than 5 s, more memory; where memory ran out, the input is read once more by a process of its own, and is a finding if it
-takes so much alone. The corpus, the findings (base64, for ``tests/fuzz_seeds``) and the totals are kept in
-``--folder``, so that an hour can be run in pieces; ``--replay FILE`` runs one input again.
+takes so much alone. A process that goes on beyond its time is ended, and is a finding that says where it was. The
+corpus, the findings (base64, for ``tests/fuzz_seeds``) and the totals are kept in ``--folder``, so that an hour can be
+run in pieces; ``--replay FILE`` runs one input again.
 """
 
 import argparse
 import base64
+import contextlib
+import faulthandler
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -28,6 +34,8 @@ from ser_core.errors import SerscopeError
 TIME_S, MEMORY_MB, LONGEST = 5, 2048, 1 << 17
 PROCESS_S = 40
 """How long a process goes on: code that Atheris has instrumented keeps memory of every input, which it else lets go."""
+SPARE_S = 60
+"""What a process may take beyond that, to import what it instruments and to read its corpus."""
 
 
 # --- one process, one target -----------------------------------------------------------------------------------------
@@ -76,6 +84,7 @@ def _work(name: str, seconds: int, folder: Path) -> None:
         words = folder / f"{name}.dict"
         words.write_text("".join(f'"{word}"\n' for word in target.words))
         given.append(f"-dict={words}")
+    faulthandler.dump_traceback_later(seconds + SPARE_S - 5)
     atheris.Setup([sys.argv[0], str(corpus), *given], one)
     atheris.Fuzz()
 
@@ -110,10 +119,8 @@ def fuzz(names: Sequence[str], minutes: float, folder: Path) -> dict[str, dict[s
         while (left := until - time.monotonic()) > 2:
             started = time.monotonic()
             command = [sys.executable, "-m", "benchmarks.fuzz", "--folder", str(folder), "--work", name]
-            done = subprocess.run(
-                [*command, "--seconds", str(int(min(left, PROCESS_S)))], capture_output=True, check=False
-            )
-            said = done.stderr.decode(errors="replace")
+            seconds = int(min(left, PROCESS_S))
+            code, said = run_process([*command, "--seconds", str(seconds)], seconds + SPARE_S)
             total = totals.setdefault(name, {"seconds": 0.0, "inputs": 0, "edges": 0, "peak_mb": 0, "stops": []})
             total["seconds"] += time.monotonic() - started
             total["inputs"] += _last(r"stat::number_of_executed_units: (\d+)", said) or _last(r"#(\d+)\s", said)
@@ -121,7 +128,13 @@ def fuzz(names: Sequence[str], minutes: float, folder: Path) -> dict[str, dict[s
             total["peak_mb"] = max(
                 total["peak_mb"], _last(r"stat::peak_rss_mb:\s+(\d+)", said) or _last(r"rss: (\d+)Mb", said)
             )
-            if done.returncode:
+            if code is None:
+                kept = folder / "findings" / f"{name}-overrun-{hashlib.sha256(said.encode()).hexdigest()[:8]}.txt"
+                kept.parent.mkdir(exist_ok=True)
+                write_text(kept, said)
+                total["stops"].append(f"went on {SPARE_S} s beyond its time {kept.name}")
+                print(f"{name}: {total['stops'][-1]}", flush=True)
+            elif code:
                 why = re.findall(r"ERROR: (.*)|^(\w+Error: .*)", said, re.MULTILINE)
                 file = re.findall(r"Test unit written to (\S+)", said)
                 total["stops"].append(
@@ -135,6 +148,25 @@ def fuzz(names: Sequence[str], minutes: float, folder: Path) -> dict[str, dict[s
                     break
             write_text(store, json.dumps(totals, indent=2))
     return totals
+
+
+def run_process(command: Sequence[str], limit_s: float) -> tuple[int | None, str]:
+    """Run a command and end all that it has started; return its exit code, None where it took longer, and its errors.
+
+    They go to a file: a pipe would be held open, and waited for, by what the command has started and left behind.
+    """
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
+        code = None
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(limit_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        errors.seek(0)
+        return code, errors.read().decode(errors="replace")
 
 
 def _peak_alone(name: str, file: Path) -> float:

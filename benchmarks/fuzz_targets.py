@@ -48,13 +48,20 @@ def _decode_in_pieces(data: bytes) -> None:
 def _predictions(data: bytes) -> None:
     from ser_core.predictions import read_predictions
 
-    read_predictions(data, "table")
+    if not _is_parquet(data):
+        read_predictions(data, "table")
 
 
 def _conditions(data: bytes) -> None:
     from ser_core.predictions import read_conditions
 
-    read_conditions(data, "table")
+    if not _is_parquet(data):
+        read_conditions(data, "table")
+
+
+def _is_parquet(data: bytes) -> bool:
+    """Return whether another process would read the table, which has a target of its own that reads it in this one."""
+    return data[:4] == b"PAR1"
 
 
 def _parquet(data: bytes) -> None:

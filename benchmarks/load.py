@@ -231,12 +231,12 @@ def children(process: int) -> list[int]:
     return found
 
 
-def watched(process: int) -> Callable[[], list[float]]:
-    """Note the memory every five seconds; the returned function ends that and gives what was noted."""
+def watched(process: int, every_s: float = 5.0) -> Callable[[], list[float]]:
+    """Note the memory every so many seconds; the returned function ends that and gives what was noted."""
     noted, over = [memory_mb(process)], threading.Event()
 
     def note() -> None:
-        while not over.wait(5):
+        while not over.wait(every_s):
             noted.append(memory_mb(process))
 
     watch = threading.Thread(target=note)

@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,7 @@ def in_zip(archive: Path | bytes, name: str = "archive.zip") -> list[Clip]:
         raise SettingError(
             f"'{name}' unpacks to {total / 2**20:,.0f} MiB and at most {MOST_ARCHIVE_BYTES >> 20:,} are read; split it."
         )
-    found = [Clip(_inner_name(m.filename), _member_reader(archive, m)) for m in members]
+    found = [Clip(_inner_name(m.filename), partial(_read_member, archive, m)) for m in members]
     return _some(sorted(found, key=lambda clip: clip.name), name)
 
 
@@ -183,32 +184,29 @@ def _inner_name(name: str) -> str:
     return "/".join(clean_name(part) for part in parts) or "recording"
 
 
-def _member_reader(archive: Path | bytes, member: zipfile.ZipInfo) -> Callable[[], "Recording"]:
-    def load() -> "Recording":
-        name = clean_name(member.filename)
-        if member.flag_bits & 1:
-            raise AudioError(f"'{name}' is locked with a password; pack it without one.")
-        if member.file_size > MOST_MEMBER_BYTES:
-            raise AudioError(f"'{name}' unpacks to more than {MOST_MEMBER_BYTES >> 20} MiB; cut out the part you need.")
-        if member.file_size > MOST_RATIO * max(1, member.compress_size) and member.file_size > 1 << 20:
-            raise AudioError(f"'{name}' unpacks to over {MOST_RATIO} times its size, as no speech does; leave it out.")
-        try:
-            with (
-                zipfile.ZipFile(archive if isinstance(archive, Path) else io.BytesIO(archive)) as opened,
-                opened.open(member) as packed,
-            ):
-                # The size in the header may be a lie.
-                data = packed.read(MOST_MEMBER_BYTES + 1)
-        # As in ``in_zip``; each way of packing has errors of its own.
-        except Exception:
-            raise AudioError(
-                f"'{name}' cannot be unpacked (it is damaged, or packed in a rare way); pack it again."
-            ) from None
-        if len(data) > MOST_MEMBER_BYTES:
-            raise AudioError(f"'{name}' unpacks to more than {MOST_MEMBER_BYTES >> 20} MiB; cut out the part you need.")
-        return decode(data, name)
-
-    return load
+def _read_member(archive: Path | bytes, member: zipfile.ZipInfo) -> "Recording":
+    name = clean_name(member.filename)
+    if member.flag_bits & 1:
+        raise AudioError(f"'{name}' is locked with a password; pack it without one.")
+    if member.file_size > MOST_MEMBER_BYTES:
+        raise AudioError(f"'{name}' unpacks to more than {MOST_MEMBER_BYTES >> 20} MiB; cut out the part you need.")
+    if member.file_size > MOST_RATIO * max(1, member.compress_size) and member.file_size > 1 << 20:
+        raise AudioError(f"'{name}' unpacks to over {MOST_RATIO} times its size, as no speech does; leave it out.")
+    try:
+        with (
+            zipfile.ZipFile(archive if isinstance(archive, Path) else io.BytesIO(archive)) as opened,
+            opened.open(member) as packed,
+        ):
+            # The size in the header may be a lie.
+            data = packed.read(MOST_MEMBER_BYTES + 1)
+    # As in ``in_zip``; each way of packing has errors of its own.
+    except Exception:
+        raise AudioError(
+            f"'{name}' cannot be unpacked (it is damaged, or packed in a rare way); pack it again."
+        ) from None
+    if len(data) > MOST_MEMBER_BYTES:
+        raise AudioError(f"'{name}' unpacks to more than {MOST_MEMBER_BYTES >> 20} MiB; cut out the part you need.")
+    return decode(data, name)
 
 
 def _reader(path: Path) -> Callable[[], "Recording"]:
@@ -226,12 +224,8 @@ def given(files: Sequence[tuple[str, bytes]]) -> list[Clip]:
         if data[:4] == b"PK\x03\x04" and len(data) <= MAX_BYTES:
             found += in_zip(data, name)
         else:
-            found.append(Clip(clean_name(name), _decoder(data, name)))
+            found.append(Clip(clean_name(name), partial(decode, data, name)))
     return _some(found, "")
-
-
-def _decoder(data: bytes, name: str) -> Callable[[], "Recording"]:
-    return lambda: decode(data, name)
 
 
 def _some(clips: list[Clip], where: str) -> list[Clip]:

@@ -23,7 +23,7 @@ from explain.text_files import plain
 from explain.trust import QUICK, trust
 from ser_core.audio import Recording
 from ser_core.domain import LANGUAGE
-from ser_core.errors import ExplanationError
+from ser_core.errors import ExplanationError, short
 from ser_core.models import SpeechModel
 
 MAX_BYTES = 50_000_000
@@ -169,7 +169,7 @@ def remake(
             f"{old.recording.sha256[:12]}. Choose the file that the report was made from."
         )
     if model.name != old.prediction.model:
-        raise ExplanationError(f"The report is about the model {old.prediction.model}, not {model.name}.")
+        raise ExplanationError(f"The report is about the model {short(old.prediction.model)}, not {model.name}.")
     tell = progress or (lambda share, words: None)
     rule = "connected" if old.region_rule == "yours" else old.region_rule
     new = explain(
@@ -256,7 +256,7 @@ def restored(kind: Any, value: Any) -> Any:
         return kind(**given)
     if origin is tuple:
         if not isinstance(value, list):
-            raise TypeError(f"{value!r} is no list")
+            raise TypeError(f"'{short(value)}' is no list")
         if len(inner) == 2 and inner[1] is Ellipsis:
             return tuple(restored(inner[0], each) for each in value)
         return tuple(restored(each, one) for each, one in zip(inner, value, strict=True))
@@ -275,7 +275,7 @@ def restored(kind: Any, value: Any) -> Any:
 
 def _checked(found: Any, value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is not {kind}")
+        raise TypeError(f"'{short(value)}' is not {kind}")
     return found
 
 

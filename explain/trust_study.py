@@ -17,6 +17,7 @@ were stored up to 22 November 2026 have their masked clips answered in bfloat16 
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ import numpy as np
 from explain.method_choice import ALL, DESTROYED, OWN, TABLE, candidates, no_shares
 from explain.study import Clip, in_turn
 from ser_core.errors import SerscopeError, SettingError
-from ser_core.files import stored_table, write_table
+from ser_core.files import checksum, stored_table, write_table
 from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
 
 if TYPE_CHECKING:
@@ -208,8 +209,11 @@ def run(
     by: Workers = HERE,
     *,
     further: bool = False,
-) -> "pd.DataFrame":
+    over: Callable[[], bool] = lambda: False,
+) -> "pd.DataFrame | None":
     """Return the rows of all clips; parts that are done are read from ``runs``, so a stopped study goes on.
+
+    Parts that were measured with other weights are measured anew. None where the time was over before all was done.
 
     Args:
         clips: to explain.
@@ -219,6 +223,7 @@ def run(
         tell: is told how far the study is, and why a clip is left out.
         by: who does the work; on a cluster every machine needs model and clips under the same paths.
         further: :func:`further_rows` instead of :func:`clip_rows`.
+        over: is asked after each part whether to stop.
     """
     import pandas as pd
 
@@ -227,31 +232,72 @@ def run(
     stores = {name: [_store(runs, name, kind, *chunk) for chunk in chunks] for name in asked}
     tasks: list[_Task] = []
     for place, (start, chunk) in enumerate(chunks):
-        if missing := tuple(name for name in asked if stored_table(stores[name][place]) is None):
+        if missing := tuple(name for name in asked if not _holds(stored_table(stores[name][place]), name, tell)):
             tasks.append((start, chunk, missing, method, further))
     done = len(clips) - sum(len(task[1]) for task in tasks)
+    weights = {name: weights_of(name) for name in asked}
     for number, (rows, left_out) in as_done(_part, tasks, by):
         start, chunk, missing, *_ = tasks[number]
         for words in left_out:
             tell(words)
         for name in missing:
-            _write(pd.DataFrame(rows[name]), stores[name][start // CHUNK])
+            _write(pd.DataFrame(rows[name]).assign(weights=weights[name]), stores[name][start // CHUNK])
         done += len(chunk)
         tell(f"{', '.join(missing)}, {kind}: {done} of {len(clips)} clips")
+        if done < len(clips) and over():
+            return None
     return pd.concat([pd.read_parquet(store) for name in asked for store in stores[name]], ignore_index=True)
 
 
-def take_over(table: Path, clips: Sequence[Clip], runs: Path) -> None:
-    """Write the parts whose clips a stored table holds, so that a study goes on where its parts are lost."""
+@lru_cache(maxsize=64)
+def weights_of(name: str) -> str:
+    """Return twelve digits of the SHA-256 over the weights of a model's folder; "" for one that has no folder."""
+    from ser_core.registry import model_folders
+
+    folder = model_folders().get(name) or Path(name)
+    sums = [checksum(path) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:12] if sums else ""
+
+
+def _holds(rows: "pd.DataFrame | None", name: str, tell: Callable[[str], None]) -> bool:
+    """Return whether rows are there and of the model's weights; rows stored before these were noted are taken as such.
+
+    ``tell`` is told where they are of other weights, or where that is not known.
+    """
+    if rows is None:
+        return False
+    found = set(rows["weights"].dropna()) - {""} if "weights" in rows else set()
+    if found <= {weights_of(name)}:
+        if not found and weights_of(name):
+            tell(f"{Path(name).name}: rows from before weights were noted are taken as of the weights at hand.")
+        return True
+    tell(f"{Path(name).name}: rows measured with other weights than those at hand are measured anew.")
+    return False
+
+
+def take_over(table: Path, clips: Sequence[Clip], runs: Path, tell: Callable[[str], None] = print) -> None:
+    """Write the parts whose clips a stored table holds, so that a study goes on where its parts are lost.
+
+    Rows that were measured with other weights than those at hand are left out, and ``tell`` is told.
+    """
     import pandas as pd
 
     from explain.trust import QUICK
+
+    told: set[str] = set()
+
+    def tell_once(words: str) -> None:
+        if words not in told:
+            told.add(words)
+            tell(words)
 
     rows = pd.read_parquet(table)
     rows["further"] = ~rows["test"].isin(QUICK)
     rows["start"] = rows["number"] // CHUNK * CHUNK
     for key, part in rows.groupby(["model", "method", "further", "start"]):
         name, method, further, start = cast(tuple[str, str, bool, int], key)
+        if not _holds(part, name, tell_once):
+            continue
         chunk = clips[start : start + CHUNK]
         store = _store(runs, name, f"{method}-further" if further else method, start, chunk)
         if {Path(clip.file).stem for clip in chunk} == set(part["clip"]) and stored_table(store) is None:
@@ -396,8 +442,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--further", action="store_true", help="infidelity, sensitivity, stability and agreement instead"
     )
-    parser.add_argument("--add", action="store_true", help="do only what --out lacks; the models must be the same")
-    parser.add_argument("--minutes", type=float, help="start nothing new after so many minutes")
+    parser.add_argument("--add", action="store_true", help="do only what --out lacks, or has of other weights")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after so many minutes, at the next five clips; the same command goes on"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
     add_options(parser)
@@ -422,7 +470,10 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     if options.add and options.out.exists():
         take_over(options.out, clips, options.runs / "trust")
     parts: dict[tuple[str, str], pd.DataFrame] = {}
-    started = time.perf_counter()
+    started, unfinished = time.perf_counter(), False
+
+    def over() -> bool:
+        return options.minutes is not None and time.perf_counter() - started > 60 * options.minutes
 
     def shares() -> pd.DataFrame:
         return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else no_shares()
@@ -430,7 +481,7 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     for names, method, count in _plan(options.model or model_names(), shares):
         if options.method and method not in options.method:
             continue
-        if options.minutes is not None and time.perf_counter() - started > 60 * options.minutes:
+        if over():
             break
         wanted = clips[: options.count or count]
         rows = run(
@@ -441,9 +492,19 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
             lambda words: print(words, flush=True),
             chosen(options),
             further=options.further,
+            over=over,
         )
+        if rows is None:
+            unfinished = True
+            print(f"stopped in {method}: the clips done so far are kept in {options.runs / 'trust'}", flush=True)
+            break
         parts |= {(str(name), method): part for name, part in rows.groupby("model", sort=False)}
         found = _stored(parts, options.out, options.further)
+    if unfinished and not parts:
+        raise SettingError(
+            f"The time was over before the first method was done. The clips done so far are kept in "
+            f"{options.runs / 'trust'}; the same command goes on from there."
+        )
     if not parts:
         raise SettingError("Nothing was run: no method of these models fits --method, or --minutes is too short.")
     return found

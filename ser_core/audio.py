@@ -20,7 +20,7 @@ import soxr
 from ser_core import workers
 from ser_core.clipping import Clipping
 from ser_core.containers import BLOCK, DamagedError, Stream, open_stream
-from ser_core.errors import AudioError
+from ser_core.errors import AudioError, short
 from ser_core.settings import settings
 
 SAMPLE_RATE = 16_000
@@ -205,17 +205,14 @@ def from_samples(samples: np.ndarray, sample_rate: int, name: str, *, max_second
 
 
 def clean_name(name: str) -> str:
-    """Return a file name fit for display: base name only, no control or direction characters, at most 100 long.
+    """Return a file name fit for display and sentences: base name only, no control or direction characters, ``short``.
 
     It is not escaped for HTML or Markdown; whoever puts it on a page does that.
     """
     base = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     # U+200C/D (joiners) stay: Urdu and Persian names need them.
     kept = "".join(c for c in base if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") and c not in _DIRECTION)
-    kept = kept.strip()
-    if len(kept) > 100:
-        stem, dot, suffix = kept.rpartition(".")
-        kept = f"{stem[:90]}….{suffix}" if dot and len(suffix) <= 8 else f"{kept[:99]}…"
+    kept = short(kept.strip()).strip()
     return kept if kept.strip(".") else "recording"
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ser_core.errors import ModelError
+from ser_core.errors import ModelError, short
 from ser_core.files import checksum, write_text
 from ser_core.models import Card, Figure
 
@@ -58,7 +58,7 @@ def read_card(folder: Path) -> Card:
     kept = {key: raw[key] for key in plain}
     if answer not in ANSWERS:
         raise ModelError(
-            f"The card of model {folder.name} has the answer '{answer}'; it is one of {', '.join(ANSWERS)}."
+            f"The card of model {folder.name} has the answer '{short(answer)}'; it is one of {', '.join(ANSWERS)}."
         )
     return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=extra, answer=answer, **tuples, **kept)
 

@@ -334,6 +334,8 @@ def _from_folder(name: str) -> SpeechEncoder:
         config, extractor, network = read_folder(source, AutoModel)
     # A foreign folder can fail in any way; all of them mean the same here.
     except Exception as fault:
+        if isinstance(fault, ValueError):
+            raise WeightsError(f"The encoder '{name}' cannot be used: {str(fault).splitlines()[0]}.") from fault
         raise WeightsError(
             f"The encoder '{name}' is not at hand. Put its folder (config.json, preprocessor_config.json, "
             f"model.safetensors) into the folder that SERSCOPE_WEIGHTS names, as {Path(name).name}/, or set "

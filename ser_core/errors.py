@@ -1,5 +1,19 @@
 """The errors that SERscope raises on purpose: each message says what is wrong and what to do."""
 
+MOST_QUOTED = 60
+
+
+def short(text: object) -> str:
+    """Return what a user wrote or named, fit to be quoted in a sentence: a line of ``MOST_QUOTED`` characters at most.
+
+    The middle of a longer text gives way to "…", so that the name of a file keeps its ending.
+    """
+    words = str(text)
+    if len(words) > MOST_QUOTED:
+        words = f"{words[: MOST_QUOTED - 16]}…{words[-15:]}"
+    # The joiners of Urdu and Persian names are no signs that are seen, but belong to them.
+    return "".join(c if c.isprintable() or c in "\u200c\u200d" else " " for c in words)
+
 
 class SerscopeError(Exception):
     """Base of every error whose message is meant for the user."""

@@ -20,14 +20,14 @@ For :func:`read_conditions` a column ``condition`` says how each clip was worsen
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser_core.corpora.vocabulary import EMOTIONS
-from ser_core.errors import SerscopeError
+from ser_core.errors import SerscopeError, short
 from ser_core.evaluation import DIMENSIONS, PEOPLE, output_words
 from ser_core.parquet import read_parquet
 
@@ -100,21 +100,21 @@ def read_conditions(data: bytes, name: str) -> pd.DataFrame:
         try:
             parts.append(checked(table[conditions == condition].reset_index(drop=True)).assign(condition=condition))
         except PredictionsError as fault:
-            raise PredictionsError(f"Condition {condition!r}: {fault}") from fault
+            raise PredictionsError(f"Condition {_quoted(condition)}: {fault}") from fault
     facts = ["speaker", "emotion"]
     known = parts[0].set_index("clip")[facts].fillna("")
     for part in parts[1:]:
         missing = part.loc[~part["clip"].isin(known.index), "clip"]
         if len(missing):
             raise PredictionsError(
-                f"{_count(len(missing), 'clip')} of condition {part['condition'].iloc[0]!r} stand in no row that is "
-                f'"{CLEAN}", first {missing.iloc[0]!r}; add those rows.'
+                f"{_count(len(missing), 'clip')} of condition {_quoted(part['condition'].iloc[0])} stand in no row "
+                f'that is "{CLEAN}", first {_quoted(missing.iloc[0])}; add those rows.'
             )
         other = (part[facts].fillna("").to_numpy() != known.loc[part["clip"]].to_numpy()).any(axis=1)
         if other.any():
             raise PredictionsError(
-                f"The clip {part['clip'].iloc[int(np.argmax(other))]!r} has another speaker or emotion in condition "
-                f'{part["condition"].iloc[0]!r} than in "{CLEAN}"; give one name to one clip.'
+                f"The clip {_quoted(part['clip'].iloc[int(np.argmax(other))])} has another speaker or emotion in "
+                f'condition {_quoted(part["condition"].iloc[0])} than in "{CLEAN}"; give one name to one clip.'
             )
     return pd.concat(parts, ignore_index=True)
 
@@ -158,14 +158,14 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
     twice = text["file"][text["file"].duplicated()]
     if len(twice):
         raise PredictionsError(
-            f"{twice.nunique()} files stand in the table more than once, first {twice.iloc[0]!r}; "
+            f"{twice.nunique()} files stand in the table more than once, first {_quoted(twice.iloc[0])}; "
             "give one model's answers, one row a file"
             + (" (the page Robustness takes several conditions)." if "condition" in table else ".")
         )
     if text["speaker"].nunique() < 2:
         raise PredictionsError(
-            f"All rows are of one speaker, {text['speaker'].iloc[0]!r}; with a single speaker nothing can be said "
-            "about others, so two or more are needed."
+            f"All rows are of one speaker, {_quoted(text['speaker'].iloc[0])}; with a single speaker nothing can be "
+            "said about others, so two or more are needed."
         )
     if text["speaker"].nunique() > MOST_SPEAKERS:
         raise PredictionsError(
@@ -218,7 +218,7 @@ def _csv(data: bytes) -> pd.DataFrame:
     named = [column.strip().lower() for column in first.replace('"', "").split(sign)]
     twice = sorted({column for column in named if column and named.count(column) > 1})
     if twice:
-        raise PredictionsError(f"The header names {', '.join(twice)} twice; keep one column of each name.")
+        raise PredictionsError(f"The header names {_some(twice)} twice; keep one column of each name.")
     try:
         _fits_header(words, sign)
         return pd.read_csv(io.StringIO(words), sep=sign, dtype=str, keep_default_na=False, index_col=False)
@@ -248,7 +248,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     names = [ALIASES.get(name, name) if ALIASES.get(name) not in lower else name for name in lower]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise PredictionsError(f"Several columns mean {', '.join(twice)}; keep one of each.")
+        raise PredictionsError(f"Several columns mean {_some(twice)}; keep one of each.")
     return table.set_axis(names, axis=1)
 
 
@@ -261,11 +261,11 @@ def _outputs(table: pd.DataFrame) -> tuple[str, list[str]]:
                 f"There are {len(chances)} columns of probabilities, more than {MOST_EMOTIONS}; give fewer emotions."
             )
         if len(chances) < 2:
-            raise PredictionsError(f"There is one column of probabilities, {chances[0]}; two or more are needed.")
+            raise PredictionsError(f"There is one column of probabilities, {_some(chances)}; two or more are needed.")
         folded = [output_words([column[2:]])[0].casefold() for column in chances]
         same = sorted({word for word in folded if folded.count(word) > 1})
         if same:
-            raise PredictionsError(f"Several columns of probabilities mean {', '.join(same)}; add them up.")
+            raise PredictionsError(f"Several columns of probabilities mean {_some(same)}; add them up.")
         return "p", chances
     values = [f"d_{name}" for name in DIMENSIONS if f"d_{name}" in table]
     if values:
@@ -288,7 +288,7 @@ def _truth(given: pd.Series, columns: Sequence[str], words: Sequence[str]) -> pd
     unknown = sorted(label for label, word in strange.items() if word not in EMOTIONS)
     if unknown:
         raise PredictionsError(
-            f"The emotion {_some([repr(label) for label in unknown])} is not known, and no column of probabilities has "
+            f"The emotion {_some(unknown, _quoted)} is not known, and no column of probabilities has "
             "its name; rename it or leave such rows out."
         )
     if strange:
@@ -306,8 +306,9 @@ def _shares(values: np.ndarray, files: pd.Series) -> np.ndarray:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise PredictionsError(
-            f"The listeners' shares of {files.iloc[row]!r} are {_some([f'{value:g}' for value in values[row]])}; none "
-            "may be negative, and they must sum to 1 (or all be 0 where nobody judged the clip)."
+            f"The listeners' shares of {_quoted(files.iloc[row])} are "
+            f"{_some([f'{value:g}' for value in values[row]])}; none may be negative, and they must sum to 1 (or all "
+            "be 0 where nobody judged the clip)."
         )
     return values
 
@@ -316,7 +317,7 @@ def _probabilities(values: np.ndarray, files: pd.Series) -> None:
     if values.min() < 0:
         row = int(np.argmax(values.min(axis=1) < 0))
         raise PredictionsError(
-            f"Some probabilities are negative, first of {files.iloc[row]!r}: are these logits? Turn them into "
+            f"Some probabilities are negative, first of {_quoted(files.iloc[row])}: are these logits? Turn them into "
             "probabilities (softmax)."
         )
     sums = values.sum(axis=1)
@@ -327,7 +328,7 @@ def _probabilities(values: np.ndarray, files: pd.Series) -> None:
         row = int(np.argmax(wrong))
         raise PredictionsError(
             f"The probabilities do not sum to 1 in {_count(int(wrong.sum()), 'row')}, first {sums[row]:.3g} for "
-            f"{files.iloc[row]!r}; give a probability for every emotion the model can answer."
+            f"{_quoted(files.iloc[row])}; give a probability for every emotion the model can answer."
         )
     values /= sums[:, None]
 
@@ -341,10 +342,11 @@ def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
             row = int(np.argmin(np.isfinite(numbers)))
             cell = str(table[column].iloc[row]).strip()
             if cell.lower() in ("", "nan", "none", "<na>"):
-                raise PredictionsError(f"Column {column} is empty in row {row + 1}; fill it in or leave such rows out.")
+                raise PredictionsError(f"Column {short(column)} is empty in row {row + 1}; fill it in or leave it out.")
             what = "is infinite" if np.isinf(numbers[row]) else "is no number"
             raise PredictionsError(
-                f"Column {column} holds {cell[:30]!r}, which {what}, in row {row + 1}; correct it or leave it out."
+                f"Column {short(column)} holds {_quoted(cell)}, which {what}, in row {row + 1}; correct it or "
+                "leave it out."
             )
         found[:, place] = numbers
     return found
@@ -363,7 +365,8 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
             wrong = (years.isna() & (given != "")) | (years < 0) | (years > 120)
             if wrong.any():
                 raise PredictionsError(
-                    f"The age {given[wrong].iloc[0]!r} is no number of years from 0 to 120; leave it empty if unknown."
+                    f"The age {_quoted(given[wrong].iloc[0])} is no number of years from 0 to 120; leave it empty "
+                    "if unknown."
                 )
             found[column] = years
             continue
@@ -374,7 +377,7 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
             several = given.groupby(speakers).nunique()
             if (several > 1).any():
                 raise PredictionsError(
-                    f"Speaker {several.idxmax()!r} has more than one {column}; give each speaker one."
+                    f"Speaker {_quoted(several.idxmax())} has more than one {column}; give each speaker one."
                 )
         found[column] = given
     return found
@@ -385,9 +388,14 @@ def _text(column: pd.Series) -> pd.Series:
     longest = int(found.str.len().max()) if len(found) else 0
     if longest > MOST_CHARACTERS:
         raise PredictionsError(
-            f"A cell of column {column.name} has {longest:,} characters, more than {MOST_CHARACTERS}; shorten it."
+            f"A cell of column {short(column.name)} has {longest:,} characters, more than {MOST_CHARACTERS}; "
+            "shorten it."
         )
     return found
+
+
+def _quoted(text: object) -> str:
+    return f"'{short(text)}'"
 
 
 def _rows(count: int) -> str:
@@ -398,5 +406,6 @@ def _count(count: int, what: str) -> str:
     return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def _some(names: Sequence[str], write: Callable[[object], str] = short) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(map(write, names[:8])) + more

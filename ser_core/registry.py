@@ -14,7 +14,7 @@ import torch
 
 import ser_core.systems
 from ser_core.cards import check_weights, read_card
-from ser_core.errors import ModelError, SerscopeError
+from ser_core.errors import ModelError, SerscopeError, short
 from ser_core.files import is_partial
 from ser_core.models import Card, SpeechModel
 from ser_core.settings import ASSETS, settings
@@ -63,7 +63,7 @@ def load(name: str | Path) -> SpeechModel:
     if "/" in str(name) and not folder.exists() and settings().hub_allowed:
         return _once(str(name), lambda: _load_transformers(str(name)))
     hint = " Downloads from the hub are off; set SERSCOPE_HUB=1 to allow them." if "/" in str(name) else ""
-    raise ModelError(f"There is no model '{name}'. At hand are: {', '.join(names()) or 'none'}.{hint}")
+    raise ModelError(f"There is no model '{short(name)}'. At hand are: {', '.join(names()) or 'none'}.{hint}")
 
 
 def drop_loaded() -> None:

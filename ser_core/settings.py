@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 PREFIX = "SERSCOPE_"
 MOST_JOBS = 64
+LEAST_UPLOADS_MB = 320
+"""The largest file that the pages take, held twice while it comes."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ class Settings:
     ratings_dir: Path | None = None
     idle_minutes: float = 30.0
     allowed: tuple[str, ...] = ()
+    study_owners: tuple[str, ...] = ()
     log_format: str = "text"
     metrics: bool = False
     jobs: int | None = None
+    uploads_mb: int = 2000
 
 
 def settings() -> Settings:
@@ -66,8 +70,10 @@ def settings() -> Settings:
         ratings_dir=_path("SERSCOPE_RATINGS"),
         idle_minutes=float(_checked("SERSCOPE_IDLE_MINUTES", _no_duration) or 30),
         allowed=_names(env.get("SERSCOPE_ALLOWED", "")),
+        study_owners=_names(env.get("SERSCOPE_STUDY_OWNERS", "")),
         log_format=env.get("SERSCOPE_LOG") or "text",
         metrics=env.get("SERSCOPE_METRICS") == "1",
+        uploads_mb=int(_checked("SERSCOPE_UPLOADS_MB", _no_size) or 2000),
         jobs=int(_checked("SERSCOPE_JOBS", _no_count) or 0) or None,
     )
 
@@ -126,6 +132,11 @@ def _no_count(value: str) -> str:
     return "" if good else f"set it to a whole number from 1 to {MOST_JOBS}."
 
 
+def _no_size(value: str) -> str:
+    good = value.isascii() and value.isdecimal() and int(value[:9]) >= LEAST_UPLOADS_MB and len(value) < 10
+    return "" if good else f"set it to a whole number of megabytes from {LEAST_UPLOADS_MB}."
+
+
 def _no_choice(*choices: str) -> Callable[[str], str]:
     return lambda value: "" if value in choices else f"set it to {' or '.join(choices)}."
 
@@ -154,6 +165,10 @@ def _no_people(value: str) -> str:
     return f"write {bad[0]} as name@domain or @domain, or * for everyone." if bad else ""
 
 
+def _no_known_people(value: str) -> str:
+    return "name people or domains, as * would be everyone." if "*" in _names(value) else _no_people(value)
+
+
 VARIABLES = (
     Variable("SERSCOPE_CACHE", "converted weights, features, fetched corpora", "~/.cache/serscope", _no_place),
     Variable(
@@ -174,12 +189,25 @@ VARIABLES = (
         "none: needed where sign-in is set up",
         _no_people,
     ),
+    Variable(
+        "SERSCOPE_STUDY_OWNERS",
+        "who may see and take away all answers of the rating study after signing in: name@domain or @domain, separated "
+        "by commas",
+        "nobody where sign-in is set up",
+        _no_known_people,
+    ),
     Variable("SERSCOPE_LOG", "how the server writes its log: text or json", "text", _no_choice("text", "json")),
     Variable(
         "SERSCOPE_JOBS",
         "explanations and other heavy jobs that run at once, each on its share of the cores",
         "half the cores, at most 4, each on all",
         _no_count,
+    ),
+    Variable(
+        "SERSCOPE_UPLOADS_MB",
+        "megabytes of uploads of all readers together that are held at most, with what is kept of them",
+        "2000",
+        _no_size,
     ),
     Variable("SERSCOPE_METRICS", "1 answers /metrics for Prometheus", "0", _no_choice("0", "1")),
 )

@@ -11,6 +11,7 @@ name, rank, shape, type and bytes, then aliases. Source: OpenNMT/CTranslate2,
 import hashlib
 import importlib.util
 import json
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,13 +27,19 @@ from ser_core.files import save_tensors
 from ser_core.settings import settings
 
 MOST_SIZE, MOST_LAYERS, MOST_CONFIG_BYTES = 1_000_000, 1_000, 2_000_000
+MOST_WEIGHT_BYTES = 4_000_000_000
+"""What the weights of a model from the hub may have: a billion parameters in single precision."""
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json", "model.safetensors.index.json")
+_PART = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_HERE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
 def read_folder(source: str, kind: Any) -> tuple[Any, Any, Any]:
     """Return configuration, feature extractor and network of a ``transformers`` folder or, where allowed, hub name.
 
-    Only safetensors are read and no code of the folder is run.
+    Only safetensors are read and no code of the folder is run. Of a hub name the sizes are looked at before anything is
+    downloaded, and the network's before its weights are.
 
     Args:
         source: folder or hub name.
@@ -41,14 +48,66 @@ def read_folder(source: str, kind: Any) -> tuple[Any, Any, Any]:
     Raises:
         OSError, ValueError, KeyError: of ``transformers``; the caller says what was asked for.
     """
-    from transformers import AutoConfig, AutoFeatureExtractor
+    from transformers import AutoFeatureExtractor
 
-    options = {"local_files_only": not settings().hub_allowed, "trust_remote_code": False}
-    _check_sizes(Path(source))
-    config = AutoConfig.from_pretrained(source, **options)
-    _check_weights(Path(source), config, kind)
-    extractor = AutoFeatureExtractor.from_pretrained(source, **options)
-    return config, extractor, kind.from_pretrained(source, use_safetensors=True, **options)
+    folder = Path(source) if Path(source).exists() else _from_hub(source, kind)
+    config = _config(folder)
+    if files := list(folder.glob("*.safetensors")):
+        _check_network(config, kind, sum(file.stat().st_size for file in files))
+    extractor = AutoFeatureExtractor.from_pretrained(folder, **_HERE)
+    return config, extractor, kind.from_pretrained(folder, use_safetensors=True, **_HERE)
+
+
+def _hub() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi()
+
+
+def _from_hub(name: str, kind: Any) -> Path:
+    """Return the folder of a hub model on this machine, downloaded where that is allowed and its sizes are as they may.
+
+    Raises:
+        ValueError: it is too large, or has no safetensors.
+        OSError: it is not on this machine and cannot be downloaded.
+    """
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise FileNotFoundError(f"there is no folder {name}, and it is no name of a hub model")
+    hub = _hub()
+    if not settings().hub_allowed:
+        return Path(hub.snapshot_download(name, local_files_only=True))
+    try:
+        about = hub.model_info(name, files_metadata=True)
+    except Exception as fault:
+        # Without a connection, what was downloaded before will do.
+        try:
+            return Path(hub.snapshot_download(name, local_files_only=True))
+        except OSError:
+            raise fault from None
+    sizes = {file.rfilename: file.size for file in about.siblings or ()}
+    settled = [file for file in sizes if file in _SETTINGS]
+    weights = ["model.safetensors"] if "model.safetensors" in sizes else [f for f in sizes if _PART.fullmatch(f)]
+    if not weights:
+        raise ValueError("the hub has no model.safetensors of it")
+    if unknown := [file for file in (*settled, *weights) if sizes[file] is None]:
+        raise ValueError(f"the hub does not say how large {unknown[0]} is")
+    if large := [file for file in settled if sizes[file] > MOST_CONFIG_BYTES]:
+        raise ValueError(f"{large[0]} has over {MOST_CONFIG_BYTES // 10**6} MB")
+    stored = sum(sizes[file] for file in weights)
+    if stored > MOST_WEIGHT_BYTES:
+        raise ValueError(f"its weights have {stored / 1e9:.1f} GB, and at most {MOST_WEIGHT_BYTES / 1e9:.0f} are taken")
+    # What was looked at is what is downloaded, whatever is put there meanwhile.
+    of_then = {"repo_id": name, "revision": about.sha}
+    _check_network(_config(Path(hub.snapshot_download(**of_then, allow_patterns=settled))), kind, stored)
+    return Path(hub.snapshot_download(**of_then, allow_patterns=[*settled, *weights]))
+
+
+def _config(folder: Path) -> Any:
+    """Return a folder's configuration once its sizes have been looked at."""
+    from transformers import AutoConfig
+
+    _check_sizes(folder)
+    return AutoConfig.from_pretrained(folder, **_HERE)
 
 
 def _check_sizes(folder: Path) -> None:
@@ -80,18 +139,14 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, int | float]]:
             yield from _numbers(each, key)
 
 
-def _check_weights(folder: Path, config: Any, kind: Any) -> None:
-    """Refuse a folder whose settings describe a far larger network than its weights hold; nothing is allocated.
+def _check_network(config: Any, kind: Any, stored: int) -> None:
+    """Refuse settings that describe a far larger network than so many bytes of weights hold; nothing is allocated.
 
     Raises:
         ValueError: the network is over twice as large; parts that are not used, such as a decoder, make it smaller.
     """
-    files = list(folder.glob("*.safetensors"))
-    if not files:
-        return
     with torch.device("meta"):
         wanted = sum(parameter.numel() for parameter in kind.from_config(config).parameters())
-    stored = sum(file.stat().st_size for file in files)
     if wanted > 2 * stored:  # a parameter takes two bytes at least
         raise ValueError(f"config.json describes {wanted:,} parameters, and the weights have {stored:,} bytes")
 

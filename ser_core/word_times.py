@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ser_core.audio import SAMPLE_RATE
 from ser_core.encoders import frozen_encoder
-from ser_core.errors import SettingError
+from ser_core.errors import SettingError, short
 from ser_core.features import LogMel
 from ser_core.transcription import LONGEST_S, Recogniser, load_recogniser, prompt, transcribe
 
@@ -198,8 +198,8 @@ def text_grid_words(content: str, language: str = "en") -> SpokenText:
     named = [name for name in tiers if name.strip().lower() in WORD_TIERS]
     if not named and len(tiers) != 1:
         raise SettingError(
-            f"The TextGrid does not say which tier holds the words (it has {', '.join(tiers) or 'no interval tier'}); "
-            "name that tier 'words'."
+            "The TextGrid does not say which tier holds the words (it has "
+            f"{', '.join(map(short, list(tiers)[:8])) or 'no interval tier'}); name that tier 'words'."
         )
     words = tiers[named[0] if named else next(iter(tiers))]
     return SpokenText(tuple(word for word in words if word.text), language, "your TextGrid")

@@ -222,7 +222,7 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput("path as name", lambda: b"", "../../etc/passwd", "'passwd' is empty"),
     BadInput("Windows path as name", lambda: b"", "C:\\clips\\a.wav", "'a.wav' is empty"),
     BadInput("script as name", lambda: b"", "<script>alert(1)<", "'<script>alert(1)<' is empty"),
-    BadInput("very long name", lambda: b"", "a" * 5000 + ".wav", "a….wav' is empty"),
+    BadInput("very long name", lambda: b"", "a" * 5000 + ".wav", "…aaaaaaaaaaa.wav' is empty"),
     BadInput("line break in name", lambda: b"", "clip\n\x1b[31m\u202eone.wav", "'clip[31mone.wav' is empty"),
     BadInput("no name", lambda: b"", "\x00/..", "'recording' is empty"),
 )

@@ -369,7 +369,7 @@ def test_decoding_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_clean_names_are_short_printable_base_names(name: str) -> None:
     cleaned = clean_name(name)
     assert cleaned
-    assert len(cleaned) <= 100
+    assert len(cleaned) <= 60
     assert not set(cleaned) & set("/\\\n\r\t\0\u202e")
     assert clean_name(cleaned) == cleaned
 

@@ -368,3 +368,45 @@ def test_measures_are_told_once_each_where_something_is_known() -> None:
     html = meanings(["recall of anger", "recall of fear", "UAR", "unheard of"])
     assert html.count("<dt>") == 2 and "recall</dt><dd>share of the clips" in html and "unheard" not in html
     assert meanings(["unheard of"]) == ""
+
+
+def clicking() -> None:
+    import pandas as pd
+    import plotly.graph_objects as go
+    import streamlit as st
+
+    from pages.parts.charts import chart
+
+    chosen = chart(
+        go.Figure(), pd.DataFrame({"a": [1]}), "clicks", title="t", how="h", words="w", state=st.session_state["whose"]
+    )
+    st.session_state["given back"] = chosen
+
+
+def test_what_was_clicked_is_kept_for_some_charts_and_then_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit as st
+
+    from pages.parts import charts
+
+    points: list[dict] = []
+    monkeypatch.setattr(st, "plotly_chart", lambda *_, **__: {"selection": {"points": points}})
+    app = AppTest.from_function(clicking)
+    for number in range(charts.MOST_CLICKED + 5):
+        app.session_state["whose"], points[:] = f"table {number}", [{"customdata": ["ann", number]}]
+        app.run()
+    assert not app.exception and len(app.session_state[charts.CLICKED]) == charts.MOST_CLICKED
+    # A window that changes its size takes the selection away, and what was clicked stays.
+    points.clear()
+    assert app.run().session_state["given back"] == [["ann", charts.MOST_CLICKED + 4]]
+    app.session_state["whose"] = "table 0"
+    assert app.run().session_state["given back"] == []
+    assert not [key for key in app.session_state if str(key).startswith("clicked-")]
+
+    def forgetting() -> None:
+        from pages.parts import session
+
+        session.forget()
+
+    app = AppTest.from_function(forgetting)
+    app.session_state[charts.CLICKED] = {"clicks-x": [["ann"]]}
+    assert charts.CLICKED not in app.run().session_state

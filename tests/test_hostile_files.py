@@ -1,6 +1,7 @@
 """Whatever a user gives is read, or refused in a sentence, within five seconds; nothing in it is run or followed."""
 
 import ast
+import csv
 import io
 import json
 import resource
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile as sf
 import torch
@@ -19,20 +21,72 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from benchmarks import fuzz
 from benchmarks.fuzz import TIME_S, read_seed, replay
 from benchmarks.fuzz_targets import TARGETS
 from explain import batch
 from explain.text_files import csv_text
+from pages.parts.predictions import EXAMPLE
 from ser_core import registry
 from ser_core.audio import decode
 from ser_core.cards import write_card
-from ser_core.errors import AudioError, ModelError, SerscopeError, SettingError
-from ser_core.predictions import PredictionsError, read_predictions
+from ser_core.errors import MOST_QUOTED, AudioError, ModelError, SerscopeError, SettingError, short
+from ser_core.long_audio import long_sound
+from ser_core.predictions import PredictionsError, read_conditions, read_predictions
 from ser_core.settings import ASSETS, ROOT
 from tests.bad_inputs import flac, unstated_length, voice, wav
 
 FOUND = sorted((ROOT / "tests" / "fuzz_seeds").glob("*.b64"))
 QUICK = ("predictions", "conditions", "report", "zip", "list", "textgrid", "model")
+
+
+LONGEST_SENTENCE = 900
+"""A sentence that names eight cells, each cut, and says what to do."""
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_quoted_is_one_short_line_that_keeps_how_it_begins_and_ends(text: str) -> None:
+    said = short(text)
+    assert len(said) <= MOST_QUOTED and len(said.splitlines()) <= 1 and short(said) == said
+    assert all(c.isprintable() or c in "\u200c\u200d" for c in said)
+    if len(text) <= MOST_QUOTED and text.isprintable():
+        assert said == text
+    if len(text) > MOST_QUOTED and text.isprintable():
+        assert said.startswith(text[:40]) and said.endswith(text[-15:]) and "…" in said
+
+
+@pytest.mark.parametrize("reads", [read_predictions, read_conditions], ids=["predictions", "conditions"])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_refusal_of_a_table_quotes_more_than_a_short_piece_of_it(reads, data: st.DataObject) -> None:
+    """A cell or a column's name of any length, put anywhere into a good table, is cut where a sentence quotes it."""
+    rows = [list(row) for row in csv.reader(io.StringIO(EXAMPLE))]
+    if reads is read_conditions:
+        rows = [[*rows[0], "condition"], *([*row, how] for how in ("clean", "street") for row in rows[1:])]
+    sign, long = data.draw(st.sampled_from("xé♥")), data.draw(st.sampled_from([80, 250, 299, 400, 5000]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        row = data.draw(st.integers(0, len(rows) - 1))
+        place = data.draw(st.integers(0, len(rows[row]) - 1))
+        start = data.draw(st.sampled_from(["", "p_", "share_", rows[row][place]]))
+        rows[row][place] = start + sign * long
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    try:
+        reads(out.getvalue().encode(), "mine.csv")
+    except PredictionsError as fault:
+        assert sign * MOST_QUOTED not in str(fault) and len(str(fault)) < LONGEST_SENTENCE, fault
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.text(min_size=1, max_size=400), content=st.sampled_from([b"", b"no sound", b"RIFF....WAVE", b"PK\x03\x04"])
+)
+def test_no_refusal_of_a_file_quotes_more_than_a_short_piece_of_its_name(name: str, content: bytes) -> None:
+    for read in (decode, long_sound, lambda data, name: batch.in_zip(data, name)):
+        with pytest.raises(SerscopeError) as caught:
+            read(content, f"{name}{'x' * 300}.wav")
+        assert "x" * MOST_QUOTED not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+        assert "…" in str(caught.value)
 
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
@@ -53,6 +107,36 @@ def test_the_fuzzer_begins_with_files_that_are_read(name: str) -> None:
         except SerscopeError:
             continue
     assert read
+
+
+def test_a_fuzzing_process_is_not_waited_for_once_it_has_ended_whatever_it_leaves_behind() -> None:
+    began = time.monotonic()
+    code, said = fuzz.run_process(["sh", "-c", "sleep 60 & echo $! >&2; exit 3"], 30)
+    assert (code, time.monotonic() - began < 20) == (3, True)
+    ends = time.monotonic() + 10
+    while _runs(int(said)) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not _runs(int(said))
+
+
+def _runs(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_fuzzing_process_that_goes_on_is_ended_and_a_finding_of_its_own_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "SPARE_S", 0)
+    real = fuzz.run_process
+    monkeypatch.setattr(fuzz, "run_process", lambda command, limit_s: real(["sh", "-c", "echo here >&2; sleep 60"], 2))
+    totals = fuzz.fuzz(["list"], 4 / 60, tmp_path)
+    kept = list((tmp_path / "findings").glob("list-overrun-*.txt"))
+    assert [path.read_text() for path in kept] == ["here\n"]
+    assert all("beyond its time" in stop for stop in totals["list"]["stops"])
+    assert kept[0].name in fuzz.summary(totals, tmp_path)
 
 
 @pytest.mark.parametrize("name", QUICK)

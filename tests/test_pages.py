@@ -24,7 +24,7 @@ import explain.samples
 import ser_core.registry
 from explain.attribution import Method
 from explain.explanation import Explanation
-from pages.parts import answer, cards, tables, viewer, work
+from pages.parts import answer, cards, room, tables, viewer, work
 from ser_core.errors import ExplanationError
 from ser_core.settings import ROOT
 
@@ -221,6 +221,16 @@ def test_a_good_upload_is_explained_and_its_bytes_leave_the_uploader(core, app):
     app.file_uploader[0].upload("mine.wav", wav(voice())).run()
     assert core.explained and "mine" in text_of(app)
     assert not [box for box in app.file_uploader if box.key.startswith("upload")]
+
+
+@pytest.mark.parametrize("full", [room.OF_ALL, room.OF_ONE])
+def test_an_upload_for_which_there_was_no_room_is_one_sentence_and_the_next_one_is_taken(core, app, full):
+    app.segmented_control(key="source").set_value("Upload").run()
+    app.file_uploader[0].upload("mine.wav", b"", full).run()
+    assert not app.exception and not core.explained
+    assert len(app.error) == 1 and "was not taken; what you have here is kept" in sentences(app)[0]
+    app.file_uploader[0].upload("mine.wav", wav(voice())).run()
+    assert core.explained
 
 
 def test_a_foreseen_fault_is_one_sentence(core, app):

@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_pages import app, core, with_sample  # noqa: F401
 
-from pages.parts import log, metrics, own_data, session, sign_in
+from pages.parts import charts, log, metrics, own_data, session, sign_in
 from pages.parts.server import in_memory
 from ser_core.errors import SettingError
 from ser_core.settings import ROOT
@@ -80,6 +80,20 @@ def test_a_session_that_is_not_used_deletes_its_data_and_says_so(core, app, monk
         "this server's memory."
     ]
     assert "clip" not in app.session_state and not own_data._unused
+
+
+def test_deleting_ones_data_leaves_no_key_that_the_session_had(core, app):  # noqa: F811
+    app.run()
+    fresh = set(app.session_state)
+    with_sample(app)
+    made_up = (charts.CLICKED, "dashboards", "asked", "long-cues-a", "long-stopped-a", "rating-shown", "own noise")
+    for key in made_up:
+        app.session_state[key] = {"of": "a voice"}
+    app.run()
+    assert set(made_up) | {"clip", "explanations"} <= set(app.session_state)
+    app.button(key="own-data").click().run()
+    left = {key for key in app.session_state if key not in fresh and app.session_state[key]}
+    assert {key for key in left if not key.endswith("round")} == set()
 
 
 def test_the_log_has_the_kind_and_place_of_a_fault_but_never_its_words():

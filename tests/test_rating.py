@@ -259,3 +259,47 @@ def test_a_rater_answers_one_clip_after_another(tmp_path: Path, monkeypatch: pyt
     assert {each.stimulus for each in found} == {s.name for s in listeners} and len({e.rater for e in found}) == 1
     assert "2 answers by 1 rater" in text(app)
     assert len(queued) == 2  # each clip once, though each is drawn three times
+
+
+LOCAL = {"server.address": "localhost", "server.allowedHosts": ["localhost", "127.0.0.1", "::1"]}
+SIGNED_IN = {"is_logged_in": True, "email": "Anna@clinic.example", "email_verified": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "providers", "owners", "user", "sees"),
+    [
+        (LOCAL, {"Host": "localhost:8501"}, [], "", {}, True),
+        (LOCAL | {"server.address": None}, {}, [], "", {}, False),
+        (LOCAL | {"server.address": "0.0.0.0"}, {}, [], "", {}, False),
+        # A proxy on the same machine, by the name that it needs or by what it adds.
+        (LOCAL | {"server.allowedHosts": ["localhost", "ser.example.org"]}, {}, [], "", {}, False),
+        (LOCAL, {"X-Forwarded-For": "203.0.113.7"}, [], "", {}, False),
+        (LOCAL, {}, ["default"], "", SIGNED_IN, False),
+        (LOCAL, {}, ["default"], "anna@clinic.example", SIGNED_IN, True),
+        (LOCAL, {}, ["default"], "@clinic.example", SIGNED_IN, True),
+        (LOCAL, {}, ["default"], "eve@clinic.example", SIGNED_IN, False),
+        (LOCAL, {}, ["default"], "anna@clinic.example", SIGNED_IN | {"email_verified": False}, False),
+        (LOCAL, {}, ["default"], "anna@clinic.example", {}, False),
+    ],
+)
+def test_only_those_who_run_the_study_see_the_answers_and_can_take_them_away(
+    tmp_path, monkeypatch, options, headers, providers, owners, user, sees
+) -> None:
+    from pages.parts import rating_study, sign_in
+
+    monkeypatch.setenv("SERSCOPE_RATINGS", str(tmp_path))
+    monkeypatch.setenv("SERSCOPE_STUDY_OWNERS", owners)
+    monkeypatch.setattr(rating_study, "_stimuli", tuple)
+    monkeypatch.setattr(sign_in, "providers", lambda: providers)
+    real = sign_in.config.get_option
+    monkeypatch.setattr(sign_in.config, "get_option", lambda name: options[name] if name in options else real(name))
+    monkeypatch.setattr(type(sign_in.st.context), "headers", property(lambda self: headers))
+    monkeypatch.setattr(type(sign_in.st.user), "to_dict", lambda self: user)
+    for number in range(6):
+        store(given(f"r{number}", "map"), tmp_path)
+    app = AppTest.from_function(page).run(timeout=60)
+    assert not app.exception and "6 answers by 6 raters" in text(app)
+    assert ("By condition" in text(app)) == sees == bool(app.get("download_button"))
+    assert ("is shown to those who run the study" in text(app)) == (not sees)
+    assert "can be taken away as a table by whoever runs this server" in text(app)
+    assert ("after signing in" in text(app)) == bool(providers)

@@ -23,6 +23,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_LEXICON": str(table),
             "SERSCOPE_MAX_SECONDS": "90.5",
             "SERSCOPE_JOBS": "8",
+            "SERSCOPE_UPLOADS_MB": "320",
             "SERSCOPE_ALLOWED": "Anna@clinic.example, @lab.example",
             "SERSCOPE_WEIGHTS": "",
         }
@@ -37,10 +38,12 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_MAX_SECONDS": "inf",
             "SERSCOPE_IDLE_MINUTES": "half an hour",
             "SERSCOPE_JOBS": "0",
+            "SERSCOPE_UPLOADS_MB": "100",
+            "SERSCOPE_STUDY_OWNERS": "*",
             "SERSCOPE_ALLOWED": "anna@clinic.example lab.example",
         }
     )
-    assert said == sorted(said) and len(said) == 9
+    assert said == sorted(said) and len(said) == 11
     assert "SERSCOPE_CORPRA is no setting of SERscope; SERSCOPE_CORPORA is." in said
     for name, words in {
         "CORPORA": "no folder /nowhere/at/all.",
@@ -49,6 +52,8 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
         "HUB": "set it to 0 or 1.",
         "MAX_SECONDS": "positive number",
         "IDLE_MINUTES": "positive number",
+        "STUDY_OWNERS": "name people or domains",
+        "UPLOADS_MB": "megabytes from 320.",
         "JOBS": "whole number from 1 to 64.",
         "ALLOWED": "write anna@clinic.example lab.example as",
     }.items():
@@ -81,3 +86,10 @@ def test_no_setting_is_read_that_the_table_does_not_have():
     used = {name for path in rooms for name in re.findall(r"SERSCOPE_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     assert used <= {variable.name for variable in VARIABLES}
     assert "SERSCOPE_IDLE_MINUTES" in used
+
+
+def test_the_proxy_lets_the_largest_upload_in():
+    """What a form adds to a file is below a mebibyte."""
+    given = re.search(r"max_size (\d+)MiB", (ROOT / "compose.yaml").read_text())
+    taken = re.search(r"maxUploadSize = (\d+)", (ROOT / ".streamlit" / "config.toml").read_text())
+    assert int(given[1]) == int(taken[1]) + 1

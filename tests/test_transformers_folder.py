@@ -1,12 +1,17 @@
+import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import transformers as tf
 
+from ser_core import weights
 from ser_core.audio import from_samples
-from ser_core.errors import ModelError
+from ser_core.encoders import frozen_encoder
+from ser_core.errors import ModelError, WeightsError
 from ser_core.models import load_model
 from ser_core.registry import load
 
@@ -77,6 +82,100 @@ def test_a_folder_with_pickled_weights_only_is_refused(tmp_path: Path) -> None:
     extractor("wav2vec2").save_pretrained(folder)
     with pytest.raises(ModelError, match="safetensors"):
         load(folder)
+
+
+class Hub:
+    """What the hub would say and give, from a folder; notes the files that are downloaded."""
+
+    def __init__(self, folder: Path, stated: dict[str, int | None] | None = None) -> None:
+        self.folder, self.into, self.downloaded = folder, folder.parent / "downloaded", []
+        self.sizes = {file.name: file.stat().st_size for file in folder.iterdir()} | (stated or {})
+
+    def model_info(self, name: str, *, files_metadata: bool) -> SimpleNamespace:
+        assert files_metadata
+        files = [SimpleNamespace(rfilename=file, size=size) for file, size in self.sizes.items()]
+        return SimpleNamespace(sha="0123abcd", siblings=files)
+
+    def snapshot_download(self, repo_id: str, *, revision: str, allow_patterns: list[str]) -> str:
+        assert revision == "0123abcd"
+        self.into.mkdir(exist_ok=True)
+        for name in allow_patterns:
+            shutil.copy(self.folder / name, self.into)
+            self.downloaded.append(name)
+        return str(self.into)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("SERSCOPE_HUB", "1")
+    family, config = classifiers()["wav2vec2"]
+    folder = tmp_path / "published"
+    family(config).save_pretrained(folder)
+    extractor("wav2vec2").save_pretrained(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    return folder
+
+
+def test_a_hub_model_answers_and_only_what_it_needs_is_downloaded(published: Path, monkeypatch, recording) -> None:
+    hub = Hub(published)
+    monkeypatch.setattr(weights, "_hub", lambda: hub)
+    found = load("somebody/speech-emotion").predict(recording)
+    assert np.allclose(found.probabilities, load(published).predict(recording).probabilities)
+    assert set(hub.downloaded) == {"config.json", "preprocessor_config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "words", "downloaded"),
+    [
+        ({"model.safetensors": 9_100_000_000}, r"its weights have 9\.1 GB, and at most 4 are taken", False),
+        ({"model.safetensors": None}, r"does not say how large model\.safetensors is", False),
+        ({"config.json": 3_000_000}, r"config\.json has over 2 MB", False),
+        ({"model.safetensors": 1000}, "parameters, and the weights have 1,000 bytes", True),
+    ],
+)
+def test_a_hub_model_that_is_too_large_is_refused_before_its_weights_are_downloaded(
+    published: Path, monkeypatch, stated: dict, words: str, downloaded: bool
+) -> None:
+    hub = Hub(published, stated)
+    monkeypatch.setattr(weights, "_hub", lambda: hub)
+    with pytest.raises(ModelError, match=words):
+        load("somebody/too-large")
+    assert "model.safetensors" not in hub.downloaded and bool(hub.downloaded) == downloaded
+    with pytest.raises(WeightsError, match=f"'somebody/too-large' cannot be used: .*{words}"):
+        frozen_encoder("somebody/too-large")
+
+
+def test_enormous_settings_of_a_hub_model_are_refused_before_a_network_is_built(published: Path, monkeypatch) -> None:
+    config = json.loads((published / "config.json").read_text())
+    (published / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 100_000}))
+    hub = Hub(published)
+    monkeypatch.setattr(weights, "_hub", lambda: hub)
+    with pytest.raises(ModelError, match="no model of speech has over 1,000"):
+        load("somebody/deep")
+    assert "model.safetensors" not in hub.downloaded
+
+
+def test_a_hub_model_without_safetensors_is_refused(published: Path, monkeypatch) -> None:
+    (published / "model.safetensors").unlink()
+    monkeypatch.setattr(weights, "_hub", lambda: Hub(published))
+    with pytest.raises(ModelError, match=r"the hub has no model\.safetensors of it"):
+        load("somebody/pickled")
+
+
+def test_without_a_connection_what_was_downloaded_before_will_do(published: Path, monkeypatch, recording) -> None:
+    class Offline:
+        def model_info(self, name: str, *, files_metadata: bool) -> None:
+            raise ConnectionError("no network")
+
+        def snapshot_download(self, name: str, *, local_files_only: bool) -> str:
+            if name != "somebody/kept":
+                raise FileNotFoundError("never downloaded")
+            return str(published)
+
+    monkeypatch.setattr(weights, "_hub", Offline)
+    assert load("somebody/kept").predict(recording).emotions == ("angry", "happy", "neutral")
+    with pytest.raises(ModelError, match="no network"):
+        load("somebody/else")
 
 
 def test_a_folder_that_asks_to_run_its_own_code_is_refused(tmp_path: Path) -> None:

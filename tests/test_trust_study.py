@@ -226,6 +226,88 @@ def test_a_study_goes_on_from_its_table_where_its_parts_are_lost(
     assert again["number"].max() == 11
 
 
+def studied_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let a study of the model "toy" with these weights note the clips that it measures; returns the list."""
+    measured: list[str] = []
+
+    def explained(one: study.Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
+        measured.append(one.file)
+        common = {"clip": one.file, "number": number, "model": "toy", "method": method, "speaker": "s", "seconds": 1.0}
+        return [common | {"test": test, "map": OWN, "corpus": "toy", "verdict": "holds"} for test in QUICK]
+
+    monkeypatch.setattr(trust_study, "clip_rows", explained)
+    monkeypatch.setattr(trust_study, "check_present", lambda files: None)
+    monkeypatch.setattr(trust_study, "weights_of", lambda name: weights)
+    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    return measured
+
+
+CLIPS = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
+
+
+def test_rows_of_other_weights_are_measured_anew_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, told = tmp_path / "trust.parquet", []
+    studied_by("0123456789ab", monkeypatch)
+    found = trust_study.run(CLIPS, ["toy"], "ig", tmp_path / "before", told.append)
+    assert set(found["weights"]) == {"0123456789ab"}
+    found.to_parquet(table)
+    told.clear()
+    trust_study.take_over(table, CLIPS, tmp_path / "same", told.append)
+    assert len(list((tmp_path / "same").glob("*"))) == 3 and told == []
+
+    measured = studied_by("ba9876543210", monkeypatch)
+    trust_study.take_over(table, CLIPS, tmp_path / "other", told.append)
+    assert not (tmp_path / "other").exists()
+    assert told == ["toy: rows measured with other weights than those at hand are measured anew."]
+    again = trust_study.run(CLIPS, ["toy"], "ig", tmp_path / "before", told.append)  # parts of the run, not the table
+    assert len(measured) == 12 and set(again["weights"]) == {"ba9876543210"}
+
+    told.clear()
+    found.drop(columns="weights").to_parquet(table)
+    trust_study.take_over(table, CLIPS, tmp_path / "unknown", told.append)
+    assert len(list((tmp_path / "unknown").glob("*"))) == 3
+    assert told == ["toy: rows from before weights were noted are taken as of the weights at hand."]
+
+
+def test_the_weights_of_a_model_are_told_from_others(tmp_path: Path) -> None:
+    from ser_core.settings import ASSETS
+
+    known = trust_study.weights_of("egemaps-logistic")
+    assert len(known) == 12 and known != trust_study.weights_of("egemaps-mlp")
+    folder = tmp_path / "egemaps-logistic"
+    folder.mkdir()
+    for path in (ASSETS / "models" / folder.name).glob("*.safetensors"):
+        (folder / path.name).write_bytes(content := path.read_bytes())
+    assert trust_study.weights_of(str(folder)) == known
+    trust_study.weights_of.cache_clear()
+    path = folder / path.name
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert trust_study.weights_of(str(folder)) != known
+    assert trust_study.weights_of("nowhere") == ""
+
+
+def test_the_time_is_looked_at_after_each_part_and_what_is_done_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    measured = studied_by("", monkeypatch)
+    monkeypatch.setattr(trust_study, "in_turn", lambda *_: CLIPS)
+    monkeypatch.setattr(trust_study, "_plan", lambda models, shares: iter([(("toy",), "ig", 12)]))
+    clock = iter(range(0, 10_000, 40))  # a look takes 40 s
+    monkeypatch.setattr(trust_study.time, "perf_counter", lambda: float(next(clock)))
+    out = tmp_path / "t.parquet"
+    options = ["--corpus", str(tmp_path), "--model", "toy", "--minutes", "1", "--out", str(out)]
+    options += ["--runs", str(tmp_path / "runs"), "--processes", "1"]
+    assert trust_study.main(options) == 2
+    said = capsys.readouterr()
+    assert "stopped in ig" in said.out and "the same command goes on from there" in said.err
+    assert measured == [f"c{i}" for i in range(5)] and not out.exists()
+    monkeypatch.setattr(trust_study.time, "perf_counter", lambda: 0.0)
+    assert trust_study.main(options) == 0
+    assert measured == [f"c{i}" for i in range(12)] and len(pd.read_parquet(out)) == 12 * len(QUICK)
+
+
 def test_further_tests_stand_beside_those_of_faithfulness_and_decide_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, session
+from pages.parts import background, room, session
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, p_value, plain
-from ser_core.errors import AudioError
+from ser_core.errors import SerscopeError
 from ser_core.numbers import signed
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def _upload(most: int) -> None:
     with st.spinner("Reading the clips"):
         for file in files:
             try:
-                read.append(decode(file.getvalue(), file.name))
-            except AudioError as fault:
+                read.append(decode(room.content(file), file.name))
+            except SerscopeError as fault:
                 faults.append(str(fault))
             finally:
                 session.drop_upload(file)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, session
+from pages.parts import background, room, session
 from pages.parts.words import percent, plain
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def new() -> None:
         st.error(f"These are more than {MEGABYTES} MB together; take fewer, or use the command line.")
         return
     try:
-        st.session_state["batch-clips"] = given([(file.name, file.getvalue()) for file in files])
+        st.session_state["batch-clips"] = given([(file.name, room.content(file)) for file in files])
     finally:
         for file in files:
             session.drop_upload(file)

@@ -20,6 +20,9 @@ COLOURS = ("#16929c", "#d55e00", "#56b4e9", "#cc79a7", "#e69f00", "#5b7fd1", "#7
 GREY = "#8a97a0"
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "hexagon", "pentagon")
 
+CLICKED, MOST_CLICKED = "clicked", 30
+"""Where the session holds what was clicked in its charts, and in how many of them at most."""
+
 
 def config(name: str) -> dict[str, Any]:
     """Return Plotly's settings: its own camera gives a vector figure under this name."""
@@ -68,8 +71,12 @@ def chart(
         )
         chosen = [point.get("customdata") for point in event["selection"]["points"] if point.get("customdata")]
         # A window that changes its size, as a phone's does when it scrolls, takes the selection away: it is kept here.
-        kept = f"clicked-{name}-{state}"
-        chosen = st.session_state[kept] = chosen or st.session_state.get(kept, [])
+        kept: dict[str, list[Any]] = st.session_state.setdefault(CLICKED, {})
+        before = kept.pop(f"{name}-{state}", [])
+        if chosen := chosen or before:
+            kept[f"{name}-{state}"] = chosen
+        while len(kept) > MOST_CLICKED:
+            del kept[next(iter(kept))]
     else:
         st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch", alt=alt)
     st.caption(f"How to read it: {how}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import session
+from pages.parts import room, session
 from pages.parts.words import percent, plain
 from ser_core.errors import ModelError, SettingError
 
@@ -85,7 +85,7 @@ def _take(taking: Taking, file: "UploadedFile", name: str, origin: str) -> None:
 
     try:
         with st.spinner("Reading the clip"):
-            clip = decode(file.getvalue(), name)
+            clip = decode(room.content(file), name)
     finally:
         session.drop_upload(file)
     taking.taken(clip, origin)

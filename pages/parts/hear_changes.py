@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.parts import background, robustness_charts, session
+from pages.parts import background, robustness_charts, room, session
 from pages.parts.words import plain
 from ser_core.degradations import KINDS, Voice, changed
 from ser_core.errors import SerscopeError
@@ -84,13 +84,13 @@ def _noise() -> "Recording | None":
     number = st.session_state.get("noise round", 0)
     file = st.file_uploader("A recording of noise", type=kinds, key=f"hear-noise-{number}", max_upload_size=20)
     if file is not None:
-        data, name = file.getvalue(), file.name
-        session.drop_upload(file)
         try:
-            st.session_state["own noise"] = decode(data, name)
+            st.session_state["own noise"] = decode(room.content(file), file.name)
             st.session_state["noise round"] = number + 1
         except SerscopeError as fault:
             st.error(plain(str(fault)))
+        finally:
+            session.drop_upload(file)
     found: Recording | None = st.session_state.get("own noise")
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.parts import background, domain_panel, session, stretches, voices_chart
+from pages.parts import background, domain_panel, room, session, stretches, voices_chart
 from pages.parts.cards import table
 from pages.parts.exports import buttons, stem_of
 from pages.parts.words import percent, plain
@@ -46,7 +46,7 @@ def new() -> None:
         return
     try:
         with st.spinner("Opening the recording"):
-            st.session_state["long-sound"] = long_sound(file.getvalue(), file.name)
+            st.session_state["long-sound"] = long_sound(room.content(file), file.name)
     finally:
         session.drop_upload(file)
     st.rerun()

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from streamlit import runtime
 
-from pages.parts import background
+from pages.parts import background, room
 from ser_core.errors import SerscopeError
+from ser_core.settings import settings
 from ser_core.turns import StoppedError
 
 REGISTRY = CollectorRegistry()
@@ -63,6 +64,10 @@ def _uploads() -> int:
     return sum(len(file.data) for files in list(held.values()) for file in list(files.values()))
 
 
+def _given() -> int:
+    return room.used() if runtime.exists() else 0
+
+
 def _memory() -> int:
     """Return the resident memory of this process and of its workers, in bytes."""
     import psutil
@@ -86,6 +91,8 @@ show("sessions", "Browser windows that are connected.", _sessions)
 show("jobs_waiting", "Pieces of heavy work that wait for their turn.", lambda: background.counts()[0])
 show("jobs_running", "Pieces of heavy work that run.", lambda: background.counts()[1])
 show("upload_bytes", "Bytes of uploads that are held in memory.", _uploads)
+show("given_bytes", "Bytes of uploads that come, are held, or are kept in sessions.", _given)
+show("given_bytes_limit", "How many of these the server holds at most.", lambda: room.MB * settings().uploads_mb)
 show("memory_bytes", "Resident memory of the server and its worker processes.", _memory)
 show("worker_processes", "Processes that the server has started.", _workers)
 show("cpus", "Processor cores that the server may use.", lambda: float(len(os.sched_getaffinity(0))))

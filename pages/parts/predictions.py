@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import background, session
+from pages.parts import background, room, session
+from pages.parts.charts import CLICKED
 from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
@@ -228,14 +229,15 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
     file = left.file_uploader("Your predictions", type=kinds, key=key, max_upload_size=most)
     right.download_button("Example (CSV)", example, "serscope-example.csv", "text/csv", on_click="ignore")
     if file is not None:
-        data, name = file.getvalue(), file.name
-        session.drop_upload(file)
         try:
-            with st.spinner("Reading your table"):
+            data, name = room.content(file), file.name
+            with st.spinner("Reading your table"), room.ALONE:
                 rows = reads(data, name)
         except SerscopeError as fault:
+            session.drop_upload(file)
             st.error(plain(str(fault)))
         else:
+            session.drop_upload(file)
             st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16], audio=False)
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
             st.rerun()
@@ -244,7 +246,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
         left, right = st.columns([3, 1], vertical_alignment="center")
         left.markdown(f"**{plain(own.title)}**")
         if right.button("Forget this table", width="stretch"):
-            for name in (place, "dashboards"):
+            for name in (place, "dashboards", CLICKED):
                 st.session_state.pop(name, None)
             st.rerun()
     return own
@@ -314,6 +316,8 @@ def _ask() -> Chosen | None:
         title = f"{title_of(model)} on {corpus.title}"
         lost = rows.attrs.get("left_out", [])
         done[asked] = Chosen(title, _checked(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
+        while len(done) > KEPT:
+            del done[next(iter(done))]
     _say(done[asked].rows, int(corpus.table["file"].notna().sum()))
     return done[asked]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background
+from pages.parts import background, sign_in
 from pages.parts.cards import table
 from pages.parts.sound import player
 
@@ -59,13 +59,29 @@ def _start() -> None:
         "relied on, and only your sureness and your time count.\n"
         "- That a property was made strong in a clip does not mean that the model listened to it.\n"
         "- Stored are your answers, your sureness, the seconds you took and a random pseudonym. No name, no sound of "
-        "yours, no address. You can stop at any time; what you answered until then stays."
+        "yours, no address. You can stop at any time; what you answered until then stays.\n"
+        f"- {_who_sees()}"
     )
     if st.button("Take part", type="primary"):
         from explain.rating import new_rater
 
         st.session_state[RATER], st.session_state[TRIAL] = new_rater(), 0
         st.rerun()
+
+
+def _who_sees() -> str:
+    """Return who sees the answers, and who can take them away, in a sentence."""
+    if sign_in.providers():
+        return (
+            "Every answer, under its pseudonym, is seen and can be taken away as a table by whoever runs this server "
+            "and those whom they name as the study's owners, after signing in. Others see only how many answers there "
+            "are."
+        )
+    return (
+        "Every answer, under its pseudonym, is seen and can be taken away as a table by whoever runs this server, and "
+        "on this page only where the server is reached from its own machine alone. Others see only how many answers "
+        "there are."
+    )
 
 
 def _forget() -> None:
@@ -205,11 +221,14 @@ def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
 
 
 def results(folder: Path) -> None:
-    """Draw the analysis of all answers in the folder, and offer them as a file."""
+    """Draw how many answers the folder has; for whoever runs the study, their analysis, and all of them as a file."""
     from explain.rating import by_condition, stored, summary, tests, to_csv
 
     ratings = stored(folder)
     st.markdown(summary(ratings))
+    if not sign_in.runs_study():
+        st.caption("What the answers say is shown to those who run the study.")
+        return
     if not ratings:
         return
     st.html(f'<div class="ss">{_measures(by_condition(ratings))}{_tests(tests(ratings))}</div>')

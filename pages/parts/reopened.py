@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, choose, session
+from pages.parts import background, choose, room, session
 from pages.parts.cards import table
 from pages.parts.words import plain
-from ser_core.errors import ExplanationError
+from ser_core.errors import SerscopeError
 
 if TYPE_CHECKING:
     from explain.opened import Section
@@ -36,9 +36,9 @@ def ask() -> None:
     if file is None:
         return
     try:
-        with st.spinner("Reading the report"):
-            st.session_state[KEY] = reopen(file.getvalue())
-    except ExplanationError as fault:
+        with st.spinner("Reading the report"), room.ALONE:
+            st.session_state[KEY] = reopen(room.content(file))
+    except SerscopeError as fault:
         st.error(plain(str(fault)))
         return
     finally:
@@ -170,7 +170,7 @@ def _audio() -> "Recording | None":
         return None
     try:
         with st.spinner("Reading the clip"):
-            return decode(file.getvalue(), file.name)
+            return decode(room.content(file), file.name)
     finally:
         session.drop_upload(file)
 

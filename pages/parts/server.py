@@ -25,7 +25,7 @@ from streamlit import config, net_util
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.url_util import make_url_path
 
-from pages.parts import log, own_data, sign_in
+from pages.parts import log, own_data, room, sign_in
 from ser_core import workers
 from ser_core.errors import SettingError
 from ser_core.settings import check, settings
@@ -168,7 +168,7 @@ def _kept_to_tls(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 
 def middleware() -> list[Middleware]:
     """Return what stands between the network and Streamlit."""
-    return [Middleware(SecurityHeaders), Middleware(sign_in.Door)]
+    return [Middleware(SecurityHeaders), Middleware(sign_in.Door), Middleware(room.Room)]
 
 
 # --------------------------------------------------------------------------------------------------------------- routes

@@ -93,7 +93,17 @@ def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
     background.stop_all()
     _forget_parts()
-    made = ("predictions", "explanations", "languages", "paths", "spoken", "heard", "settings", "region_rule")
+    made = (
+        "predictions",
+        "explanations",
+        "languages",
+        "paths",
+        "spoken",
+        "heard",
+        "settings",
+        "region_rule",
+        "clicked",
+    )
     for key in ("clip", "origin", "judged", "others", "own_clips", "second", *made):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1

@@ -13,6 +13,7 @@ import streamlit as st
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit import config
 from streamlit.auth_util import get_secrets_auth_section, validate_auth_credentials
 from streamlit.errors import StreamlitAuthError
 from streamlit.runtime.secrets import secrets_singleton
@@ -24,6 +25,7 @@ from pages.parts.words import plain
 from ser_core.errors import SettingError
 from ser_core.settings import settings
 
+THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 OF_VOICES = ("/media/", "/_stcore/upload_file/")
 
 
@@ -47,6 +49,11 @@ def check() -> None:
             raise SettingError(
                 "SERSCOPE_ALLOWED names who may come in, but no sign-in is set up, so everyone could; "
                 "put a section [auth] into .streamlit/secrets.toml, as docs/deploy.md says."
+            )
+        if settings().study_owners:
+            raise SettingError(
+                "SERSCOPE_STUDY_OWNERS names who may take away the answers of the rating study, but no sign-in is set "
+                "up, so nobody can be known; set one up, as docs/deploy.md says, or leave it out."
             )
         return
     if not allowed:
@@ -72,6 +79,19 @@ def may_enter(user: Mapping[str, Any], allowed: tuple[str, ...]) -> bool:
         return True
     known = email.count("@") == 1 and user.get("email_verified", True) in (True, "true")
     return known and (email in allowed or f"@{email.partition('@')[2]}" in allowed)
+
+
+def runs_study() -> bool:
+    """Return whether this reader may see and take away all answers of the rating study.
+
+    With sign-in those whom SERSCOPE_STUDY_OWNERS names; without, whoever sits at the machine where only that reaches
+    the server: it listens there alone, under that machine's own names, and no proxy asks on behalf of others.
+    """
+    if providers():
+        return may_enter(st.user.to_dict(), settings().study_owners)
+    names = {config.get_option("server.address"), *config.get_option("server.allowedHosts")}
+    passed_on = any(name.lower().startswith(("forwarded", "x-forwarded", "via")) for name in st.context.headers)
+    return names <= THIS_MACHINE and not passed_on
 
 
 def admit() -> None:

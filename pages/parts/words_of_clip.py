@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
-from pages.parts import background, session
+from pages.parts import background, room, session
 from pages.parts.words import number, percent, plain
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.numbers import signed
@@ -106,7 +106,9 @@ def _correct(recording: "Recording", spoken: "SpokenText", recogniser: str) -> N
         again = back.form_submit_button("Let the recogniser listen again")
     kept = _kept()
     if pressed or again:
-        kept["asked"] = Asked(None if again else text, LANGUAGES[language], None if grid is None else grid.getvalue())
+        kept["asked"] = Asked(
+            None if again else text, LANGUAGES[language], None if grid is None else room.content(grid)
+        )
         if grid is not None:
             session.drop_upload(grid)
     # Kept until it is done, as the reader may do something else meanwhile.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ser_core.corpora.table import About, Corpus, Reader, Tree, finish, number, read_table
 from ser_core.corpora.vocabulary import EMOTIONS
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, short
 
 _NEEDED = ("file", "speaker", "emotion")
 _NAMES = ("labels.csv", "metadata.csv")
@@ -63,12 +63,12 @@ def _read(tree: Tree) -> Corpus:
     absent = [column for column in _NEEDED if column not in table]
     if absent:
         raise CorpusError(
-            f"{path.name} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}; a corpus table needs "
-            f"file, speaker and emotion, and this one has {', '.join(table.columns)}."
+            f"{short(path.name)} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}; a corpus table "
+            f"needs file, speaker and emotion, and this one has {', '.join(map(short, table.columns[:20]))}."
         )
     blank = int((table["file"].str.strip() == "").sum())
     if blank:
-        raise CorpusError(f"{path.name} has {blank} rows without a file; fill them in or take them out.")
+        raise CorpusError(f"{short(path.name)} has {blank} rows without a file; fill them in or take them out.")
     rows: list[dict[str, object]] = []
     for record in table.to_dict("records"):
         rows.append(

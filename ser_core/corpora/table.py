@@ -36,7 +36,7 @@ from pathlib import Path
 import pandas as pd
 
 from ser_core.corpora.vocabulary import EMOTIONS, emotion_words
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, short
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".opus", ".ogg", ".mp3", ".m4a", ".aac", ".webm"})
 
@@ -236,12 +236,12 @@ def read_table(path: Path, columns: Iterable[str], **options: object) -> pd.Data
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options)  # type: ignore[call-overload]
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path.name} cannot be read as a CSV table in UTF-8; export it again.") from error
+        raise CorpusError(f"{short(path.name)} cannot be read as a CSV table in UTF-8; export it again.") from error
     absent = [column for column in columns if column not in table]
     if absent:
         raise CorpusError(
-            f"{path.name} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}; "
-            f"it has {', '.join(map(str, table.columns))}."
+            f"{short(path.name)} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}; "
+            f"it has {', '.join(map(short, table.columns[:20]))}."
         )
     return table
 
@@ -261,7 +261,7 @@ def _no_duplicates(about: About, rows: list[dict[str, object]]) -> None:
         key = str(row["name"])
         if key in seen:
             raise CorpusError(
-                f"{about.title} holds {key} more than once ({seen[key]} and {row.get('file')}); "
+                f"{about.title} holds {short(key)} more than once ({short(seen[key])} and {short(row.get('file'))}); "
                 "point to the folder of one copy, or remove the other."
             )
         seen[key] = row.get("file")
@@ -271,6 +271,6 @@ def _no_absent_files(about: About, rows: list[dict[str, object]]) -> None:
     absent = [row["file"] for row in rows if row.get("file") and not Path(str(row["file"])).is_file()]
     if absent:
         raise CorpusError(
-            f"{about.title} lists {len(absent)} of {len(rows)} files that are not there, the first being {absent[0]}; "
-            "complete the folder or take these rows out of the table."
+            f"{about.title} lists {len(absent)} of {len(rows)} files that are not there, the first being "
+            f"{short(absent[0])}; complete the folder or take these rows out of the table."
         )
