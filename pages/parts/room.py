@@ -4,10 +4,11 @@ An upload is looked at before it is read. Where there is no room for it, its byt
 file takes its place that says so by its type; the page that opens it shows one sentence. Nothing else changes.
 """
 
+import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,14 +140,23 @@ def _held() -> dict[str, int]:
     stored = running.uploaded_file_mgr.file_storage
     held = {name: sum(len(file.data) for file in list(files.values())) for name, files in list(stored.items())}
     for each in running._session_mgr.list_sessions():
-        state = each.session.session_state
-        kept = size_of(state[key] for key in session.GIVEN if key in state)
+        kept = size_of(_given(each.session.session_state))
         held[each.session.id] = held.get(each.session.id, 0) + kept
     return held
 
 
+def _given(state: Any) -> Iterator[Any]:
+    """Yield what a session keeps of what it was given; its own thread may forget any of it meanwhile."""
+    for key in session.GIVEN:
+        with contextlib.suppress(KeyError):
+            yield state[key]
+
+
 def size_of(values: Iterable[Any]) -> int:
-    """Return how many bytes of arrays, tables, texts and files are in values, each counted once."""
+    """Return how many bytes of arrays, tables, texts and files are in values, each counted once.
+
+    What another thread changes meanwhile is looked at as it is: lists and mappings are copied first.
+    """
     import pandas as pd
 
     seen: set[int] = set()
@@ -164,9 +174,9 @@ def size_of(values: Iterable[Any]) -> int:
         if isinstance(value, functools.partial):
             return size(value.args)
         if isinstance(value, Mapping):
-            return sum(map(size, value.values()))
+            return sum(map(size, list(value.values())))
         if isinstance(value, list | tuple):
-            return sum(map(size, value))
+            return sum(map(size, list(value)))
         if dataclasses.is_dataclass(value):
             return sum(size(getattr(value, field.name)) for field in dataclasses.fields(value))
         return 0
