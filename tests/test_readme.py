@@ -142,6 +142,11 @@ def test_explanations_that_pass() -> None:
     says(
         f"log-mel ResNet {round(100 * resnet['holds'])} % [{round(100 * resnet['low'])}, {round(100 * resnet['high'])}]"
     )
+    edge = row(own, model="edge-fusion", holds=own.loc[own["model"] == "edge-fusion", "holds"].max())
+    says(
+        f"the edge model {round(100 * edge['holds'])} % [{round(100 * edge['low'])}, {round(100 * edge['high'])}] "
+        f"({edge['method']})"
+    )
     named = own[own["model"].str.startswith(("egemaps", "compare")) & (own["method"] != "occlusion")]["holds"]
     says(f"Named features: eGeMAPS and ComParE {round(100 * named.min())} to {round(100 * named.max())} %")
     few = own[(own["method"] == "occlusion") & (own["clips"] < 100)]
