@@ -45,6 +45,15 @@ class Shared:
     known: float
 
     @property
+    def verdict(self) -> str:
+        """One of "unknown", "fine", "leak", or "by design" for sentences, which the owners chose to share."""
+        if not self.known:
+            return "unknown"
+        if not self.values:
+            return "fine"
+        return "by design" if self.what == "sentence" else "leak"
+
+    @property
     def sentence(self) -> str:
         """The finding in words."""
         if not self.known:
