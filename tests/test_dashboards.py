@@ -29,6 +29,7 @@ from ser_core.degradations import KINDS
 from ser_core.predictions import read_predictions
 from ser_core.results import RESULTS, read_summary
 from ser_core.settings import ROOT
+from ser_core.sphere import octant_table
 
 EMOTIONS = ("anger", "calm", "neutral", "sadness")
 
@@ -164,8 +165,9 @@ def test_bias_and_octants_are_those_that_were_planted() -> None:
     assert found["bias"].to_list() == pytest.approx([0.2, 0.0, -0.7])
     assert found.loc["arousal", "ccc"] == pytest.approx(1.0)
     assert found["correlation"].to_list() == pytest.approx([1.0] * 3)
-    table = dimension_charts.octants(rows)
-    assert "exuberant" in table
+    octants = octant_table(dimension_charts.points_of(rows, "t_"), dimension_charts.points_of(rows, "d_"))
+    assert "Most ratings are pleasant, excited, strong (100 %)" in dimension_charts.octants_in_words(octants)
+    assert "exuberant" in dimension_charts.octants_table(octants).html
     assert "valence +0.20, dominance −0.70" in dimension_charts.in_words(found.reset_index())
     few = dimension_charts.figures(rows.assign(speaker=[f"s{k % 4}" for k in range(60)]))
     assert few["shifted"].min() == pytest.approx(3 * 2 / 2**4)  # four speakers turn round in sixteen ways

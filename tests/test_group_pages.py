@@ -143,14 +143,16 @@ def test_no_stored_answers_and_no_groups_are_told(store) -> None:
     assert "there are no groups to compare" in text(page("fairness"))
 
 
-def test_every_chart_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
+def test_every_chart_and_table_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
     store(answers(worse=0.3))
     for name, charts in (("fairness", 3), ("speakers", 2)):
         shown = page(name)
         found = text(shown)
         assert len(shown.get("plotly_chart")) == charts
-        assert found.count("How to read it:") >= charts and found.count("In words:") == charts
-        assert len(shown.get("download_button")) >= charts
+        told = charts + sum("<table" in each.proto.body for each in shown.get("html"))
+        assert told > charts
+        assert found.count("How to read it:") == found.count("In words:") == told
+        assert sum(str(each.key).startswith("csv-") for each in shown.get("download_button")) == told
 
 
 def test_speakers_stand_in_order_and_the_worst_is_looked_at_first(store) -> None:

@@ -5,9 +5,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pages.parts.cards import size
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, layout
 from pages.parts.predictions import corpus_title
-from pages.parts.words import meanings
 from pages.parts.words import measure as with_hint
 from ser_core.numbers import signed
 
@@ -165,7 +164,7 @@ def in_words(rows: "pd.DataFrame", cost: str) -> str:
     return f"No cheaper model is better than: {'; '.join(said)}." if said else "No costs are known."
 
 
-def table(rows: "pd.DataFrame") -> str:
+def table(rows: "pd.DataFrame") -> Rows:
     """Return every model with its figure, size and times."""
     lines = ""
     for row in rows.itertuples():
@@ -193,8 +192,7 @@ def table(rows: "pd.DataFrame") -> str:
         "95th percentile",
         "Waiting, ms",
     )
-    told = f'<div class="ss">{meanings(dict.fromkeys(rows["measure"]))}</div>'
-    return rows_of("All models", names, lines, ("Corpus", "Measure")) + told
+    return Rows(names, lines, ("Corpus", "Measure"), tuple(dict.fromkeys(rows["measure"])))
 
 
 def int8_words(rows: "pd.DataFrame") -> str:
