@@ -39,11 +39,12 @@ if what == TRAINED:
     if not path.exists():
         st.info("The corpora have not been set against each other yet; 'python -m ser_core cross-corpus' does it.")
         st.stop()
-    rows = parts.stored_matrix(str(path), path.stat().st_mtime)
+    source = str(path), path.stat().st_mtime
+    rows = parts.stored_matrix(*source)
     left, right = st.columns(2, vertical_alignment="bottom")
     system = left.selectbox(
         "System",
-        list(dict.fromkeys(rows["system"])),
+        list(rows["system"].unique()),
         format_func=title_of,
         key="cross-system",
         help="Each is trained anew on every corpus as its bundled model was. Not here: systems that need what other "
@@ -60,11 +61,8 @@ if what == TRAINED:
         right.caption("This system reads frames, not one row of features a clip, so speakers are as they are.")
     called = parts.mapping(labels_of(rows), "trained")
     try:
-        cells = kept(
-            ("cross", path.stat().st_mtime, system, tuple(called.items())),
-            lambda: parts.trained_cells(rows, system, called),
-        )
-        together = parts.systems(str(path), path.stat().st_mtime, called)
+        cells = parts.trained_cells(*source, system, tuple(called.items()))
+        together = parts.systems(*source, tuple(called.items()))
     except SerscopeError as fault:
         st.error(str(fault))
         st.stop()

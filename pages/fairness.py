@@ -90,6 +90,6 @@ parts.against(table, reference, "group-differences", title, choices)
 parts.power(found, shown, reference, int(table["p"].notna().sum()), "power-at-hand", choices)
 parts.simulated()
 if found.classes:
-    ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"]))
+    ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.calibrations(found))
     parts.calibration(found, chosen, offered[attribute], ece)
 before_after.show()

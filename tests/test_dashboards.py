@@ -82,8 +82,7 @@ def test_the_matrix_of_functionals_takes_the_mapping_cell_by_cell() -> None:
     one = answered("away", "other corpus", 0.5)
     parts = [one.assign(train=t, test=s) for t in ("a", "b") for s in ("a", "b")]
     rows = pd.concat(parts).assign(system="s", normalised=False)
-    assert crosscorpus.mapped(rows, {}) is rows
-    cells = crosscorpus.summary(crosscorpus.mapped(rows, {"calm": "neutral"}), replicates=50)
+    cells = crosscorpus.summary(crosscorpus.counted(rows, {"calm": "neutral"}), replicates=50)
     assert len(cells) == 4
     assert cells["uar"].to_numpy() == pytest.approx([(0.5 + 0.75 + 0.5) / 3] * 4)
 
@@ -311,7 +310,7 @@ def test_labels_that_the_reader_says_are_one_are_one_everywhere_on_the_page(monk
     assert any("Chance is 33.3 %" in each.value for each in app.caption)
     stored = pd.read_parquet(RESULTS / crosscorpus.TABLE).astype(dict.fromkeys(crosscorpus.CELL[:3], "str"))
     first = stored[stored["system"] == stored["system"].iloc[0]]
-    cells = crosscorpus.summary(crosscorpus.mapped(first, {"sadness": "neutral"}), replicates=20)
+    cells = crosscorpus.summary(crosscorpus.counted(first, {"sadness": "neutral"}), replicates=20)
     away = cells[(cells["train"] != cells["test"]) & ~cells["normalised"]]
     assert f"{100 * away['uar'].max():.1f} %" in after and f"{100 * away['uar'].min():.1f} %" in after
 

@@ -327,3 +327,10 @@ def test_the_table_of_powers_asks_more_of_one_comparison_among_many() -> None:
     assert (row["power"], row["detectable"], row["deviation"]) == (alone.of_ten_points, alone.smallest, alone.deviation)
     assert (row["power_among"], row["detectable_among"]) == (among.of_ten_points, among.smallest)
     assert row["power_among"] < row["power"] and row["p_least"] == 1 / 3003
+
+
+def test_calibration_errors_are_those_of_the_comparison_of_groups() -> None:
+    rows = made_up({"a": 6, "b": 8, "c": 1})
+    found = room.evidence(rows, "sex", rows["sex"])
+    expected = room.differences(found, "a", ["ECE"], replicates=500)[["group", "value", "low", "high"]]
+    pd.testing.assert_frame_equal(room.calibrations(found, replicates=500), expected)

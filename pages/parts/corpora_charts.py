@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from ser_core.crosscorpus import Counts
     from ser_core.evaluation import Stored
     from ser_core.leaks import Leaks
 
@@ -303,20 +304,28 @@ def _corpus(folder: str) -> "object":
     return read_corpus(folder)
 
 
-@st.cache_data(show_spinner="Reading the stored answers", max_entries=2)
+@st.cache_resource(show_spinner="Reading the stored answers", max_entries=1)
 def stored_matrix(path: str, changed: float) -> "pd.DataFrame":
-    """Return the stored matrix; it holds public speech, so that sessions may share it."""
+    """Return the stored matrix, never to be changed; it holds public speech, so that sessions may share it."""
     import pandas as pd
 
-    rows = pd.read_parquet(path)
-    return rows.astype(dict.fromkeys(rows.select_dtypes("category").columns, "str"))
+    return pd.read_parquet(path)
 
 
-def trained_cells(rows: "pd.DataFrame", system: str, called: dict[str, str]) -> "pd.DataFrame":
+@st.cache_resource(show_spinner="Counting the answers", max_entries=4)
+def _counts(path: str, changed: float, called: tuple[tuple[str, str], ...]) -> "Counts":
+    """Return what was answered in each cell of a stored matrix, read with these labels."""
+    from ser_core.crosscorpus import counted
+
+    return counted(stored_matrix(path, changed), dict(called))
+
+
+@st.cache_data(show_spinner="Drawing speakers anew for the intervals", max_entries=64)
+def trained_cells(path: str, changed: float, system: str, called: tuple[tuple[str, str], ...]) -> "pd.DataFrame":
     """Return the figures of every field of one system, speakers as they are and, where it can be, normalised."""
-    from ser_core.crosscorpus import mapped, summary
+    from ser_core.crosscorpus import summary
 
-    found = summary(mapped(rows[rows["system"] == system], called), replicates=2_000)
+    found = summary(_counts(path, changed, called).of(system), replicates=2_000)
     return found.assign(home=found["train"] == found["test"])
 
 
@@ -324,7 +333,7 @@ def cell(
     rows: "pd.DataFrame", train: str, test: str, system: str, normalised: bool, called: dict[str, str]
 ) -> "pd.DataFrame":
     """Return the answers of one field in the columns that lists of clips need."""
-    from ser_core.crosscorpus import mapped
+    from ser_core.evaluation import in_common
 
     one = rows[
         (rows["train"] == train)
@@ -332,8 +341,8 @@ def cell(
         & (rows["system"] == system)
         & (rows["normalised"] == normalised)
     ]
-    named = mapped(one, called).reset_index(drop=True)
-    return named.assign(corpus=test, model=title_of(system))
+    words = dict.fromkeys(one.select_dtypes("category").columns, "str")
+    return in_common(one.astype(words), called).assign(corpus=test, model=title_of(system))
 
 
 def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str], pd.DataFrame]":
@@ -349,11 +358,11 @@ def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str]
 
 
 @st.cache_data(show_spinner="Setting the systems side by side", max_entries=4)
-def systems(path: str, changed: float, called: dict[str, str]) -> "pd.DataFrame":
+def systems(path: str, changed: float, called: tuple[tuple[str, str], ...]) -> "pd.DataFrame":
     """Return every system at home and away over a stored matrix, read with these labels; of public speech."""
-    from ser_core.crosscorpus import by_system, mapped
+    from ser_core.crosscorpus import by_system
 
-    return by_system(mapped(stored_matrix(path, changed), called))
+    return by_system(_counts(path, changed, called))
 
 
 def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> Rows:
@@ -435,9 +444,9 @@ def urdu_note() -> None:
     )
 
 
-@st.cache_data(show_spinner="Reading the stored answers", max_entries=128)
+@st.cache_resource(show_spinner="Reading the stored answers", max_entries=128)
 def stored_rows(path: str, changed: float) -> "pd.DataFrame":
-    """Return a stored table of answers; it holds public speech, so that sessions may share it."""
+    """Return a stored table of answers, never to be changed; it holds public speech, so that sessions may share it."""
     from ser_core.evaluation import read_stored
 
     return read_stored(Path(path))
