@@ -1,6 +1,7 @@
 """The pages on groups and on single speakers, on answers made up here."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 import ser_core.evaluation
+from pages.parts import fairness_charts, mixed_charts
+from ser_core.metrics import Interval
 from ser_core.predictions import read_predictions
 from ser_core.settings import ROOT
 
@@ -397,3 +400,35 @@ def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: P
     job.future.result(timeout=60)
     shown = shown.run()
     assert not shown.exception and "12 clips of 4 speakers" in text(shown) and "2 v 2" in text(shown)
+
+
+def test_only_the_permutation_test_makes_a_finding(store) -> None:
+    row = {"measure": "UAR", "group": "b", "speakers": 9, "clips": 90, "value": 0.5, "low": 0.4, "high": 0.6}
+    row |= {"difference": -0.2, "difference_low": -0.3, "difference_high": -0.1, "chance": np.nan, "too_small": ""}
+    apart = pd.DataFrame([row | {"p": 0.03, "p_holm": 0.06, "finding": False}])
+    assert fairness_charts.headline(apart, "a").startswith("No gap is a finding by the permutation test")
+    html = fairness_charts.differences_table(apart, "a").html
+    assert "no finding" in html and "<strong>finding" not in html  # though the interval leaves out 0
+    held = pd.DataFrame([row | {"difference_high": 0.1, "p": 0.001, "p_holm": 0.004, "finding": True}])
+    assert "One gap is a finding by the permutation test over speakers" in fairness_charts.headline(held, "a")
+    assert "<strong>finding</strong>" in fairness_charts.differences_table(held, "a").html
+
+
+def test_no_other_page_speaks_of_findings() -> None:
+    told = {"fairness.py", "fairness_charts.py", "before_after.py", "explanation_fairness.py"}
+    for file in [*ROOT.glob("pages/*.py"), *ROOT.glob("pages/parts/*.py")]:
+        assert file.name in told or not re.search(r"\bis a finding\b|\bfinding:|Findings\b", file.read_text()), file
+
+
+def test_verdicts_from_an_interval_alone_name_their_rule() -> None:
+    interval = Interval
+    spread = {"spread of predictions": interval(0.3, 0.2, 0.4), "spread of listeners": interval(0.4, 0.3, 0.5)}
+    for low, high, verdict, rule in (
+        (0.1, 0.3, "beats", "leaves out 0"),
+        (-0.3, -0.1, "does worse than", "leaves out 0"),
+        (-0.1, 0.3, "cannot be told from", "holds 0"),
+    ):
+        found = {"KL gained on the constant": interval((low + high) / 2, low, high)} | spread
+        said = mixed_charts.figures_in_words(found)
+        assert f"The model {verdict} the constant" in said
+        assert f"The rule: its 95 % interval over speakers {rule}" in said

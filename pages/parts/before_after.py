@@ -43,10 +43,11 @@ def show() -> None:
     st.caption(f"{plain(str(part['groups'].iloc[0]))}.")
     overall = table[(table["attribute"] == "all speakers") & (table["measure"] == "UAR")].iloc[0]
     found = part[part["change_p_holm"] <= 0.05]
+    rule = "by exchanging the two models' answers speaker by speaker, corrected by Holm's method over all groups"
     verdict = (
-        "No change of a gap is a finding after Holm's correction over all groups."
+        f"No change of a gap is a finding {rule}."
         if found.empty
-        else f"Findings: {', '.join(found['measure'])}."
+        else f"Findings {rule}: {', '.join(found['measure'])}."
     )
     words = (
         f"{verdict} UAR of all speakers: {_share(overall, 'before')} before, {_share(overall, 'after')} after, a "

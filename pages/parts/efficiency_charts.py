@@ -161,7 +161,7 @@ def in_words(rows: "pd.DataFrame", cost: str) -> str:
     best = front(rows, cost)
     unit = " ms" if cost.endswith("ms") else " MB"
     said = [f"{row.title} ({100 * row.value:.1f} % at {getattr(row, cost):.3g}{unit})" for row in best.itertuples()]
-    return f"No cheaper model is better than: {'; '.join(said)}." if said else "No costs are known."
+    return f"By value alone, no cheaper model is better than: {'; '.join(said)}." if said else "No costs are known."
 
 
 def table(rows: "pd.DataFrame") -> Rows:

@@ -100,9 +100,11 @@ def figures_in_words(found: "dict[str, Interval]") -> str:
     )
     low, high = (kl.low, kl.high) if kl.value > 0 else (-kl.high, -kl.low)
     verdict = "beats" if kl.low > 0 else "does worse than" if kl.high < 0 else "cannot be told from"
+    rule = "leaves out 0" if kl.low > 0 or kl.high < 0 else "holds 0"
     return (
         f"The model {verdict} the constant, which always answers with the average of all listeners: KL is "
-        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{unsigned(low, 3)}, {unsigned(high, 3)}]."
+        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{unsigned(low, 3)}, {unsigned(high, 3)}]. "
+        f"The rule: its 95 % interval over speakers {rule}; there is no further test."
         f" Its answers spread by {spread.value:.2f}, the listeners' by {wanted.value:.2f} (0 would be a constant)."
     )
 
@@ -280,7 +282,8 @@ def ambiguity_in_words(rows: "pd.DataFrame", found: Interval) -> str:
     verdict = "knows a little" if found.low > 0 and found.value < 0.3 else "knows" if found.low > 0 else "does not know"
     return (
         f"The model {verdict} where listeners disagree: the correlation of ranks is {signed(found.value)} "
-        f"[{signed(found.low)}, {signed(found.high)}]. Listeners' answers hold "
+        f"[{signed(found.low)}, {signed(found.high)}] (the rule: its 95 % interval over speakers lies above 0, and "
+        "below 0.3 it is called a little). Listeners' answers hold "
         f"{rows['heard_bits'].mean():.2f} bits on average, the model's "
         f"{rows['expected_bits'].mean():.2f}."
     )

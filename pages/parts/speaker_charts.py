@@ -89,7 +89,13 @@ def in_words(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overal
     below = int((found["high"] < overall["value"]).sum())
     return (
         f"{len(found)} speakers; {measure} from {end(found.iloc[0])} to {end(found.iloc[-1])}; all together "
-        f"{said(overall['value'])}" + (f". The whole interval of {below} speakers lies below that." if share else ".")
+        f"{said(overall['value'])}"
+        + (
+            f". The whole interval of {below} speakers lies below that; one of forty does so by luck alone, and there "
+            "is no further test."
+            if share
+            else "."
+        )
     )
 
 
