@@ -130,3 +130,4 @@ if what == TRAINED:
     )
 parts.urdu_note()
 parts.leaks()
+parts.leaks_between()

@@ -338,6 +338,43 @@ def test_the_leak_detector_says_what_dealing_clips_leaks(monkeypatch, tmp_path: 
     assert "0 of 3 speakers are heard in one emotion only" in words
 
 
+def test_two_corpora_are_searched_for_what_they_share_and_their_recordings_on_demand(
+    monkeypatch, tmp_path: Path
+) -> None:
+    for name, seeds in (("one", (0, 1, 2, 3)), ("two", (4, 5, 2, 6))):
+        (tmp_path / name).mkdir()
+        lines = ["file,speaker,emotion,transcript"]
+        for place, seed in enumerate(seeds):
+            sound = np.random.default_rng(seed).integers(-3000, 3000, 6000).astype(np.int16)
+            sf.write(tmp_path / name / f"{name}-{place}.wav", sound, 16_000, subtype="PCM_16")
+            words = "It is ten." if place == 0 else f"{name} {place}"
+            lines.append(
+                f"{name}-{place}.wav,s{place // 2},{EMOTIONS[place]},{words.upper() if name == 'two' else words}"
+            )
+        (tmp_path / name / "labels.csv").write_text("\n".join(lines))
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+
+    def page() -> None:
+        from pages.parts.corpora_charts import leaks_between
+
+        leaks_between()
+
+    def words(app: AppTest) -> str:
+        return " ".join(html.proto.body for html in app.get("html"))
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception, app.exception
+    assert "What one and two share" in words(app) and "recordings are on both sides" not in words(app)
+    assert "1 of 7 sentences are on both sides" in words(app) and "such as it is ten" in words(app)
+    app.button(key="hash-one-two").click().run()
+    for _ in range(100):
+        if "1 of 7 recordings are on both sides" in words(app.run()):
+            break
+        time.sleep(0.1)
+    assert "<strong>leak</strong>" in words(app) and "two-2" in words(app)
+    assert app.dataframe[0].value["clip"].tolist() == ["two-2"]
+
+
 def test_names_of_clips_and_emotions_never_become_markup_in_the_mixed_charts() -> None:
     rows = pd.DataFrame({"clip": ["<img src=x>", "b"], "emotion": ["<b>glee</b>", "anger"], "speaker": ["s", "t"]})
     rows = rows.assign(heard_bits=[0.5, 1.0], expected_bits=[1.0, 1.5])

@@ -97,7 +97,7 @@ BOARDS = {
         "Each corpus on itself, or a model on the corpus that it was trained on, speakers never in both training and "
         "test (framed). Chance is one over the number "
         "of emotions that training and test share.",
-        ("systems", "normalising", "cross-confusion", "leaks"),
+        ("systems", "normalising", "cross-confusion", "leaks", "leaks-between"),
         {
             "normalising": (
                 "python -m ser_core cross-corpus",
@@ -107,6 +107,7 @@ BOARDS = {
                 "python -m ser_core leaks",
                 "A clean test shares no speaker and no recording; a speaker heard in every emotion gives none away.",
             ),
+            "leaks-between": ("python -m ser_core leaks", "A clean test shares no speaker and no recording."),
         },
     ),
     "robustness": Board(

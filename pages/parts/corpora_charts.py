@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.parts import background, clips_behind
 from pages.parts.charts import Rows, ink, layout, tabled
-from pages.parts.predictions import corpora_at_hand, corpus_title, title_of
+from pages.parts.predictions import corpora_at_hand, corpus_in, corpus_title, title_of
 from pages.parts.words import plain
 from ser_core.numbers import signed, unsigned
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from ser_core.corpora import Corpus
     from ser_core.crosscorpus import Counts
     from ser_core.evaluation import Stored
     from ser_core.leaks import Leaks
@@ -217,7 +218,7 @@ def leaks() -> None:
 
     left, right = st.columns(2)
     name = left.selectbox("Corpus", list(folders), format_func=corpus_title, key="leaks-corpus")
-    corpus = _corpus(str(folders[name]))
+    corpus = corpus_in(folders[name])
     splits = {"dealt clip by clip (bad practice)": detector.clip_split(corpus.table)}
     if corpus.table["split"].nunique() > 1:
         splits = {"the owners' own": corpus.table["split"]} | splits
@@ -232,6 +233,31 @@ def leaks() -> None:
             f"{plain(corpus.title)} trips the detector: its speakers are all but its emotions. Any high figure on it, "
             "here and in papers, may be speaker identification."
         )
+    _concerned(found)
+
+
+def leaks_between() -> None:
+    """Let the reader look for what two corpora share, where two are at hand."""
+    from ser_core.leaks import between
+
+    folders = corpora_at_hand()
+    if len(folders) < 2:
+        return
+    st.html('<div class="ss"><p class="title">Between two corpora</p></div>')
+    left, right = st.columns(2)
+    first = left.selectbox("Trained on", list(folders), format_func=corpus_title, key="leaks-train")
+    others = [name for name in folders if name != first]
+    second = right.selectbox("Tested on", others, format_func=corpus_title, key=f"leaks-test-{first}")
+    pair = corpus_in(folders[first]), corpus_in(folders[second])
+    hashes = _hashes(*pair)
+    found = between(*pair, None if hashes is None else (hashes[: len(pair[0].table)], hashes[len(pair[0].table) :]))
+    title = f"What {pair[0].title} and {pair[1].title} share"
+    _found(found, "leaks-between", title, f"{pair[0].title}|{pair[1].title}|{'recordings, too' if hashes else ''}")
+    _concerned(found)
+
+
+def _concerned(found: "Leaks") -> None:
+    """List the clips of the test part that a leak concerns."""
     for each in found.leaks:
         with st.expander(f"Clips concerned: same {each.what}"):
             st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220, alt="The clips that are meant")
@@ -252,7 +278,8 @@ def _found(found: "Leaks", name: str, title: str, state: str) -> None:
         data,
         name,
         title=title,
-        how="a leak is a speaker or a recording on both sides: a clean test has none. Sentences are shared by design "
+        how="a leak is a speaker or a recording on both sides: a clean test has none. Speakers have their corpus's own "
+        "names, so a person who speaks in two corpora is found by the recordings alone. Sentences are shared by design "
         "where a corpus has few. Confounded is what gives more than half of the way from chance to all away.",
         words=f"Wrong here: {'; '.join(bad)}." if bad else "Nothing is wrong here as far as is known.",
         state=state,
@@ -273,21 +300,19 @@ def findings(found: "Leaks") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["question", "verdict", "found"])
 
 
-def _hashes(corpus: "object") -> "list[str | None] | None":
-    """Return hashes of a corpus's recordings once the reader has asked for them; offers to compute them."""
-    from ser_core.corpora import Corpus
+def _hashes(*corpora: "Corpus") -> "list[str | None] | None":
+    """Return hashes of the recordings of these corpora once the reader has asked for them; offers to compute them."""
     from ser_core.leaks import audio_hashes
 
-    assert isinstance(corpus, Corpus)
-    files = corpus.table["file"]
-    if not files.notna().any():
+    files = [file if isinstance(file, str) else None for corpus in corpora for file in corpus.table["file"]]
+    if any(not corpus.table["file"].notna().any() for corpus in corpora):
         return None
-    key = ("hashes", corpus.name)
+    names = tuple(corpus.name for corpus in corpora)
+    key = ("hashes", *names)
     started = background.job(key)
     if started is None:
-        if st.button("Compare the recordings, too", key=f"hash-{corpus.name}"):
-            wanted = [file if isinstance(file, str) else None for file in files]
-            background.start(key, lambda job: audio_hashes(wanted, job.tell))
+        if st.button("Compare the recordings, too", key=f"hash-{'-'.join(names)}"):
+            background.start(key, lambda job: audio_hashes(files, job.tell))
             st.rerun()
         return None
     if not started.done:
@@ -295,13 +320,6 @@ def _hashes(corpus: "object") -> "list[str | None] | None":
         return None
     found: list[str | None] | None = background.result(started)
     return found
-
-
-@st.cache_resource(show_spinner="Reading the corpus")
-def _corpus(folder: str) -> "object":
-    from ser_core.corpora import read_corpus
-
-    return read_corpus(folder)
 
 
 @st.cache_resource(show_spinner="Reading the stored answers", max_entries=1)
