@@ -11,8 +11,7 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 import ser_core.evaluation
-from pages.parts import fairness_charts, mixed_charts
-from ser_core.metrics import Interval
+from pages.parts import mixed_charts
 from ser_core.predictions import read_predictions
 from ser_core.settings import ROOT
 
@@ -201,7 +200,6 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
 
 def test_whatever_a_reader_gives_can_be_deleted() -> None:
     """Every place that an upload is taken into is one that "Delete my data now" and idle time know of."""
-    import re
 
     from pages.parts.boards import HELD
     from pages.parts.session import GIVEN
@@ -288,7 +286,6 @@ def test_a_label_that_the_model_cannot_answer_has_no_probability() -> None:
 
 @STORED
 def test_every_stored_table_of_mixed_emotions_leads_to_its_clips() -> None:
-    from pages.parts import mixed_charts
     from pages.parts.clips_behind import clips
     from pages.parts.corpora_charts import evaluated
 
@@ -378,11 +375,8 @@ def test_asking_a_model_here_is_refused_for_speech_it_was_trained_on(corpora: Pa
     assert any(each.label == "Ask" for each in shown.button) and "400 clips" in text(shown)
 
 
-def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: Path, monkeypatch) -> None:
-    from pages.parts import background
-    from pages.parts.predictions import ASK
-
-    corpus = tmp_path / "new one"
+def unseen(corpus: Path) -> None:
+    """Write a corpus that no reader of ours was made for: 12 clips of four speakers."""
     corpus.mkdir()
     random, lines = np.random.default_rng(0), ["file,speaker,emotion,gender"]
     for place in range(12):
@@ -390,8 +384,12 @@ def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: P
         soundfile.write(corpus / name, random.normal(0, 0.1, 8000), 16_000)
         lines.append(f"{name},s{place // 3},{emotion},{'fm'[place // 6]}")
     (corpus / "labels.csv").write_text("\n".join(lines))
-    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
-    shown = page("fairness", **{"predictions-source": ASK})
+
+
+def asked_and_drawn(shown: AppTest) -> bool:
+    """Ask the quickest model about the chosen corpus and return whether its answers are drawn."""
+    from pages.parts import background
+
     shown = box(shown, "Model").select("log-mel-resnet").run()
     shown = next(each for each in shown.button if each.label == "Ask").click().run()
     assert not shown.exception
@@ -399,36 +397,85 @@ def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: P
     assert isinstance(job, background.Job)
     job.future.result(timeout=60)
     shown = shown.run()
-    assert not shown.exception and "12 clips of 4 speakers" in text(shown) and "2 v 2" in text(shown)
+    return not shown.exception and "12 clips of 4 speakers" in text(shown) and "2 v 2" in text(shown)
 
 
-def test_only_the_permutation_test_makes_a_finding(store) -> None:
-    row = {"measure": "UAR", "group": "b", "speakers": 9, "clips": 90, "value": 0.5, "low": 0.4, "high": 0.6}
-    row |= {"difference": -0.2, "difference_low": -0.3, "difference_high": -0.1, "chance": np.nan, "too_small": ""}
-    apart = pd.DataFrame([row | {"p": 0.03, "p_holm": 0.06, "finding": False}])
-    assert fairness_charts.headline(apart, "a").startswith("No gap is a finding by the permutation test")
-    html = fairness_charts.differences_table(apart, "a").html
-    assert "no finding" in html and "<strong>finding" not in html  # though the interval leaves out 0
-    held = pd.DataFrame([row | {"difference_high": 0.1, "p": 0.001, "p_holm": 0.004, "finding": True}])
-    assert "One gap is a finding by the permutation test over speakers" in fairness_charts.headline(held, "a")
-    assert "<strong>finding</strong>" in fairness_charts.differences_table(held, "a").html
+def test_a_corpus_that_the_app_has_never_seen_is_found_without_a_restart_and_asked_about(tmp_path, monkeypatch) -> None:
+    from pages.parts.predictions import ASK
+
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+    shown = page("fairness", **{"predictions-source": ASK})
+    assert "No corpus is at hand" in text(shown)
+    unseen(tmp_path / "new one")
+    shown = shown.run()
+    assert box(shown, "Corpus").options == ["new one"]
+    assert asked_and_drawn(shown)
 
 
-def test_no_other_page_speaks_of_findings() -> None:
-    told = {"fairness.py", "fairness_charts.py", "before_after.py", "explanation_fairness.py"}
-    for file in [*ROOT.glob("pages/*.py"), *ROOT.glob("pages/parts/*.py")]:
-        assert file.name in told or not re.search(r"\bis a finding\b|\bfinding:|Findings\b", file.read_text()), file
+def test_a_reader_on_this_machine_names_a_folder_and_nobody_else_does(tmp_path: Path, monkeypatch) -> None:
+    from pages.parts import own_folder
+    from pages.parts.predictions import ASK
 
+    (tmp_path / "none").mkdir()
+    unseen(tmp_path / "mine")
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path / "none"))
+    shown = page("fairness", **{"predictions-source": ASK})  # no browser at all, so no request from this machine
+    assert "typed only where the app runs on your own machine" in text(shown) and not shown.text_input
+    hidden = page("fairness", **{"predictions-source": ASK, own_folder.FOLDERS: (tmp_path / "mine",)})
+    assert "No corpus is at hand" in text(hidden)  # whatever the session holds
 
-def test_verdicts_from_an_interval_alone_name_their_rule() -> None:
-    interval = Interval
-    spread = {"spread of predictions": interval(0.3, 0.2, 0.4), "spread of listeners": interval(0.4, 0.3, 0.5)}
-    for low, high, verdict, rule in (
-        (0.1, 0.3, "beats", "leaves out 0"),
-        (-0.3, -0.1, "does worse than", "leaves out 0"),
-        (-0.1, 0.3, "cannot be told from", "holds 0"),
+    monkeypatch.setattr(own_folder, "refusal", lambda: "")
+    shown = page("fairness", **{"predictions-source": ASK})
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "labels.csv").write_text("file,emotion\na.wav,anger")
+    for typed, said in (
+        ("speech", "not a whole path"),
+        ("~nobody/speech", "not a whole path"),
+        ("/", "too much to look through"),
+        (str(tmp_path / "nowhere"), "There is no folder"),
+        (str(tmp_path / "none"), "is not known"),
+        (str(tmp_path / "bad"), "speaker"),
     ):
-        found = {"KL gained on the constant": interval((low + high) / 2, low, high)} | spread
-        said = mixed_charts.figures_in_words(found)
-        assert f"The model {verdict} the constant" in said
-        assert f"The rule: its 95 % interval over speakers {rule}" in said
+        shown.text_input(key="own-folder").set_value(typed).run()
+        shown = next(each for each in shown.button if each.label == "Use it").click().run()
+        assert not shown.exception and said in shown.error[0].value.replace("\\", ""), typed
+    shown.text_input(key="own-folder").set_value(str(tmp_path / "mine")).run()
+    shown = next(each for each in shown.button if each.label == "Use it").click().run()
+    assert not shown.error and box(shown, "Corpus").options == ["mine"]
+    shown = next(each for each in shown.button if each.label == "Use it").click().run()
+    assert "is at hand already" in shown.error[0].value
+    assert asked_and_drawn(shown)
+    shown = next(each for each in shown.button if each.label == "Forget these folders").click().run()
+    assert "No corpus is at hand" in text(shown)
+
+
+@pytest.mark.parametrize(
+    ("changed", "read"),
+    [
+        ({}, True),
+        ({"address": "127.0.0.1", "headers": {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}}, True),
+        ({"address": "::1", "headers": {"host": "[::1]:8501", "origin": "http://[::1]:8501"}}, True),
+        ({"address": None}, False),
+        ({"address": "0.0.0.0"}, False),
+        ({"address": "ser.example.org"}, False),
+        ({"hosts": None}, False),
+        ({"hosts": []}, False),
+        ({"hosts": ["localhost", "ser.example.org"]}, False),
+        ({"hosts": ["*"]}, False),
+        ({"signing_in": True}, False),
+        ({"headers": {}}, False),
+        ({"headers": {"Host": "localhost:8501"}}, False),
+        ({"headers": {"Host": "localhost:8501", "Origin": "https://ser.example.org"}}, False),
+        ({"headers": {"Host": "ser.example.org", "Origin": "http://localhost:8501"}}, False),
+        ({"headers": {"Host": "localhost", "Origin": "http://localhost", "X-Forwarded-Proto": "https"}}, False),
+        ({"headers": {"Host": "localhost", "Origin": "http://localhost", "forwarded": "for=1.2.3.4"}}, False),
+        ({"headers": {"Host": "localhost", "Origin": "http://localhost", "Via": "1.1 caddy"}}, False),
+        ({"headers": {"Host": "localhost.example.org", "Origin": "http://localhost"}}, False),
+    ],
+)
+def test_paths_are_read_only_from_a_browser_on_the_servers_own_machine(changed: dict, read: bool) -> None:
+    from pages.parts.own_folder import REFUSED, why_not
+
+    here = {"Host": "localhost:8501", "Origin": "http://localhost:8501"}
+    given = {"address": "localhost", "hosts": ["localhost", "127.0.0.1"], "signing_in": False, "headers": here}
+    assert why_not(**(given | changed)) == ("" if read else REFUSED)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, clips_behind
+from pages.parts import background, clips_behind, own_folder
 from pages.parts.charts import Rows, ink, layout, tabled
-from pages.parts.predictions import corpora_at_hand, corpus_in, corpus_title, title_of
+from pages.parts.predictions import NO_CORPUS, corpora_at_hand, corpus_in, corpus_title, title_of
 from pages.parts.words import plain
 from ser_core.numbers import signed, unsigned
 
@@ -210,8 +210,9 @@ def leaks() -> None:
         "is heard in one emotion only, a model that knows voices looks as if it knew emotions."
     )
     folders = corpora_at_hand()
+    own_folder.offer(folders)
     if not folders:
-        st.info("No corpus is at hand; name folders of corpora, or CSV tables, in SERSCOPE_CORPORA.")
+        st.info(NO_CORPUS)
         return
     from ser_core import leaks as detector
     from ser_core.tasks import TASKS
@@ -305,7 +306,8 @@ def _hashes(*corpora: "Corpus") -> "list[str | None] | None":
     from ser_core.leaks import audio_hashes
 
     files = [file if isinstance(file, str) else None for corpus in corpora for file in corpus.table["file"]]
-    if any(not corpus.table["file"].notna().any() for corpus in corpora):
+    if silent := [corpus.title for corpus in corpora if not corpus.table["file"].notna().any()]:
+        st.caption(f"The audio of {plain(' and '.join(silent))} is not here, so that recordings cannot be compared.")
         return None
     names = tuple(corpus.name for corpus in corpora)
     key = ("hashes", *names)

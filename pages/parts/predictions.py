@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import background, session
+from pages.parts import background, own_folder, session
 from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
@@ -191,6 +191,10 @@ def own_table(*columns: str) -> "dict[tuple[str, str], pd.DataFrame]":
     }
 
 
+NO_CORPUS = (
+    "No corpus is at hand. Put a folder of speech, as its owners lay it out or with a table labels.csv, below one that "
+    "SERSCOPE_CORPORA names; it then appears here without a restart."
+)
 OWN_TOO = (
     "A table of your own that has what is needed (page Fairness, Your table), and a model that you asked there about "
     "other speech, are offered here as well."
@@ -272,8 +276,9 @@ def _ask() -> Chosen | None:
     from ser_core.registry import model_folders, names
 
     folders = corpora_at_hand()
+    own_folder.offer(folders)
     if not folders:
-        st.info("No corpus is at hand; name folders of speech corpora, or of CSV tables, in SERSCOPE_CORPORA.")
+        st.info(NO_CORPUS)
         return None
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     model = left.selectbox("Model", names(), format_func=title_of, key=session_key("asked model"))
@@ -321,10 +326,13 @@ def _ask() -> Chosen | None:
 
 
 def corpora_at_hand() -> dict[str, Path]:
-    """Return the corpora that this server has, name → folder; a folder that was put there meanwhile is among them."""
+    """Return the corpora that this server has and the reader has named, name → folder.
+
+    What was put below a folder meanwhile is among them; what was copied more than one level below, after a minute.
+    """
     from ser_core.settings import settings
 
-    places = settings().corpora_dirs
+    places = (*settings().corpora_dirs, *own_folder.folders())
     return _folders(places, tuple(_changed(each) for place in places for each in (place, *_below(place))))
 
 
@@ -341,7 +349,7 @@ def _changed(folder: Path) -> tuple[str, int]:
         return str(folder), 0
 
 
-@st.cache_resource(show_spinner="Looking for corpora", max_entries=4)
+@st.cache_resource(show_spinner="Looking for corpora", max_entries=4, ttl=60)
 def _folders(places: tuple[Path, ...], changed: tuple[tuple[str, int], ...]) -> dict[str, Path]:
     from ser_core.corpora import find_corpora
 
