@@ -255,6 +255,41 @@ def concordance(
     return Interval(float(concordance_of(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
 
 
+def mean_concordance(
+    truth: np.ndarray, predicted: np.ndarray, speakers: Sequence[str], *, replicates: int = 10_000, seed: int = 0
+) -> Interval:
+    """Return the mean concordance correlation of several values a clip, with its interval over speakers.
+
+    The same speakers are drawn for all of them. A constant has 0, and so has chance.
+
+    Args:
+        truth: (clips, values) as rated.
+        predicted: (clips, values) as answered.
+        speakers: speaker of each clip.
+        replicates: how often speakers are drawn with replacement.
+        seed: of the draws.
+
+    Raises:
+        SettingError: shapes differ, fewer than two clips, or values that are not finite.
+    """
+    _same_length(truth=truth, predicted=predicted, speakers=speakers)
+    x, y = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
+    if x.shape != y.shape or len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise SettingError("Concordance needs two or more clips and finite values; leave unrated clips out.")
+    centre = x.mean(axis=0)
+    tensors = np.stack(
+        [speaker_moments(one, other, speakers) for one, other in zip((x - centre).T, (y - centre).T, strict=True)],
+        axis=1,
+    )
+
+    def mean(sums: np.ndarray) -> np.ndarray:
+        found: np.ndarray = concordance_of(sums).mean(axis=-1)
+        return found
+
+    low, high = speaker_bootstrap(tensors, mean, replicates=replicates, seed=seed)
+    return Interval(float(mean(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
+
+
 def group_gap(
     truth: Sequence[str],
     predicted: Sequence[str],

@@ -27,9 +27,10 @@ from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
 from ser_core.predictions import read_predictions
+from ser_core.registry import cards
 from ser_core.results import RESULTS, read_summary
 from ser_core.settings import ROOT
-from ser_core.sphere import octant_table
+from ser_core.sphere import DIMENSIONS, octant_table
 
 EMOTIONS = ("anger", "calm", "neutral", "sadness")
 
@@ -119,6 +120,38 @@ def test_the_front_holds_those_that_nobody_beats(points: list[tuple[float, float
     for cost, value in points:
         beaten = any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
         assert ((cost, value) in kept) is not beaten
+
+
+def test_where_less_is_better_the_front_holds_the_lowest() -> None:
+    rows = pd.DataFrame({"size_mb": [1.0, 2.0, 3.0], "value": [0.8, 0.9, 0.3]})
+    assert efficiency_charts.front(rows, "size_mb", "KL")["value"].tolist() == [0.8, 0.3]
+    assert efficiency_charts.front(rows, "size_mb", "cosine")["value"].tolist() == [0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("measure", "model", "corpus", "constant"),
+    [("KL", "label-distribution", "crema_d", 0.744), ("mean CCC", "emosphere-emotale", "emotale", 0.0)],
+)
+def test_models_of_other_answers_stand_in_a_chart_with_their_constant(measure, model, corpus, constant) -> None:
+    app = AppTest.from_file(str(ROOT / "pages" / "efficiency.py"), default_timeout=120)
+    app.session_state["efficiency-measure"] = measure
+    app.session_state["report every chart"] = True
+    app.run()
+    assert not app.exception, app.exception
+    held = [each for each in app.session_state["report sections"].values() if each.svg]
+    assert held[0].title.startswith(f"{measure} on ") and "A constant answer has" in held[0].words
+    rows = efficiency_charts.by_measure(efficiency_charts.costs(), measure).set_index("model")
+    row = rows.loc[model]
+    assert (row["corpus"], row["measure"]) == (corpus, measure)
+    assert row["baseline"] == pytest.approx(constant, abs=0.001)
+    figures = {each.measure: each for card in cards() if card.name == model for each in card.figures}
+    if measure == "KL":
+        told = (figures["KL"].value, figures["KL"].low, figures["KL"].high)
+        assert (row["value"], row["low"], row["high"]) == pytest.approx(told, abs=1e-3)
+        assert rows["value"].idxmin() == model and (rows["weights"] == "float").all()  # it alone was taught the shares
+    else:
+        told = [figures[f"CCC {name}"].value for name in DIMENSIONS]
+        assert row["value"] == pytest.approx(np.mean(told), abs=1e-3) and row["low"] < row["value"] < row["high"]
 
 
 def listeners(seed: int = 0) -> pd.DataFrame:
@@ -262,7 +295,7 @@ def test_ones_own_model_stands_beside_the_bundled_ones_once_its_costs_are_stated
     assert not app.exception
     said = " ".join(html.proto.body for html in app.get("html"))
     # The cheapest of all is the first of those that no cheaper one beats: three of four right, one emotion by half.
-    assert "No cheaper model is better than: &lt;b&gt;mine&lt;/b&gt;.csv (yours) (75.0 % at 0.01 ms)" in said
+    assert "no cheaper model is better than: &lt;b&gt;mine&lt;/b&gt;.csv (yours) (75.0 % at 0.01 ms)" in said
     (row,) = efficiency_charts.of_own(app.session_state["own predictions"], "crema_d", None, 0.01).to_dict("records")
     assert row["value"] == 0.75 and row["low"] <= 0.75 <= row["high"] and np.isnan(row["size_mb"])
 
