@@ -145,15 +145,21 @@ def line(name: str, replicates: int, found: Both, each: float, ours: float) -> s
     return f"{f'{name}, {replicates:,}':34} {uar:>18} {width} {gap:>20} {1e6 * each:10,.1f} µs {faster:>16}"
 
 
-def agreement(ours: Both, theirs: Both, replicates: int) -> str:
-    """Return how far the limits lie apart, in Monte-Carlo errors of the brute-force percentiles."""
-    said = []
+def errors_apart(ours: Both, theirs: Both, replicates: int) -> list[float]:
+    """Return how far each limit lies from ours, in Monte-Carlo errors of percentiles over so many replicates."""
+    found = []
     for mine, other in zip(ours, theirs, strict=True):
         assert mine and other
         # The standard error of a normal sample's 2.5 % point is 2.67 deviations over √n; 3.92 deviations are the width.
         error = 2.67 * (other[1] - other[0]) / 3.92 / np.sqrt(replicates)
-        said += [abs(mine[side] - other[side]) / error for side in (0, 1)]
-    return f"{'':34} limits differ from ours by {', '.join(f'{value:.1f}' for value in said)} Monte-Carlo errors"
+        found += [abs(mine[side] - other[side]) / error for side in (0, 1)]
+    return found
+
+
+def agreement(ours: Both, theirs: Both, replicates: int) -> str:
+    """Return how far the limits lie apart, in Monte-Carlo errors of the brute-force percentiles."""
+    said = ", ".join(f"{value:.1f}" for value in errors_apart(ours, theirs, replicates))
+    return f"{'':34} limits differ from ours by {said} Monte-Carlo errors"
 
 
 def page(rows: pd.DataFrame) -> str:

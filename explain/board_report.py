@@ -1,7 +1,7 @@
-"""The PDF report of dashboards: each chart with its table, how to read it, what was chosen, baseline and command.
+"""The PDF report of dashboards: charts and tables, how to read each, what was chosen, baseline and command.
 
-A chart of any dashboard is a :class:`Section`; :func:`pdf` sets the chosen ones by Typst, tagged as PDF/UA-1 and
-PDF/A-3a, in memory only. ``python -m pages.parts.boards --pdf FILE`` makes one without a browser.
+A chart or table of any dashboard is a :class:`Section`; :func:`pdf` sets the chosen ones by Typst, tagged as PDF/UA-1
+and PDF/A-3a, in memory only. ``python -m pages.parts.boards --pdf FILE`` makes one without a browser.
 """
 
 import json
@@ -29,14 +29,14 @@ _TEMPLATE = ASSETS / "report" / "boards.typ"
 
 @dataclass(frozen=True)
 class Section:
-    """One chart as the report prints it.
+    """One chart, or table without a figure, as the report prints it.
 
     Attributes:
         board: the dashboard's title.
-        title: what the chart shows.
+        title: what the chart or table shows.
         how: how to read it, in a sentence.
         words: what it says, in words; the figure's text for those who cannot see it.
-        svg: the figure.
+        svg: the figure; empty where there is none.
         settings: what was chosen, rows of name and value.
         baseline: what the figures are to be set against, and what chance would give.
         command: how to repeat the figures.
@@ -63,21 +63,21 @@ def section(
     title: str,
     how: str,
     words: str,
-    figure: Mapping[str, Any],
+    figure: Mapping[str, Any] | None,
     data: "pd.DataFrame",
     settings: Mapping[str, str],
     baseline: str,
     command: str,
 ) -> Section:
-    """Return a chart as a section; what is the same in every row of the data joins the settings.
+    """Return a chart or table as a section; what is the same in every row of the data joins the settings.
 
     Args:
         board: the dashboard's title.
-        title: what the chart shows.
+        title: what the chart or table shows.
         how: how to read it.
         words: what it says.
-        figure: what Plotly's ``to_plotly_json`` gives.
-        data: what the figure shows; what stands before ``low`` and ``high`` shares a column with them, as do x,
+        figure: what Plotly's ``to_plotly_json`` gives; None for a table.
+        data: what is shown; what stands before ``low`` and ``high`` shares a column with them, as do x,
             x_low and x_high.
         settings: what was chosen, name → value.
         baseline: what the figures are to be set against.
@@ -93,15 +93,16 @@ def section(
     left_out = [f"the first {MOST_ROWS} of {len(data)} rows"] if len(data) > MOST_ROWS else []
     left_out += [f"not {', '.join(name for name, _ in rest)}"] if rest else []
     said = f"The table holds {'; '.join(left_out)}. The page’s CSV holds all." if left_out else ""
+    drawn = board_figures.svg(figure) if figure is not None else ""
     said = f"The {len(data)} clips behind the figure are in the page’s CSV." if of_clips else said
     chosen = (*settings.items(), *fixed)
     how = _FOR_HANDS.sub("", how)
     head = tuple(name for name, _ in shown)
-    return Section(board, title, how, words, board_figures.svg(figure), chosen, baseline, command, head, rows, said)
+    return Section(board, title, how, words, drawn, chosen, baseline, command, head, rows, said)
 
 
 def pdf(sections: Sequence[Section], when: datetime | None = None) -> bytes:
-    """Return the report of some charts as a tagged PDF that claims PDF/UA-1 and PDF/A-3a.
+    """Return the report of some charts and tables as a tagged PDF that claims PDF/UA-1 and PDF/A-3a.
 
     Args:
         sections: what is printed, in this order.
@@ -115,9 +116,9 @@ def pdf(sections: Sequence[Section], when: datetime | None = None) -> bytes:
     from explain.figures import FONTS_DIR
 
     if not sections:
-        raise ExplanationError("The report is empty; add a chart of a dashboard to it first.")
+        raise ExplanationError("The report is empty; add a chart or table of a dashboard to it first.")
     when = (when or datetime.now(UTC).astimezone()).replace(microsecond=0)
-    count = "1 chart" if len(sections) == 1 else f"{len(sections)} charts"
+    count = "1 section" if len(sections) == 1 else f"{len(sections)} sections"
     data = {
         "title": f"SERscope report of dashboards, {count}",
         "disclaimer": f"{STATEMENT} {FORBIDDEN}",
@@ -128,7 +129,7 @@ def pdf(sections: Sequence[Section], when: datetime | None = None) -> bytes:
                 "title": each.title,
                 "how": each.how,
                 "words": each.words,
-                "key": f"figure-{place}",
+                "key": f"figure-{place}" if each.svg else "",
                 "settings": [list(row) for row in each.settings],
                 "baseline": each.baseline,
                 "command": each.command,
@@ -149,7 +150,7 @@ def pdf(sections: Sequence[Section], when: datetime | None = None) -> bytes:
             pdf_standards=["a-3a", "ua-1"],
             sys_inputs={
                 "data": json.dumps(printable(data)),
-                **{f"figure-{place}": each.svg for place, each in enumerate(sections)},
+                **{f"figure-{place}": each.svg for place, each in enumerate(sections) if each.svg},
             },
             timestamp=when,
         )

@@ -2,9 +2,7 @@
 
 import streamlit as st
 
-from explain.text_files import csv_text
 from pages.parts.predictions import OWN_TOO, corpus_title, kept, own_table, title_of
-from ser_core.intended_use import COLUMN, IN_A_CELL
 
 st.title("Away from home")
 st.caption(
@@ -12,7 +10,7 @@ st.caption(
     "its actors. Here each is tested on speech that it never heard, beside its own speaker-disjoint test."
 )
 from pages.parts import corpora_charts as parts  # noqa: E402
-from pages.parts.charts import chart  # noqa: E402
+from pages.parts.charts import chart, tabled  # noqa: E402
 from ser_core import crosscorpus, evaluation  # noqa: E402
 from ser_core.errors import SerscopeError  # noqa: E402
 from ser_core.results import RESULTS, labels_of  # noqa: E402
@@ -41,11 +39,12 @@ if what == TRAINED:
     if not path.exists():
         st.info("The corpora have not been set against each other yet; 'python -m ser_core cross-corpus' does it.")
         st.stop()
-    rows = parts.stored_matrix(str(path), path.stat().st_mtime)
+    source = str(path), path.stat().st_mtime
+    rows = parts.stored_matrix(*source)
     left, right = st.columns(2, vertical_alignment="bottom")
     system = left.selectbox(
         "System",
-        list(dict.fromkeys(rows["system"])),
+        list(rows["system"].unique()),
         format_func=title_of,
         key="cross-system",
         help="Each is trained anew on every corpus as its bundled model was. Not here: systems that need what other "
@@ -62,11 +61,8 @@ if what == TRAINED:
         right.caption("This system reads frames, not one row of features a clip, so speakers are as they are.")
     called = parts.mapping(labels_of(rows), "trained")
     try:
-        cells = kept(
-            ("cross", path.stat().st_mtime, system, tuple(called.items())),
-            lambda: parts.trained_cells(rows, system, called),
-        )
-        together = parts.systems(str(path), path.stat().st_mtime, called)
+        cells = parts.trained_cells(*source, system, tuple(called.items()))
+        together = parts.systems(*source, tuple(called.items()))
     except SerscopeError as fault:
         st.error(str(fault))
         st.stop()
@@ -109,7 +105,7 @@ else:
         state=f"{name}|{measure}|{', '.join(each or 'left out' for each in called.values())}",
     )
     if what == TRAINED:
-        st.html(parts.normalising(cells, normalised))
+        parts.normalising(cells, title_of(system))
     if points:
         trained, test = points[0]
         told = f"{title(trained)} → {corpus_title(test)}"
@@ -120,13 +116,18 @@ else:
         parts.behind(chosen, told, f"cross-{trained}-{test}")
 if what == TRAINED:
     st.subheader("All systems")
-    st.caption(
-        "Means over all fields away from home, and over the same test corpora trained on themselves. The speakers of a "
-        "test corpus are drawn alike for all, so the loss has the interval of a difference over the same speakers. "
-        f"Chance is {100 * together['chance'].iloc[0]:.1f} %."
+    together = together.sort_values("away", ascending=False, ignore_index=True)
+    tabled(
+        parts.side_by_side(together, system, normalised),
+        together,
+        "systems",
+        title="Mean UAR of each system over all fields away from home and at home, per cent",
+        how="means over all fields away from home, and over the same test corpora trained on themselves. The speakers "
+        "of a test corpus are drawn alike for all, so the loss has the interval of a difference over the same "
+        f"speakers. Chance is {100 * together['chance'].iloc[0]:.1f} %. Bold is the system that is shown above.",
+        words=parts.systems_in_words(together),
+        state=", ".join(each or "left out" for each in called.values()),
     )
-    st.html(parts.side_by_side(together, system, normalised))
-    data = csv_text(together.assign(**{COLUMN: IN_A_CELL}), 5)
-    st.download_button("All systems (CSV)", data, "serscope-systems.csv", "text/csv", on_click="ignore")
 parts.urdu_note()
 parts.leaks()
+parts.leaks_between()

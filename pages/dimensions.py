@@ -14,9 +14,9 @@ st.caption(
 
 from pages.parts import clips_behind  # noqa: E402
 from pages.parts import dimension_charts as parts  # noqa: E402
-from pages.parts.charts import chart  # noqa: E402
+from pages.parts.charts import chart, tabled  # noqa: E402
 from pages.parts.corpora_charts import evaluated  # noqa: E402
-from ser_core.sphere import DIMENSIONS  # noqa: E402
+from ser_core.sphere import DIMENSIONS, octant_table  # noqa: E402
 
 columns = [f"d_{name}" for name in DIMENSIONS]
 own = {pair: rows.fillna({"emotion": "all clips"}) for pair, rows in own_table(*columns).items()}
@@ -36,8 +36,18 @@ rated = "t_valence" in rows and rows["t_valence"].notna().any()
 if rated:
     rows = rows.dropna(subset=[f"t_{name}" for name in DIMENSIONS]).reset_index(drop=True)
     found = kept(("dimensions", model, corpus, rows["run"].iloc[0]), lambda: parts.figures(rows))
-    st.html(f'<div class="ss"><p class="paragraph" role="status">{parts.in_words(found)}</p></div>')
-    st.html(parts.figures_table(found))
+    tabled(
+        parts.figures_table(found),
+        found.rename(columns={"shifted": "p_bias"}),
+        "dimension-figures",
+        title=f"{title_of(model)} on {corpus_title(corpus)}: predicted against rated, from −1 to 1",
+        how="a CCC of 1 is the raters' own value every time, a constant answer has 0, which is chance as well. The "
+        "bias is predicted minus rated; its p is that of signs of the speakers' errors turned at random, by Holm's "
+        "rule over the dimensions. A model that spreads less than the raters is too careful. Intervals are "
+        "over speakers.",
+        words=parts.in_words(found),
+        state=f"{model}|{corpus}",
+    )
 what = st.segmented_control(
     "Show",
     ("predicted", "rated") if rated else ("predicted",),
@@ -63,7 +73,17 @@ label = st.selectbox("Clips of a label", labels, format_func=lambda each: each o
 if label:
     clips_behind.show(rows[rows["emotion"] == label].reset_index(drop=True), label, "sphere")
 if rated:
-    st.html(parts.octants(rows))
+    octants = octant_table(parts.points_of(rows, "t_"), parts.points_of(rows, "d_"))
+    tabled(
+        parts.octants_table(octants),
+        octants,
+        "octants",
+        title=f"{title_of(model)} on {corpus_title(corpus)}: clips by octant",
+        how="an octant is one of the eight corners that the three scales make, in brackets Mehrabian's name for it; a "
+        "clip on a boundary counts in parts. By chance as many are found as are predicted.",
+        words=parts.octants_in_words(octants),
+        state=f"{model}|{corpus}",
+    )
     name = st.segmented_control("Dimension", DIMENSIONS, default="valence", required=True, key="dimensions-name")
     points = chart(
         parts.scatter(rows, name),

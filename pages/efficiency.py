@@ -5,13 +5,11 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from explain.text_files import csv_text
 from pages.parts import clips_behind
 from pages.parts import efficiency_charts as parts
-from pages.parts.charts import chart
+from pages.parts.charts import chart, tabled
 from pages.parts.predictions import corpus_title, kept, title_of
-from pages.parts.words import plain
-from ser_core.intended_use import COLUMN, IN_A_CELL
+from pages.parts.words import hint_of, plain
 
 st.title("What does it cost?")
 st.caption(
@@ -19,8 +17,21 @@ st.caption(
     "that were never heard; sizes include the encoder that a model needs."
 )
 found = parts.costs()
-emotions = found[found["measure"] == "UAR"]
-corpora = list(emotions["corpus"].value_counts().index)
+measure = st.segmented_control(
+    "Measure",
+    parts.MEASURES,
+    default="UAR",
+    required=True,
+    key="efficiency-measure",
+    help="UAR is of one emotion a clip. KL and cosine set the probabilities against how listeners split, so that the "
+    "model that was taught their shares stands beside the others. Mean CCC is of valence, arousal and dominance.",
+)
+st.caption(f"{measure}: {hint_of(measure)}.")
+measured = parts.by_measure(found, measure)
+if measured.empty:
+    st.info("No stored answers can be measured so; 'python -m ser_core evaluate' writes them.")
+    st.stop()
+corpora = list(measured["corpus"].value_counts().index)
 left, right = st.columns(2)
 corpus = left.selectbox("Tested on", corpora, format_func=corpus_title, key="efficiency-corpus")
 timed = found["cpu_p50_ms"].notna().any()
@@ -34,9 +45,11 @@ cost = right.segmented_control(
 )
 if not timed:
     st.info("Times have not been measured yet; 'python -m benchmarks.predict_speed' does it.")
-rows = emotions[emotions["corpus"] == corpus]
+rows = measured[measured["corpus"] == corpus]
 own, stated = st.session_state.get("own predictions"), ""
-if own is not None and not own.dimensions:
+if measure != "UAR":
+    st.caption("A table of your own can be drawn beside them by UAR.")
+elif own is not None and not own.dimensions:
     left, right = st.columns(2)
     mb = left.number_input("Size of your model, MB", 0.001, 1e6, None, key="efficiency-own-mb")
     ms = right.number_input("Its time for a clip of 3 s, ms", 0.001, 1e6, None, key="efficiency-own-ms")
@@ -50,15 +63,16 @@ if own is not None and not own.dimensions:
 else:
     st.caption("A table of your own with probabilities (page Fairness, Your table) can be drawn beside them.")
 points = chart(
-    parts.scatter(rows, cost, "UAR"),
+    parts.scatter(rows, cost, measure),
     rows,
     "efficiency",
-    title=f"UAR on {corpus_title(corpus)} against {'time' if cost.endswith('ms') else 'size'}",
-    how="further left is cheaper (each step is ten times), higher is better; bars are 95 % intervals over speakers. "
-    "Models on the dotted line have no rival that is both cheaper and better. Open signs are copies with weights of 8 "
-    "bits (int8). Click a sign for the model's clips.",
-    words=parts.in_words(rows, cost),
-    state=f"{corpus}|{cost}|{stated}",
+    title=f"{measure} on {corpus_title(corpus)} against {'time' if cost.endswith('ms') else 'size'}",
+    how=f"further left is cheaper (each step is ten times), {'lower' if measure in parts.LOWER else 'higher'} is "
+    "better; bars are 95 % intervals over speakers; the dashed line is a constant answer. Models on the dotted line "
+    "have no rival that is both cheaper and better. Open signs are copies with weights of 8 bits (int8). Click a sign "
+    "for the model's clips.",
+    words=parts.in_words(rows, cost, measure),
+    state=f"{measure}|{corpus}|{cost}|{stated}",
 )
 machines = found["machine"].dropna().unique()
 if len(machines):
@@ -67,9 +81,9 @@ if len(machines):
         "clip of 3 s, with its 95th percentile; waiting is the median of what passes on the clock meanwhile."
     )
 others = sorted(found.loc[found["measure"] != "UAR", "title"].unique())
-if others:
+if others and measure == "UAR":
     st.caption(
-        "Without a UAR, as they answer with shares or with scales, and so in the table alone: "
+        "Without a UAR, as they answer with shares or with scales, and so under another measure and in the table: "
         f"{plain(', '.join(others))}."
     )
 if points:
@@ -83,6 +97,13 @@ if points:
 smaller = parts.int8_words(found)
 if smaller:
     st.html(f'<div class="ss"><p><strong>Weights of 8 bits (int8) instead of 32.</strong> {escape(smaller)}.</p></div>')
-st.html(parts.table(found))
-costs = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
-st.download_button("All costs (CSV)", costs, "serscope-costs.csv", "text/csv", on_click="ignore")
+tabled(
+    parts.table(found),
+    found,
+    "costs",
+    title="All models: what they find and what they cost",
+    how="each row is a model, or its copy with weights of 8 bits. The constant always gives the commonest answer. "
+    "Times are of one thread for a clip of 3 s; sizes include the encoder.",
+    words=parts.in_words(rows, cost, measure),
+    state=f"{measure}|{corpus}|{cost}",
+)

@@ -71,23 +71,25 @@ table = predictions.kept(
 )
 
 parts.verdict(table, found, reference)
+choices = f"{chosen.key}|{attribute}|against {reference}|{', '.join(picked)}"
+title = f"{chosen.title}: groups by {attribute}"
 each = table[table["group"] != "all"]
 points = chart(
     parts.groups_chart(each, found, reference),
     table,
     "groups",
-    title=f"{chosen.title}: groups by {attribute}",
+    title=title,
     how="each dot is a measure of one group, the bar its 95 % interval over speakers; bars that overlap may still hide "
     "a gap, and bars that do not may still be chance, so the test decides. Click a dot for its clips.",
     words=parts.values_in_words(each),
-    state=f"{chosen.key}|{attribute}|against {reference}|{', '.join(picked)}",
+    state=choices,
 )
 if points:
     parts.behind(chosen, offered[attribute], points[0])
-st.html(parts.differences_table(table, reference))
-parts.power(found, shown, reference, int(table["p"].notna().sum()))
+parts.against(table, reference, "group-differences", title, choices)
+parts.power(found, shown, reference, int(table["p"].notna().sum()), "power-at-hand", choices)
 parts.simulated()
 if found.classes:
-    ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.differences(found, found.groups[0], ["ECE"]))
+    ece = predictions.kept(("ece", chosen.key, attribute), lambda: groups.calibrations(found))
     parts.calibration(found, chosen, offered[attribute], ece)
 before_after.show()

@@ -13,8 +13,9 @@ st.caption(
 
 from pages.parts import clips_behind  # noqa: E402
 from pages.parts import mixed_charts as parts  # noqa: E402
-from pages.parts.charts import chart  # noqa: E402
+from pages.parts.charts import chart, tabled  # noqa: E402
 from pages.parts.corpora_charts import evaluated  # noqa: E402
+from ser_core.distributions import mixtures  # noqa: E402
 from ser_core.predictions import OWN_MODEL  # noqa: E402
 
 given = evaluated(evaluation.stored(), "p_", "share_") | own_table("p_", "share_")
@@ -37,8 +38,18 @@ labels = parts.shared_labels(tables[model, corpus])
 key = (model, corpus, tables[model, corpus]["run"].iloc[0])
 rows = kept(("mixed", *key), lambda: parts.heard_rows(tables[model, corpus], labels))
 found = kept(("mixed figures", *key), lambda: parts.figures(rows, labels))
-st.html(f'<div class="ss"><p class="paragraph" role="status">{parts.figures_in_words(found)}</p></div>')
-st.html(parts.figures_table(found))
+compared = parts.compared(found)
+tabled(
+    parts.figures_table(compared),
+    compared,
+    "mixed-figures",
+    title=f"{title_of(model)}: predicted against listeners' shares, {len(rows)} clips",
+    how="each row is a way to measure how far the predicted shares lie from the listeners'. The constant always "
+    "answers the mean of all listeners, the uniform answer gives every emotion the same share. Gained is what the "
+    "model is better than the constant; intervals are over speakers.",
+    words=parts.figures_in_words(found),
+    state=f"{model}|{corpus}",
+)
 binned = kept(("mixed bins", *key), lambda: parts.agreement(rows, labels))
 heard, _ = parts.both(rows, labels)
 points = chart(
@@ -56,7 +67,17 @@ if points:
     label, number = points[0]
     inside = parts.in_bin(rows, labels, label, int(number))
     clips_behind.show(inside, f"{label}, as often heard as at this point", f"mixed-{label}-{number}")
-st.html(parts.most_mixed(rows, labels))
+mixed = mixtures(*parts.both(rows, labels), labels).head(parts.MIXTURES)
+tabled(
+    parts.mixtures_table(mixed),
+    mixed,
+    "mixtures",
+    title=f"{title_of(model)}: which two emotions are heard in one clip",
+    how="a mixture is a clip in which a quarter of the listeners or more heard the one and a quarter or more the "
+    "other. A model that knows mixtures expects them there more often than elsewhere; elsewhere is its chance level.",
+    words=parts.mixtures_in_words(mixed),
+    state=f"{model}|{corpus}",
+)
 correlation = kept(("mixed entropy", *key), lambda: parts.ambiguity(rows))
 points = chart(
     parts.ambiguity_map(rows, len(labels)),

@@ -26,7 +26,7 @@ if not SUMMARY.exists():
 
 from pages.parts import hear_changes  # noqa: E402
 from pages.parts import robustness_charts as parts  # noqa: E402
-from pages.parts.charts import chart  # noqa: E402
+from pages.parts.charts import chart, tabled  # noqa: E402
 from ser_core.degradations import KINDS  # noqa: E402
 
 found = kept(("robustness", SUMMARY.stat().st_mtime), read_summary)
@@ -101,10 +101,31 @@ if severest:
     parts.behind(severest[0], corpus, "severest")
 hear_changes.show()
 st.subheader("In numbers")
-st.html(parts.table(rows, st.selectbox("Model", models, format_func=title_of, key="robustness-one"), kinds))
+one = st.selectbox("Model", models, format_func=title_of, key="robustness-one")
+own = parts.of_model(rows, one, kinds)
+tabled(
+    parts.table(own),
+    own,
+    "robustness-figures",
+    title=f"{title_of(one)} on {corpus_title(corpus)}: per cent and points, with 95 % intervals over speakers",
+    how="each row is a change at one level; the first is the same clips clean. UAR stands beside that of a constant "
+    "answer and chance; what is lost or changed is measured on the same clips, 0 being no effect.",
+    words=parts.in_words(own, [one], kinds, measure),
+    state=f"{corpus}|{title_of(one)}|{', '.join(kinds)}",
+)
 st.subheader("Sounds that never change")
 st.caption(
     "Silence, a tone and steady noise with the spectrum of speech hold no emotion, and more of the same is no news: an "
     "answer that turns with the length alone (bold: another one than for 2 s) rests on the length."
 )
-st.html(parts.steady(models, corpus))
+steady = parts.steady(models, corpus)
+tabled(
+    parts.steady_table(steady),
+    steady,
+    "robustness-constant",
+    title="Answers to sounds that never change, by how long they last",
+    how="each row is a model and a sound, each column its length. Bold is another answer than for 2 s; one that does "
+    "not mind the length has none.",
+    words=parts.steady_in_words(steady),
+    state=f"{corpus}|{', '.join(models)}",
+)

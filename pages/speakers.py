@@ -14,7 +14,7 @@ if chosen is None:
     st.stop()
 
 from pages.parts import speaker_charts as parts  # noqa: E402
-from pages.parts.charts import chart  # noqa: E402
+from pages.parts.charts import chart, tabled  # noqa: E402
 from ser_core import speakers  # noqa: E402
 
 measures = speakers.measures_of(chosen.rows)
@@ -37,7 +37,17 @@ picked = chart(
     state=f"{chosen.key}|{measure}",
 )
 st.subheader("Served worst")
-st.html(parts.worst(found, people, chosen.rows, measure))
+worst = parts.worst(found, people, chosen.rows)
+tabled(
+    parts.worst_table(worst, measure),
+    worst,
+    "speakers-worst",
+    title=f"{chosen.title}: speakers who are served worst, by {measure}",
+    how="each row is a speaker with a 95 % interval over the own clips, and the mistake that is made most often. Of "
+    "many speakers some come last by luck alone: look at the interval.",
+    words=parts.worst_in_words(worst, measure, overall),
+    state=f"{chosen.key}|{measure}",
+)
 parts.averages(chosen)
 names = found["speaker"].tolist()
 clicked = str(picked[0]) if picked and str(picked[0]) in names else None

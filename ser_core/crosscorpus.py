@@ -15,6 +15,7 @@ As the published Urdu study (system 6): four classes, UAR. There is one Urdu cor
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,12 @@ from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus, speaker_emotion_confounding
 from ser_core.corpora.confounding import CONFOUNDED
 from ser_core.crossvalidation import prepared, system_of
+from ser_core.draws import draws
 from ser_core.errors import CorpusError
-from ser_core.evaluation import OUT_OF_FOLD, in_common
-from ser_core.fairness import drawn, draws
+from ser_core.evaluation import OUT_OF_FOLD, Shared, shared_answers
+from ser_core.fairness import drawn
 from ser_core.files import stored_table, write_table
-from ser_core.metrics import Interval
-from ser_core.results import RESULTS, labels_of, paired_change
+from ser_core.results import RESULTS, labels_of
 from ser_core.tasks import TASKS, with_folds
 
 TABLE = "cross-corpus.parquet"
@@ -146,48 +147,135 @@ def matrix(
     return pd.concat(found, ignore_index=True)
 
 
-def summary(rows: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
-    """Return UAR of every cell with its interval over test speakers, and what it loses against training at home.
+Cell = tuple[str, str, str, bool]
+"""Train, test, system, normalised."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The answers of one cell: speakers, sorted, and their confusion matrices (speakers, classes, classes)."""
+
+    speakers: tuple[str, ...]
+    tensors: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """All that the figures of a matrix follow from: its emotions, and what was answered in each cell."""
+
+    labels: tuple[str, ...]
+    cells: dict[Cell, Counted]
+
+    def of(self, system: str) -> "Counts":
+        """Return the cells of one system."""
+        return Counts(self.labels, {key: cell for key, cell in self.cells.items() if key[2] == system})
+
+
+def counted(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> Counts:
+    """Return the confusion matrices of every cell, by one count over all rows.
 
     Args:
         rows: of :func:`matrix`.
+        called: as of :func:`evaluation.in_common`: emotions that count as the same are merged, "" leaves one out.
+
+    Raises:
+        CorpusError: fewer than two emotions are left.
+    """
+    shared = shared_answers(rows, called)
+    by_cell = rows.groupby(CELL, sort=False, observed=True)
+    cell = by_cell.ngroup().to_numpy()[shared.kept]
+    keys = [(str(train), str(test), str(system), bool(voices)) for train, test, system, voices in _first(by_cell)]
+    who, names = pd.factorize(rows["speaker"])
+    in_order = np.argsort(np.asarray(names, dtype=str))
+    size, speakers = len(shared.emotions), np.asarray(names, dtype=str)[in_order]
+    who = np.argsort(in_order)[who][shared.kept]
+    place = ((cell * len(speakers) + who) * size + shared.truth) * size + shared.chances.argmax(axis=1)
+    shape = (len(keys), len(speakers), size, size)
+    tensors = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
+    found = {}
+    for key, each in zip(keys, tensors, strict=True):
+        there = each.any(axis=(1, 2))
+        if there.any():
+            found[key] = Counted(tuple(speakers[there].tolist()), each[there])
+    return Counts(shared.emotions, found)
+
+
+def _first(by_cell: Any) -> list[tuple[Any, ...]]:
+    """Return the keys of groups in the order of their numbers."""
+    return list(by_cell.head(1)[CELL].itertuples(index=False, name=None))
+
+
+def summary(counts: Counts, *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return UAR of every cell with its interval over test speakers, and what it loses against training at home.
+
+    Args:
+        counts: of :func:`counted`.
         replicates: of the bootstrap over speakers.
 
     Returns:
         One row a cell: train, test, system, normalised, clips, speakers, uar, low, high, baseline, chance; gap,
         gap_low, gap_high (this cell − the test corpus trained on itself, same system and normalising; 0 on the
         diagonal); change, change_low, change_high (normalised − not, on the normalised rows).
+
+    Raises:
+        CorpusError: two cells that are set against each other are not of the same speakers.
     """
-    labels = labels_of(rows)
-    cells = {tuple(key): part for key, part in rows.groupby(CELL, sort=False, observed=True)}
+    values = {key: float(metrics.uar(cell.tensors.sum(axis=0))) for key, cell in counts.cells.items()}
+    replicas = _replicas(counts, replicates, lambda test: 0)
+
+    def apart(key: Cell, other: Cell) -> tuple[float, float, float]:
+        if counts.cells[key].speakers != counts.cells[other].speakers:
+            raise CorpusError("A change is measured on the same speakers; two cells differ in theirs.")
+        return (values[key] - values[other], *_limits(replicas[key] - replicas[other]))
+
     out = []
-    for (train, test, system, normalised), part in cells.items():
-        answers = [labels[i] for i in part[[f"p_{label}" for label in labels]].to_numpy().argmax(1)]
-        truth, speakers = part["emotion"].tolist(), part["speaker"].tolist()
-        uar = metrics.evaluate(truth, answers, speakers, labels, replicates=replicates)["UAR"]
-        gap, change = Interval(0.0, 0.0, 0.0), Interval(float("nan"), float("nan"), float("nan"))
-        if train != test:
-            gap = paired_change(cells[test, test, system, normalised], part, replicates=replicates)
-        if normalised:
-            change = paired_change(cells[train, test, system, False], part, replicates=replicates)
+    for key, cell in counts.cells.items():
+        train, test, system, normalised = key
+        whole = cell.tensors.sum(axis=0)
+        low, high = _limits(replicas[key])
+        gap = apart(key, (test, test, system, normalised)) if train != test else (0.0, 0.0, 0.0)
+        change = apart(key, (train, test, system, False)) if normalised else (np.nan,) * 3
         out.append(
-            dict(zip(CELL, (train, test, system, normalised), strict=True))
-            | {"clips": len(part), "speakers": part["speaker"].nunique()}
-            | {"uar": uar.value, "low": uar.low, "high": uar.high, "baseline": uar.baseline, "chance": uar.chance}
-            | {"gap": gap.value, "gap_low": gap.low, "gap_high": gap.high}
-            | {"change": change.value, "change_low": change.low, "change_high": change.high}
+            dict(zip(CELL, key, strict=True))
+            | {"clips": int(whole.sum()), "speakers": len(cell.speakers)}
+            | {"uar": values[key], "low": low, "high": high}
+            | {"baseline": float(metrics.uar(metrics.constant_baseline(whole)))}
+            | {"chance": float(metrics.uar(metrics.chance_level(whole)))}
+            | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))
+            | dict(zip(("change", "change_low", "change_high"), change, strict=True))
         )
     return pd.DataFrame(out)
 
 
-def by_system(rows: pd.DataFrame, *, replicates: int = 2_000) -> pd.DataFrame:
+def _replicas(counts: Counts, replicates: int, seed_of: Callable[[str], int]) -> dict[Cell, np.ndarray]:
+    """Return UAR (replicates,) of every cell over resampled speakers; those of a test corpus are drawn once for all."""
+    alike: dict[tuple[str, tuple[str, ...]], list[Cell]] = {}
+    for key, cell in counts.cells.items():
+        alike.setdefault((key[1], cell.speakers), []).append(key)
+    found: dict[Cell, np.ndarray] = {}
+    for (test, speakers), keys in alike.items():
+        weights = draws(len(speakers), replicates, seed_of(test))
+        values = metrics.uar(drawn(np.stack([counts.cells[key].tensors for key in keys], axis=1), weights))
+        # No spread follows from a single speaker.
+        found |= zip(keys, values.T if len(speakers) > 1 else np.full_like(values.T, np.nan), strict=True)
+    return found
+
+
+def _limits(replica: np.ndarray) -> tuple[float, float]:
+    if np.isnan(replica).all():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(replica, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def by_system(counts: Counts, *, replicates: int = 2_000) -> pd.DataFrame:
     """Return what each system finds at home and away, as means over the cells, with intervals over test speakers.
 
     The speakers of a test corpus are drawn alike for every training corpus, so the loss has the narrower interval of
     a difference over the same speakers.
 
     Args:
-        rows: of :func:`matrix`.
+        counts: of :func:`counted`.
         replicates: of the bootstrap.
 
     Returns:
@@ -195,28 +283,24 @@ def by_system(rows: pd.DataFrame, *, replicates: int = 2_000) -> pd.DataFrame:
         test corpus against itself) and clear (away, without ``CONFOUNDED`` corpora; NaN where nothing is left), each
         with ``_low`` and ``_high``; chance.
     """
-    labels, out = labels_of(rows), []
-    for (system, normalised), part in rows.groupby(["system", "normalised"], sort=False, observed=True):
-        values, replicas = {}, {}
-        for (train, test), cell in part.groupby(["train", "test"], sort=True, observed=True):
-            tensors = _matrices(cell.sort_values("speaker", kind="stable"), labels)
-            values[train, test] = metrics.uar(tensors.sum(0))
-            replicas[train, test] = metrics.uar(drawn(tensors, draws(len(tensors), replicates, _seed(str(test)))))
-        away = [pair for pair in values if pair[0] != pair[1]]
-        home = [(test, test) for _, test in away]  # as often as the corpus is tested on from elsewhere
+    replicas, out = _replicas(counts, replicates, _seed), []
+    values = {key: float(metrics.uar(cell.tensors.sum(axis=0))) for key, cell in counts.cells.items()}
+    for system, normalised in dict.fromkeys(key[2:] for key in values):
+        away = sorted(key for key in values if key[2:] == (system, normalised) and key[0] != key[1])
+        home = [(test, test, system, normalised) for _, test, _, _ in away]  # as often as tested on from elsewhere
         measured: dict[str, tuple[Any, Any]] = {}
-        clear = [pair for pair in away if not CONFOUNDED & set(pair)]
+        clear = [key for key in away if not CONFOUNDED & set(key[:2])]
         for name, found in (("home", home), ("away", away), ("clear", clear)):
             measured[name] = (
-                np.mean([values[pair] for pair in found]) if found else np.nan,
-                np.nanmean([replicas[pair] for pair in found], axis=0) if found else np.full(replicates, np.nan),
+                np.mean([values[key] for key in found]) if found else np.nan,
+                np.nanmean([replicas[key] for key in found], axis=0) if found else np.full(replicates, np.nan),
             )
         measured["loss"] = tuple(a - h for a, h in zip(measured["away"], measured["home"], strict=True))
         row = {"system": system, "normalised": normalised, "cells": len(away)}
         for name, (value, replica) in measured.items():
-            low, high = np.nanpercentile(replica, [2.5, 97.5]) if np.isfinite(value) else (np.nan, np.nan)
-            row |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
-        out.append(row | {"chance": 1 / len(labels)})
+            low, high = _limits(replica) if np.isfinite(value) else (np.nan, np.nan)
+            row |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
+        out.append(row | {"chance": 1 / len(counts.labels)})
     return pd.DataFrame(out)
 
 
@@ -264,7 +348,7 @@ def run(folders: Sequence[Path], runs: Path, systems: Sequence[str] = SYSTEMS) -
         found = speaker_emotion_confounding(part.table)
         if found.one_emotion > found.speakers / 2:
             confounded.append(f"{part.name}: {found.sentence} A high figure on it may be speaker identification.")
-    return markdown(summary(rows), confounded)
+    return markdown(summary(counted(rows)), confounded)
 
 
 def with_others(rows: pd.DataFrame, earlier: pd.DataFrame | None) -> pd.DataFrame:
@@ -329,20 +413,6 @@ def _read(plan: Plan, part: Part, normalised: bool, read: Read) -> list[np.ndarr
     return [row[:, None] for row in table]
 
 
-def mapped(rows: pd.DataFrame, called: Mapping[str, str]) -> pd.DataFrame:
-    """Return the rows of a matrix with labels and answers read under other names, cell by cell.
-
-    Args:
-        rows: of :func:`matrix`.
-        called: as of :func:`evaluation.in_common`: emotions that count as the same are merged, "" leaves one out.
-
-    Raises:
-        CorpusError: fewer than two emotions are left in a cell.
-    """
-    same = all(called.get(label, label) == label for label in labels_of(rows))
-    return rows if same else in_common(rows, called)
-
-
 def of_models(
     tables: Mapping[tuple[str, str], pd.DataFrame], called: Mapping[str, str], replicates: int = 2_000
 ) -> pd.DataFrame:
@@ -360,44 +430,50 @@ def of_models(
     """
     found = []
     at_home = {model: rows for (model, _), rows in tables.items() if (rows["split"] == OUT_OF_FOLD).all()}
+
+    @cache
+    def home_over(model: str, labels: tuple[str, ...]) -> tuple[float, np.ndarray] | None:
+        """Return UAR at home over these emotions and its replicas; None where they are not the same at home."""
+        rows = at_home[model]
+        words = {*labels_of(rows), *rows["emotion"].dropna().unique()}
+        named = {word: called.get(word, word) for word in words}
+        try:
+            shared = shared_answers(rows, {word: each if each in labels else "" for word, each in named.items()})
+        except CorpusError:
+            return None
+        if shared.emotions != labels:
+            return None
+        tensors = _by_speaker(rows, shared)
+        return float(metrics.uar(tensors.sum(0))), metrics.uar(drawn(tensors, draws(len(tensors), replicates, 1)))
+
     for (model, corpus), rows in tables.items():
         if not labels_of(rows) or any(str(column).startswith("d_") for column in rows):
             continue
         try:
-            shared = in_common(rows, called)
+            shared = shared_answers(rows, called)
         except CorpusError:
             continue
-        labels = labels_of(shared)
-        matrices = _matrices(shared, labels)
-        uar = metrics.uar(matrices.sum(0))
-        low, high = metrics.speaker_bootstrap(matrices, metrics.uar, replicates=replicates)
-        home = (rows["split"] == OUT_OF_FOLD).all()
-        gap = Interval(float("nan"), float("nan"), float("nan"))
-        if not home and model in at_home:
-            there = in_common(at_home[model], called)
-            there = in_common(there, {word: word if word in labels else "" for word in labels_of(there)})
-            if labels_of(there) == labels:
-                gap = _gap_apart(_matrices(there, labels), matrices, replicates)
+        tensors = _by_speaker(rows, shared)
+        uar = float(metrics.uar(tensors.sum(0)))
+        replica = metrics.uar(drawn(tensors, draws(len(tensors), replicates, 0)))
+        low, high = _limits(replica) if len(tensors) > 1 else (np.nan, np.nan)
+        home = bool((rows["split"] == OUT_OF_FOLD).all())
+        gap = (np.nan,) * 3
+        if not home and model in at_home and (there := home_over(model, shared.emotions)) is not None:
+            gap = (uar - there[0], *_limits(replica - there[1]))
         found.append(
-            {"model": model, "test": corpus, "home": bool(home), "emotions": ", ".join(labels)}
-            | {"clips": len(shared), "speakers": len(matrices)}
-            | {"uar": float(uar), "low": low, "high": high, "chance": 1 / len(labels)}
-            | {"gap": gap.value, "gap_low": gap.low, "gap_high": gap.high}
+            {"model": model, "test": corpus, "home": home, "emotions": ", ".join(shared.emotions)}
+            | {"clips": len(shared.truth), "speakers": len(tensors)}
+            | {"uar": uar, "low": low, "high": high, "chance": 1 / len(shared.emotions)}
+            | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))
         )
     return pd.DataFrame(found)
 
 
-def _matrices(rows: pd.DataFrame, labels: Sequence[str]) -> np.ndarray:
-    """Return each speaker's confusion matrix (speakers, classes, classes)."""
-    answers = [labels[i] for i in rows[[f"p_{label}" for label in labels]].to_numpy().argmax(1)]
-    return metrics.speaker_confusions(rows["emotion"].tolist(), answers, rows["speaker"].tolist(), labels)
-
-
-def _gap_apart(home: np.ndarray, away: np.ndarray, replicates: int) -> Interval:
-    """Return UAR away − UAR at home, speakers of each drawn on their own."""
-    there, here = (
-        metrics.uar(drawn(tensors, draws(len(tensors), replicates, seed))) for seed, tensors in enumerate((away, home))
-    )
-    low, high = np.nanpercentile(there - here, [2.5, 97.5])
-    value = float(metrics.uar(away.sum(0)) - metrics.uar(home.sum(0)))
-    return Interval(value, float(low), float(high), baseline=0.0, chance=0.0)
+def _by_speaker(rows: pd.DataFrame, shared: Shared) -> np.ndarray:
+    """Return each speaker's confusion matrix (speakers, classes, classes) of the rows that are kept."""
+    who, names = pd.factorize(rows["speaker"].to_numpy()[shared.kept])
+    size = len(shared.emotions)
+    place = (who * size + shared.truth) * size + shared.chances.argmax(axis=1)
+    tensors = np.bincount(place, minlength=len(names) * size**2).reshape(len(names), size, size)
+    return tensors[np.argsort(np.asarray(names, dtype=str))]

@@ -9,9 +9,11 @@ alike; so that constant stands beside every figure as its baseline, the uniform 
 the spread of the predictions says whether a model does anything else.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.stats import permutation_test
 
 from ser_core.errors import SettingError
@@ -155,6 +157,30 @@ def mean_of(sums: np.ndarray) -> np.ndarray:
     """Return the mean (…) of counts and sums (…, 2)."""
     means: np.ndarray = sums[..., 1] / sums[..., 0]
     return means
+
+
+def mixtures(heard: np.ndarray, expected: np.ndarray, labels: Sequence[str], *, share: float = 0.25) -> pd.DataFrame:
+    """Return how often two emotions share a clip, and whether a model expects it, the commonest pair first.
+
+    Args:
+        heard: (clips, labels) listeners' shares.
+        expected: (clips, labels) a model's.
+        labels: their names.
+        share: of both emotions, for a clip to count as their mixture.
+
+    Returns:
+        one, other; clips (numbers where listeners heard both); expected (share of these where the model expects both,
+        NaN where there are none); elsewhere (the same share of all other clips: the model's false alarms).
+    """
+    heard_by, expected_of = heard >= share, expected >= share
+    rows = []
+    for one, other in itertools.combinations(range(len(labels)), 2):
+        mixed, known = (each[:, one] & each[:, other] for each in (heard_by, expected_of))
+        found: dict[str, object] = {"one": labels[one], "other": labels[other], "clips": int(mixed.sum())}
+        for name, inside in (("expected", mixed), ("elsewhere", ~mixed)):
+            found[name] = float(known[inside].mean()) if inside.any() else float("nan")
+        rows.append(found)
+    return pd.DataFrame(rows).sort_values("clips", ascending=False, kind="stable", ignore_index=True)
 
 
 def shares_of(counts: np.ndarray, smoothing: float = 0.0) -> np.ndarray:

@@ -89,26 +89,57 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     Raises:
         CorpusError: fewer than two emotions are shared.
     """
-    names_ = {} if called is None else dict(called)
-    truth = rows["emotion"].map(lambda word: names_.get(word, word) if isinstance(word, str) else "")
+    shared = shared_answers(rows, called)
     outputs = [column for column in rows if str(column).startswith("p_")]
+    truth = np.array(shared.emotions, dtype=object)[shared.truth]
+    kept = rows.loc[shared.kept].drop(columns=outputs).reset_index(drop=True)
+    kept["emotion"] = truth
+    kept[[f"p_{word}" for word in shared.emotions]] = shared.chances
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What labels and answers have in common.
+
+    Attributes:
+        emotions: that both know, sorted.
+        kept: (rows,) whether a row's label is one of these.
+        truth: (kept rows,) the label's place among them.
+        chances: (kept rows, emotions) probabilities over these alone, rows sum to 1.
+    """
+
+    emotions: tuple[str, ...]
+    kept: np.ndarray
+    truth: np.ndarray
+    chances: np.ndarray
+
+
+def shared_answers(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> Shared:
+    """Return labels and probabilities over the emotions that both know; arguments and errors as :func:`in_common`."""
+    names_ = {} if called is None else dict(called)
+    places, words = pd.factorize(rows["emotion"])
+    # The last stands for labels that are missing.
+    labels = [names_.get(word, word) if isinstance(word, str) else "" for word in words] + [""]
     answers: dict[str, np.ndarray] = {}
-    for column in outputs:
-        word = names_.get(str(column)[2:], str(column)[2:])
-        answers[word] = answers.get(word, 0) + rows[column].to_numpy(dtype=float)
-    shared = sorted(set(truth) & set(answers) - {""})
+    outputs = [str(column) for column in rows if str(column).startswith("p_")]
+    for column, chances in zip(outputs, rows[outputs].to_numpy(dtype=float).T, strict=True):
+        word = names_.get(column[2:], column[2:])
+        answers[word] = answers.get(word, 0) + chances
+    known = {labels[place] for place in np.unique(places)}
+    shared = sorted(known & set(answers) - {""})
     if len(shared) < 2:
         raise CorpusError(
-            f"The clips are labelled {', '.join(sorted(set(truth) - {''})) or 'with nothing'} and the model answers "
+            f"The clips are labelled {', '.join(sorted(known - {''})) or 'with nothing'} and the model answers "
             f"with {', '.join(sorted(answers))}; fewer than two of these are the same."
         )
-    keep = truth.isin(shared).to_numpy()
+    place_of = {word: place for place, word in enumerate(shared)}
+    truth = np.array([place_of.get(word, -1) for word in labels])[places]
+    keep = truth >= 0
     given = np.stack([answers[word][keep] for word in shared], axis=1)
     whole = given.sum(axis=1, keepdims=True)
     given = np.divide(given, whole, out=np.full(given.shape, 1 / len(shared)), where=whole > 0)
-    kept = rows.loc[keep].drop(columns=outputs).assign(emotion=truth[keep]).reset_index(drop=True)
-    kept[[f"p_{word}" for word in shared]] = given
-    return kept
+    return Shared(tuple(shared), keep, truth[keep], given)
 
 
 def output_words(labels: Sequence[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import pandas as pd
 from ser_core import metrics
 from ser_core.bundled import PLANS
 from ser_core.corpora import read_corpus
+from ser_core.draws import draws, orders
 from ser_core.errors import SettingError
 from ser_core.files import write_table
 from ser_core.metrics import Interval
@@ -366,21 +367,15 @@ def _placed(tensors: np.ndarray, groups: Grouping) -> np.ndarray:
     return groups.member.T[:, :, None, None] * tensors[:, None].astype(float)
 
 
-def draws(speakers: int, replicates: int, seed: int) -> np.ndarray:
-    """Return how often each speaker is drawn (replicates, speakers), with replacement."""
-    chances = np.full(speakers, 1 / speakers)
-    return np.random.default_rng(seed).multinomial(speakers, chances, size=replicates).astype(float)
-
-
 def drawn(placed: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return sums (replicates, …) of (speakers, …) weighted by ``draws``."""
+    """Return sums (replicates, …) of (speakers, …) weighted by ``draws.draws``."""
     sums: np.ndarray = (weights @ placed.reshape(len(placed), -1)).reshape(len(weights), *placed.shape[1:])
     return sums
 
 
 def dealt(tensors: np.ndarray, group_of: np.ndarray, groups: int, replicates: int, seed: int) -> np.ndarray:
     """Return (replicates, groups, classes, classes) when the groups are dealt to the speakers at random."""
-    deals = np.random.default_rng([seed, 1]).permuted(np.tile(group_of, (replicates, 1)), axis=1)
+    deals = group_of.astype(np.min_scalar_type(groups))[orders(len(group_of), replicates, [seed, 1])[0]]
     flat = tensors.reshape(len(tensors), int(np.prod(tensors.shape[1:]))).astype(float)
     sums = np.stack([(deals == group).astype(float) @ flat for group in range(groups)], axis=1)
     return sums.reshape(replicates, groups, *tensors.shape[1:])

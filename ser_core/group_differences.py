@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from ser_core import metrics
+from ser_core.draws import draws, orders
 from ser_core.errors import SettingError
-from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, drawn, draws, holm
+from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, drawn, holm
 from ser_core.results import kind_of, labels_of
 from ser_core.speaker_cues import pitch_groups
 
@@ -202,6 +203,18 @@ def reliability(found: Evidence, *, replicates: int = 10_000, seed: int = 0) -> 
     return pd.DataFrame(rows, columns=["group", "confidence", "right", "low", "high", "clips"])
 
 
+def calibrations(found: Evidence, *, replicates: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Return group, value, low and high: each group's expected calibration error, with its interval over speakers.
+
+    low and high are NaN where the group has one speaker.
+    """
+    values = calibration_error(found.calibration.sum(axis=0))
+    resampled = calibration_error(drawn(found.calibration, draws(len(found.speakers), replicates, seed)))
+    limits = [_limits(None if size < 2 else resampled[:, place]) for place, size in enumerate(found.sizes)]
+    low, high = zip(*limits, strict=True)
+    return pd.DataFrame({"group": found.groups, "value": values, "low": low, "high": high})
+
+
 def differences(
     found: Evidence,
     reference: str,
@@ -239,7 +252,10 @@ def differences(
     weights = draws(len(found.speakers), replicates, seed) if intervals else None
     base, rows = found.groups.index(reference), []
     wanted = [offered[name] for name in chosen]
-    sums = {id(m.tensors): drawn(m.tensors, weights) for m in wanted} if weights is not None else {}
+    tensors = {id(m.tensors): m.tensors for m in wanted}
+    if spreads:
+        tensors[id(found.confusions)] = found.confusions
+    sums = {key: drawn(each, weights) for key, each in tensors.items()} if weights is not None else {}
     permuted = {
         place: _permuted([m.tensors for m in wanted], found, (place, base), replicates, [seed, 1, place])
         for place in range(len(found.groups))
@@ -264,7 +280,7 @@ def differences(
                 first, second = (measure.statistic(side) for side in permuted[place][id(measure.tensors)])
                 row["p"] = _p(np.abs(first - second), abs(apart))
             rows.append(row | {"too_small": found.too_small(group)})
-    rows += _spreads(found, spreads, weights, replicates, seed)
+    rows += _spreads(found, spreads, sums.get(id(found.confusions)), replicates, seed)
     table = pd.DataFrame(rows)
     tested = table["p"].notna()
     table["p_holm"] = np.nan
@@ -273,11 +289,10 @@ def differences(
 
 
 def _spreads(
-    found: Evidence, spreads: Sequence[str], weights: np.ndarray | None, replicates: int, seed: int
+    found: Evidence, spreads: Sequence[str], resampled: np.ndarray | None, replicates: int, seed: int
 ) -> list[dict[str, object]]:
     if not spreads:
         return []
-    resampled = None if weights is None else drawn(found.confusions, weights)
     matrices = _dealt_groups(found, replicates, seed)
     rows: list[dict[str, object]] = []
     for name in spreads:
@@ -322,9 +337,9 @@ def _permuted(
     both = member[:, first] & member[:, second]
     either = member[:, first] | member[:, second]
     alone = either & ~both
-    random = np.random.default_rng(seed)
     # Speakers of one group are dealt between the two; whoever is in both has them exchanged, or not.
-    in_first = random.permuted(np.tile(member[alone, first], (replicates, 1)), axis=1).astype(float)
+    order, random = orders(int(alone.sum()), replicates, seed)
+    in_first = member[alone, first][order].astype(float)
     swapped = random.integers(0, 2, (replicates, int(both.sum()))).astype(float)
     sides = {}
     for each in {id(tensor): tensor for tensor in tensors}.values():

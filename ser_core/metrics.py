@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ser_core.draws import draws, orders
 from ser_core.errors import SettingError
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -136,7 +137,7 @@ def speaker_bootstrap(
     """
     if len(tensors) < 2:
         return float("nan"), float("nan")
-    return _limits(statistic(_resampled(tensors, _weights(len(tensors), replicates, seed))))
+    return _limits(statistic(_resampled(tensors, draws(len(tensors), replicates, seed))))
 
 
 def evaluate(
@@ -169,7 +170,7 @@ def evaluate(
     measures: dict[str, Statistic] = {"UAR": uar, "WA": weighted_accuracy, "macro-F1": macro_f1}
     measures |= {f"recall of {name}": _recall_of(place) for place, name in enumerate(classes) if whole[place].sum() > 0}
     constant, dealt = constant_baseline(whole), chance_level(whole)
-    sums = _resampled(tensors, _weights(len(tensors), replicates, seed)) if len(tensors) > 1 else None
+    sums = _resampled(tensors, draws(len(tensors), replicates, seed)) if len(tensors) > 1 else None
     found: dict[str, Interval] = {}
     for name, measure in measures.items():
         low, high = (float("nan"), float("nan")) if sums is None else _limits(measure(sums))
@@ -254,6 +255,41 @@ def concordance(
     return Interval(float(concordance_of(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
 
 
+def mean_concordance(
+    truth: np.ndarray, predicted: np.ndarray, speakers: Sequence[str], *, replicates: int = 10_000, seed: int = 0
+) -> Interval:
+    """Return the mean concordance correlation of several values a clip, with its interval over speakers.
+
+    The same speakers are drawn for all of them. A constant has 0, and so has chance.
+
+    Args:
+        truth: (clips, values) as rated.
+        predicted: (clips, values) as answered.
+        speakers: speaker of each clip.
+        replicates: how often speakers are drawn with replacement.
+        seed: of the draws.
+
+    Raises:
+        SettingError: shapes differ, fewer than two clips, or values that are not finite.
+    """
+    _same_length(truth=truth, predicted=predicted, speakers=speakers)
+    x, y = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
+    if x.shape != y.shape or len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise SettingError("Concordance needs two or more clips and finite values; leave unrated clips out.")
+    centre = x.mean(axis=0)
+    tensors = np.stack(
+        [speaker_moments(one, other, speakers) for one, other in zip((x - centre).T, (y - centre).T, strict=True)],
+        axis=1,
+    )
+
+    def mean(sums: np.ndarray) -> np.ndarray:
+        found: np.ndarray = concordance_of(sums).mean(axis=-1)
+        return found
+
+    low, high = speaker_bootstrap(tensors, mean, replicates=replicates, seed=seed)
+    return Interval(float(mean(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
+
+
 def group_gap(
     truth: Sequence[str],
     predicted: Sequence[str],
@@ -298,13 +334,13 @@ def group_gap(
     first, second = tensors[in_first], tensors[in_second]
     values = [float(measure(part.sum(axis=0))) for part in (first, second)]
     drawn = [
-        measure(_resampled(part, _weights(len(part), replicates, [seed, side])))
+        measure(_resampled(part, draws(len(part), replicates, [seed, side])))
         for side, part in enumerate((first, second))
     ]
     low, high = _limits(drawn[0] - drawn[1])
-    dealt = np.random.default_rng([seed, 2]).permuted(np.tile(in_first, (replicates, 1)), axis=1)
+    dealt = in_first[orders(len(in_first), replicates, [seed, 2])[0]]
     gap = values[0] - values[1]
-    permuted = measure(_resampled(tensors, dealt)) - measure(_resampled(tensors, ~dealt))
+    permuted = measure(_resampled(tensors, dealt.astype(float))) - measure(_resampled(tensors, (~dealt).astype(float)))
     as_large = int((np.abs(permuted) >= abs(gap) - 1e-12).sum())
     return GroupGap(
         first=values[0],
@@ -346,18 +382,10 @@ def concordance_of(sums: np.ndarray) -> np.ndarray:
     return _ratio(2 * (xy / count - mean_x * mean_y), spread)
 
 
-def _weights(speakers: int, replicates: int, seed: int | list[int]) -> np.ndarray:
-    """Return how often each speaker is drawn, (replicates, speakers); each row sums to ``speakers``."""
-    if replicates < 1:
-        raise SettingError(f"{replicates} replicates give no interval; 10000 is usual.")
-    chances = np.full(speakers, 1 / speakers)
-    return np.random.default_rng(seed).multinomial(speakers, chances, size=replicates)
-
-
 def _resampled(tensors: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return weighted sums (replicates, …) of (speakers, …)."""
     flat = tensors.reshape(len(tensors), -1).astype(float)
-    return (weights.astype(float) @ flat).reshape(len(weights), *tensors.shape[1:])
+    return (weights @ flat).reshape(len(weights), *tensors.shape[1:])
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -69,6 +69,36 @@ def power_of_gap(
     return Power(sizes, deviation, level, power(0.1), high)
 
 
+def powers(found: Evidence, measure: str, reference: str, tests: int) -> pd.DataFrame:
+    """Return what could have been found between each group and the reference, by the spread of the speakers at hand.
+
+    Args:
+        found: what each speaker adds.
+        measure: of ``group_differences.measures_of``.
+        reference: the group that the others are set against.
+        tests: comparisons that are corrected for; Holm's correction asks its first for the level over their number.
+
+    Returns:
+        group, speakers, reference_speakers, deviation (of the measure between the speakers of a group); detectable and
+        power of a gap of 0.1 with this measure shown alone, and both as the first of all that is tested
+        (``detectable_among``, ``power_among``); p_least, the smallest that so many speakers can give.
+    """
+    values = speaker_values(found, measures_of(found)[measure])
+    base, rows = found.groups.index(reference), []
+    for place, group in enumerate(found.groups):
+        if place == base:
+            continue
+        alone = power_of_gap(values[base], values[place])
+        among = power_of_gap(values[base], values[place], level=LEVEL / max(1, tests))
+        rows.append(
+            {"group": group, "speakers": alone.sizes[1], "reference_speakers": alone.sizes[0]}
+            | {"deviation": alone.deviation, "detectable": alone.smallest, "power": alone.of_ten_points}
+            | {"detectable_among": among.smallest, "power_among": among.of_ten_points}
+            | {"p_least": smallest_p(*alone.sizes) if min(alone.sizes) else float("nan")}
+        )
+    return pd.DataFrame(rows)
+
+
 def smallest_p(first: int, second: int) -> float:
     """Return the smallest two-sided p that dealing two groups of these sizes can give."""
     ways = comb(first + second, first)

@@ -44,6 +44,8 @@ TABLES = RESULTS / "robustness"
 SUMMARY = RESULTS / "robustness.csv"
 CONSTANT = "constant"
 LENGTHS_S = (1.0, 2.0, 4.0, 8.0)
+REFERENCE_S = 2.0
+"""The length of a sound that never changes which the answers to its other lengths are set against."""
 STEADY = ("silence", "tone of 200 Hz", "spectrum of speech")
 SLOW = frozenset({"mater"})
 """Systems that transcribe every clip; they are asked only when they are named."""
@@ -260,7 +262,7 @@ def _ask_steady(models: Sequence[SpeechModel], stores: dict[str, Path]) -> None:
     for model in models:
         rows = answers[model.name].assign(corpus="", speaker="", emotion="")
         rows.insert(0, "clip", np.repeat(STEADY, len(LENGTHS_S)))
-        parts = [_with_clean(part, part["level"] == 2) for _, part in rows.groupby("clip", sort=False)]
+        parts = [_with_clean(part, part["level"] == REFERENCE_S) for _, part in rows.groupby("clip", sort=False)]
         _write(pd.concat(parts), stores[model.name] / f"{CONSTANT}.parquet")
 
 

@@ -104,6 +104,25 @@ def overall(rows: pd.DataFrame, measure: str, *, replicates: int = 10_000) -> di
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
+def commonest_mistakes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each speaker is mistaken for most often.
+
+    Args:
+        rows: predictions of one model with emotions, one row a clip.
+
+    Returns:
+        Indexed by speaker, those with a mistake: mistake ("anger taken for fear", the first by name where several are
+        as common), times, wrong (clips that are answered wrongly).
+    """
+    said = answers_of(rows)
+    mistaken = said != rows["emotion"]
+    wrong = rows[mistaken]
+    told = wrong["emotion"] + " taken for " + said[mistaken]
+    counts = told.groupby([wrong["speaker"], told]).size().rename_axis(["speaker", "mistake"]).rename("times")
+    first = counts.reset_index().sort_values(["times", "mistake"], ascending=[False, True]).drop_duplicates("speaker")
+    return first.set_index("speaker").assign(wrong=wrong.groupby("speaker").size())
+
+
 def averages(rows: pd.DataFrame, *, replicates: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Return how well the speakers' averages and their order are met, with intervals over speakers.
 

@@ -15,6 +15,8 @@ import numpy as np
 from ser_core.errors import SettingError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
 
@@ -119,6 +121,31 @@ def octant_shares(points: np.ndarray) -> np.ndarray:
     high = (signs + 1) / 2  # 0, ½ on the boundary, 1
     corners = (np.arange(8)[:, None] >> np.array([2, 1, 0])) & 1
     return np.where(corners, high[:, None], 1 - high[:, None]).prod(axis=-1)
+
+
+def octant_table(rated: np.ndarray, given: np.ndarray) -> "pd.DataFrame":
+    """Return how many clips lie in each octant as rated and as predicted, and how many of the rated ones are found.
+
+    Args:
+        rated: (clips, 3) ratings.
+        given: (clips, 3) a model's values.
+
+    Returns:
+        octant (Mehrabian's name), place (its poles in words), rated and predicted (shares of the clips; one on a
+        boundary counts in parts), found (share of those rated so that are predicted so, NaN where there are none). By
+        chance ``found`` is ``predicted``.
+    """
+    import pandas as pd
+
+    true, said = octant_shares(rated), octant_shares(given)
+    inside = true.sum(axis=0)
+    found = np.divide((true * said).sum(axis=0), inside, out=np.full(8, np.nan), where=inside > 0)
+    places = [
+        ", ".join(POLES[name][(octant >> shift) & 1] for name, shift in zip(DIMENSIONS, (2, 1, 0), strict=True))
+        for octant in range(8)
+    ]
+    shares = {"rated": true.mean(axis=0), "predicted": said.mean(axis=0), "found": found}
+    return pd.DataFrame({"octant": OCTANTS, "place": places} | shares)
 
 
 def octant_index(points: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 import io
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +82,12 @@ def test_the_report_is_tagged_and_holds_what_belongs_to_a_chart() -> None:
     for words in ("Board: A title", "How to read it: how.", "what it says.", "chance is 1/6.", "cmd", "0.610"):
         assert words in text
     assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"]
-    assert "2 charts" in reader.metadata["/Title"]
+    assert "2 sections" in reader.metadata["/Title"]
     assert "not a diagnosis" in text
 
 
 def test_an_empty_report_is_refused_in_words() -> None:
-    with pytest.raises(ExplanationError, match="add a chart"):
+    with pytest.raises(ExplanationError, match="add a chart or table"):
         pdf([])
 
 
@@ -162,14 +164,68 @@ def test_every_chart_of_a_dashboard_comes_by_command(tmp_path: Path, capsys: pyt
 
 
 def test_every_chart_on_the_pages_belongs_to_a_dashboard_of_the_report() -> None:
-    import re
-
     listed = {name for board in boards.BOARDS.values() for name in board.charts}
     used = set()
     for file in [*ROOT.glob("pages/*.py"), *ROOT.glob("pages/parts/*.py")]:
         for call in re.findall(r"(?<![\w.])chart\(\n(.*?)title=", file.read_text(), re.DOTALL):
             used |= set(re.findall(r'\n\s+"([\w-]+)",\n', call))
     assert used == listed
+
+
+@pytest.mark.parametrize("board", boards.BOARDS)
+def test_every_table_of_figures_on_a_dashboard_can_be_taken_into_the_report(board: str) -> None:
+    page = "fairness" if board == "explanations" else board
+    drawn = AppTest.from_file(ROOT / "pages" / f"{page}.py", default_timeout=120)
+    drawn.session_state[boards.EVERY] = True
+    if board == "explanations":
+        drawn.session_state["fairness-what"] = "Explanations by group"
+    drawn.run()
+    held = {each.title for each in drawn.session_state[boards.HELD].values() if not each.svg}
+    shown = [each.proto.body for each in drawn.get("html") if "<table" in each.proto.body]
+    captions = {unescape(re.search("<caption>(.*?)</caption>", body)[1]) for body in shown}
+    assert captions and captions == held
+
+
+def test_only_the_shared_way_draws_tables_of_figures_on_dashboards() -> None:
+    listed = {name for board in boards.BOARDS.values() for name in board.tables}
+    named = set()
+    for file in [*ROOT.glob("pages/*.py"), *ROOT.glob("pages/parts/*.py")]:
+        code = file.read_text()
+        named |= {name for name in listed if f'"{name}"' in code and file.name != "boards.py"}
+        if re.search(r"from pages\.parts\.charts import .*\b(chart|tabled)\b", code):
+            assert not re.search(r"\brows_of\b|from pages\.parts\.cards import table", code), file
+    assert named == listed
+
+
+def test_a_section_without_a_figure_is_printed() -> None:
+    _, data = dots()
+    found = section("Board", "Only figures", "how.", "what it says.", None, data, {}, "chance is 1/6.", "cmd")
+    assert found.svg == "" and len(found.rows) == 2
+    text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf([found]))).pages)
+    for words in ("Board: Only figures", "How to read it: how.", "chance is 1/6.", "0.610 [0.550, 0.700]"):
+        assert words in text
+
+
+def test_what_comes_from_elsewhere_has_its_own_command_and_baseline() -> None:
+    for board in boards.BOARDS.values():
+        assert set(board.apart) <= set(board.tables)
+
+    def script() -> None:
+        import pandas as pd
+        import streamlit as st
+
+        from pages.parts import boards
+        from pages.parts.charts import Rows, tabled
+
+        st.session_state[boards.EVERY] = True
+        rows = Rows(("Question", "Found"), '<tr><th scope="row">a</th><td>1</td></tr>')
+        tabled(rows, pd.DataFrame({"a": [1, 2]}), "leaks", title="T & U", how="so.", words="it is.", state="one|two")
+
+    drawn = AppTest.from_function(script).run()
+    (held,) = drawn.session_state[boards.HELD].values()
+    assert held.command == "python -m ser_core leaks"
+    assert held.settings == (("choices on the page", "one · two"),)
+    assert any("T &amp; U" in each.proto.body for each in drawn.get("html"))
 
 
 def test_a_chart_is_added_once_taken_away_and_forgotten() -> None:

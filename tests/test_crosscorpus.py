@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import recall_score
 
-from ser_core import crosscorpus
+from ser_core import crosscorpus, metrics
 from ser_core.bundled import PLANS
 from ser_core.crosscorpus import (
     SYSTEMS,
     Part,
     by_system,
+    counted,
     markdown,
     matrix,
     normalised_by_speaker,
@@ -20,7 +21,8 @@ from ser_core.crosscorpus import (
 )
 from ser_core.crossvalidation import system_of
 from ser_core.errors import CorpusError
-from ser_core.results import labels_of
+from ser_core.evaluation import in_common
+from ser_core.results import labels_of, paired_change
 
 EMOTIONS = ("anger", "happiness", "neutral")
 PLAIN = ("egemaps-logistic", "egemaps-mlp")
@@ -91,7 +93,7 @@ def test_a_corpus_against_itself_is_out_of_fold(monkeypatch, tmp_path) -> None:
 
 
 def test_uar_is_scikit_learns_and_the_gap_is_the_cell_minus_training_at_home(rows) -> None:
-    cells = summary(rows, replicates=200).set_index(crosscorpus.CELL)
+    cells = summary(counted(rows), replicates=200).set_index(crosscorpus.CELL)
     cell = rows.set_index(crosscorpus.CELL).sort_index().loc[("one", "two", "egemaps-logistic", False)]
     answers = np.array(EMOTIONS)[cell[[f"p_{e}" for e in EMOTIONS]].to_numpy().argmax(1)]
     away = cells.loc[("one", "two", "egemaps-logistic", False)]
@@ -103,8 +105,43 @@ def test_uar_is_scikit_learns_and_the_gap_is_the_cell_minus_training_at_home(row
     assert away["baseline"] == pytest.approx(1 / 3)
 
 
+def test_counting_all_cells_at_once_gives_the_figures_of_each_cell_from_its_rows(rows) -> None:
+    for called in ({}, {"calm": "neutral"}, {EMOTIONS[0]: ""}, {EMOTIONS[0]: EMOTIONS[1]}):
+        named = in_common(rows, called)
+        labels = labels_of(named)
+        cells = dict(list(named.groupby(crosscorpus.CELL, sort=False)))
+        # As they are stored, with words as categories, in another order.
+        found = summary(counted(crosscorpus.stored(rows).sample(frac=1, random_state=0), called), replicates=300)
+        assert {tuple(key) for key in found[crosscorpus.CELL].itertuples(index=False)} == set(cells)
+        for row in found.to_dict("records"):
+            key = train, test, system, normalised = tuple(row[name] for name in crosscorpus.CELL)
+            cell = cells[key]
+            answers = [labels[i] for i in cell[[f"p_{label}" for label in labels]].to_numpy().argmax(1)]
+            uar = metrics.evaluate(cell["emotion"].tolist(), answers, cell["speaker"].tolist(), labels, replicates=300)[
+                "UAR"
+            ]
+            assert (row["uar"], row["low"], row["high"]) == pytest.approx((uar.value, uar.low, uar.high), abs=1e-12)
+            assert (row["baseline"], row["chance"]) == pytest.approx((uar.baseline, uar.chance), abs=1e-12)
+            assert (row["clips"], row["speakers"]) == (len(cell), cell["speaker"].nunique())
+            if train != test:
+                gap = paired_change(cells[test, test, system, normalised], cell, replicates=300)
+                told = (row["gap"], row["gap_low"], row["gap_high"])
+                assert told == pytest.approx((gap.value, gap.low, gap.high), abs=1e-12)
+            if normalised:
+                change = paired_change(cells[train, test, system, False], cell, replicates=300)
+                told = (row["change"], row["change_low"], row["change_high"])
+                assert told == pytest.approx((change.value, change.low, change.high), abs=1e-12)
+
+
+def test_cells_of_other_speakers_are_not_set_against_each_other(rows) -> None:
+    first = rows["speaker"].iloc[0]
+    there = (rows["train"] != rows["test"]) & (rows["speaker"] == first)
+    with pytest.raises(CorpusError, match="same speakers"):
+        summary(counted(rows[~there]), replicates=10)
+
+
 def test_normalising_speakers_takes_voices_and_corpora_away(rows) -> None:
-    cells = summary(rows[rows["system"] == "egemaps-logistic"], replicates=50)
+    cells = summary(counted(rows[rows["system"] == "egemaps-logistic"]), replicates=50)
     by = cells.groupby("normalised")["uar"].mean()
     assert by[True] > 0.95  # the planted emotions are what is left
     assert by[True] - by[False] > 0.1
@@ -131,7 +168,7 @@ def test_what_is_finished_is_not_trained_again(monkeypatch, tmp_path) -> None:
 
 
 def test_the_table_names_what_was_normalised_and_warns_of_confounded_corpora(rows) -> None:
-    text = markdown(summary(rows, replicates=20), ["two: 1 of 6 speakers has more than one emotion."])
+    text = markdown(summary(counted(rows), replicates=20), ["two: 1 of 6 speakers has more than one emotion."])
     assert "eGeMAPS, small network, speakers as they are" in text
     assert text.startswith("two: 1 of 6")
     assert "each speaker normalised (without labels)" in text
@@ -139,8 +176,8 @@ def test_the_table_names_what_was_normalised_and_warns_of_confounded_corpora(row
 
 
 def test_systems_side_by_side_are_means_of_their_cells(rows) -> None:
-    cells = summary(rows, replicates=50)
-    found = by_system(rows, replicates=500).set_index(["system", "normalised"])
+    cells = summary(counted(rows), replicates=50)
+    found = by_system(counted(rows), replicates=500).set_index(["system", "normalised"])
     for key, part_ in cells.groupby(["system", "normalised"]):
         row, home = found.loc[key], part_["train"] == part_["test"]
         assert row["away"] == pytest.approx(part_.loc[~home, "uar"].mean())
@@ -151,7 +188,7 @@ def test_systems_side_by_side_are_means_of_their_cells(rows) -> None:
     assert found["cells"].tolist() == [2] * 4 and found["chance"].tolist() == [1 / 3] * 4
     assert found["clear"].equals(found["away"].rename("clear"))  # none of these corpora is confounded
     named = rows.replace({"train": {"one": "urdu"}, "test": {"one": "urdu"}})
-    assert "urdu" in set(named["test"]) and by_system(named, replicates=20)["clear"].isna().all()
+    assert "urdu" in set(named["test"]) and by_system(counted(named), replicates=20)["clear"].isna().all()
 
 
 @pytest.mark.parametrize("name", ["whisper-tiny-statistics", "edrl-mea"])
@@ -159,7 +196,7 @@ def test_neural_systems_are_trained_on_every_corpus_as_well(name: str, tmp_path,
     short = {name: replace(PLANS[name], recipe=replace(PLANS[name].recipe, epochs=3, batch=16))}
     monkeypatch.setattr(crosscorpus, "PLANS", short)
     parts = [part("one", 1, clips=18), part("two", 2, clips=18)]
-    found = summary(matrix(parts, tmp_path, [name], read=read), replicates=20)
+    found = summary(counted(matrix(parts, tmp_path, [name], read=read)), replicates=20)
     assert len(found) == 8 and found["clips"].tolist() == [108] * 8
     assert found.loc[found["normalised"], "uar"].min() > 0.9  # the planted emotions, once the voices are gone
 

@@ -27,8 +27,10 @@ from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
 from ser_core.predictions import read_predictions
+from ser_core.registry import cards
 from ser_core.results import RESULTS, read_summary
 from ser_core.settings import ROOT
+from ser_core.sphere import DIMENSIONS, octant_table
 
 EMOTIONS = ("anger", "calm", "neutral", "sadness")
 
@@ -81,8 +83,7 @@ def test_the_matrix_of_functionals_takes_the_mapping_cell_by_cell() -> None:
     one = answered("away", "other corpus", 0.5)
     parts = [one.assign(train=t, test=s) for t in ("a", "b") for s in ("a", "b")]
     rows = pd.concat(parts).assign(system="s", normalised=False)
-    assert crosscorpus.mapped(rows, {}) is rows
-    cells = crosscorpus.summary(crosscorpus.mapped(rows, {"calm": "neutral"}), replicates=50)
+    cells = crosscorpus.summary(crosscorpus.counted(rows, {"calm": "neutral"}), replicates=50)
     assert len(cells) == 4
     assert cells["uar"].to_numpy() == pytest.approx([(0.5 + 0.75 + 0.5) / 3] * 4)
 
@@ -119,6 +120,38 @@ def test_the_front_holds_those_that_nobody_beats(points: list[tuple[float, float
     for cost, value in points:
         beaten = any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
         assert ((cost, value) in kept) is not beaten
+
+
+def test_where_less_is_better_the_front_holds_the_lowest() -> None:
+    rows = pd.DataFrame({"size_mb": [1.0, 2.0, 3.0], "value": [0.8, 0.9, 0.3]})
+    assert efficiency_charts.front(rows, "size_mb", "KL")["value"].tolist() == [0.8, 0.3]
+    assert efficiency_charts.front(rows, "size_mb", "cosine")["value"].tolist() == [0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("measure", "model", "corpus", "constant"),
+    [("KL", "label-distribution", "crema_d", 0.744), ("mean CCC", "emosphere-emotale", "emotale", 0.0)],
+)
+def test_models_of_other_answers_stand_in_a_chart_with_their_constant(measure, model, corpus, constant) -> None:
+    app = AppTest.from_file(str(ROOT / "pages" / "efficiency.py"), default_timeout=120)
+    app.session_state["efficiency-measure"] = measure
+    app.session_state["report every chart"] = True
+    app.run()
+    assert not app.exception, app.exception
+    held = [each for each in app.session_state["report sections"].values() if each.svg]
+    assert held[0].title.startswith(f"{measure} on ") and "A constant answer has" in held[0].words
+    rows = efficiency_charts.by_measure(efficiency_charts.costs(), measure).set_index("model")
+    row = rows.loc[model]
+    assert (row["corpus"], row["measure"]) == (corpus, measure)
+    assert row["baseline"] == pytest.approx(constant, abs=0.001)
+    figures = {each.measure: each for card in cards() if card.name == model for each in card.figures}
+    if measure == "KL":
+        told = (figures["KL"].value, figures["KL"].low, figures["KL"].high)
+        assert (row["value"], row["low"], row["high"]) == pytest.approx(told, abs=1e-3)
+        assert rows["value"].idxmin() == model and (rows["weights"] == "float").all()  # it alone was taught the shares
+    else:
+        told = [figures[f"CCC {name}"].value for name in DIMENSIONS]
+        assert row["value"] == pytest.approx(np.mean(told), abs=1e-3) and row["low"] < row["value"] < row["high"]
 
 
 def listeners(seed: int = 0) -> pd.DataFrame:
@@ -164,8 +197,9 @@ def test_bias_and_octants_are_those_that_were_planted() -> None:
     assert found["bias"].to_list() == pytest.approx([0.2, 0.0, -0.7])
     assert found.loc["arousal", "ccc"] == pytest.approx(1.0)
     assert found["correlation"].to_list() == pytest.approx([1.0] * 3)
-    table = dimension_charts.octants(rows)
-    assert "exuberant" in table
+    octants = octant_table(dimension_charts.points_of(rows, "t_"), dimension_charts.points_of(rows, "d_"))
+    assert "Most ratings are pleasant, excited, strong (100 %)" in dimension_charts.octants_in_words(octants)
+    assert "exuberant" in dimension_charts.octants_table(octants).html
     assert "valence +0.20, dominance −0.70" in dimension_charts.in_words(found.reset_index())
     few = dimension_charts.figures(rows.assign(speaker=[f"s{k % 4}" for k in range(60)]))
     assert few["shifted"].min() == pytest.approx(3 * 2 / 2**4)  # four speakers turn round in sixteen ways
@@ -261,7 +295,7 @@ def test_ones_own_model_stands_beside_the_bundled_ones_once_its_costs_are_stated
     assert not app.exception
     said = " ".join(html.proto.body for html in app.get("html"))
     # The cheapest of all is the first of those that no cheaper one beats: three of four right, one emotion by half.
-    assert "No cheaper model is better than: &lt;b&gt;mine&lt;/b&gt;.csv (yours) (75.0 % at 0.01 ms)" in said
+    assert "no cheaper model is better than: &lt;b&gt;mine&lt;/b&gt;.csv (yours) (75.0 % at 0.01 ms)" in said
     (row,) = efficiency_charts.of_own(app.session_state["own predictions"], "crema_d", None, 0.01).to_dict("records")
     assert row["value"] == 0.75 and row["low"] <= 0.75 <= row["high"] and np.isnan(row["size_mb"])
 
@@ -309,7 +343,7 @@ def test_labels_that_the_reader_says_are_one_are_one_everywhere_on_the_page(monk
     assert any("Chance is 33.3 %" in each.value for each in app.caption)
     stored = pd.read_parquet(RESULTS / crosscorpus.TABLE).astype(dict.fromkeys(crosscorpus.CELL[:3], "str"))
     first = stored[stored["system"] == stored["system"].iloc[0]]
-    cells = crosscorpus.summary(crosscorpus.mapped(first, {"sadness": "neutral"}), replicates=20)
+    cells = crosscorpus.summary(crosscorpus.counted(first, {"sadness": "neutral"}), replicates=20)
     away = cells[(cells["train"] != cells["test"]) & ~cells["normalised"]]
     assert f"{100 * away['uar'].max():.1f} %" in after and f"{100 * away['uar'].min():.1f} %" in after
 
@@ -335,6 +369,43 @@ def test_the_leak_detector_says_what_dealing_clips_leaks(monkeypatch, tmp_path: 
     assert "<strong>leak</strong>" in words
     assert "3 of 3 speakers are on both sides" in words
     assert "0 of 3 speakers are heard in one emotion only" in words
+
+
+def test_two_corpora_are_searched_for_what_they_share_and_their_recordings_on_demand(
+    monkeypatch, tmp_path: Path
+) -> None:
+    for name, seeds in (("one", (0, 1, 2, 3)), ("two", (4, 5, 2, 6))):
+        (tmp_path / name).mkdir()
+        lines = ["file,speaker,emotion,transcript"]
+        for place, seed in enumerate(seeds):
+            sound = np.random.default_rng(seed).integers(-3000, 3000, 6000).astype(np.int16)
+            sf.write(tmp_path / name / f"{name}-{place}.wav", sound, 16_000, subtype="PCM_16")
+            words = "It is ten." if place == 0 else f"{name} {place}"
+            lines.append(
+                f"{name}-{place}.wav,s{place // 2},{EMOTIONS[place]},{words.upper() if name == 'two' else words}"
+            )
+        (tmp_path / name / "labels.csv").write_text("\n".join(lines))
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+
+    def page() -> None:
+        from pages.parts.corpora_charts import leaks_between
+
+        leaks_between()
+
+    def words(app: AppTest) -> str:
+        return " ".join(html.proto.body for html in app.get("html"))
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception, app.exception
+    assert "What one and two share" in words(app) and "recordings are on both sides" not in words(app)
+    assert "1 of 7 sentences are on both sides" in words(app) and "such as it is ten" in words(app)
+    app.button(key="hash-one-two").click().run()
+    for _ in range(100):
+        if "1 of 7 recordings are on both sides" in words(app.run()):
+            break
+        time.sleep(0.1)
+    assert "<strong>leak</strong>" in words(app) and "two-2" in words(app)
+    assert app.dataframe[0].value["clip"].tolist() == ["two-2"]
 
 
 def test_names_of_clips_and_emotions_never_become_markup_in_the_mixed_charts() -> None:

@@ -17,6 +17,7 @@ from ser_core.distributions import (
     evaluate_distributions,
     mean_differs,
     mean_over_speakers,
+    mixtures,
     shares_of,
 )
 from ser_core.errors import SettingError
@@ -142,3 +143,14 @@ def test_a_mean_differs_from_nothing_in_as_few_draws_as_chance_allows() -> None:
     assert np.mean(np.array(found) <= 0.05) <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
     assert mean_differs(0.5 + random.normal(size=40) / 10, speakers) == pytest.approx(2 / 2**8)
     assert mean_differs(np.ones(5), ["alone"] * 5) == 1.0
+
+
+def test_mixtures_are_counted_where_both_are_heard_by_a_quarter() -> None:
+    heard = np.array([[0.5, 0.5, 0.0], [0.75, 0.25, 0.0], [0.0, 0.3, 0.7], [0.8, 0.2, 0.0]])
+    expected = np.array([[0.5, 0.4, 0.1], [1.0, 0.0, 0.0], [0.3, 0.3, 0.4], [0.6, 0.4, 0.0]])
+    found = mixtures(heard, expected, ["a", "b", "c"]).set_index(["one", "other"])
+    assert found.index.tolist() == [("a", "b"), ("b", "c"), ("a", "c")]  # the commonest first
+    assert found["clips"].tolist() == [2, 1, 0]
+    assert found.loc[("a", "b"), ["expected", "elsewhere"]].tolist() == [0.5, 1.0]
+    assert found.loc[("b", "c"), ["expected", "elsewhere"]].tolist() == [1.0, 0.0]
+    assert np.isnan(found.loc[("a", "c"), "expected"]) and found.loc[("a", "c"), "elsewhere"] == 0.25

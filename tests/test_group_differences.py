@@ -313,3 +313,24 @@ def test_a_speakers_bias_and_recall_are_what_power_is_worked_out_from() -> None:
         [0.5],
         [],
     ]
+
+
+def test_the_table_of_powers_asks_more_of_one_comparison_among_many() -> None:
+    rows = made_up({"a": 6, "b": 8, "c": 3})
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = power.powers(found, "UAR", "b", 10).set_index("group")
+    assert table.index.tolist() == ["a", "c"]
+    values = power.speaker_values(found, room.measures_of(found)["UAR"])
+    alone, among = (power.power_of_gap(values[1], values[0], level=level) for level in (0.05, 0.005))
+    row = table.loc["a"]
+    assert (row["speakers"], row["reference_speakers"]) == (6, 8)
+    assert (row["power"], row["detectable"], row["deviation"]) == (alone.of_ten_points, alone.smallest, alone.deviation)
+    assert (row["power_among"], row["detectable_among"]) == (among.of_ten_points, among.smallest)
+    assert row["power_among"] < row["power"] and row["p_least"] == 1 / 3003
+
+
+def test_calibration_errors_are_those_of_the_comparison_of_groups() -> None:
+    rows = made_up({"a": 6, "b": 8, "c": 1})
+    found = room.evidence(rows, "sex", rows["sex"])
+    expected = room.differences(found, "a", ["ECE"], replicates=500)[["group", "value", "low", "high"]]
+    pd.testing.assert_frame_equal(room.calibrations(found, replicates=500), expected)

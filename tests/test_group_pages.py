@@ -1,6 +1,7 @@
 """The pages on groups and on single speakers, on answers made up here."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 
 import ser_core.evaluation
+from pages.parts import mixed_charts
 from ser_core.predictions import read_predictions
 from ser_core.settings import ROOT
 
@@ -143,14 +145,16 @@ def test_no_stored_answers_and_no_groups_are_told(store) -> None:
     assert "there are no groups to compare" in text(page("fairness"))
 
 
-def test_every_chart_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
+def test_every_chart_and_table_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
     store(answers(worse=0.3))
     for name, charts in (("fairness", 3), ("speakers", 2)):
         shown = page(name)
         found = text(shown)
         assert len(shown.get("plotly_chart")) == charts
-        assert found.count("How to read it:") >= charts and found.count("In words:") == charts
-        assert len(shown.get("download_button")) >= charts
+        told = charts + sum("<table" in each.proto.body for each in shown.get("html"))
+        assert told > charts
+        assert found.count("How to read it:") == found.count("In words:") == told
+        assert sum(str(each.key).startswith("csv-") for each in shown.get("download_button")) == told
 
 
 def test_speakers_stand_in_order_and_the_worst_is_looked_at_first(store) -> None:
@@ -196,7 +200,6 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
 
 def test_whatever_a_reader_gives_can_be_deleted() -> None:
     """Every place that an upload is taken into is one that "Delete my data now" and idle time know of."""
-    import re
 
     from pages.parts.boards import HELD
     from pages.parts.session import GIVEN
@@ -283,7 +286,6 @@ def test_a_label_that_the_model_cannot_answer_has_no_probability() -> None:
 
 @STORED
 def test_every_stored_table_of_mixed_emotions_leads_to_its_clips() -> None:
-    from pages.parts import mixed_charts
     from pages.parts.clips_behind import clips
     from pages.parts.corpora_charts import evaluated
 
@@ -373,11 +375,8 @@ def test_asking_a_model_here_is_refused_for_speech_it_was_trained_on(corpora: Pa
     assert any(each.label == "Ask" for each in shown.button) and "400 clips" in text(shown)
 
 
-def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: Path, monkeypatch) -> None:
-    from pages.parts import background
-    from pages.parts.predictions import ASK
-
-    corpus = tmp_path / "new one"
+def unseen(corpus: Path) -> None:
+    """Write a corpus that no reader of ours was made for: 12 clips of four speakers."""
     corpus.mkdir()
     random, lines = np.random.default_rng(0), ["file,speaker,emotion,gender"]
     for place in range(12):
@@ -385,8 +384,12 @@ def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: P
         soundfile.write(corpus / name, random.normal(0, 0.1, 8000), 16_000)
         lines.append(f"{name},s{place // 3},{emotion},{'fm'[place // 6]}")
     (corpus / "labels.csv").write_text("\n".join(lines))
-    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
-    shown = page("fairness", **{"predictions-source": ASK})
+
+
+def asked_and_drawn(shown: AppTest) -> bool:
+    """Ask the quickest model about the chosen corpus and return whether its answers are drawn."""
+    from pages.parts import background
+
     shown = box(shown, "Model").select("log-mel-resnet").run()
     shown = next(each for each in shown.button if each.label == "Ask").click().run()
     assert not shown.exception
@@ -394,4 +397,95 @@ def test_a_model_is_asked_about_a_corpus_that_the_app_has_never_seen(tmp_path: P
     assert isinstance(job, background.Job)
     job.future.result(timeout=60)
     shown = shown.run()
-    assert not shown.exception and "12 clips of 4 speakers" in text(shown) and "2 v 2" in text(shown)
+    return not shown.exception and "12 clips of 4 speakers" in text(shown) and "2 v 2" in text(shown)
+
+
+def test_a_corpus_that_the_app_has_never_seen_is_found_without_a_restart_and_asked_about(tmp_path, monkeypatch) -> None:
+    from pages.parts.predictions import ASK
+
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+    shown = page("fairness", **{"predictions-source": ASK})
+    assert "No corpus is at hand" in text(shown)
+    unseen(tmp_path / "new one")
+    shown = shown.run()
+    assert box(shown, "Corpus").options == ["new one"]
+    assert asked_and_drawn(shown)
+
+
+def test_a_reader_on_this_machine_names_a_folder_and_nobody_else_does(tmp_path: Path, monkeypatch) -> None:
+    from pages.parts import own_folder
+    from pages.parts.predictions import ASK
+
+    (tmp_path / "none").mkdir()
+    unseen(tmp_path / "mine")
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path / "none"))
+    shown = page("fairness", **{"predictions-source": ASK})  # no browser at all, so no request from this machine
+    assert "typed only where the app runs on your own machine" in text(shown) and not shown.text_input
+    hidden = page("fairness", **{"predictions-source": ASK, own_folder.FOLDERS: (tmp_path / "mine",)})
+    assert "No corpus is at hand" in text(hidden)  # whatever the session holds
+
+    monkeypatch.setattr(own_folder, "refusal", lambda: "")
+    shown = page("fairness", **{"predictions-source": ASK})
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "labels.csv").write_text("file,emotion\na.wav,anger")
+    for typed, said in (
+        ("speech", "not a whole path"),
+        ("~nobody/speech", "not a whole path"),
+        ("/", "too much to look through"),
+        (str(tmp_path / "nowhere"), "There is no folder"),
+        (str(tmp_path / "none"), "is not known"),
+        (str(tmp_path / "bad"), "speaker"),
+    ):
+        shown.text_input(key="own-folder").set_value(typed).run()
+        shown = next(each for each in shown.button if each.label == "Use it").click().run()
+        assert not shown.exception and said in shown.error[0].value.replace("\\", ""), typed
+    shown.text_input(key="own-folder").set_value(str(tmp_path / "mine")).run()
+    shown = next(each for each in shown.button if each.label == "Use it").click().run()
+    assert not shown.error and box(shown, "Corpus").options == ["mine"]
+    shown = next(each for each in shown.button if each.label == "Use it").click().run()
+    assert "is at hand already" in shown.error[0].value
+    assert asked_and_drawn(shown)
+    shown = next(each for each in shown.button if each.label == "Forget these folders").click().run()
+    assert "No corpus is at hand" in text(shown)
+
+
+@pytest.mark.parametrize(
+    ("changed", "read"),
+    [
+        ({}, True),
+        ({"address": "127.0.0.1", "headers": {"Host": "127.0.0.1:8501", "Origin": "http://127.0.0.1:8501"}}, True),
+        ({"address": "::1", "headers": {"host": "[::1]:8501", "origin": "http://[::1]:8501"}}, True),
+        ({"address": None}, False),
+        ({"address": "0.0.0.0"}, False),
+        ({"address": "ser.example.org"}, False),
+        ({"hosts": None}, False),
+        ({"hosts": []}, False),
+        ({"hosts": ["localhost", "ser.example.org"]}, False),
+        ({"hosts": ["*"]}, False),
+        ({"headers": {}}, False),
+        ({"headers": {"Host": "localhost:8501"}}, False),
+        ({"headers": {"Host": "localhost:8501", "Origin": "https://ser.example.org"}}, False),
+        ({"headers": {"Host": "ser.example.org", "Origin": "http://localhost:8501"}}, False),
+        ({"headers": {"Host": "localhost", "Origin": "http://localhost", "X-Forwarded-Proto": "https"}}, False),
+        ({"headers": {"Host": "localhost", "Origin": "http://localhost", "forwarded": "for=1.2.3.4"}}, False),
+        ({"headers": {"Host": "localhost", "Origin": "http://localhost", "Via": "1.1 caddy"}}, False),
+        ({"headers": {"Host": "localhost.example.org", "Origin": "http://localhost"}}, False),
+    ],
+)
+def test_server_and_reader_are_on_one_machine_only_where_nobody_else_can_reach_it(changed: dict, read: bool) -> None:
+    from pages.parts.sign_in import surely_here
+
+    here = {"Host": "localhost:8501", "Origin": "http://localhost:8501"}
+    given = {"address": "localhost", "hosts": ["localhost", "127.0.0.1"], "headers": here}
+    assert surely_here(**(given | changed)) == read
+
+
+@pytest.mark.parametrize(
+    ("here", "providers", "read"), [(True, [], True), (False, [], False), (True, ["default"], False)]
+)
+def test_typed_paths_are_read_for_one_person_on_the_own_machine_alone(here, providers, read, monkeypatch) -> None:
+    from pages.parts import own_folder, sign_in
+
+    monkeypatch.setattr(sign_in, "at_this_machine", lambda: here)
+    monkeypatch.setattr(sign_in, "providers", lambda: providers)
+    assert own_folder.refusal() == ("" if read else own_folder.REFUSED)

@@ -311,3 +311,22 @@ def test_logits_are_not_taken_for_probabilities():
         metrics.calibration_error(["a"], np.array([[0.5, 0.25, 0.25]]), ["x"], ("a", "b"))
     with pytest.raises(SettingError, match="finite"):
         metrics.concordance([1.0, float("nan")], [1.0, 2.0], ["a", "b"])
+
+
+def test_the_mean_concordance_is_that_of_the_values_and_of_brute_force_over_speakers():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0.2, 1, (240, 3))
+    given = truth * [1.0, 0.5, 0.1] + rng.normal(0, 0.5, truth.shape)
+    who = [f"s{place // 12:02d}" for place in range(240)]
+    found = metrics.mean_concordance(truth, given, who, replicates=4000)
+    each = [metrics.concordance(truth[:, k], given[:, k], who, replicates=10).value for k in range(3)]
+    assert found.value == pytest.approx(np.mean(each)) and (found.baseline, found.chance) == (0, 0)
+    brute = []
+    for _ in range(400):
+        rows = np.concatenate([np.arange(12 * s, 12 * s + 12) for s in rng.integers(0, 20, 20)])
+        drawn = [metrics.concordance(truth[rows, k], given[rows, k], ["a"] * len(rows)).value for k in range(3)]
+        brute.append(np.mean(drawn))
+    tolerance = 3.5 * 2.7 * np.std(brute) / math.sqrt(400)
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(brute, [2.5, 97.5])), abs=tolerance)
+    with pytest.raises(SettingError, match="leave unrated clips out"):
+        metrics.mean_concordance(np.full((3, 2), np.nan), np.zeros((3, 2)), ["a"] * 3)

@@ -91,10 +91,10 @@ def test_mater_knows_when_it_does_not_know() -> None:
 
 
 def test_cross_corpus() -> None:
-    from ser_core.crosscorpus import by_system
+    from ser_core.crosscorpus import by_system, counted
 
     rows = pd.read_parquet(RESULTS / "cross-corpus.parquet")
-    table = by_system(rows[rows["system"] == "whisper-tiny-statistics"])
+    table = by_system(counted(rows[rows["system"] == "whisper-tiny-statistics"]))
     best = row(table, normalised=False)
     away = f"{three(best['away'])} [{three(best['away_low'])}, {three(best['away_high'])}]"
     says(f"(mean UAR of {best['cells']} pairs {away}, at home {three(best['home'])})")

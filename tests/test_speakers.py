@@ -89,3 +89,19 @@ def test_dimensions_have_errors_averages_and_ranks() -> None:
 def test_an_unknown_measure_is_told() -> None:
     with pytest.raises(SettingError, match="no beauty among UAR"):
         room.by_speaker(made_up(), "beauty")
+
+
+def test_the_commonest_mistake_of_each_speaker_is_that_counted_by_hand() -> None:
+    rows = pd.DataFrame(
+        {
+            "speaker": ["b"] * 5 + ["a"] * 2,
+            "emotion": ["fear", "fear", "anger", "anger", "anger", "fear", "anger"],
+            "p_anger": [0.9, 0.9, 0.1, 0.1, 0.9, 0.1, 0.9],
+            "p_fear": [0.1, 0.1, 0.9, 0.9, 0.1, 0.9, 0.1],
+        }
+    )
+    found = room.commonest_mistakes(rows)
+    assert found.index.tolist() == ["b"]  # a makes none
+    # Two of either: the first by name.
+    assert found.loc["b"].to_dict() == {"mistake": "anger taken for fear", "times": 2, "wrong": 4}
+    assert room.commonest_mistakes(rows.iloc[[4, 5]]).empty

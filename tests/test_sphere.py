@@ -15,6 +15,7 @@ from ser_core.sphere import (
     octant_index,
     octant_name,
     octant_shares,
+    octant_table,
     on_unit_scale,
     to_spherical,
 )
@@ -76,3 +77,16 @@ def test_ratings_go_from_their_own_scale_to_minus_one_and_one() -> None:
     assert on_unit_scale(np.array([1.0, 3.0, 4.5, 5.0]), (1.0, 5.0)).tolist() == [-1.0, 0.0, 0.75, 1.0]
     with pytest.raises(SettingError, match="outside 1 … 5"):
         on_unit_scale(np.array([0.5]), (1.0, 5.0))
+
+
+def test_the_table_of_octants_counts_clips_and_what_is_found_of_them() -> None:
+    rated = np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [0.0, 0.5, 0.5]])
+    given_ = np.array([[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [0.5, 0.5, 0.5]])
+    found = octant_table(rated, given_).set_index("place")
+    here, there = found.loc["pleasant, excited, strong"], found.loc["unpleasant, excited, strong"]
+    assert here["octant"] == "exuberant"
+    assert (here["rated"], there["rated"]) == (2.5 / 4, 1.5 / 4)  # the clip on the boundary counts in halves
+    assert (here["predicted"], there["predicted"]) == (0.5, 0.5)
+    assert here["found"] == pytest.approx(1.5 / 2.5) and there["found"] == pytest.approx(1 / 1.5)
+    assert found["found"].isna().sum() == 6
+    assert found["rated"].sum() == found["predicted"].sum() == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, bars, chart, layout, rows_of
+from pages.parts.charts import COLOURS, Rows, bars, chart, layout, tabled
 from pages.parts.predictions import kept, title_of
 from pages.parts.words import p_value, plain
 from ser_core.numbers import signed, unsigned
@@ -43,10 +43,15 @@ def show() -> None:
     st.caption(f"{plain(str(part['groups'].iloc[0]))}.")
     overall = table[(table["attribute"] == "all speakers") & (table["measure"] == "UAR")].iloc[0]
     found = part[part["change_p_holm"] <= 0.05]
+    rule = "by exchanging the two models' answers speaker by speaker, corrected by Holm's method over all groups"
     verdict = (
-        "No change of a gap is a finding after Holm's correction over all groups."
+        f"No change of a gap is a finding {rule}."
         if found.empty
-        else f"Findings: {', '.join(found['measure'])}."
+        else f"Findings {rule}: {', '.join(found['measure'])}."
+    )
+    words = (
+        f"{verdict} UAR of all speakers: {_share(overall, 'before')} before, {_share(overall, 'after')} after, a "
+        f"change of {_share(overall, 'change', True)} points."
     )
     points = chart(
         _changes_chart(part),
@@ -57,8 +62,7 @@ def show() -> None:
         "learnt from converted voices; bars are 95 % intervals over speakers. Left is fairer, but a gap is "
         "never quite 0: the table says how large it is by chance. Click a circle for the clips that the two models "
         "answer differently.",
-        words=f"{verdict} UAR of all speakers: {_share(overall, 'before')} before, {_share(overall, 'after')} after, a "
-        f"change of {_share(overall, 'change', True)} points.",
+        words=words,
     )
     if points:
         names = path.stem.removeprefix("fairness-"), str(points[0][0])
@@ -81,7 +85,17 @@ def show() -> None:
             f"<td>{p_value(row.change_p_holm)}</td></tr>"
         )
     names = ("Gap, points [95 %]", "Before", "After", "Change", "p, corrected")
-    st.html(rows_of("Gaps before and after", names, lines))
+    tabled(
+        Rows(names, lines),
+        part.drop(columns=["groups", "too_small"]),
+        "before-after-figures",
+        title=f"Gaps by {attribute}, before and after, points",
+        how="a gap is never below 0, so what it is when the groups are dealt to the speakers at random stands below "
+        "it. The change is after minus before, its interval draws the same speakers for both; p is that of answers "
+        "exchanged between the two models, corrected by Holm's method over all groups.",
+        words=words,
+        state=attribute,
+    )
     _converted()
 
 
@@ -112,14 +126,29 @@ def _converted() -> None:
             unit = (", points" if plus else ", %") if shares else ""
             lines += f'<tr><th scope="row">{escape(_named(measure))}{unit}</th>{found}</tr>'
         names = ("Measure [95 %]", *(name.capitalize() if name != "world" else "WORLD" for name in backends))
-        st.html(rows_of("Converted speech, checked", names, lines))
-        st.caption(
-            f"{int(table['clips'].iloc[0])} clips of {int(table['speakers'].iloc[0])} held-out actors, each in another "
-            "actor's voice; intervals over speakers. Likeness is the cosine of speaker embeddings, the word error rate "
-            "is Whisper's, accuracy that of models that were not trained on converted speech: what they lose, the "
-            "conversion took away. A slope of 1 moves a cue as far as asked. "
-            "'python -m ser_core conversion' repeats it."
+        tabled(
+            Rows(names, lines),
+            table,
+            "conversion",
+            title="Converted speech, checked",
+            how=f"{int(table['clips'].iloc[0])} clips of {int(table['speakers'].iloc[0])} held-out actors, each in "
+            "another actor's voice; intervals over speakers. Likeness is the cosine of speaker embeddings, the word "
+            "error rate is Whisper's, accuracy that of models that were not trained on converted speech: what they "
+            'lose, the conversion took away. A slope of 1 moves a cue as far as asked. What is "before" is the clip '
+            "as it was.",
+            words=_conversion_in_words(table),
         )
+
+
+def _conversion_in_words(table: "pd.DataFrame") -> str:
+    """Return how much of the speech lies nearer to the target voice, converted in each way and before."""
+    near = table.set_index(["measure", "backend"]).loc["nearer to target than to source: after"]
+    said = [
+        f"{name} {100 * row.value:.0f} % [{100 * row.low:.0f}, {100 * row.high:.0f}]" for name, row in near.iterrows()
+    ]
+    before = table.loc[table["measure"] == "nearer to target than to source: before", "value"].iloc[0]
+    way = ", by ".join(said)
+    return f"Nearer to the target voice than to their own are {100 * before:.0f} % before, and converted by {way}."
 
 
 def _named(measure: str) -> str:

@@ -1,14 +1,14 @@
-"""The report of dashboards: every chart can be added to it, on its page or by command.
+"""The report of dashboards: every chart and table of figures can be added to it, on its page or by command.
 
 ``python -m pages.parts.boards --pdf FILE --boards fairness speakers`` runs the pages as they are, with their first
-choices or those of ``--set``, and prints all their charts.
+choices or those of ``--set``, and prints all that they show.
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,23 @@ MOST = 30
 
 @dataclass(frozen=True)
 class Board:
-    """A dashboard: its title, its charts by name, the command that makes its figures, and what they are set against."""
+    """A dashboard.
+
+    Attributes:
+        title: of its page.
+        charts: their names.
+        command: makes its figures.
+        baseline: what they are set against.
+        tables: names of its tables of figures.
+        apart: of those that come from elsewhere: name → command and baseline.
+    """
 
     title: str
     charts: tuple[str, ...]
     command: str
     baseline: str
+    tables: tuple[str, ...] = ()
+    apart: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 BOARDS = {
@@ -43,6 +54,15 @@ BOARDS = {
         "python -m ser_core evaluate; python -m ser_core fairness",
         "Every group is set against the reference group. By chance: groups dealt to the speakers at random, corrected "
         "by Holm's method over all that is shown. A constant answer has a UAR of one over the number of emotions.",
+        ("group-differences", "power-at-hand", "power-simulated", "before-after-figures", "conversion"),
+        {
+            "power-at-hand": (
+                "python -m ser_core evaluate",
+                "5 of 100 is what is flagged where there is no gap; a group of few speakers can show large gaps only.",
+            ),
+            "power-simulated": ("python -m ser_core power", "Made-up predictions without a gap: 5 % may be flagged."),
+            "conversion": ("python -m ser_core conversion", "The same clips before they were converted."),
+        },
     ),
     "explanations": Board(
         "Explanations by group",
@@ -50,12 +70,25 @@ BOARDS = {
         "python -m explain study; python -m explain groups",
         "Every group is set against the reference group. By chance: groups dealt to the speakers at random, corrected "
         "by Holm's method over all that is shown; and the salient regions shifted along the speech of the same clip.",
+        ("explanation-differences", "explanation-power"),
     ),
     "speakers": Board(
         "Speakers",
         ("caterpillar", "speaker-confusion"),
         "python -m ser_core evaluate",
         "All speakers together (the dashed line). A constant answer has a UAR of one over the number of emotions.",
+        ("speakers-worst", "speaker-voice", "speaker-averages"),
+        {
+            "speaker-voice": (
+                "python -m ser_core cues",
+                "The other speakers of the same corpus and sex; by chance a cue lies outside the middle eight of ten "
+                "of them one time in five.",
+            ),
+            "speaker-averages": (
+                "python -m ser_core evaluate",
+                "An average that is off by 0, and an order (ρ) of 1; by chance ρ is 0.",
+            ),
+        },
     ),
     "crosscorpus": Board(
         "Cross-corpus",
@@ -64,24 +97,57 @@ BOARDS = {
         "Each corpus on itself, or a model on the corpus that it was trained on, speakers never in both training and "
         "test (framed). Chance is one over the number "
         "of emotions that training and test share.",
+        ("systems", "normalising", "cross-confusion", "leaks", "leaks-between"),
+        {
+            "normalising": (
+                "python -m ser_core cross-corpus",
+                "The same system with speakers as they are; a change of 0 is none.",
+            ),
+            "leaks": (
+                "python -m ser_core leaks",
+                "A clean test shares no speaker and no recording; a speaker heard in every emotion gives none away.",
+            ),
+            "leaks-between": ("python -m ser_core leaks", "A clean test shares no speaker and no recording."),
+        },
     ),
     "robustness": Board(
         "Robustness",
         ("robustness", "robustness-severest", "own-robustness"),
         "python -m ser_core robustness --corpora FOLDERS --noise FOLDER",
         "The same clips clean. Chance is one over the number of emotions (the dashed line).",
+        ("robustness-figures", "robustness-constant", "own-robustness-figures"),
+        {
+            "robustness-constant": (
+                "python -m ser_core robustness --corpora FOLDERS --noise FOLDER",
+                "The answer to the same sound of 2 s; one that does not mind the length never changes.",
+            )
+        },
     ),
     "mixed": Board(
         "Mixed emotions",
         ("mixed-shares", "ambiguity", "wheel"),
         "python -m ser_core evaluate",
         "The constant: the mean of the listeners' shares over all clips, whatever is heard.",
+        ("mixed-figures", "mixtures", "em2ldl-constants"),
+        {
+            "em2ldl-constants": (
+                "python -m ser_core em2ldl",
+                "These are baselines themselves: a model has to beat the mean of the training listeners.",
+            )
+        },
     ),
     "dimensions": Board(
         "Dimensions",
         ("vad-sphere", "vad-scatter", "vad-path"),
         "python -m ser_core evaluate",
         "A constant answer has a CCC of 0, which is chance as well.",
+        ("dimension-figures", "octants"),
+        {
+            "octants": (
+                "python -m ser_core evaluate",
+                "By chance as many clips of an octant are found as are predicted to lie in it.",
+            )
+        },
     ),
     "efficiency": Board(
         "Efficiency",
@@ -89,13 +155,16 @@ BOARDS = {
         "python -m ser_core results; python -m benchmarks.predict_speed",
         "Models that no other is both cheaper and better than (the dotted line). Chance is one over the number of "
         "emotions.",
+        ("costs",),
     ),
 }
 
 
-def offer(figure: "go.Figure", data: "pd.DataFrame", name: str, title: str, how: str, words: str, state: str) -> None:
-    """Draw the button that adds a chart to the report; nothing for a chart that belongs to no dashboard."""
-    board = next((board for board in BOARDS.values() if name in board.charts), None)
+def offer(
+    figure: "go.Figure | None", data: "pd.DataFrame", name: str, title: str, how: str, words: str, state: str
+) -> None:
+    """Draw the button that adds a chart or table to the report; nothing for one that belongs to no dashboard."""
+    board = next((board for board in BOARDS.values() if name in (*board.charts, *board.tables)), None)
     if board is None:
         return
     key = f"{name}|{state}"
@@ -104,9 +173,9 @@ def offer(figure: "go.Figure", data: "pd.DataFrame", name: str, title: str, how:
         from explain.board_report import section
 
         chosen = {"choices on the page": " · ".join(filter(None, state.split("|")))} if state else {}
-        made = section(
-            board.title, title, how, words, figure.to_plotly_json(), data, chosen, board.baseline, board.command
-        )
+        command, baseline = board.apart.get(name, (board.command, board.baseline))
+        drawn = figure.to_plotly_json() if figure is not None else None
+        made = section(board.title, title, how, words, drawn, data, chosen, baseline, command)
         held = st.session_state.setdefault(HELD, {})
         held[key] = made
         while len(held) > MOST:
@@ -121,8 +190,8 @@ def offer(figure: "go.Figure", data: "pd.DataFrame", name: str, title: str, how:
         key=f"report-{key}",
         on_click=add,
         disabled=added,
-        help="The report holds figure, table, how to read it, what was chosen, and the command. It can be taken away "
-        "at the top of the page.",
+        help="The report holds the figure if there is one, the table, how to read it, what was chosen, and the "
+        "command. It can be taken away at the top of the page.",
     )
 
 
@@ -136,7 +205,7 @@ def bar() -> None:
     sections = list(held.values())
     with st.container(horizontal=True, vertical_alignment="center", key="board-report"):
         st.download_button(
-            f"Report of {len(sections)} chart{'s' if len(sections) > 1 else ''} (PDF)",
+            f"Report of {len(sections)} section{'s' if len(sections) > 1 else ''} (PDF)",
             lambda: pdf(sections),
             file_name(sections),
             "application/pdf",
@@ -148,7 +217,7 @@ def bar() -> None:
 
 
 def sections_of(board: str, choices: dict[str, str]) -> "tuple[list[Section], set[str]]":
-    """Return every chart that a dashboard shows, with these choices of its fields (key → value), and which it has.
+    """Return all charts and tables of a dashboard with these choices of its fields (key → value), and which it has.
 
     Raises:
         SettingError: the page shows no chart, for a reason that its own words give, or a field has no such choice.
@@ -196,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for board in options.boards:
             found, fields = sections_of(board, choices)
             sections, known = sections + found, known | fields
-            print(f"{BOARDS[board].title}: {len(found)} charts", flush=True)
+            print(f"{BOARDS[board].title}: {len(found)} charts and tables", flush=True)
         if strange := set(choices) - known:
             raise SettingError(f"These pages have no field {', '.join(sorted(strange))}.")
         write_bytes(options.pdf, pdf(sections))

@@ -1,6 +1,7 @@
-"""One chart as every dashboard draws it: the figure, how to read it, what it says in words, and both to take away."""
+"""A chart or table as every dashboard draws it: how to read it, what it says in words, and all of it to take away."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import streamlit as st
 from explain.text_files import csv_text
 from pages.parts import boards
 from pages.parts.cards import table
+from pages.parts.words import meanings
 from ser_core.intended_use import COLUMN, IN_A_CELL
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def chart(
         select: whether points can be clicked.
         state: whose figure this is; what was clicked is forgotten when it changes.
     """
-    st.html(f'<div class="ss"><p class="title">{escape(title)}</p></div>')
+    _headed(title)
     chosen: list[Any] = []
     alt = f"{title}; in words and as a CSV below"
     if select:
@@ -79,6 +81,55 @@ def chart(
             del kept[next(iter(kept))]
     else:
         st.plotly_chart(figure, key=f"{name}-{state}", config=config(name), width="stretch", alt=alt)
+    _told(figure, data, name, title, how, words, state)
+    return chosen
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The body of a table.
+
+    Attributes:
+        names: of its columns, the first that of the rows' heads.
+        html: its rows, escaped.
+        words: the columns that hold text.
+        measures: what is explained below it, for those who do not know them.
+    """
+
+    names: tuple[str, ...]
+    html: str
+    words: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+
+def tabled(rows: Rows, data: "pd.DataFrame", name: str, *, title: str, how: str, words: str, state: str = "") -> None:
+    """Draw a table of figures with all that belongs to it.
+
+    Args:
+        rows: what is drawn.
+        data: the same as numbers, for the CSV and the report; limits of an interval stand as
+            :func:`explain.board_report.section` says.
+        name: of files and widgets; one a page.
+        title: what the table shows.
+        how: how to read it, in a sentence.
+        words: what it says, in a sentence or two.
+        state: what was chosen on the page.
+    """
+    _headed(title)
+    st.html(rows_of(title, rows.names, rows.html, rows.words))
+    if rows.measures:
+        st.html(f'<div class="ss">{meanings(rows.measures)}</div>')
+    _told(None, data, name, title, how, words, state)
+
+
+def _headed(title: str) -> None:
+    st.html(f'<div class="ss"><p class="title">{escape(title)}</p></div>')
+
+
+def _told(
+    figure: "go.Figure | None", data: "pd.DataFrame", name: str, title: str, how: str, words: str, state: str
+) -> None:
+    """Draw what stands below a chart or table: how to read it, what it says, its data, and the way into the report."""
     st.caption(f"How to read it: {how}")
     st.html(f'<div class="ss"><p class="alt"><strong>In words:</strong> {escape(words)}</p></div>')
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -91,8 +142,8 @@ def chart(
             on_click="ignore",
         )
         boards.offer(figure, data, name, title, how, words, state)
-        st.caption("The figure itself: the camera above its right corner saves it as SVG.", width="content")
-    return chosen
+        if figure is not None:
+            st.caption("The figure itself: the camera above its right corner saves it as SVG.", width="content")
 
 
 def ink(depths: Iterable[float]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import room, session
+from pages.parts.predictions import corpora_at_hand
 from pages.parts.words import percent, plain
 from ser_core.errors import ModelError, SettingError
 
@@ -119,14 +120,6 @@ def _sample(taking: Taking) -> None:
                     taking.taken(read(sample.path), "synthetic voice")
 
 
-@st.cache_resource(show_spinner="Looking for corpora")
-def _folders(dirs: "tuple[Path, ...]") -> "dict[str, Path]":
-    """Return the corpora in these folders by name."""
-    from ser_core.corpora import find_corpora
-
-    return find_corpora(dirs)
-
-
 @st.cache_resource(show_spinner="Reading the corpus")
 def _table(folder: str, layout: str | None) -> "Corpus":
     """Return a corpus's table; it lists public recordings, so that sessions may share it."""
@@ -163,7 +156,7 @@ def _corpus(taking: Taking) -> None:
     from ser_core.settings import settings
 
     fetched = downloaded(settings().cache_dir)
-    found = {**fetched, **_folders(settings().corpora_dirs)}
+    found = {**fetched, **corpora_at_hand()}
     if found:
         _corpus_clip(taking, found, dict.fromkeys(fetched.values(), LAYOUT))
     else:

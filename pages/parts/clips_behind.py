@@ -85,8 +85,8 @@ def hear(corpus: str, clip: str, model: str, key: str) -> None:
     row = row_of_clip(corpus, clip)
     if row is None:
         st.info(
-            f"{plain(clip)} cannot be heard here: the audio of {plain(corpus_title(corpus))} is not at hand. Name its "
-            "folder in SERSCOPE_CORPORA and start the app again."
+            f"{plain(clip)} cannot be heard here: the audio of {plain(corpus_title(corpus))} is not at hand. Put its "
+            "folder below one that SERSCOPE_CORPORA names; it is then found without a restart."
         )
         return
     recording = read(Path(row["file"].iloc[0]))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, clips_behind
-from pages.parts.charts import ink, layout, rows_of
-from pages.parts.predictions import corpora_at_hand, corpus_title, title_of
+from pages.parts import background, clips_behind, own_folder
+from pages.parts.charts import Rows, ink, layout, tabled
+from pages.parts.predictions import NO_CORPUS, corpora_at_hand, corpus_in, corpus_title, title_of
 from pages.parts.words import plain
 from ser_core.numbers import signed, unsigned
 
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from ser_core.corpora import Corpus
+    from ser_core.crosscorpus import Counts
     from ser_core.evaluation import Stored
+    from ser_core.leaks import Leaks
 
 LEAVE_OUT = "(left out)"
+_VERDICTS = {word: f"<strong>{word}</strong>" for word in ("leak", "confounded")}
+"""What is wrong, as it is written in a table."""
 
 
 def points(value: float, sign: bool = False) -> str:
@@ -157,22 +162,33 @@ def in_words(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]") ->
 
 def confusion(rows: "pd.DataFrame", name: str) -> None:
     """Draw which emotion is answered with which, in per cent of each label, and say which labels look swapped."""
+    import pandas as pd
+
     from ser_core.leaks import swapped_labels
     from ser_core.metrics import confusion as counted
     from ser_core.speakers import answers_of, emotions_of
 
-    emotions = emotions_of(rows)
-    answers = list(answers_of(rows))
+    emotions, answers = emotions_of(rows), list(answers_of(rows))
     counts = counted(rows["emotion"].tolist(), answers, emotions)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     lines = ""
-    for word, row in zip(emotions, counts, strict=True):
-        shares = row / max(1, row.sum())
+    for word, row, sums in zip(emotions, shares, counts.sum(axis=1), strict=True):
         cells = "".join(
-            f'<td style="background:rgba(11,107,117,{share / 2:.2f})">{100 * share:.0f}</td>' for share in shares
+            f'<td style="background:rgba(11,107,117,{share / 2:.2f})">{100 * share:.0f}</td>' for share in row
         )
-        lines += f'<tr><th scope="row">{escape(word)} ({int(row.sum())})</th>{cells}</tr>'
-    st.caption(f"{plain(name)}: per cent of the clips with a label (row) that are answered with an emotion (column).")
-    st.html(rows_of(f"{name}: per cent of each label (row) answered as", ("", *emotions), lines))
+        lines += f'<tr><th scope="row">{escape(word)} ({int(sums)})</th>{cells}</tr>'
+    told = [f"{word} {100 * row[place]:.0f} %" for place, (word, row) in enumerate(zip(emotions, shares, strict=True))]
+    data = pd.DataFrame(counts.astype(int), columns=[f"answered {word}" for word in emotions])
+    tabled(
+        Rows(("", *emotions), lines),
+        data.assign(label=emotions)[["label", *data]],
+        "cross-confusion",
+        title=f"{name}: per cent of each label (row) answered as",
+        how="each row is a label with its number of clips, each column an answer; what is right lies on the diagonal. "
+        f"By chance a field has {100 / len(emotions):.0f} %.",
+        words=f"Found of each label: {', '.join(told)}.",
+        state=name,
+    )
     for one, other in swapped_labels(rows["emotion"].tolist(), answers):
         st.warning(
             f"{plain(one)} and {plain(other)} look swapped: each is answered with the other more often than with "
@@ -194,15 +210,16 @@ def leaks() -> None:
         "is heard in one emotion only, a model that knows voices looks as if it knew emotions."
     )
     folders = corpora_at_hand()
+    own_folder.offer(folders)
     if not folders:
-        st.info("No corpus is at hand; name folders of corpora, or CSV tables, in SERSCOPE_CORPORA.")
+        st.info(NO_CORPUS)
         return
     from ser_core import leaks as detector
     from ser_core.tasks import TASKS
 
     left, right = st.columns(2)
     name = left.selectbox("Corpus", list(folders), format_func=corpus_title, key="leaks-corpus")
-    corpus = _corpus(str(folders[name]))
+    corpus = corpus_in(folders[name])
     splits = {"dealt clip by clip (bad practice)": detector.clip_split(corpus.table)}
     if corpus.table["split"].nunique() > 1:
         splits = {"the owners' own": corpus.table["split"]} | splits
@@ -211,55 +228,93 @@ def leaks() -> None:
     chosen = right.selectbox("Split", list(splits), key=f"leaks-split-{name}")
     hashes = _hashes(corpus)
     found = detector.find_leaks(corpus.table, splits[chosen].tolist(), hashes)
-    lines = "".join(
-        f'<tr><th scope="row">same {escape(each.what)}</th><td class="words">{_verdict(each)}</td>'
-        f'<td class="words wide">{escape(each.sentence)}</td></tr>'
-        for each in found.shared
-    )
-    for what, known in (("speaker", found.by_speaker), ("sentence", found.by_sentence)):
-        if known is not None:
-            verdict = "<strong>confounded</strong>" if detector.trips(known) else "fine"
-            lines += (
-                f'<tr><th scope="row">{what} gives the emotion away</th><td class="words">{verdict}</td>'
-                f'<td class="words wide">{escape(detector.confounding_words(known, what))}</td></tr>'
-            )
-    st.html(rows_of(f"What is found in {corpus.title}", ("Question", "Verdict", "Found"), lines, ("Verdict", "Found")))
+    _found(found, "leaks", f"What is found in {corpus.title}, {chosen}", f"{corpus.title}|{chosen}")
     if found.confounded:
         st.warning(
             f"{plain(corpus.title)} trips the detector: its speakers are all but its emotions. Any high figure on it, "
             "here and in papers, may be speaker identification."
         )
+    _concerned(found)
+
+
+def leaks_between() -> None:
+    """Let the reader look for what two corpora share, where two are at hand."""
+    from ser_core.leaks import between
+
+    folders = corpora_at_hand()
+    if len(folders) < 2:
+        return
+    st.html('<div class="ss"><p class="title">Between two corpora</p></div>')
+    left, right = st.columns(2)
+    first = left.selectbox("Trained on", list(folders), format_func=corpus_title, key="leaks-train")
+    others = [name for name in folders if name != first]
+    second = right.selectbox("Tested on", others, format_func=corpus_title, key=f"leaks-test-{first}")
+    pair = corpus_in(folders[first]), corpus_in(folders[second])
+    hashes = _hashes(*pair)
+    found = between(*pair, None if hashes is None else (hashes[: len(pair[0].table)], hashes[len(pair[0].table) :]))
+    title = f"What {pair[0].title} and {pair[1].title} share"
+    _found(found, "leaks-between", title, f"{pair[0].title}|{pair[1].title}|{'recordings, too' if hashes else ''}")
+    _concerned(found)
+
+
+def _concerned(found: "Leaks") -> None:
+    """List the clips of the test part that a leak concerns."""
     for each in found.leaks:
         with st.expander(f"Clips concerned: same {each.what}"):
             st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220, alt="The clips that are meant")
 
 
-def _verdict(shared: "object") -> str:
-    from ser_core.leaks import Shared
+def _found(found: "Leaks", name: str, title: str, state: str) -> None:
+    """Draw what two parts share, and what speaker and sentence give away."""
+    data = findings(found)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(row.question)}</th>'
+        f'<td class="words">{_VERDICTS.get(row.verdict, row.verdict)}</td>'
+        f'<td class="words wide">{escape(row.found)}</td></tr>'
+        for row in data.itertuples()
+    )
+    bad = [row.question for row in data.itertuples() if row.verdict in _VERDICTS]
+    tabled(
+        Rows(("Question", "Verdict", "Found"), lines, ("Verdict", "Found")),
+        data,
+        name,
+        title=title,
+        how="a leak is a speaker or a recording on both sides: a clean test has none. Speakers have their corpus's own "
+        "names, so a person who speaks in two corpora is found by the recordings alone. Sentences are shared by design "
+        "where a corpus has few. Confounded is what gives more than half of the way from chance to all away.",
+        words=f"Wrong here: {'; '.join(bad)}." if bad else "Nothing is wrong here as far as is known.",
+        state=state,
+    )
 
-    assert isinstance(shared, Shared)
-    if not shared.known:
-        return "unknown"
-    if not shared.values:
-        return "fine"
-    return "by design" if shared.what == "sentence" else "<strong>leak</strong>"
+
+def findings(found: "Leaks") -> "pd.DataFrame":
+    """Return question, verdict and found (in words) of a search for leaks, a row a question."""
+    import pandas as pd
+
+    from ser_core.leaks import confounding_words, trips
+
+    rows = [(f"same {each.what}", each.verdict, each.sentence) for each in found.shared]
+    for what, known in (("speaker", found.by_speaker), ("sentence", found.by_sentence)):
+        if known is not None:
+            verdict = "confounded" if trips(known) else "fine"
+            rows.append((f"{what} gives the emotion away", verdict, confounding_words(known, what)))
+    return pd.DataFrame(rows, columns=["question", "verdict", "found"])
 
 
-def _hashes(corpus: "object") -> "list[str | None] | None":
-    """Return hashes of a corpus's recordings once the reader has asked for them; offers to compute them."""
-    from ser_core.corpora import Corpus
+def _hashes(*corpora: "Corpus") -> "list[str | None] | None":
+    """Return hashes of the recordings of these corpora once the reader has asked for them; offers to compute them."""
     from ser_core.leaks import audio_hashes
 
-    assert isinstance(corpus, Corpus)
-    files = corpus.table["file"]
-    if not files.notna().any():
+    files = [file if isinstance(file, str) else None for corpus in corpora for file in corpus.table["file"]]
+    if silent := [corpus.title for corpus in corpora if not corpus.table["file"].notna().any()]:
+        st.caption(f"The audio of {plain(' and '.join(silent))} is not here, so that recordings cannot be compared.")
         return None
-    key = ("hashes", corpus.name)
+    names = tuple(corpus.name for corpus in corpora)
+    key = ("hashes", *names)
     started = background.job(key)
     if started is None:
-        if st.button("Compare the recordings, too", key=f"hash-{corpus.name}"):
-            wanted = [file if isinstance(file, str) else None for file in files]
-            background.start(key, lambda job: audio_hashes(wanted, job.tell))
+        if st.button("Compare the recordings, too", key=f"hash-{'-'.join(names)}"):
+            background.start(key, lambda job: audio_hashes(files, job.tell))
             st.rerun()
         return None
     if not started.done:
@@ -269,27 +324,28 @@ def _hashes(corpus: "object") -> "list[str | None] | None":
     return found
 
 
-@st.cache_resource(show_spinner="Reading the corpus")
-def _corpus(folder: str) -> "object":
-    from ser_core.corpora import read_corpus
-
-    return read_corpus(folder)
-
-
-@st.cache_data(show_spinner="Reading the stored answers", max_entries=2)
+@st.cache_resource(show_spinner="Reading the stored answers", max_entries=1)
 def stored_matrix(path: str, changed: float) -> "pd.DataFrame":
-    """Return the stored matrix; it holds public speech, so that sessions may share it."""
+    """Return the stored matrix, never to be changed; it holds public speech, so that sessions may share it."""
     import pandas as pd
 
-    rows = pd.read_parquet(path)
-    return rows.astype(dict.fromkeys(rows.select_dtypes("category").columns, "str"))
+    return pd.read_parquet(path)
 
 
-def trained_cells(rows: "pd.DataFrame", system: str, called: dict[str, str]) -> "pd.DataFrame":
+@st.cache_resource(show_spinner="Counting the answers", max_entries=4)
+def _counts(path: str, changed: float, called: tuple[tuple[str, str], ...]) -> "Counts":
+    """Return what was answered in each cell of a stored matrix, read with these labels."""
+    from ser_core.crosscorpus import counted
+
+    return counted(stored_matrix(path, changed), dict(called))
+
+
+@st.cache_data(show_spinner="Drawing speakers anew for the intervals", max_entries=64)
+def trained_cells(path: str, changed: float, system: str, called: tuple[tuple[str, str], ...]) -> "pd.DataFrame":
     """Return the figures of every field of one system, speakers as they are and, where it can be, normalised."""
-    from ser_core.crosscorpus import mapped, summary
+    from ser_core.crosscorpus import summary
 
-    found = summary(mapped(rows[rows["system"] == system], called), replicates=2_000)
+    found = summary(_counts(path, changed, called).of(system), replicates=2_000)
     return found.assign(home=found["train"] == found["test"])
 
 
@@ -297,7 +353,7 @@ def cell(
     rows: "pd.DataFrame", train: str, test: str, system: str, normalised: bool, called: dict[str, str]
 ) -> "pd.DataFrame":
     """Return the answers of one field in the columns that lists of clips need."""
-    from ser_core.crosscorpus import mapped
+    from ser_core.evaluation import in_common
 
     one = rows[
         (rows["train"] == train)
@@ -305,8 +361,8 @@ def cell(
         & (rows["system"] == system)
         & (rows["normalised"] == normalised)
     ]
-    named = mapped(one, called).reset_index(drop=True)
-    return named.assign(corpus=test, model=title_of(system))
+    words = dict.fromkeys(one.select_dtypes("category").columns, "str")
+    return in_common(one.astype(words), called).assign(corpus=test, model=title_of(system))
 
 
 def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str], pd.DataFrame]":
@@ -322,21 +378,19 @@ def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str]
 
 
 @st.cache_data(show_spinner="Setting the systems side by side", max_entries=4)
-def systems(path: str, changed: float, called: dict[str, str]) -> "pd.DataFrame":
+def systems(path: str, changed: float, called: tuple[tuple[str, str], ...]) -> "pd.DataFrame":
     """Return every system at home and away over a stored matrix, read with these labels; of public speech."""
-    from ser_core.crosscorpus import by_system, mapped
+    from ser_core.crosscorpus import by_system
 
-    return by_system(mapped(stored_matrix(path, changed), called))
+    return by_system(_counts(path, changed, called))
 
 
-def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> str:
-    """Return a table of all systems at home and away, the one that is shown marked."""
+def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> Rows:
+    """Return all systems at home and away, the best away first and the one that is shown marked."""
     lines = ""
-    for row in found.sort_values("away", ascending=False).itertuples():
-        name = title_of(row.system) + (", each speaker normalised" if row.normalised else "")
-        marked = (
-            f"<strong>{escape(name)}</strong>" if (row.system, row.normalised) == (system, normalised) else escape(name)
-        )
+    for row in found.itertuples():
+        name = escape(_system(row.system, row.normalised))
+        marked = f"<strong>{name}</strong>" if (row.system, row.normalised) == (system, normalised) else name
         cells = "".join(
             f"<td><strong>{points(value, sign)}</strong> [{points(low, sign)}, {points(high, sign)}]</td>"
             for value, low, high, sign in (
@@ -347,22 +401,56 @@ def side_by_side(found: "pd.DataFrame", system: str, normalised: bool) -> str:
             )
         )
         lines += f'<tr><th scope="row">{marked}</th>{cells}</tr>'
-    head = ("Trained system", "Away from home [95 %]", "The same without Urdu", "At home [95 %]", "Loss [95 %]")
-    return rows_of("Mean UAR of each system over all fields away from home and at home, per cent", head, lines)
+    return Rows(
+        ("Trained system", "Away from home [95 %]", "The same without Urdu", "At home [95 %]", "Loss [95 %]"), lines
+    )
 
 
-def normalising(cells: "pd.DataFrame", normalised: bool) -> str:
-    """Return in words what normalising each speaker changes; "" where the system cannot be."""
-    changed = cells[cells["normalised"] & ~cells["home"]]
+def systems_in_words(found: "pd.DataFrame") -> str:
+    """Return the best and the worst system away from home."""
+    said = [
+        f"{_system(row['system'], row['normalised'])} {points(row['away'])} % "
+        f"[{points(row['away_low'])}, {points(row['away_high'])}]"
+        for _, row in found.iloc[[0, -1]].iterrows()
+    ]
+    return f"Most is found away from home by {said[0]}, least by {said[1]}."
+
+
+def _system(system: str, normalised: bool) -> str:
+    return title_of(system) + (", each speaker normalised" if normalised else "")
+
+
+def normalising(cells: "pd.DataFrame", name: str) -> None:
+    """Draw what normalising each speaker changes in every field; nothing where the system cannot be."""
+    changed = cells[cells["normalised"]]
     if changed.empty:
-        return ""
-    better = int((changed["change_low"] > 0).sum())
-    worse = int((changed["change_high"] < 0).sum())
-    now = "Shown are the speakers, each normalised" if normalised else "Shown are the speakers as they are"
-    return (
-        f'<div class="ss"><p>{now}. Away from home, normalising each speaker changes UAR by '
-        f"{points(changed['change'].mean(), True)} points on average; its interval lies above 0 in {better} of "
-        f"{len(changed)} fields and below in {worse} (either by chance in one of forty).</p></div>"
+        return
+    tests = sorted(changed["test"].unique(), key=corpus_title)
+    lines = ""
+    for train in sorted(changed["train"].unique(), key=corpus_title):
+        own = changed[changed["train"] == train].set_index("test")
+        fields = "".join(
+            f"<td><strong>{points(own.at[test, 'change'], True)}</strong> "
+            f"[{points(own.at[test, 'change_low'], True)}, {points(own.at[test, 'change_high'], True)}]</td>"
+            if test in own.index
+            else "<td>–</td>"
+            for test in tests
+        )
+        lines += f'<tr><th scope="row">{escape(corpus_title(train))}</th>{fields}</tr>'
+    away = changed[~changed["home"]]
+    better, worse = int((away["change_low"] > 0).sum()), int((away["change_high"] < 0).sum())
+    tabled(
+        Rows(("Trained on", *map(corpus_title, tests)), lines),
+        changed[["train", "test", "clips", "speakers", "change", "change_low", "change_high", "chance"]],
+        "normalising",
+        title=f"{name}: what normalising each speaker changes, points of UAR",
+        how="each row is what was trained on, each column what was tested on; a field is UAR with each speaker "
+        "normalised minus UAR as they are, with its 95 % interval over the test speakers; 0 is no change.",
+        words=f"Away from home, normalising changes UAR by {points(away['change'].mean(), True)} points on average; "
+        f"its 95 % interval lies above 0 in {better} of {len(away)} fields and below in {worse}. That is no test: "
+        "where nothing changes, an interval still lies above in one field of forty and below in one, more often with "
+        "few speakers.",
+        state=name,
     )
 
 
@@ -376,9 +464,9 @@ def urdu_note() -> None:
     )
 
 
-@st.cache_data(show_spinner="Reading the stored answers", max_entries=128)
+@st.cache_resource(show_spinner="Reading the stored answers", max_entries=128)
 def stored_rows(path: str, changed: float) -> "pd.DataFrame":
-    """Return a stored table of answers; it holds public speech, so that sessions may share it."""
+    """Return a stored table of answers, never to be changed; it holds public speech, so that sessions may share it."""
     from ser_core.evaluation import read_stored
 
     return read_stored(Path(path))

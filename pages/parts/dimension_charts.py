@@ -1,6 +1,5 @@
 """Valence, arousal and dominance of whole corpora: clouds in space, octants, concordance and bias."""
 
-import math
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, chart, layout
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
-from pages.parts.words import meanings
+from pages.parts.words import percent
 from ser_core.group_differences import LEVEL
 from ser_core.numbers import signed, unsigned
-from ser_core.sphere import DIMENSIONS, OCTANTS, POLES, octant_shares
+from ser_core.sphere import DIMENSIONS, POLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +56,7 @@ def figures(rows: "pd.DataFrame") -> "pd.DataFrame":
     return figures_of.assign(shifted=holm(figures_of["shifted"].tolist()))
 
 
-def figures_table(found: "pd.DataFrame") -> str:
+def figures_table(found: "pd.DataFrame") -> Rows:
     """Return the figures of each dimension."""
     lines = ""
     for row in found.itertuples():
@@ -71,8 +70,7 @@ def figures_table(found: "pd.DataFrame") -> str:
             f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
         )
     names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "p of the bias", "Spread, model / raters")
-    told = f'<div class="ss">{meanings(("CCC", "bias"))}</div>'
-    return rows_of("Predicted against rated, from −1 to 1", names, lines) + told
+    return Rows(names, lines, measures=("CCC", "bias"))
 
 
 def in_words(found: "pd.DataFrame") -> str:
@@ -181,22 +179,24 @@ def scatter(rows: "pd.DataFrame", name: str) -> "go.Figure":
     return layout(figure, 460)
 
 
-def octants(rows: "pd.DataFrame") -> str:
+def octants_table(found: "pd.DataFrame") -> Rows:
     """Return how many clips lie in each octant as rated and as predicted, and how many of the rated ones are found."""
-    rated, given = octant_shares(points_of(rows, "t_")), octant_shares(points_of(rows, "d_"))
-    lines = ""
-    for place, name in enumerate(OCTANTS):
-        poles = [POLES[d][(place >> shift) & 1] for d, shift in zip(DIMENSIONS, (2, 1, 0), strict=True)]
-        inside = rated[:, place].sum()
-        found = (rated[:, place] * given[:, place]).sum() / inside if inside else math.nan
-        lines += (
-            f'<tr><th scope="row">{", ".join(poles)} <small>(“{name}”)</small></th>'
-            f"<td>{100 * rated[:, place].mean():.0f} %</td>"
-            f"<td>{100 * given[:, place].mean():.0f} %</td>"
-            f"<td>{'–' if math.isnan(found) else f'{100 * found:.0f} %'}</td></tr>"
-        )
-    names = ("Octant", "Rated", "Predicted", "Of those rated so, found")
-    return rows_of("Clips by octant; one on a boundary counts in parts", names, lines)
+    lines = "".join(
+        f'<tr><th scope="row">{row.place} <small>(“{row.octant}”)</small></th><td>{percent(row.rated)}</td>'
+        f"<td>{percent(row.predicted)}</td><td>{percent(row.found)}</td></tr>"
+        for row in found.itertuples()
+    )
+    return Rows(("Octant", "Rated", "Predicted", "Of those rated so, found"), lines)
+
+
+def octants_in_words(found: "pd.DataFrame") -> str:
+    """Return the octant that most ratings lie in, and how many of these are found."""
+    most = found.loc[found["rated"].idxmax()]
+    return (
+        f"Most ratings are {most['place']} ({percent(most['rated'])}); the model finds "
+        f"{percent(most['found'])} of them, and answers so in {percent(most['predicted'])} of all "
+        "clips, which is what chance would find."
+    )
 
 
 def path(corpus: str, clip: str, model: str) -> None:

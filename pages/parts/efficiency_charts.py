@@ -4,22 +4,28 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+import streamlit as st
+
 from pages.parts.cards import size
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, layout
 from pages.parts.predictions import corpus_title
-from pages.parts.words import meanings
 from pages.parts.words import measure as with_hint
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
     from pages.parts.predictions import Chosen
+    from ser_core.metrics import Interval
 
+MEASURES = ("UAR", "KL", "cosine", "mean CCC")
+LOWER = frozenset({"KL"})
+"""Measures of which less is better."""
 OWN = "your own"
 CHANGE = ("change", "change_low", "change_high")
 TIMES = ("cpu_p50_ms", "cpu_p95_ms", "wall_p50_ms", "machine")
+AXIS = {"UAR": "UAR, per cent", "KL": "KL, nats, lower is better"}
 AXES = {"cpu_p50_ms": "time for a clip of 3 s (ms, one thread)", "size_mb": "size with its encoder (MB)"}
 
 
@@ -62,6 +68,57 @@ def costs() -> "pd.DataFrame":
     return found.reindex(columns=[*found.columns, *(name for name in (*TIMES, *CHANGE) if name not in found)])
 
 
+def by_measure(found: "pd.DataFrame", measure: str) -> "pd.DataFrame":
+    """Return the models of :func:`costs` with another measure, from their stored answers about unheard speakers.
+
+    Args:
+        found: of :func:`costs`.
+        measure: of ``MEASURES``. KL and cosine are set against listeners' shares, mean CCC against raters' values; both
+            are of the networks in float only.
+
+    Returns:
+        The columns of ``found``; empty where no stored answers can be measured so. The baseline is a constant answer.
+    """
+    import pandas as pd
+
+    from pages.parts.corpora_charts import evaluated
+    from ser_core import evaluation
+
+    if measure == "UAR":
+        return found[found["measure"] == "UAR"]
+    wanted = ("d_", "t_") if measure == "mean CCC" else ("p_", "share_")
+    rows = []
+    for (model, corpus), answered in evaluated(evaluation.stored(), *wanted).items():
+        known = found[(found["model"] == model) & (found["weights"] == "float")]
+        if len(known) and (answered["split"] == evaluation.OUT_OF_FOLD).all():
+            figure = _measured(model, corpus, str(answered["run"].iloc[0]), measure, answered)
+            if figure is not None:
+                facts = known.iloc[0].drop(list(CHANGE)).to_dict() | {"corpus": corpus, "measure": measure}
+                rows.append(facts | {name: getattr(figure, name) for name in ("value", "low", "high", "baseline")})
+    return pd.DataFrame(rows, columns=found.columns)
+
+
+@st.cache_data(show_spinner="Measuring the stored answers", max_entries=128)
+def _measured(model: str, corpus: str, run: str, measure: str, _rows: "pd.DataFrame") -> "Interval | None":
+    """Return a measure of stored answers; None where listeners were of one mind or nothing is rated."""
+    from pages.parts import mixed_charts
+    from pages.parts.dimension_charts import points_of
+    from ser_core.distributions import evaluate_distributions
+    from ser_core.metrics import mean_concordance
+    from ser_core.sphere import DIMENSIONS
+
+    if measure == "mean CCC":
+        rated = _rows.dropna(subset=[f"t_{name}" for name in DIMENSIONS])
+        if len(rated) < 2:
+            return None
+        return mean_concordance(points_of(rated, "t_"), points_of(rated, "d_"), rated["speaker"].tolist())
+    if not mixed_charts.judged_by_several(_rows):
+        return None
+    labels = mixed_charts.shared_labels(_rows)
+    heard = mixed_charts.heard_rows(_rows, labels)
+    return evaluate_distributions(*mixed_charts.both(heard, labels), heard["speaker"].tolist())[measure]
+
+
 def of_own(chosen: "Chosen", corpus: str, size_mb: float | None, ms: float | None) -> "pd.DataFrame":
     """Return the row of a reader's own table: its UAR, and the costs that the reader states.
 
@@ -101,22 +158,31 @@ def answers(model: str, weights: str, corpus: str) -> "pd.DataFrame | None":
     return None if stored is None else evaluation.read_stored(stored.path)
 
 
-def front(rows: "pd.DataFrame", cost: str) -> "pd.DataFrame":
+def front(rows: "pd.DataFrame", cost: str, measure: str = "UAR") -> "pd.DataFrame":
     """Return the models that no other beats at lower or equal cost, cheapest first."""
-    ordered = rows.dropna(subset=[cost]).sort_values([cost, "value"], ascending=[True, False])
-    return ordered[ordered["value"] > ordered["value"].cummax().shift(fill_value=-math.inf)]
+    known = rows.dropna(subset=[cost])
+    ordered = known.assign(_good=(-1 if measure in LOWER else 1) * known["value"])
+    ordered = ordered.sort_values([cost, "_good"], ascending=[True, False])
+    best = ordered["_good"] > ordered["_good"].cummax().shift(fill_value=-math.inf)
+    return ordered[best].drop(columns="_good")
+
+
+def written(measure: str, value: float) -> str:
+    """Return a figure in the unit of its measure: UAR in per cent, all others as they are."""
+    return f"{100 * value:.1f} %" if measure == "UAR" else unsigned(value, 3)
 
 
 def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
     """Return what models cost (across, logarithmic) against their figure, with the line of those worth their cost."""
     import plotly.graph_objects as go
 
-    known = rows.dropna(subset=[cost]).sort_values("value", ascending=False)
-    best = front(known, cost)
+    known = rows.dropna(subset=[cost]).sort_values("value", ascending=measure in LOWER)
+    best = front(known, cost, measure)
+    scale = 100 if measure == "UAR" else 1
     figure = go.Figure(
         go.Scatter(
             x=best[cost],
-            y=100 * best["value"],
+            y=scale * best["value"],
             mode="lines",
             line={"color": GREY, "dash": "dot", "shape": "hv"},
             name="no cheaper one is better",
@@ -126,12 +192,12 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
     for place, row in enumerate(known.itertuples()):
         figure.add_scatter(
             x=[getattr(row, cost)],
-            y=[100 * row.value],
+            y=[scale * row.value],
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [100 * (row.high - row.value)],
-                "arrayminus": [100 * (row.value - row.low)],
+                "array": [scale * (row.high - row.value)],
+                "arrayminus": [scale * (row.value - row.low)],
                 "thickness": 1.4,
                 "width": 0,
             },
@@ -146,33 +212,38 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
             },
             customdata=[[row.model, row.weights]],
             text=[
-                f"{escape(row.title)}<br>{measure} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+                f"{escape(row.title)}<br>{measure} {written(measure, row.value)} "
+                f"[{written(measure, row.low)}, {written(measure, row.high)}]"
             ],
             hovertemplate="%{text}<br>%{x:.3g}<extra></extra>",
         )
     figure.update_xaxes(type="log", title=AXES[cost], dtick=1)
-    figure.update_yaxes(title=f"{measure}, per cent")
+    for baseline in sorted(set((scale * known["baseline"]).round(3))):
+        figure.add_hline(y=baseline, line_dash="dash", line_width=1, line_color=GREY)
+    figure.update_yaxes(title=AXIS.get(measure, f"{measure}, higher is better"))
     layout(figure, 680)
     figure.update_layout(legend={"y": -0.14, "yanchor": "top"})  # as many lines as a narrow screen needs
     return figure
 
 
-def in_words(rows: "pd.DataFrame", cost: str) -> str:
-    """Return which models are worth their cost, in words."""
-    best = front(rows, cost)
+def in_words(rows: "pd.DataFrame", cost: str, measure: str = "UAR") -> str:
+    """Return which models are worth their cost, and the constant answer, in words."""
+    best = front(rows, cost, measure)
     unit = " ms" if cost.endswith("ms") else " MB"
-    said = [f"{row.title} ({100 * row.value:.1f} % at {getattr(row, cost):.3g}{unit})" for row in best.itertuples()]
-    return f"No cheaper model is better than: {'; '.join(said)}." if said else "No costs are known."
+    said = [
+        f"{row.title} ({written(measure, row.value)} at {getattr(row, cost):.3g}{unit})" for row in best.itertuples()
+    ]
+    constant = " and ".join(dict.fromkeys(written(measure, value) for value in rows["baseline"]))
+    if not said:
+        return "No costs are known."
+    return f"By value alone, no cheaper model is better than: {'; '.join(said)}. A constant answer has {constant}."
 
 
-def table(rows: "pd.DataFrame") -> str:
+def table(rows: "pd.DataFrame") -> Rows:
     """Return every model with its figure, size and times."""
     lines = ""
     for row in rows.itertuples():
-        shares = row.measure in ("UAR",)
-        value, low, high, base = (
-            f"{100 * v:.1f} %" if shares else f"{v:.3f}" for v in (row.value, row.low, row.high, row.baseline)
-        )
+        value, low, high, base = (written(row.measure, v) for v in (row.value, row.low, row.high, row.baseline))
         known = not math.isnan(row.cpu_p50_ms)
         times = f"<td>{row.cpu_p50_ms:.1f}</td><td>{row.cpu_p95_ms:.1f}</td><td>{row.wall_p50_ms:.1f}</td>"
         lines += (
@@ -193,8 +264,7 @@ def table(rows: "pd.DataFrame") -> str:
         "95th percentile",
         "Waiting, ms",
     )
-    told = f'<div class="ss">{meanings(dict.fromkeys(rows["measure"]))}</div>'
-    return rows_of("All models", names, lines, ("Corpus", "Measure")) + told
+    return Rows(names, lines, ("Corpus", "Measure"), tuple(dict.fromkeys(rows["measure"])))
 
 
 def int8_words(rows: "pd.DataFrame") -> str:

@@ -88,11 +88,13 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
     table = kept(("explained gaps", *key, reference, *picked), lambda: groups.differences(found, reference, picked))
     fairness_charts.verdict(table, found, reference)
     run, emotion = key[:3], key[4] or "every predicted emotion"
+    title = f"{_run_title(run)}: explanations by {found.attribute}, {emotion}"
+    choices = "|".join(map(str, (*key[:6], view, f"against {reference}", ", ".join(picked))))
     points = chart(
         fairness_charts.groups_chart(table, found, reference),
         table,
         "explanation-groups",
-        title=f"{_run_title(run)}: explanations by {found.attribute}, {emotion}",
+        title=title,
         how="each dot is a measure of one group's explanations, the bar its 95 % interval over speakers. The test "
         "decides what is a finding, not the bars. "
         + (
@@ -102,12 +104,12 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
         )
         + "Click a dot for its clips.",
         words=fairness_charts.values_in_words(table),
-        state="|".join(map(str, (*key[:6], view, f"against {reference}", ", ".join(picked)))),
+        state=choices,
     )
     if points:
         _behind(mine[(group_of.astype("object") == points[0][1]).to_numpy()], str(points[0][1]), key)
-    st.html(fairness_charts.differences_table(table, reference))
-    fairness_charts.power(found, picked, reference, int(table["p"].notna().sum()))
+    fairness_charts.against(table, reference, "explanation-differences", title, choices)
+    fairness_charts.power(found, picked, reference, int(table["p"].notna().sum()), "explanation-power", choices)
     st.caption(
         "Not measured here: whether a group finds the explanations helpful. The reference voices behind the experts' "
         "expectations are told apart by sex only, so a gap by age, race or ethnicity may come from the reference as "

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, bars, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, bars, chart, layout, tabled
 from pages.parts.predictions import Chosen, kept
-from pages.parts.words import meanings, p_value, percent, plain
 from pages.parts.words import measure as with_hint
+from pages.parts.words import p_value, percent, plain
 from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def values_in_words(table: "pd.DataFrame") -> str:
     return words
 
 
-def differences_table(table: "pd.DataFrame", reference: str) -> str:
+def differences_table(table: "pd.DataFrame", reference: str) -> Rows:
     """Return every figure of every group beside the reference; rows of small groups say so in grey."""
     lines, groups = "", table.groupby("measure")["group"].size()
     for row, first in zip(table.itertuples(), ~table["measure"].duplicated(), strict=True):
@@ -192,8 +192,31 @@ def differences_table(table: "pd.DataFrame", reference: str) -> str:
     )
     if all(measure.startswith(NO_POINTS) for measure in table["measure"]):
         names = tuple(name.replace(", %", "").replace(", points", "") for name in names)
-    told = f'<div class="ss">{meanings(dict.fromkeys(table["measure"]))}</div>'
-    return rows_of(f"Groups against {reference}", names, lines, words=("Group", "Verdict")) + told
+    return Rows(names, lines, ("Group", "Verdict"), tuple(dict.fromkeys(table["measure"])))
+
+
+def against(table: "pd.DataFrame", reference: str, name: str, title: str, state: str) -> None:
+    """Draw every figure of every group beside the reference.
+
+    Args:
+        table: of ``group_differences.differences``.
+        reference: the group that the others are set against.
+        name: of the table in the report.
+        title: what is compared.
+        state: what was chosen on the page.
+    """
+    tabled(
+        differences_table(table, reference),
+        table,
+        name,
+        title=f"{title}, against {reference}",
+        how="each row is a group; intervals draw the speakers anew. The difference is the group minus the reference. "
+        "Only the permutation test of the speakers' groups, corrected by Holm's method over all that is shown, makes a "
+        "finding; an interval of a difference that leaves out 0 does not. A gap over all groups is never below 0, so "
+        "what it is by chance stands below it.",
+        words=headline(table, reference),
+        state=state,
+    )
 
 
 def _head(measure: str, rows: int) -> str:
@@ -221,7 +244,7 @@ def behind(chosen: Chosen, group_of: "pd.Series", point: "Sequence[str]") -> Non
 # --- what could have been found
 
 
-def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int) -> None:
+def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int, name: str, state: str) -> None:
     """State how large a gap these groups would show, alone and among all that is tested.
 
     Args:
@@ -229,38 +252,28 @@ def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int)
         shown: measures on the page, the first offered first; a calibration error of one speaker says nothing.
         reference: the group that the others are set against.
         tests: comparisons that are corrected for.
+        name: of the table in the report.
+        state: what was chosen on the page.
     """
-    from ser_core.group_differences import measures_of
-    from ser_core.power import power_of_gap, smallest_p, speaker_values
+    from ser_core.power import powers
 
-    offered = [name for name in shown if name != "ECE"]
+    offered = [each for each in shown if each != "ECE"]
     if not offered:
         return
     st.subheader("What could have been found")
     measure = st.selectbox("Of", offered, key=f"power-of-{found.attribute}-{len(found.further)}") or offered[0]
-    values = speaker_values(found, measures_of(found)[measure])
+    data = powers(found, measure, reference, tests)
     share = not measure.startswith(NO_POINTS)
-    base, lines, said = found.groups.index(reference), "", []
-    for place, group in enumerate(found.groups):
-        if place == base:
-            continue
-        alone = power_of_gap(values[base], values[place])
-        among = power_of_gap(values[base], values[place], level=0.05 / max(1, tests))
-        sizes = f"{alone.sizes[1]} v {alone.sizes[0]}"
+    ten, lines, said = "10 points" if share else "0.1", "", []
+    for row in data.itertuples():
+        sizes = f"{row.speakers} v {row.reference_speakers}"
         lines += (
-            f'<tr{" class=few" if found.too_small(group) else ""}><th scope="row">{escape(group)}</th><td>{sizes}</td>'
-            f"<td>{_gap(alone.deviation, share)}</td><td>{_gap(alone.smallest, share)}</td>"
-            f"<td>{percent(alone.of_ten_points)}</td>"
-            f"<td>{_gap(among.smallest, share)}</td><td>{percent(among.of_ten_points)}</td>"
-            f"<td>{p_value(smallest_p(*alone.sizes)) if min(alone.sizes) else '–'}</td></tr>"
+            f'<tr{" class=few" if found.too_small(row.group) else ""}><th scope="row">{escape(row.group)}</th>'
+            f"<td>{sizes}</td><td>{_gap(row.deviation, share)}</td><td>{_gap(row.detectable, share)}</td>"
+            f"<td>{percent(row.power)}</td><td>{_gap(row.detectable_among, share)}</td>"
+            f"<td>{percent(row.power_among)}</td><td>{p_value(row.p_least)}</td></tr>"
         )
-        said.append(f"{group} ({sizes} speakers): {percent(among.of_ten_points)}")
-    ten = "10 points" if share else "0.1"
-    st.markdown(
-        "With these numbers of speakers, and speakers that differ among themselves as much as these do, a true gap in "
-        f"{plain(measure)} of {ten} between a group and {plain(reference)} would be found this often among the {tests} "
-        f"comparisons shown: {'; '.join(map(plain, said))}."
-    )
+        said.append(f"{row.group} ({sizes} speakers): {percent(row.power_among)}")
     names = (
         "Group",
         "Speakers",
@@ -271,13 +284,20 @@ def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int)
         f"Power, of {tests}",
         "Least p",
     )
-    st.html(rows_of("What could have been found", names, lines))
-    st.caption(
-        f"How to read it: the SD is that of the speakers' own {plain(measure)} within a group. Detectable is a gap "
-        f"that 8 of 10 repetitions would find; power is how many of 100 would find a gap of {ten}. Both stand twice: "
-        f"with this measure shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. "
-        "The least p is the smallest that so many speakers can give. Worked out from Student's t, which is a "
-        "little hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each."
+    tabled(
+        Rows(names, lines),
+        data,
+        name,
+        title=f"What could have been found in {measure}, against {reference}",
+        how=f"the SD is that of the speakers' own {measure} within a group. Detectable is a gap that 8 of 10 "
+        f"repetitions would find; power is how many of 100 would find a gap of {ten}. Both stand twice: with this "
+        f"measure shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. The "
+        "least p is the smallest that so many speakers can give. Worked out from Student's t, which is a little "
+        "hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each.",
+        words="With these numbers of speakers, and speakers that differ among themselves as much as these do, a true "
+        f"gap in {measure} of {ten} between a group and {reference} would be found this often among the {tests} "
+        f"comparisons shown: {'; '.join(said)}.",
+        state=f"{state}|{measure}",
     )
 
 
@@ -300,11 +320,17 @@ def simulated() -> None:
             gap = "none" if row.gap == 0 else f"{100 * row.gap:.0f} points"
             lines += f'<tr><th scope="row">{row.first} v {row.second}</th><td class="words">{gap}</td>{cells}</tr>'
         names = ("Speakers", "True gap", "UAR flagged, shown alone", "UAR flagged among all", "Anything flagged at all")
-        st.html(rows_of("Made-up predictions", names, lines, words=("True gap",)))
         runs = int(table["runs"].min())
-        st.caption(
-            f"{runs} made-up corpora a row, 13 clips of each of six emotions a speaker; shown are UAR, six recalls and "
-            "four gaps. Without a gap, at most 5 % may be flagged. 'python -m ser_core power' repeats it."
+        none = table[table["gap"] == 0]
+        tabled(
+            Rows(names, lines, ("True gap",)),
+            table.rename(columns={"first": "speakers", "second": "speakers_of_the_other"}),
+            "power-simulated",
+            title="How often made-up predictions are flagged",
+            how=f"{runs} made-up corpora a row, 13 clips of each of six emotions a speaker; shown are UAR, six recalls "
+            "and four gaps, with Wilson's 95 % intervals. Without a gap, at most 5 % may be flagged.",
+            words=f"Without a true gap anything at all is flagged in {100 * none['any'].min():.1f} to "
+            f"{100 * none['any'].max():.1f} % of the made-up corpora.",
         )
 
 

@@ -1,14 +1,15 @@
 """How listeners split and what models expect of it, as charts and tables."""
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from pages.parts.charts import COLOURS, GREY, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, Rows, chart, layout, tabled
 from pages.parts.predictions import corpora_at_hand
-from pages.parts.words import meanings, measure
+from pages.parts.words import measure, percent
 from ser_core.metrics import Interval
 from ser_core.numbers import rounded_percent, signed, unsigned
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 BINS = (0.0, 0.001, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.001)
 """Edges of the listeners' share; the first bin is nobody, the last nearly all."""
+MIXTURES = 6
 SHOWN = 1_500
 """Points that a map shows at most, drawn by a fixed seed."""
 
@@ -55,27 +57,38 @@ def figures(rows: "pd.DataFrame", labels: "list[str]") -> "dict[str, Interval]":
     return evaluate_distributions(heard, expected, rows["speaker"].tolist(), replicates=2_000)
 
 
-def figures_table(found: "dict[str, Interval]") -> str:
+def compared(found: "dict[str, Interval]") -> "pd.DataFrame":
+    """Return the measures as rows: measure, value, constant, uniform, gained (on the constant), with their limits."""
+    import pandas as pd
+
+    from ser_core.distributions import MEASURES
+
+    rows = []
+    for name in MEASURES:
+        m, gain = found[name], found.get(f"{name} gained on the constant", Interval(math.nan, math.nan, math.nan))
+        rows.append(
+            {"measure": name, "value": m.value, "low": m.low, "high": m.high}
+            | {"constant": m.baseline, "uniform": m.chance}
+            | {"gained": gain.value, "gained_low": gain.low, "gained_high": gain.high}
+        )
+    return pd.DataFrame(rows)
+
+
+def figures_table(data: "pd.DataFrame") -> Rows:
     """Return the measures with the constant and the uniform answer beside them."""
-    from ser_core.distributions import HIGHER_IS_BETTER, MEASURES
+    from ser_core.distributions import HIGHER_IS_BETTER
 
     lines = ""
-    for name in MEASURES:
-        m = found[name]
-        gain = found.get(f"{name} gained on the constant")
-        better = "higher is better" if name in HIGHER_IS_BETTER else "lower is better"
-        gained = (
-            "–"
-            if gain is None
-            else f"<strong>{signed(gain.value, 3)}</strong> [{signed(gain.low, 3)}, {signed(gain.high, 3)}]"
-        )
+    for row in data.itertuples():
+        better = "higher is better" if row.measure in HIGHER_IS_BETTER else "lower is better"
+        gained = f"<strong>{signed(row.gained, 3)}</strong> [{signed(row.gained_low, 3)}, {signed(row.gained_high, 3)}]"
         lines += (
-            f'<tr><th scope="row">{measure(name)} <small>({better})</small></th><td><strong>{m.value:.3f}</strong> '
-            f"[{m.low:.3f}, {m.high:.3f}]</td><td>{m.baseline:.3f}</td><td>{m.chance:.3f}</td><td>{gained}</td></tr>"
+            f'<tr><th scope="row">{measure(row.measure)} <small>({better})</small></th>'
+            f"<td><strong>{row.value:.3f}</strong> [{row.low:.3f}, {row.high:.3f}]</td><td>{row.constant:.3f}</td>"
+            f"<td>{row.uniform:.3f}</td><td>{'–' if math.isnan(row.gained) else gained}</td></tr>"
         )
     names = ("Measure", "Model [95 %]", "Constant", "Uniform", "Gained on the constant")
-    told = f'<div class="ss">{meanings(MEASURES)}</div>'
-    return rows_of("Predicted against listeners' shares", names, lines) + told
+    return Rows(names, lines, measures=tuple(data["measure"]))
 
 
 def figures_in_words(found: "dict[str, Interval]") -> str:
@@ -87,9 +100,11 @@ def figures_in_words(found: "dict[str, Interval]") -> str:
     )
     low, high = (kl.low, kl.high) if kl.value > 0 else (-kl.high, -kl.low)
     verdict = "beats" if kl.low > 0 else "does worse than" if kl.high < 0 else "cannot be told from"
+    rule = "leaves out 0" if kl.low > 0 or kl.high < 0 else "holds 0"
     return (
         f"The model {verdict} the constant, which always answers with the average of all listeners: KL is "
-        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{unsigned(low, 3)}, {unsigned(high, 3)}]."
+        f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{unsigned(low, 3)}, {unsigned(high, 3)}]. "
+        f"The rule: its 95 % interval over speakers {rule}; there is no further test."
         f" Its answers spread by {spread.value:.2f}, the listeners' by {wanted.value:.2f} (0 would be a constant)."
     )
 
@@ -267,28 +282,32 @@ def ambiguity_in_words(rows: "pd.DataFrame", found: Interval) -> str:
     verdict = "knows a little" if found.low > 0 and found.value < 0.3 else "knows" if found.low > 0 else "does not know"
     return (
         f"The model {verdict} where listeners disagree: the correlation of ranks is {signed(found.value)} "
-        f"[{signed(found.low)}, {signed(found.high)}]. Listeners' answers hold "
+        f"[{signed(found.low)}, {signed(found.high)}] (the rule: its 95 % interval over speakers lies above 0, and "
+        "below 0.3 it is called a little). Listeners' answers hold "
         f"{rows['heard_bits'].mean():.2f} bits on average, the model's "
         f"{rows['expected_bits'].mean():.2f}."
     )
 
 
-def most_mixed(rows: "pd.DataFrame", labels: "list[str]") -> str:
-    """Return how often two emotions share a clip: both heard by a quarter of its listeners or more."""
-    heard, expected = both(rows, labels)
-    lines = ""
-    pairs = [(a, b) for a in range(len(labels)) for b in range(a + 1, len(labels))]
-    ranked = sorted(pairs, key=lambda pair: -int(((heard[:, pair[0]] >= 0.25) & (heard[:, pair[1]] >= 0.25)).sum()))
-    for one, other in ranked[:6]:
-        mixed = (heard[:, one] >= 0.25) & (heard[:, other] >= 0.25)
-        known = (expected[:, one] >= 0.25) & (expected[:, other] >= 0.25)
-        lines += (
-            f'<tr><th scope="row">{escape(labels[one])} and {escape(labels[other])}</th><td>{int(mixed.sum())}</td>'
-            f"<td>{rounded_percent((known & mixed).sum() / max(1, mixed.sum()))}</td>"
-            f"<td>{rounded_percent(known[~mixed].mean())}</td></tr>"
-        )
-    names = ("Both heard by a quarter or more", "Clips", "Expected by the model, too", "Expected elsewhere")
-    return rows_of("Mixtures", names, lines)
+def mixtures_table(data: "pd.DataFrame") -> Rows:
+    """Return how often two emotions share a clip, and whether the model expects it."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(row.one)} and {escape(row.other)}</th><td>{row.clips}</td>'
+        f"<td>{percent(row.expected)}</td><td>{percent(row.elsewhere)}</td></tr>"
+        for row in data.itertuples()
+    )
+    return Rows(("Both heard by a quarter or more", "Clips", "Expected by the model, too", "Expected elsewhere"), lines)
+
+
+def mixtures_in_words(data: "pd.DataFrame") -> str:
+    """Return the commonest mixture and how the model takes it."""
+    first = data.iloc[0]
+    if not first["clips"]:
+        return "No two emotions are both heard by a quarter of the listeners of any clip."
+    return (
+        f"The commonest mixture is {first['one']} and {first['other']} ({first['clips']} clips): the model expects it "
+        f"in {percent(first['expected'])} of them, and in {percent(first['elsewhere'])} of all others."
+    )
 
 
 def wheel() -> None:
@@ -333,25 +352,41 @@ def wheel() -> None:
         st.info("EM2LDL's tables are not at hand; name their folder in SERSCOPE_CORPORA to see its wheel.")
     if path.exists():
         stored = pd.read_csv(path)
-        lines = ""
-        names = ("Split, answer", "Measure", "Value [95 %]", "Clips", "Speakers")
         with st.expander("What answers that do not listen score on EM2LDL"):
             view = st.selectbox("Clips", ["all", *sorted(set(stored["view"]) - {"all"})], key="em2ldl-view")
-            found = stored[(stored["view"] == view) & stored["measure"].isin(["KL", "cosine"])]
-            for row in found.itertuples():
-                part = "" if view == "all" else f", {escape(str(row.group))}"
-                lines += (
-                    f'<tr><th scope="row">{escape(str(row.split))}: {escape(str(row.answer))}{part}</th>'
-                    f'<td class="words">{row.measure}</td><td><strong>{row.value:.3f}</strong>'
-                    + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")
-                    + f"</td><td>{row.clips}</td><td>{row.speakers}</td></tr>"
-                )
             st.caption(
                 "EM2LDL's audio needs a signed licence, so no model here was trained on it. Its labels alone already "
                 "say how far a model has to come: the average of the training listeners comes near the best published "
                 "model."
             )
-            st.html(rows_of("Constants on EM2LDL", names, lines, ("Measure",)))
+            _constants(stored[(stored["view"] == view) & stored["measure"].isin(["KL", "cosine"])], view)
+
+
+def _constants(found: "pd.DataFrame", view: str) -> None:
+    """Draw what answers that do not listen score on EM2LDL."""
+    lines = ""
+    for row in found.itertuples():
+        part = "" if view == "all" else f", {escape(str(row.group))}"
+        lines += (
+            f'<tr><th scope="row">{escape(str(row.split))}: {escape(str(row.answer))}{part}</th>'
+            f'<td class="words">{measure(row.measure)}</td><td><strong>{row.value:.3f}</strong>'
+            + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")
+            + f"</td><td>{row.clips}</td><td>{row.speakers}</td></tr>"
+        )
+    said = [
+        f"{row.measure} {row.value:.3f} ({row.split}, {row.answer}{'' if view == 'all' else f', {row.group}'})"
+        for row in found.head(4).itertuples()
+    ]
+    tabled(
+        Rows(("Split, answer", "Measure", "Value [95 %]", "Clips", "Speakers"), lines, ("Measure",), ("KL", "cosine")),
+        found,
+        "em2ldl-constants",
+        title="Constants on EM2LDL",
+        how="each row is an answer that is the same for every clip, on the clips of a test part; a model has to beat "
+        "it. Intervals are over speakers.",
+        words=f"{'; '.join(said)}{' …' if len(found) > 4 else ''}.",
+        state=view,
+    )
 
 
 @st.cache_data(show_spinner="Reading EM2LDL's tables", max_entries=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import background, clips_behind
-from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, Rows, bars, chart, layout, tabled
 from pages.parts.predictions import Chosen, taken
 from pages.parts.robustness_charts import HINTS, MEASURES, shown
 from ser_core.predictions import CLEAN
@@ -69,7 +69,16 @@ def show() -> None:
         words=in_words(found, measure),
         state=f"{own.key}|{measure}",
     )
-    st.html(table(found))
+    tabled(
+        table(found),
+        found,
+        "own-robustness-figures",
+        title=f"{own.title}: per cent and points, with 95 % intervals over speakers",
+        how="each row is a condition. UAR stands beside that of a constant answer and chance; what is lost or changed "
+        "is measured on the clips that are there clean as well, 0 being no effect.",
+        words=in_words(found, measure),
+        state=f"{own.key}|{measure}",
+    )
     if points:
         part = own.rows[own.rows["condition"] == points[0][0]].reset_index(drop=True)
         clips_behind.show(part, f"{own.title}, {points[0][0]}", f"own-{points[0][0]}")
@@ -131,7 +140,7 @@ def in_words(found: "pd.DataFrame", measure: str) -> str:
     return f"{MEASURES[measure]}, affected {', '.join(said)}.{before}"
 
 
-def table(found: "pd.DataFrame") -> str:
+def table(found: "pd.DataFrame") -> Rows:
     """Return every figure of every condition."""
     measures = [name for name in MEASURES if name in found]
     lines = ""
@@ -146,4 +155,4 @@ def table(found: "pd.DataFrame") -> str:
         lines += f'<tr><th scope="row">{escape(str(row["condition"]))}</th>{cells}<td>{row["clips"]}</td></tr>'
     beside = ("Constant answer", "Chance") if measures != ["shift"] else ()
     names = ("Condition", *(MEASURES[measure] for measure in measures), *beside, "Clips")
-    return rows_of("Per cent and points, with 95 % intervals over speakers", names, lines)
+    return Rows(names, lines)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.parts import background, room, session
+from pages.parts import background, own_folder, room, session
 from pages.parts.charts import CLICKED
 from pages.parts.words import plain
 from ser_core.errors import SerscopeError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
+
+    from ser_core.corpora import Corpus
 
 STORED, OWN, ASK = "Stored with the app", "Your table", "Ask a model here"
 KEPT = 12
@@ -190,6 +192,10 @@ def own_table(*columns: str) -> "dict[tuple[str, str], pd.DataFrame]":
     }
 
 
+NO_CORPUS = (
+    "No corpus is at hand. Put a folder of speech, as its owners lay it out or with a table labels.csv, below one that "
+    "SERSCOPE_CORPORA names; it then appears here without a restart."
+)
 OWN_TOO = (
     "A table of your own that has what is needed (page Fairness, Your table), and a model that you asked there about "
     "other speech, are offered here as well."
@@ -272,13 +278,14 @@ def _ask() -> Chosen | None:
     from ser_core.registry import model_folders, names
 
     folders = corpora_at_hand()
+    own_folder.offer(folders)
     if not folders:
-        st.info("No corpus is at hand; name folders of speech corpora, or of CSV tables, in SERSCOPE_CORPORA.")
+        st.info(NO_CORPUS)
         return None
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     model = left.selectbox("Model", names(), format_func=title_of, key=session_key("asked model"))
     name = middle.selectbox("Corpus", list(folders), format_func=corpus_title, key=session_key("asked corpus"))
-    corpus = _corpus(str(folders[name]))
+    corpus = corpus_in(folders[name])
     asked = ("evaluate", model, name)
     done: dict[tuple, Chosen] = st.session_state.setdefault("asked", {})
     if not corpus.table["file"].notna().any():
@@ -323,21 +330,47 @@ def _ask() -> Chosen | None:
 
 
 def corpora_at_hand() -> dict[str, Path]:
-    """Return the corpora that this server has, name → folder."""
+    """Return the corpora that this server has and the reader has named, name → folder.
+
+    What was put below a folder meanwhile is among them; what was copied more than one level below, after a minute.
+    """
     from ser_core.settings import settings
 
-    return _folders(settings().corpora_dirs)
+    places = (*settings().corpora_dirs, *own_folder.folders())
+    return _folders(places, tuple(_changed(each) for place in places for each in (place, *_below(place))))
 
 
-@st.cache_resource(show_spinner="Looking for corpora")
-def _folders(places: tuple[Path, ...]) -> dict[str, Path]:
+def _below(place: Path) -> list[Path]:
+    return sorted(each for each in place.iterdir() if each.is_dir()) if place.is_dir() else []
+
+
+def _changed(folder: Path) -> tuple[str, int]:
+    """Return a folder and when something in it was added, taken away, or its tables changed (ns)."""
+    try:
+        tables = [each.stat().st_mtime_ns for each in folder.glob("*.csv")]
+        return str(folder), max([folder.stat().st_mtime_ns, *tables])
+    except OSError:  # taken away this moment
+        return str(folder), 0
+
+
+@st.cache_resource(show_spinner="Looking for corpora", max_entries=4, ttl=60)
+def _folders(places: tuple[Path, ...], changed: tuple[tuple[str, int], ...]) -> dict[str, Path]:
     from ser_core.corpora import find_corpora
 
     return find_corpora(places)
 
 
-@st.cache_resource(show_spinner="Reading the corpus")
-def _corpus(folder: str) -> Any:
+def corpus_in(folder: Path) -> "Corpus":
+    """Return the corpus in a folder, read again where the folder or its tables have changed.
+
+    Raises:
+        CorpusError: as of ``ser_core.corpora.read_corpus``.
+    """
+    return _corpus(*_changed(folder))
+
+
+@st.cache_resource(show_spinner="Reading the corpus", max_entries=16)
+def _corpus(folder: str, changed: int) -> "Corpus":
     from ser_core.corpora import read_corpus
 
     return read_corpus(folder)
@@ -349,6 +382,6 @@ def row_of_clip(corpus: str, clip: str) -> "pd.DataFrame | None":
     name = next((name for name in folders if name == corpus), None)
     if name is None:
         return None
-    table = _corpus(str(folders[name])).table
+    table = corpus_in(folders[name]).table
     row = table[(table["name"] == clip) & table["file"].notna()]
     return row if len(row) else None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind, session
-from pages.parts.charts import COLOURS, GREY, SYMBOLS, ink, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, ink, layout
 from pages.parts.predictions import corpora_at_hand, corpus_title, row_of_clip, title_of
 from pages.parts.words import plain
 from ser_core.degradations import KINDS
 from ser_core.numbers import signed, unsigned
+from ser_core.sphere import DIMENSIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,9 +234,13 @@ def severest_in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[st
     return f"From the least to the most affected: {'; '.join(said)}."
 
 
-def table(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> str:
+def of_model(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> "pd.DataFrame":
+    """Return one model's figures for these changes and clean."""
+    return rows[(rows["model"] == model) & rows["kind"].isin(["clean", *kinds])]
+
+
+def table(own: "pd.DataFrame") -> Rows:
     """Return one model's figures for every kind and level."""
-    own = rows[(rows["model"] == model) & rows["kind"].isin(["clean", *kinds])]
     lines = ""
     for row in own.itertuples():
         what = "clean" if row.kind == "clean" else f"{row.kind}, {level_words(row.kind, row.level)}"
@@ -246,25 +251,59 @@ def table(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> str:
                 continue
             value, low, high = (shown(measure, getattr(row, name)) for name in _columns(measure))
             cells += "<td>–</td>" if value == "–" else f"<td><strong>{value}</strong> [{low}, {high}]</td>"
-        lines += f'<tr><th scope="row">{escape(what)}</th>{cells}</tr>'
-    return rows_of(
-        f"{title_of(model)}: per cent and points, with 95 % intervals over speakers", ("", *MEASURES.values()), lines
-    )
+        beside = f"<td>{shown('uar', row.baseline)}</td><td>{shown('uar', row.chance)}</td>"
+        lines += f'<tr><th scope="row">{escape(what)}</th>{cells}{beside}</tr>'
+    return Rows(("", *MEASURES.values(), "UAR of a constant answer", "Chance"), lines, measures=("UAR",))
 
 
-def steady(models: "list[str]", corpus: str) -> str:
-    """Return what each model answers to sounds that never change, by their length."""
-    from ser_core.robustness import CONSTANT, LENGTHS_S
+def steady(models: "list[str]", corpus: str) -> "pd.DataFrame":
+    """Return what models answer to sounds that never change: a row a model, sound and length.
 
-    lines = ""
+    model (its title), sound, length_s, answer and its probability (of models of emotions), changed (another answer than
+    for 2 s), and all probabilities or values by their name.
+    """
+    import pandas as pd
+
+    from ser_core.robustness import CONSTANT
+    from ser_core.speakers import answers_of, emotions_of
+
+    found = []
     for model in models:
         rows = answers(model, corpus)
         rows = rows[rows["kind"] == CONSTANT]
-        for sound, part in rows.groupby("clip", sort=False):
-            cells = "".join(f"<td>{_answer(row)}</td>" for _, row in part.sort_values("level").iterrows())
-            lines += f'<tr><th scope="row">{escape(title_of(model))}, {escape(str(sound))}</th>{cells}</tr>'
-    names = ("", *(f"{seconds:g} s" for seconds in LENGTHS_S))
-    return rows_of("Answers to sounds that never change, by how long they last", names, lines)
+        facts = {"model": title_of(model), "sound": rows["clip"], "length_s": rows["level"]}
+        if emotions := emotions_of(rows):
+            best = rows[[f"p_{name}" for name in emotions]].max(axis=1)
+            facts |= {"answer": answers_of(rows), "probability": best}
+        facts |= {"changed": rows["changed"]}
+        given = {name[2:]: rows[name] for name in map(str, rows) if name.startswith(("p_", "d_"))}
+        found.append(pd.DataFrame(facts | given))
+    return pd.concat(found, ignore_index=True)
+
+
+def steady_table(data: "pd.DataFrame") -> Rows:
+    """Return the answers to sounds that never change, a row a model and sound, a column a length."""
+    lines = ""
+    for (model, sound), part in data.groupby(["model", "sound"], sort=False):
+        cells = "".join(f"<td>{_answer(row)}</td>" for _, row in part.sort_values("length_s").iterrows())
+        lines += f'<tr><th scope="row">{escape(str(model))}, {escape(str(sound))}</th>{cells}</tr>'
+    return Rows(("", *(f"{seconds:g} s" for seconds in sorted(data["length_s"].unique()))), lines)
+
+
+def steady_in_words(data: "pd.DataFrame") -> str:
+    """Return how often each model's answer turns with the length of a sound that never changes."""
+    from ser_core.robustness import REFERENCE_S
+
+    said = []
+    for model, part in data.groupby("model", sort=False):
+        if "answer" not in part or part["answer"].isna().all():
+            said.append(f"{model} answers with values, not with one emotion")
+            continue
+        others = part[part["length_s"] != REFERENCE_S]
+        said.append(
+            f"{model}: {int(others['changed'].sum())} of {len(others)} answers are another than for {REFERENCE_S:g} s"
+        )
+    return f"{'; '.join(said)}."
 
 
 def behind(point: "list", corpus: str, key: str) -> None:
@@ -350,10 +389,7 @@ def _columns(measure: str) -> tuple[str, str, str]:
 
 
 def _answer(row: "pd.Series") -> str:
-    given = {str(name)[2:]: value for name, value in row.items() if str(name).startswith(("p_", "d_"))}
-    given = {name: value for name, value in given.items() if not math.isnan(value)}
-    if any(str(name).startswith("d_") for name in row.index):
-        return ", ".join(f"{name} {signed(value)}" for name, value in given.items())
-    top = max(given, key=lambda name: given[name])
-    said = f"{escape(top)} {100 * given[top]:.0f} %"
+    if not isinstance(row.get("answer"), str):
+        return ", ".join(f"{name} {signed(row[name])}" for name in DIMENSIONS if name in row)
+    said = f"{escape(row['answer'])} {100 * row['probability']:.0f} %"
     return f"<strong>{said}</strong>" if row["changed"] else said

@@ -30,6 +30,7 @@ GIVEN = (
     "own predictions",
     "own conditions",
     "own noise",
+    "own folders",
     "reopened",
     "report sections",
 )

@@ -5,7 +5,7 @@ server from those who may not, as these go past the pages.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from pages.parts.words import plain
 from ser_core.errors import SettingError
 from ser_core.settings import settings
 
-THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 OF_VOICES = ("/media/", "/_stcore/upload_file/")
 
 
@@ -85,13 +85,33 @@ def runs_study() -> bool:
     """Return whether this reader may see and take away all answers of the rating study.
 
     With sign-in those whom SERSCOPE_STUDY_OWNERS names; without, whoever sits at the machine where only that reaches
-    the server: it listens there alone, under that machine's own names, and no proxy asks on behalf of others.
+    the server.
     """
     if providers():
         return may_enter(st.user.to_dict(), settings().study_owners)
-    names = {config.get_option("server.address"), *config.get_option("server.allowedHosts")}
-    passed_on = any(name.lower().startswith(("forwarded", "x-forwarded", "via")) for name in st.context.headers)
-    return names <= THIS_MACHINE and not passed_on
+    return at_this_machine()
+
+
+def at_this_machine() -> bool:
+    """Return whether server and reader are surely on one machine."""
+    return surely_here(
+        config.get_option("server.address"), config.get_option("server.allowedHosts"), st.context.headers
+    )
+
+
+def surely_here(address: str | None, hosts: Sequence[str] | None, headers: Mapping[str, str]) -> bool:
+    """Return whether nobody but the machine itself reaches the server, nor asks through a proxy or a tunnel.
+
+    Args:
+        address: that the server listens on; None is every one.
+        hosts: names under which it may be reached; None or none is any.
+        headers: of the browser's request, names in any case; a proxy adds some, and a tunnel tells another origin.
+    """
+    told = {name.lower(): value for name, value in headers.items()}
+    alone = address in THIS_MACHINE and bool(hosts) and set(hosts or ()) <= THIS_MACHINE
+    passed_on = any(name.startswith(("forwarded", "x-forwarded", "via")) for name in told)
+    reached = {urlsplit(f"//{told.get('host', '')}").hostname, urlsplit(told.get("origin", "")).hostname}
+    return alone and not passed_on and reached <= THIS_MACHINE
 
 
 def admit() -> None:

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.text_files import csv_text
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, bars, chart, layout, rows_of
+from pages.parts.charts import COLOURS, GREY, Rows, bars, chart, layout, tabled
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import language, number, plain
-from ser_core.intended_use import COLUMN, IN_A_CELL
 from ser_core.numbers import signed
 
 if TYPE_CHECKING:
@@ -91,33 +89,57 @@ def in_words(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overal
     below = int((found["high"] < overall["value"]).sum())
     return (
         f"{len(found)} speakers; {measure} from {end(found.iloc[0])} to {end(found.iloc[-1])}; all together "
-        f"{said(overall['value'])}" + (f". The whole interval of {below} speakers lies below that." if share else ".")
+        f"{said(overall['value'])}"
+        + (
+            f". The whole interval of {below} speakers lies below that; one of forty does so by luck alone, and there "
+            "is no further test."
+            if share
+            else "."
+        )
     )
 
 
-def worst(found: "pd.DataFrame", people: "pd.DataFrame", rows: "pd.DataFrame", measure: str) -> str:
-    """Return a table of the speakers who are served worst."""
-    from ser_core.speakers import answers_of, emotions_of
+def worst(found: "pd.DataFrame", people: "pd.DataFrame", rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the speakers who are served worst: speaker, who (in words), clips, value, low, high, mistake."""
+    from ser_core.speakers import commonest_mistakes, emotions_of
 
+    first = found.head(WORST)
+    facts = first.assign(
+        speaker=people["name"].reindex(first["speaker"]).to_numpy(),
+        who=[about(people.loc[speaker]) for speaker in first["speaker"]],
+    )[["speaker", "who", "clips", "value", "low", "high"]]
+    if not emotions_of(rows):
+        return facts
+    wrong = commonest_mistakes(rows[rows["speaker"].isin(first["speaker"])]).reindex(first["speaker"])
+    told = [
+        f"{row.mistake} ({row.times:.0f} of {row.wrong:.0f})" if isinstance(row.mistake, str) else ""
+        for row in wrong.itertuples()
+    ]
+    return facts.assign(mistake=told)
+
+
+def worst_table(data: "pd.DataFrame", measure: str) -> Rows:
+    """Return the speakers who are served worst."""
     share = not measure.startswith("error")
     lines = ""
-    for row in found.head(WORST).itertuples():
-        own = rows[rows["speaker"] == row.speaker]
-        mistaken = ""
-        if emotions_of(rows):
-            said = answers_of(own)
-            wrong = own["emotion"][said != own["emotion"]] + " taken for " + said[said != own["emotion"]]
-            if len(wrong):
-                mistaken = f"{wrong.mode().iloc[0]} ({int((wrong == wrong.mode().iloc[0]).sum())} of {len(wrong)})"
-        figures = [f"{100 * v:.0f} %" if share else signed(v, 2) for v in (row.value, row.low, row.high)]
+    for row in data.to_dict("records"):
+        figures = [f"{100 * row[name]:.0f} %" if share else signed(row[name], 2) for name in ("value", "low", "high")]
         lines += (
-            f'<tr><th scope="row">{escape(people.loc[row.speaker, "name"])}</th>'
-            f'<td class="words wide">{escape(about(people.loc[row.speaker]))}</td><td>{row.clips}</td>'
-            f"<td><strong>{figures[0]}</strong> [{figures[1]}, {figures[2]}]</td>"
-            f'<td class="words wide">{escape(mistaken)}</td></tr>'
+            f'<tr><th scope="row">{escape(str(row["speaker"]))}</th><td class="words wide">{escape(row["who"])}</td>'
+            f"<td>{row['clips']}</td><td><strong>{figures[0]}</strong> [{figures[1]}, {figures[2]}]</td>"
+            f'<td class="words wide">{escape(row.get("mistake", ""))}</td></tr>'
         )
     names = ("Speaker", "Who", "Clips", f"{measure} [95 %]", "Commonest mistake")
-    return rows_of("Speakers who are served worst", names, lines, words=("Who", "Commonest mistake"))
+    return Rows(names, lines, ("Who", "Commonest mistake"), (measure,))
+
+
+def worst_in_words(data: "pd.DataFrame", measure: str, overall: dict[str, float]) -> str:
+    """Return the speaker who is served worst, beside all speakers together."""
+    share, first = not measure.startswith("error"), data.iloc[0]
+    value, all_of_them = (
+        f"{100 * each:.0f} %" if share else signed(each, 2) for each in (first["value"], overall["value"])
+    )
+    return f"{first['speaker']} is served worst: {measure} {value}, where all speakers together have {all_of_them}."
 
 
 def one(chosen: Chosen, speaker: str, people: "pd.DataFrame") -> None:
@@ -145,7 +167,7 @@ def one(chosen: Chosen, speaker: str, people: "pd.DataFrame") -> None:
             truth, answer = cells[0][0], cells[0][1]
             picked = rows[(rows["emotion"] == truth) & (answers_of(rows) == answer)]
             what += f", {truth} answered as {answer}"
-    voice(chosen, speaker)
+    voice(chosen, speaker, name)
     clips_behind.show(picked, what, "speaker")
 
 
@@ -201,7 +223,7 @@ def _confusion_words(rows: "pd.DataFrame") -> str:
     return f"{right} of {len(rows)} clips are answered rightly." + (f" Commonest mistakes: {listed}." if listed else "")
 
 
-def voice(chosen: Chosen, speaker: str) -> None:
+def voice(chosen: Chosen, speaker: str, name: str) -> None:
     """Draw the table of a speaker's cues beside the other speakers of the corpus."""
     from ser_core import speaker_cues
 
@@ -212,24 +234,32 @@ def voice(chosen: Chosen, speaker: str) -> None:
     if found.empty:
         st.caption("This speaker's voice has not been measured against others; 'python -m ser_core cues' does so.")
         return
-    lines = ""
+    data = found.rename(columns={"low": "others_10th", "middle": "others_median", "high": "others_90th"})
+    lines, apart = "", []
     for row in found.itertuples():
         place = (
             "lower than nearly all" if row.percentile < 10 else "higher than nearly all" if row.percentile > 90 else ""
         )
+        apart += [f"{row.cue} {place}"] if place else []
         lines += (
             f'<tr><th scope="row">{escape(row.cue)}<br><small>{escape(row.unit)}</small></th>'
             f"<td><strong>{number(row.value)}</strong></td><td>{number(row.middle)}</td>"
             f"<td>{number(row.low)} … {number(row.high)}</td><td>{row.percentile:.0f}</td>"
             f'<td class="words">{place}</td></tr>'
         )
+    names = ("Cue", "This speaker", "Middle of the others", "8 of 10 others", "Percentile", "")
     with st.expander("The voice, beside the other speakers"):
-        names = ("Cue", "This speaker", "Middle of the others", "8 of 10 others", "Percentile", "")
-        st.html(rows_of("Voice of the speaker", names, lines, words=("",)))
-        st.caption(
-            f"How to read it: means over the speaker's clips, beside those of {int(found['others'].iloc[0])} other "
-            "speakers of the same corpus and sex, over all emotions (eGeMAPS, openSMILE). An unusual voice is one "
-            "possible reason why a model fails a speaker, not proof of it."
+        tabled(
+            Rows(names, lines, words=("",)),
+            data,
+            "speaker-voice",
+            title=f"Voice of speaker {name}, beside the others",
+            how=f"means over the speaker's clips, beside those of {int(found['others'].iloc[0])} other speakers of the "
+            "same corpus and sex, over all emotions (eGeMAPS, openSMILE). The percentile says how many of 100 others "
+            "lie below; by chance a speaker lies outside the middle eight of ten in one cue of five. An unusual voice "
+            "is one possible reason why a model fails a speaker, not proof of it.",
+            words=f"Outside the middle eight of ten: {'; '.join(apart) or 'no cue'} (of {len(found)}).",
+            state=f"{chosen.key}|{speaker}",
         )
 
 
@@ -255,13 +285,18 @@ def averages(chosen: Chosen) -> None:
         )
     unit = "" if dimensions else ", points"
     names = ("Label", "Speakers", f"Average is off by{unit} [95 %]", "Order of speakers, ρ [95 %]")
-    st.html(rows_of("Averages and ranking of speakers", names, lines))
     what = "mean of the dimension" if dimensions else "share of clips with the emotion"
-    st.caption(
-        f"How to read it: for each speaker the {what} as answered is set beside the true one; the average is off by "
-        "the mean difference without its sign, and ρ (Spearman) says whether speakers come in the right order, 1 for "
-        "perfectly, 0 for by chance. Actors who all play every emotion equally often have no order to meet. Intervals "
-        "are over speakers."
+    most = found.loc[found["error"].idxmax()]
+    off = signed(most["error"]) if dimensions else f"{100 * most['error']:.1f} points"
+    tabled(
+        Rows(names, lines),
+        found,
+        "speaker-averages",
+        title=f"{chosen.title}: averages and ranking of speakers",
+        how=f"for each speaker the {what} as answered is set beside the true one; the average is off by the mean "
+        "difference without its sign, and ρ (Spearman) says whether speakers come in the right order, 1 for perfectly, "
+        "0 for by chance. Actors who all play every emotion equally often have no order to meet. Intervals are over "
+        "speakers.",
+        words=f"The averages are furthest off for {most['label']}: by {off} for the mean speaker.",
+        state=chosen.key,
     )
-    data = csv_text(found.assign(**{COLUMN: IN_A_CELL}), 5)
-    st.download_button("Data (CSV)", data, "serscope-averages.csv", "text/csv", key="csv-averages", on_click="ignore")

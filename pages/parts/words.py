@@ -27,6 +27,7 @@ MEASURES = {
     "Clark": "root of the summed squares of the shares' relative differences; lower is better",
     "Canberra": "sum of the shares' relative differences; lower is better",
     "intersection": "how much of the two distributions overlaps; 1 is best",
+    "mean CCC": "mean over valence, arousal and dominance of the concordance with the raters' values; 1 is best",
     "CCC": "concordance correlation with the raters' values; 1 is best",
     "false alarms": "share of the other clips that are taken for the emotion (false positive rate)",
     "answered": "share of all clips that are answered with the emotion; equal shares are demographic parity",

@@ -1,0 +1,67 @@
+"""Which speakers are drawn, or dealt to groups, in each replicate.
+
+The same for every table of as many speakers, and for a thousand of them slower to make than all that is worked out from
+it: so they are kept. What is kept are random numbers from a seed, never anything of a table.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ser_core.errors import SettingError
+
+MOST_KEPT = 10_000_000
+"""Entries of what is kept; what is larger is made anew, so that a table of very many speakers fills no memory."""
+
+Seed = int | Sequence[int]
+
+
+def draws(speakers: int, replicates: int, seed: Seed) -> np.ndarray:
+    """Return how often each speaker is drawn with replacement, (replicates, speakers); each row sums to ``speakers``.
+
+    Raises:
+        SettingError: no replicates are asked for.
+    """
+    if replicates < 1:
+        raise SettingError(f"{replicates} replicates give no interval; 10000 is usual.")
+    make = _kept_draws if speakers * replicates <= MOST_KEPT else _kept_draws.__wrapped__
+    return make(speakers, replicates, _hashable(seed)).astype(float)
+
+
+def orders(count: int, replicates: int, seed: Seed) -> tuple[np.ndarray, np.random.Generator]:
+    """Return the places 0 … count − 1 in random order (replicates, count), and the generator as it stands after them.
+
+    ``values[orders(len(values), …)[0]]`` is what ``Generator.permuted`` makes of rows of these values.
+    """
+    make = _kept_orders if count * replicates <= MOST_KEPT else _kept_orders.__wrapped__
+    found, state = make(count, replicates, _hashable(seed))
+    random = np.random.default_rng()
+    random.bit_generator.state = state
+    return found, random
+
+
+def _hashable(seed: Seed) -> Seed:
+    return seed if isinstance(seed, int) else tuple(seed)
+
+
+@lru_cache(maxsize=8)
+def _kept_draws(speakers: int, replicates: int, seed: Seed) -> np.ndarray:
+    chances = np.full(speakers, 1 / speakers)
+    drawn = np.random.default_rng(seed).multinomial(speakers, chances, size=replicates)
+    return _small(drawn, int(drawn.max()))
+
+
+@lru_cache(maxsize=8)
+def _kept_orders(count: int, replicates: int, seed: Seed) -> tuple[np.ndarray, Any]:
+    random = np.random.default_rng(seed)
+    places = np.arange(count, dtype=np.min_scalar_type(max(0, count - 1)))
+    return _small(random.permuted(np.tile(places, (replicates, 1)), axis=1), count), random.bit_generator.state
+
+
+def _small(values: np.ndarray, most: int) -> np.ndarray:
+    """Return whole numbers up to ``most`` in as few bytes as hold them, never to be changed."""
+    found = values.astype(np.min_scalar_type(most))
+    found.flags.writeable = False
+    return found
