@@ -28,7 +28,7 @@ MEASURED = pytest.mark.skipif(not SUMMARY.exists(), reason="the study of robustn
 BOARDS = [
     pytest.param("crosscorpus", "Away from home", "uar", id="crosscorpus"),
     pytest.param("robustness", "Does the answer hold?", "uar", id="robustness", marks=MEASURED),
-    pytest.param("mixed", "Mixed emotions", "expected", id="mixed"),
+    pytest.param("mixed", "Mixed emotions", "constant", id="mixed"),
     pytest.param("dimensions", "Valence, arousal, dominance", "clips", id="dimensions"),
     pytest.param("efficiency", "What does it cost?", "value", id="efficiency"),
 ]

@@ -16,6 +16,7 @@ from browsing import (
     hear_the_first_clip,
     opened,
     overflow,
+    playwright,
     whole_page,
 )
 
@@ -40,10 +41,11 @@ def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, n
         page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
         at_rest(page)
     else:
-        before = page.get_by_role("heading", name="Speaker ").last.inner_text()
+        heading = page.get_by_role("heading", name="Speaker ").last
+        before = heading.inner_text()
         click_a_mark(page, 4)
+        playwright.expect(heading).not_to_have_text(before, timeout=PATIENCE_MS)
         at_rest(page)
-        assert page.get_by_role("heading", name="Speaker ").last.inner_text() != before
     hear_the_first_clip(page)
     whole_page(page, shots / f"{name}-clip.png")
     page.get_by_role("button", name="Explain this clip").click()
