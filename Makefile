@@ -1,5 +1,6 @@
 # make app   sets everything up and starts SERscope on http://localhost:8501
 # make test  sets everything up and runs the whole suite
+# make test  shares the files of the suite out to two processes of one thread, the slow browser tests first
 # make soak  runs what takes hours: docs/soak.md says what each part does
 
 PYTHON ?= python3.11
@@ -18,7 +19,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format .

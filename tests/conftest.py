@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 import explain  # noqa: F401  (a page run by itself puts pages/ first, where explain.py would hide the package)
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     import playwright.sync_api
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed")
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 

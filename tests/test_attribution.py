@@ -350,7 +350,7 @@ def test_the_virtual_spectrum_keeps_completeness():
 
 
 @given(samples=st.integers(1600, 20_000), seed=st.integers(0, 1000))
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 def test_the_virtual_spectrum_gives_every_sample_back(samples, seed):
     waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(seed))
     spectrum = Spectrum(samples)

@@ -89,7 +89,7 @@ def test_awkward_input_is_accepted_with_its_warning(awkward: AwkwardInput) -> No
 
 
 @given(st.binary(max_size=600))
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @example(b"\xff\xfb\x90\x64" + bytes(200))
 @example(b"\xff\xf1\x50\x80" + bytes(200))
 @example(b"OggS" + bytes(20))
@@ -119,7 +119,7 @@ STARTS = {
 
 @pytest.mark.parametrize("start", STARTS)
 @given(data=st.data())
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=12)
 def test_damage_anywhere_gives_a_recording_or_an_audio_error(start: str, data: st.DataObject) -> None:
     whole = STARTS[start]
     kept = whole[: data.draw(st.integers(1, len(whole)))]
@@ -135,7 +135,7 @@ def test_damage_anywhere_gives_a_recording_or_an_audio_error(start: str, data: s
 
 @pytest.mark.parametrize(("container", "subtype", "step"), [("WAV", "PCM_16", 2**-15), ("FLAC", "PCM_24", 2**-23)])
 @given(seed=st.integers(0, 10_000), count=st.integers(5_000, 30_000))
-@hypothesis_settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=15)
 def test_lossless_round_trip_stays_within_quantisation(
     container: str, subtype: str, step: float, seed: int, count: int
 ) -> None:

@@ -157,7 +157,7 @@ def test_clipping_is_found_in_an_mp3() -> None:
 
 
 @given(frequency=st.floats(80, 3000), amplitude=st.floats(0.1, 0.999), seed=st.integers(0, 100))
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 def test_whole_sounds_are_never_called_clipped(frequency: float, amplitude: float, seed: int) -> None:
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     tone = amplitude * np.sin(2 * np.pi * frequency * time) * (0.9 + 0.1 * np.sin(2 * np.pi * 3 * time))

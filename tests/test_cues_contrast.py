@@ -43,7 +43,7 @@ def test_cliffs_delta_is_the_share_of_greater_minus_smaller_pairs(inside, outsid
     assert cliffs_delta(np.array(inside), np.array(outside)) == pytest.approx(np.mean(pairs))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 3))
 def test_shifted_deltas_equal_cliffs_delta_of_the_shifted_frames(seed, count):
     rng = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def test_shifted_deltas_equal_cliffs_delta_of_the_shifted_frames(seed, count):
             assert delta == pytest.approx(cliffs_delta(values[mask], values[~mask]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 12), min_size=2, max_size=5))
 def test_rearranged_pieces_keep_their_length_and_never_overlap(seed, widths):
     pieces = [(13 * k, width) for k, width in enumerate(widths)]

@@ -73,7 +73,7 @@ def turns(draw_voices: int):
 
 
 @given(turns(3), turns(4))
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 def test_the_error_rate_equals_that_of_pyannote_metrics(truth, found) -> None:
     core = pytest.importorskip("pyannote.core")
     metrics = pytest.importorskip("pyannote.metrics.diarization")
@@ -111,7 +111,7 @@ def around(centres: np.ndarray, labels: np.ndarray, spread: float, rng: np.rando
 
 
 @given(st.integers(2, 4), st.integers(0, 1000))
-@hypothesis_settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=20)
 def test_voices_that_lie_apart_are_told_apart_and_counted_and_numbered_as_first_heard(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(count), rng.integers(0, count, 40)])

@@ -77,7 +77,7 @@ def test_no_refusal_of_a_table_quotes_more_than_a_short_piece_of_it(reads, data:
         assert sign * MOST_QUOTED not in str(fault) and len(str(fault)) < LONGEST_SENTENCE, fault
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.text(min_size=1, max_size=400), content=st.sampled_from([b"", b"no sound", b"RIFF....WAVE", b"PK\x03\x04"])
 )

@@ -52,7 +52,7 @@ def test_a_speaker_disjoint_split_is_not_accused() -> None:
 
 
 @given(st.integers(3, 11), st.integers(0, 11))
-@hypothesis_settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=20)
 def test_one_planted_clip_of_a_training_speaker_is_found(speaker: int, clip: int) -> None:
     table = balanced()
     split = by_speaker(table)

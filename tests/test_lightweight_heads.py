@@ -29,7 +29,7 @@ def frames(clips: int, steps: int, *, seed: int = 0) -> torch.Tensor:
     return torch.randn(clips, steps, 3, 8, generator=torch.Generator().manual_seed(seed)) + 0.5
 
 
-@limits(max_examples=25, deadline=None)
+@limits(max_examples=25)
 @given(steps=st.integers(2, 12), seed=st.integers(0, 100))
 def test_weighted_statistics_are_those_of_numpy(steps: int, seed: int) -> None:
     parts = frames(1, steps, seed=seed)

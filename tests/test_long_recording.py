@@ -206,7 +206,7 @@ def test_the_course_is_the_weighted_mean_with_students_interval() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=30), st.floats(2, 60))
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 def test_the_course_stays_within_what_was_answered_and_its_interval_holds_it(
     values: list[float], width_s: float
 ) -> None:

@@ -86,7 +86,7 @@ def test_there_is_a_name_for_every_feature(said: tuple[WordMeasures, ...]) -> No
         assert all(len(set(block)) == len(block) for block in names.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(float, (3, 4), elements=st.floats(-8, 8)))
 def test_weights_follow_the_formula_and_sum_to_one(scores: np.ndarray) -> None:
     logs = torch.from_numpy(scores).log_softmax(-1)

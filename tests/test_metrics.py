@@ -156,7 +156,7 @@ def test_ninety_five_percent_intervals_cover_the_truth_nearly_that_often():
 
 
 @given(st.integers(0, 10_000), st.integers(8, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_interval_contains_the_value(seed, speakers):
     truth, predicted, who = _simulated(speakers=speakers, clips=12, seed=seed)
     for name, found in metrics.evaluate(truth, predicted, who, CLASSES, replicates=400).items():

@@ -77,7 +77,7 @@ def test_a_block_of_noise_gets_hardly_any_weight_and_a_block_that_is_the_aim_nea
     assert (ours.super_weights[1] > 0.99).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 4))
 def test_super_scores_are_uncorrelated_and_weights_have_length_one(seed: int, components: int) -> None:
     blocks, aims = correlated(seed, clips=30, columns=(4, 3))

@@ -29,7 +29,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(800, 50_000), st.integers(0, 1000))
 def test_every_source_gives_the_length_asked_at_level_one_and_the_same_for_the_same_seed(
     length: int, seed: int

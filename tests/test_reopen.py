@@ -181,7 +181,7 @@ def test_an_attachment_that_unpacks_to_far_more_than_it_holds_is_refused() -> No
         reopen(raw)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_report_with_anything_changed_opens_or_says_so(data: st.DataObject) -> None:
     """Whatever stands in one place of the JSON, there is an explanation that can be drawn or one clear sentence."""

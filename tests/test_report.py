@@ -340,7 +340,7 @@ def test_white_space_becomes_one_blank_and_endless_text_says_how_long_it_was():
     assert cut.endswith("… (10000 letters)")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=st.text(st.characters(), max_size=200))
 def test_every_text_can_be_set(text):
     import typst

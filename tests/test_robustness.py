@@ -87,7 +87,7 @@ def test_codecs_give_the_sound_back_in_time(codec: str, rate: int) -> None:
 
 
 @given(share=st.sampled_from((1.0, 5.0, 10.0, 25.0)), seed=st.integers(0, 20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_clipping_cuts_that_share_of_samples_flat(share: float, seed: int) -> None:
     samples = np.random.default_rng(seed).normal(size=4000)
     cut = clipped(samples, share)

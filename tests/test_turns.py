@@ -60,7 +60,7 @@ def test_readers_take_turns_however_much_one_of_them_asks_for() -> None:
     assert order([("a", PANEL)] * 4 + [("b", PANEL)] * 2 + [("c", PANEL)]) == ["a", "b", "c", "a", "b", "a", "a"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=25))
 def test_nobody_is_two_turns_ahead_of_another_who_waits(asked: list[str]) -> None:
     done = order([(who, EXPLANATION) for who in asked])

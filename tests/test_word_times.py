@@ -36,7 +36,7 @@ def brute_force(scores: np.ndarray) -> float:
     return best(0, 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 4).flatmap(lambda t: arrays(float, (t + 4, t), elements=st.floats(-3, 3))))
 def test_the_path_is_the_best_of_all_monotone_ones(scores: np.ndarray) -> None:
     starts = token_starts(scores)
