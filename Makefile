@@ -1,6 +1,5 @@
 # make app   sets everything up and starts SERscope on http://localhost:8501
-# make test  sets everything up and runs the whole suite
-# make test  shares the files of the suite out to two processes of one thread, the slow browser tests first
+# make test  sets everything up and runs the whole suite, in two processes of one thread, in the order of the files
 # make soak  runs what takes hours: docs/soak.md says what each part does
 
 PYTHON ?= python3.11

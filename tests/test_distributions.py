@@ -40,7 +40,6 @@ def test_six_measures_by_hand() -> None:
     )
 
 
-@settings(deadline=None)
 @given(votes, votes)
 def test_measures_equal_scipys(first: np.ndarray, second: np.ndarray) -> None:
     wanted, given_ = shares_of(first), shares_of(second, smoothing=0.5)
@@ -52,7 +51,6 @@ def test_measures_equal_scipys(first: np.ndarray, second: np.ndarray) -> None:
         assert MEASURES["intersection"](wanted, given_)[row] == pytest.approx(1 - distance.cityblock(d, p) / 2)
 
 
-@settings(deadline=None)
 @given(votes)
 def test_a_distribution_is_nearest_to_itself(counts: np.ndarray) -> None:
     shares = shares_of(counts)
@@ -61,7 +59,6 @@ def test_a_distribution_is_nearest_to_itself(counts: np.ndarray) -> None:
         assert measure(shares, shares) == pytest.approx(best, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(votes, votes)
 def test_no_constant_has_a_lower_mean_divergence_than_the_mean(first: np.ndarray, second: np.ndarray) -> None:
     wanted, other = shares_of(first), shares_of(second, smoothing=0.1)[0]
@@ -104,7 +101,7 @@ def test_the_interval_of_a_mean_is_that_of_resampled_speakers() -> None:
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=0.06)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(votes)
 def test_the_spread_lies_between_that_of_a_constant_and_one(counts: np.ndarray) -> None:
     far = distance_from_mean(shares_of(counts))

@@ -115,7 +115,7 @@ def test_negative_numbers_get_no_apostrophe():
     assert (table.loc[table["cue"] == "hf_energy", "value"].dropna() < 0).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(name=NAMES)
 def test_any_file_name_gives_a_csv_of_the_same_shape(name):
     text = export.cue_csv(replace(SMALL, recording=replace(SMALL.recording, name=name)))
@@ -273,7 +273,7 @@ def test_nan_becomes_null_and_infinity_survives():
     np.testing.assert_array_equal(export.from_json(text)["spectrogram_db"], level)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(name=NAMES)
 def test_any_name_gives_json_that_utf8_can_hold(name):
     text = export.to_json(replace(SMALL, recording=replace(SMALL.recording, name=name)))

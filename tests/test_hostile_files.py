@@ -56,7 +56,7 @@ def test_whatever_is_quoted_is_one_short_line_that_keeps_how_it_begins_and_ends(
 
 
 @pytest.mark.parametrize("reads", [read_predictions, read_conditions], ids=["predictions", "conditions"])
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_refusal_of_a_table_quotes_more_than_a_short_piece_of_it(reads, data: st.DataObject) -> None:
     """A cell or a column's name of any length, put anywhere into a good table, is cut where a sentence quotes it."""
@@ -140,7 +140,7 @@ def test_a_fuzzing_process_that_goes_on_is_ended_and_a_finding_of_its_own_kind(
 
 
 @pytest.mark.parametrize("name", QUICK)
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_file_with_anything_changed_is_read_or_refused_in_a_sentence(name: str, data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(TARGETS[name].seeds())))

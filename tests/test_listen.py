@@ -21,7 +21,7 @@ def tones() -> np.ndarray:
     return (0.2 * np.sin(2 * np.pi * 500 * times) + high).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.0, 0.9), st.floats(0.05, 0.4), st.booleans())
 def test_the_two_parts_add_back_to_the_clip_within_minus_60_db(
     seed: int, start: float, span: float, banded: bool

@@ -25,7 +25,7 @@ def test_a_band_answers_most_to_its_own_centre(band: int) -> None:
     assert answers[1] == max(answers)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1_000, 14_000))
 def test_a_click_sounds_in_those_frames_whose_window_holds_it(place: int) -> None:
     samples = np.zeros(16_000, np.float32)
@@ -36,7 +36,7 @@ def test_a_click_sounds_in_those_frames_whose_window_holds_it(place: int) -> Non
     assert np.all(np.abs(centres - place / 16_000) <= FRONTEND.window_ms / 2000)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 40_000))
 def test_there_is_a_frame_for_every_whole_window(samples: int) -> None:
     bands, frames = micro_features(np.zeros(samples, np.float32)).shape

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -30,13 +30,11 @@ def test_spherical_coordinates_by_hand() -> None:
     assert found.azimuth == pytest.approx([0, 0, np.pi / 2, np.pi / 4, 0])
 
 
-@settings(deadline=None)
 @given(points)
 def test_coordinates_lead_back_to_the_point(given_: np.ndarray) -> None:
     assert from_spherical(to_spherical(given_)) == pytest.approx(given_, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.float64, (5, 3), elements=st.sampled_from([-1.0, -0.3, 0.0, 0.4, 1.0])))
 def test_a_point_belongs_in_equal_parts_to_the_octants_that_touch_it(given_: np.ndarray) -> None:
     for point, shares in zip(given_, octant_shares(given_), strict=True):

@@ -44,7 +44,7 @@ def test_a_region_that_passes_the_end_comes_back_in_two_parts() -> None:
     assert len(moved) == 2
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.booleans(), min_size=4, max_size=60).filter(lambda s: sum(s) > 3), st.integers(1, 100))
 def test_a_shift_keeps_the_number_of_speech_frames(speech: list[bool], shift: int) -> None:
     where = tracks(speech)

@@ -190,7 +190,7 @@ def test_infidelity_of_a_map_that_foretells_every_removal_is_zero() -> None:
     assert infidelity(removed, np.zeros(3)) == pytest.approx((removed**2).mean())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_rank_correlation_is_scipys(seed: int) -> None:
     one, other = np.random.default_rng(seed).integers(0, 5, (2, 3, 9)).astype(float)
@@ -212,7 +212,7 @@ def test_unrelated_maps_are_the_map_turned_by_a_tenth_or_more(shape: tuple[int, 
     assert unrelated(found, np.random.default_rng(0)) == pytest.approx(sorted(by_hand))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_random_places_keep_the_shapes_and_stay_off_the_silence(seed: int) -> None:
     random = np.random.default_rng(seed)
