@@ -104,6 +104,5 @@ tabled(
     title="All models: what they find and what they cost",
     how="each row is a model, or its copy with weights of 8 bits. The constant always gives the commonest answer. "
     "Times are of one thread for a clip of 3 s; sizes include the encoder.",
-    words=parts.in_words(rows, cost, measure),
-    state=f"{measure}|{corpus}|{cost}",
+    words=parts.costs_in_words(found),
 )

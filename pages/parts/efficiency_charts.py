@@ -239,6 +239,23 @@ def in_words(rows: "pd.DataFrame", cost: str, measure: str = "UAR") -> str:
     return f"By value alone, no cheaper model is better than: {'; '.join(said)}. A constant answer has {constant}."
 
 
+def costs_in_words(rows: "pd.DataFrame") -> str:
+    """Return the smallest and the largest model, and the quickest and the slowest where times are known."""
+    said = []
+    for column, unit, most, least in (
+        ("size_mb", "MB", "largest", "smallest"),
+        (TIMES[0], "ms", "slowest", "quickest"),
+    ):
+        known = rows.dropna(subset=[column])
+        if len(known):
+            low, high = known.loc[known[column].idxmin()], known.loc[known[column].idxmax()]
+            said.append(
+                f"{least} is {low['title']} ({low[column]:.3g} {unit}), "
+                f"{most} {high['title']} ({high[column]:.3g} {unit})"
+            )
+    return f"Of {rows['title'].nunique()} models, {'; '.join(said)}."
+
+
 def table(rows: "pd.DataFrame") -> Rows:
     """Return every model with its figure, size and times."""
     lines = ""

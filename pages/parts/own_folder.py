@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.parts import sign_in
 from pages.parts.words import plain
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, short
 
 FOLDERS = "own folders"
 HIGHEST = 3
@@ -75,20 +75,22 @@ def _take(typed: str, known: Mapping[str, Path]) -> None:
     folder = Path.home() / typed[2:] if typed.startswith("~/") else Path(typed)
     if not folder.is_absolute():
         raise CorpusError(
-            f"'{typed}' is not a whole path; write it from the root of the disk, such as /home/you/speech."
+            f"'{short(typed)}' is not a whole path; write it from the root of the disk, such as /home/you/speech."
         )
     if len(folder.resolve().parts) < HIGHEST or folder.resolve() == Path.home():
         raise CorpusError(
-            f"{folder} is too much to look through; name the folder of the corpus itself, or the one above."
+            f"{short(folder)} is too much to look through; name the folder of the corpus itself, or the one above."
         )
     try:
         found = find_corpora([folder]) or {"": folder}
         if twice := sorted(set(found) & set(known)):
             raise CorpusError(
-                f"A corpus called {', '.join(twice)} is at hand already; rename your folder to use it, too."
+                f"A corpus called {', '.join(map(short, twice))} is at hand already; rename your folder to use it, too."
             )
         for each in found.values():
             read_corpus(each)
     except OSError as fault:
-        raise CorpusError(f"{folder} cannot be read ({fault.strerror}); let this user read it, or copy it.") from None
+        raise CorpusError(
+            f"{short(folder)} cannot be read ({fault.strerror}); let this user read it, or copy it."
+        ) from None
     st.session_state[FOLDERS] = (*st.session_state.get(FOLDERS, ()), folder)

@@ -239,14 +239,13 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
             data, name = room.content(file), file.name
             with st.spinner("Reading your table"), room.ALONE:
                 rows = reads(data, name)
-        except SerscopeError as fault:
-            session.drop_upload(file)
-            st.error(plain(str(fault)))
-        else:
-            session.drop_upload(file)
             st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16], audio=False)
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
             st.rerun()
+        except SerscopeError as fault:
+            st.error(plain(str(fault)))
+        finally:
+            session.drop_upload(file)
     own: Chosen | None = st.session_state.get(place)
     if own is not None:
         left, right = st.columns([3, 1], vertical_alignment="center")

@@ -60,7 +60,11 @@ def content(file: "UploadedFile") -> bytes:
 
 def used() -> int:
     """Return how many bytes of all readers are coming, are held as uploads, and are kept in sessions."""
-    return WHILE_IT_COMES * sum(size for _, size in _coming.values()) + sum(_held().values())
+    return _used(_held())
+
+
+def _used(held: Mapping[str, int]) -> int:
+    return WHILE_IT_COMES * sum(size for _, size in _coming.values()) + sum(held.values())
 
 
 class Room:
@@ -100,10 +104,11 @@ def _size_of_upload(scope: Scope) -> int | None:
 
 def _full(reader: str, size: int) -> str:
     """Return what is full for so many bytes more of a reader: OF_ONE, OF_ALL, or "" where there is room."""
-    of_one = _held().get(reader, 0) + sum(coming for whose, coming in _coming.values() if whose == reader)
+    held = _held()
+    of_one = held.get(reader, 0) + sum(coming for whose, coming in _coming.values() if whose == reader)
     if of_one + size > ONE_READER_MB * MB:
         return OF_ONE
-    return OF_ALL if used() + WHILE_IT_COMES * size > settings().uploads_mb * MB else ""
+    return OF_ALL if _used(held) + WHILE_IT_COMES * size > settings().uploads_mb * MB else ""
 
 
 async def _let_go(receive: Receive, size: int) -> None:
