@@ -253,7 +253,7 @@ def costs_in_words(rows: "pd.DataFrame") -> str:
                 f"{least} is {low['title']} ({low[column]:.3g} {unit}), "
                 f"{most} {high['title']} ({high[column]:.3g} {unit})"
             )
-    return f"Of {rows['title'].nunique()} models, {'; '.join(said)}."
+    return f"Of {rows['model'].nunique()} models, {'; '.join(said)}."
 
 
 def table(rows: "pd.DataFrame") -> Rows:
