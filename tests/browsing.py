@@ -116,10 +116,11 @@ def click_a_mark(page: "playwright.Page", place: int = 3, chart: int = 0) -> Non
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
-def choose(page: "playwright.Page", label: str, option: str) -> None:
+def choose(page: "playwright.Page", label: str, option: str, shows: str) -> None:
+    """Choose from a list and wait for the words that the page shows then; how long a busy server takes is not known."""
     page.get_by_test_id("stSelectbox").filter(has_text=label).first.locator("input").click()
     page.get_by_role("option", name=option, exact=True).click()
-    page.wait_for_timeout(1000)
+    page.get_by_text(shows).first.wait_for(timeout=PATIENCE_MS)
     at_rest(page)
 
 

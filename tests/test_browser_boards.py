@@ -6,6 +6,7 @@ Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder
 import csv
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from browsing import (
     BEFORE_A_BOARD,
@@ -20,6 +21,8 @@ from browsing import (
     whole_page,
 )
 
+from pages.parts.mixed_charts import heard_rows, shared_labels
+from ser_core.evaluation import TABLES
 from ser_core.robustness import SUMMARY
 
 pytestmark = BEFORE_A_BOARD
@@ -68,7 +71,10 @@ def test_both_charts_of_robustness_lead_to_clips(browser, address) -> None:
 def test_mixed_emotions_of_speech_with_other_labels_lead_to_clips(browser, address) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened(page, address, "mixed", "Mixed emotions")
-    choose(page, "Model and speech", "Label distribution (listeners’ votes) on EmoTale")
+    answers = pd.read_parquet(TABLES / "label-distribution.emotale.parquet")
+    judged = heard_rows(answers, shared_labels(answers))
+    of_emotale = f"against listeners' shares, {len(judged)} clips"
+    choose(page, "Model and speech", "Label distribution (listeners’ votes) on EmoTale", of_emotale)
     click_a_mark(page)
     page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
     page.close()

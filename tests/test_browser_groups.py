@@ -33,10 +33,11 @@ def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, n
         click_a_mark(page, 1)
         page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
         at_rest(page)
-        assert page.get_by_text("female, recall of anger: ").count() == 1
-        choose(page, "Groups by", "race")
-        assert page.get_by_text("Clips behind the point").count() == 0  # the point is not on this chart
-        choose(page, "Groups by", "sex")
+        playwright.expect(page.get_by_text("female, recall of anger: ")).to_have_count(1)
+        choose(page, "Groups by", "race", "groups by race")
+        of_a_point = page.get_by_text("Clips behind the point")
+        playwright.expect(of_a_point).to_have_count(0, timeout=PATIENCE_MS)  # the point is not on this chart
+        choose(page, "Groups by", "sex", "groups by sex")
         click_a_mark(page, 1)
         page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
         at_rest(page)

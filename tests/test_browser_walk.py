@@ -47,7 +47,7 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
     upload(page, ("<img src=x onerror=window.pressed=1><b>[voice](x).wav", wav(voice(1.5))))
     page.get_by_text("<img src=x onerror=window.pressed=1><b>[voice](x).wav").first.wait_for()
     assert page.evaluate("window.pressed") is None
-    assert page.get_by_role("button", name="Explain this clip").count() == 0
+    playwright.expect(page.get_by_role("button", name="Explain this clip")).to_have_count(0)
 
     # A small network, whose tests take seconds.
     choose(page, "Model", "Log-mel ResNet")
@@ -66,7 +66,7 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
     pressed(page, "Run")
     page.get_by_text("Hear a dose").wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
-    assert page.locator("th").filter(has_text="Loudness +6.0 dB").count() == 1
+    playwright.expect(page.locator("th").filter(has_text="Loudness +6.0 dB")).to_have_count(1)
 
     pressed(page, "Cut the clip in two")
     takes = page.locator(".switch .takes button")
@@ -74,7 +74,7 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
     assert ["The model answers" in words for words in takes.all_inner_texts()] == [True] * 3
     page.locator(".switch .seek").fill("0.7")
     takes.nth(1).click()
-    assert takes.nth(1).get_attribute("aria-checked") == "true"
+    playwright.expect(takes.nth(1)).to_have_attribute("aria-checked", "true")
     # The cursor stays where it was when another take is chosen.
     assert page.locator(".switch .clock").inner_text().startswith("0.70")
     page.locator(".switch .play").click()
@@ -84,7 +84,7 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
 
     pressed(page, re.compile("^Explain .* rather than "))
     page.get_by_text(re.compile("^Orange speaks for ")).wait_for()
-    assert page.get_by_role("heading", name=re.compile(r"^Why .* and not .*\?$")).count() == 1
+    playwright.expect(page.get_by_role("heading", name=re.compile(r"^Why .* and not .*\?$"))).to_have_count(1)
     settled(page)
     whole_page(page, shots / "walk-explain-light-1280.png")
 
@@ -95,7 +95,8 @@ def test_a_reader_explains_tests_experiments_listens_compares_and_takes_the_repo
     pressed(page, "Compare")
     page.get_by_role("heading", name="Cues side by side").wait_for()
     settled(page)
-    assert page.get_by_text(re.compile("Their maps are (alike beyond|no more alike than) chance")).count() == 1
+    said = page.get_by_text(re.compile("Their maps are (alike beyond|no more alike than) chance"))
+    playwright.expect(said).to_have_count(1)
     whole_page(page, shots / "walk-compare-light-1280.png")
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_timeout(500)
