@@ -120,7 +120,7 @@ def kinds(corpus: Path, scale: float) -> Iterator[Work]:
     command = command.replace("input_x_gradient", "integrated_gradients")
     yield Work("explanation study, Integrated Gradients", study._rows_of, parts, 1, command)
     tasks = [
-        (trust_study.FINAL, [clip], (name,), "input_x_gradient", False) for clip in clips[:: 4 if scale < 1 else 8]
+        (trust_study.CONTROLS, [clip], (name,), "input_x_gradient", False) for clip in clips[:: 4 if scale < 1 else 8]
     ]
     command = f"python -m explain trust-study --model {name} --method input_x_gradient --corpus FOLDER"
     yield Work("trust study, Input × Gradient", trust_study._part, tasks, 1, command)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "study": "explain.study",
     "groups": "explain.study_groups",
-    "trust-study": "explain.trust_study",
+    "trust-study": "explain.trust_study_command",
     "experiment-study": "explain.experiment_study",
     "compare": "explain.compare",
     "recording": "explain.long_recording_command",

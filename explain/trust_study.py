@@ -7,31 +7,24 @@ so what it passes is no evidence about the model. Chance is drawn per clip, by 1
 sets of features) instead of the page's 39: "holds" has the same 5 % under chance, at a little less power. A map that
 follows the spectrum of speech without knowing the model passes more often, which is what the control shows.
 
-``python -m explain trust-study --corpus FOLDER`` runs it over clips that the shipped models never heard; parts are
-kept per model × method × 5 clips, so a stopped run goes on. Large networks are occluded together, clip by clip: most
-stand on the same encoder, which then answers once for all of them. ``--further`` asks for the other tests of
-:mod:`explain.trust` instead (infidelity, sensitivity, stability, agreement), which take about eight maps a clip; rows
-of the tests of faithfulness stay. The rows, one a clip × model × method × map × test,
-are stored in ``assets/results/trust.parquet``, and their :func:`summary` beside it as CSV. Rows of large networks that
-were stored up to 22 November 2026 have their masked clips answered in bfloat16 (the explained clip and its null alike).
+Parts are kept per model × method × 5 clips, so a stopped run goes on; :mod:`explain.trust_study_command` says which
+are run and where their rows are stored.
 """
 
-import argparse
 import hashlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from explain.method_choice import ALL, DESTROYED, OWN, TABLE, candidates, no_shares
-from explain.study import Clip, in_turn
-from ser_core.errors import SerscopeError, SettingError
+from explain.method_choice import ALL, DESTROYED, OWN
+from explain.study import Clip
+from ser_core.errors import SerscopeError
 from ser_core.files import checksum, stored_table, write_table
-from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
+from ser_core.parallel import HERE, Workers, as_done, check_present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,10 +39,7 @@ Removals = Callable[["Attribution"], "tuple[Test, ...]"]
 
 DRAWS = 19
 CHUNK = 5
-SCREENED, FINAL, CONTROLS = 100, 500, 60
-SMALL_NETWORK = 1_000_000
-CHEAP = ("input_x_gradient", "saliency", "grad_cam", "deeplift", "lrp", "gradient_shap", "integrated_gradients")
-"""Methods that need tens of passes at most, the quicker first; any other needs hundreds."""
+CONTROLS = 60
 
 
 def clip_rows(
@@ -182,16 +172,12 @@ def _salient(found: "Attribution") -> int:
     return len(salient_features(found.relevance) if found.axes == "features" else salient_regions(found))
 
 
-def _size(model: "SpeechModel") -> int:
-    return sum(parameter.numel() for parameter in model.network.parameters())
-
-
 def _row(test: "Test") -> dict:
     names = ("value", "unit", "threshold", "p", "verdict")
     return {"test": test.name} | {name: getattr(test, name) for name in names}
 
 
-@lru_cache(maxsize=FINAL)
+@lru_cache(maxsize=500)
 def _heard(file: str) -> "tuple[Recording, tuple[Segment, ...]]":
     from ser_core.audio import read
     from ser_core.speech import speech_segments
@@ -391,142 +377,3 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
             }
         )
     return pd.DataFrame(found)
-
-
-# The run
-
-
-def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterator[tuple[tuple[str, ...], str, int]]:
-    """Yield models, a method and a number of clips in the order of what is wanted first, then of cost.
-
-    The first model's cheap methods are screened; those that may be its best are run in full; then come small networks,
-    large ones, and last the methods of hundreds of passes on large ones, all of those models together.
-    """
-    from explain.attribution import methods_for
-    from ser_core.models import load_model
-
-    later = []
-    for name in models:
-        model = load_model(name)
-        size = _size(model)
-        for method in (m.name for m in methods_for(model)):
-            cheap = method in CHEAP
-            place = CHEAP.index(method) if cheap else len(CHEAP)
-            group = 0 if name == models[0] and cheap else 1 if size < SMALL_NETWORK else 2 if cheap else 3
-            later.append((group, size if group else 0, models.index(name), place, name, method))
-    later.sort()
-    first = [item for item in later if item[0] == 0]
-    for *_, name, method in first:
-        yield (name,), method, SCREENED
-    for method in candidates(shares(), models[0]):
-        yield (models[0],), method, FINAL
-    together: dict[str, list[str]] = {}
-    for group, *_, name, method in later[len(first) :]:
-        if group < 3:
-            yield (name,), method, SCREENED
-        else:
-            together.setdefault(method, []).append(name)
-    for method, names in together.items():
-        yield tuple(names), method, SCREENED
-    for method in candidates(shares(), models[0]):
-        yield (models[0],), method, FINAL
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study and store its rows; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m explain trust-study", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of a lossless corpus")
-    parser.add_argument("--model", nargs="+", help="models, the default first (default: all bundled)")
-    parser.add_argument("--method", nargs="+", help="attribution methods (default: all)")
-    parser.add_argument("--count", type=int, help=f"clips (default: {SCREENED}, {FINAL} where the default is decided)")
-    parser.add_argument(
-        "--further", action="store_true", help="infidelity, sensitivity, stability and agreement instead"
-    )
-    parser.add_argument("--add", action="store_true", help="do only what --out lacks, or has of other weights")
-    parser.add_argument(
-        "--minutes", type=float, help="stop after so many minutes, at the next five clips; the same command goes on"
-    )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
-    add_options(parser)
-    options = parser.parse_args(arguments)
-    try:
-        table = _study(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
-    print(table.query("test == 'all'").to_string(index=False))
-    print(f"written: {options.out}")
-    return 0
-
-
-def _study(options: argparse.Namespace) -> "pd.DataFrame":
-    import pandas as pd
-
-    from ser_core.models import model_names
-    from ser_core.tasks import CREMA_D
-
-    clips = in_turn(options.corpus.absolute(), CREMA_D.emotions, max(FINAL, options.count or 0))
-    if options.add and options.out.exists():
-        take_over(options.out, clips, options.runs / "trust")
-    parts: dict[tuple[str, str], pd.DataFrame] = {}
-    started, unfinished = time.perf_counter(), False
-
-    def over() -> bool:
-        return options.minutes is not None and time.perf_counter() - started > 60 * options.minutes
-
-    def shares() -> pd.DataFrame:
-        return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else no_shares()
-
-    for names, method, count in _plan(options.model or model_names(), shares):
-        if options.method and method not in options.method:
-            continue
-        if over():
-            break
-        wanted = clips[: options.count or count]
-        rows = run(
-            wanted,
-            names,
-            method,
-            options.runs / "trust",
-            lambda words: print(words, flush=True),
-            chosen(options),
-            further=options.further,
-            over=over,
-        )
-        if rows is None:
-            unfinished = True
-            print(f"stopped in {method}: the clips done so far are kept in {options.runs / 'trust'}", flush=True)
-            break
-        parts |= {(str(name), method): part for name, part in rows.groupby("model", sort=False)}
-        found = _stored(parts, options.out, options.further)
-    if unfinished and not parts:
-        raise SettingError(
-            f"The time was over before the first method was done. The clips done so far are kept in "
-            f"{options.runs / 'trust'}; the same command goes on from there."
-        )
-    if not parts:
-        raise SettingError("Nothing was run: no method of these models fits --method, or --minutes is too short.")
-    return found
-
-
-def _stored(parts: "dict[tuple[str, str], pd.DataFrame]", out: Path, further: bool = False) -> "pd.DataFrame":
-    """Write all rows so far, with those of an earlier run that these do not replace; returns their summary."""
-    import pandas as pd
-
-    from explain.trust import QUICK
-
-    rows = pd.concat(parts.values(), ignore_index=True)
-    if out.exists():
-        earlier = pd.read_parquet(out)
-        again = pd.MultiIndex.from_frame(earlier[["model", "method"]]).isin(list(parts))
-        again &= earlier["test"].isin(QUICK).to_numpy() != further
-        rows = pd.concat([earlier[~again], rows], ignore_index=True)
-    _write(rows, out)
-    table = summary(rows)
-    write_table(table.round(4), out.with_suffix(".csv"))
-    return table
-
-
-if __name__ == "__main__":
-    sys.exit(main())

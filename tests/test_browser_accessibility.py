@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from browsing import IN_A_BROWSER, PATIENCE_MS, clock, overflow, playwright, settled, whole_page
+from browsing import IN_A_BROWSER, PATIENCE_MS, at_rest, clock, overflow, playwright, settled, whole_page
 
 from app import PAGES
 
@@ -64,6 +64,9 @@ def test_no_page_has_a_serious_finding(browser, address, shots):
         page.goto(f"{address}/{'' if name == 'explain' else name}")
         page.get_by_role("heading", level=1).first.wait_for(timeout=PATIENCE_MS)
         settled(page)
+        if page.locator(".js-plotly-plot").count():  # a board is looked at with its charts drawn
+            page.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=PATIENCE_MS)
+            at_rest(page)
         told += told_on_both_screens(page, name, shots)
     assert not told, "\n".join(told)
 

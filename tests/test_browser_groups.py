@@ -15,7 +15,6 @@ from browsing import (
     click_a_mark,
     hear_the_first_clip,
     opened,
-    overflow,
     playwright,
     whole_page,
 )
@@ -25,10 +24,25 @@ pytestmark = BEFORE_A_BOARD
 DASHBOARDS = {"fairness": "Whom does it fail?", "speakers": "Speaker by speaker"}
 
 
+def take_figure_and_data_away(page: "playwright.Page", folder: Path) -> None:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Data (CSV)").first.click()
+    download.value.save_as(folder / "data.csv")
+    rows = list(csv.DictReader((folder / "data.csv").open(encoding="utf-8")))
+    assert len(rows) > 10 and {"value", "low", "high"} <= set(rows[0])
+    page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download plot").first.click()
+    download.value.save_as(folder / "figure.svg")
+    figure = (folder / "figure.svg").read_text(encoding="utf-8")
+    assert figure.startswith("<svg") and "<script" not in figure
+
+
 @pytest.mark.parametrize(("name", "title"), DASHBOARDS.items())
-def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, name, title) -> None:
+def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, tmp_path: Path, name, title) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened(page, address, name, title)
+    take_figure_and_data_away(page, tmp_path)
     if name == "fairness":
         click_a_mark(page, 1)
         page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
@@ -69,31 +83,4 @@ def test_explanations_by_group_lead_to_their_clips_too(browser, address, shots) 
     whole_page(page, shots / "explanations-by-group-clip.png")
     page.get_by_role("button", name="Explain this clip").click()
     page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
-    page.close()
-
-
-@pytest.mark.parametrize(("name", "title"), DASHBOARDS.items())
-def test_figure_and_data_can_be_taken_away(browser, address, tmp_path: Path, name, title) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    opened(page, address, name, title)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Data (CSV)").first.click()
-    download.value.save_as(tmp_path / "data.csv")
-    rows = list(csv.DictReader((tmp_path / "data.csv").open(encoding="utf-8")))
-    assert len(rows) > 10 and {"value", "low", "high"} <= set(rows[0])
-    page.locator(".js-plotly-plot").first.hover()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download plot").first.click()
-    download.value.save_as(tmp_path / "figure.svg")
-    figure = (tmp_path / "figure.svg").read_text(encoding="utf-8")
-    assert figure.startswith("<svg") and "<script" not in figure
-    page.close()
-
-
-@pytest.mark.parametrize(("name", "title"), DASHBOARDS.items())
-def test_a_narrow_dark_screen_shows_all_of_it(browser, address, shots, name, title) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    opened(page, address, name, title)
-    assert overflow(page) <= 0
-    whole_page(page, shots / f"{name}-narrow-dark.png")
     page.close()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ser_core.models
-from explain import attribution, method_choice, study, trust_study
+from explain import attribution, method_choice, study, trust_study, trust_study_command
 from explain.attribution import Target, attribute
 from explain.method_choice import ALL, DESTROYED, OWN, candidates, default_method, default_sentence
 from explain.trust import QUICK, trust
@@ -292,19 +292,19 @@ def test_the_time_is_looked_at_after_each_part_and_what_is_done_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     measured = studied_by("", monkeypatch)
-    monkeypatch.setattr(trust_study, "in_turn", lambda *_: CLIPS)
-    monkeypatch.setattr(trust_study, "_plan", lambda models, shares: iter([(("toy",), "ig", 12)]))
+    monkeypatch.setattr(trust_study_command, "in_turn", lambda *_: CLIPS)
+    monkeypatch.setattr(trust_study_command, "_plan", lambda models, shares: iter([(("toy",), "ig", 12)]))
     clock = iter(range(0, 10_000, 40))  # a look takes 40 s
-    monkeypatch.setattr(trust_study.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(trust_study_command.time, "perf_counter", lambda: float(next(clock)))
     out = tmp_path / "t.parquet"
     options = ["--corpus", str(tmp_path), "--model", "toy", "--minutes", "1", "--out", str(out)]
     options += ["--runs", str(tmp_path / "runs"), "--processes", "1"]
-    assert trust_study.main(options) == 2
+    assert trust_study_command.main(options) == 2
     said = capsys.readouterr()
     assert "stopped in ig" in said.out and "the same command goes on from there" in said.err
     assert measured == [f"c{i}" for i in range(5)] and not out.exists()
-    monkeypatch.setattr(trust_study.time, "perf_counter", lambda: 0.0)
-    assert trust_study.main(options) == 0
+    monkeypatch.setattr(trust_study_command.time, "perf_counter", lambda: 0.0)
+    assert trust_study_command.main(options) == 0
     assert measured == [f"c{i}" for i in range(12)] and len(pd.read_parquet(out)) == 12 * len(QUICK)
 
 
@@ -324,18 +324,18 @@ def test_further_tests_stand_beside_those_of_faithfulness_and_decide_nothing(
         if test.name.startswith(("stability", "sensitivity")):  # which draw nothing from where the clip's speech lies
             assert stable[test.name] == pytest.approx(test.value)
     out = tmp_path / "trust.parquet"
-    trust_study._stored({("toy", "integrated_gradients"): core}, out)
-    table = trust_study._stored({("toy", "integrated_gradients"): more}, out, further=True)
+    trust_study_command._stored({("toy", "integrated_gradients"): core}, out)
+    table = trust_study_command._stored({("toy", "integrated_gradients"): more}, out, further=True)
     assert set(table["test"]) == {*QUICK, *more["test"], ALL}
     assert (whole(table)["holds"] == 1.0) == bool((core["verdict"] == "holds").all())
-    again = trust_study._stored({("toy", "integrated_gradients"): core}, out)
+    again = trust_study_command._stored({("toy", "integrated_gradients"): core}, out)
     assert again.shape == table.shape  # neither takes the place of the other
 
 
 def test_a_table_keeps_what_other_models_gave(tmp_path: Path) -> None:
     out = tmp_path / "trust.parquet"
-    trust_study._stored({("m", "ig"): rows("ig", [NONE] * 6), ("n", "ig"): rows("ig", [HALF] * 6, "n")}, out)
-    table = trust_study._stored({("m", "ig"): rows("ig", [GOOD] * 6)}, out)
+    trust_study_command._stored({("m", "ig"): rows("ig", [NONE] * 6), ("n", "ig"): rows("ig", [HALF] * 6, "n")}, out)
+    table = trust_study_command._stored({("m", "ig"): rows("ig", [GOOD] * 6)}, out)
     every = table[table["test"] == ALL].set_index("model")["holds"]
     assert every.to_dict() == {"n": 0.0, "m": 1.0}
     assert len(method_choice.read_summary(out)) == len(table)
@@ -354,10 +354,10 @@ def test_clips_come_every_speaker_and_emotion_once_before_any_twice() -> None:
 
 
 def test_a_run_that_does_nothing_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(trust_study, "in_turn", lambda *_: [])
-    monkeypatch.setattr(trust_study, "_plan", lambda models, shares: iter([(("m",), "ig", 100)]))
+    monkeypatch.setattr(trust_study_command, "in_turn", lambda *_: [])
+    monkeypatch.setattr(trust_study_command, "_plan", lambda models, shares: iter([(("m",), "ig", 100)]))
     options = ["--corpus", str(tmp_path), "--model", "m", "--minutes", "0", "--out", str(tmp_path / "t.parquet")]
-    assert trust_study.main(options) == 2
+    assert trust_study_command.main(options) == 2
     assert "Nothing was run" in capsys.readouterr().err and not (tmp_path / "t.parquet").exists()
 
 
@@ -368,7 +368,9 @@ def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkey
     only = [method for method in attribution.methods_for(made) if method.name == "occlusion"]
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
     monkeypatch.setattr(attribution, "methods_for", lambda model: only)
-    assert list(trust_study._plan(["m"], method_choice.no_shares)) == [(("m",), "occlusion", trust_study.SCREENED)]
+    assert list(trust_study_command._plan(["m"], method_choice.no_shares)) == [
+        (("m",), "occlusion", trust_study_command.SCREENED)
+    ]
 
 
 def test_the_stored_shares_are_those_of_the_stored_rows() -> None:
