@@ -32,7 +32,8 @@ import pandas as pd
 from ser_core.audio import read
 from ser_core.cards import read_card
 from ser_core.corpora import Corpus, find_corpora, read_corpus
-from ser_core.corpora.vocabulary import emotion_words
+from ser_core.corpora.table import PEOPLE
+from ser_core.corpora.vocabulary import output_words
 from ser_core.distributions import shares_of
 from ser_core.errors import CorpusError, SerscopeError
 from ser_core.files import stored_table, write_table
@@ -41,12 +42,11 @@ from ser_core.parallel import HERE, Workers, as_done, check_present
 from ser_core.registry import load, model_folders, names
 from ser_core.results import RESULTS
 from ser_core.settings import settings
+from ser_core.sphere import DIMENSIONS
 from ser_core.tasks import TASKS
 
 TABLES = RESULTS / "evaluation"
 OUT_OF_FOLD, OTHER_CORPUS = "out of fold", "other corpus"
-PEOPLE = ("sex", "age", "race", "ethnicity", "language")
-DIMENSIONS = ("valence", "arousal", "dominance")
 CHUNK = 200
 
 Tell = Callable[[float, str], None]
@@ -140,12 +140,6 @@ def shared_answers(rows: pd.DataFrame, called: Mapping[str, str] | None = None) 
     whole = given.sum(axis=1, keepdims=True)
     given = np.divide(given, whole, out=np.full(given.shape, 1 / len(shared)), where=whole > 0)
     return Shared(tuple(shared), keep, truth[keep], given)
-
-
-def output_words(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return a model's output names in the words of the corpus tables; those without one, or sharing one, as given."""
-    words = [_word(label) for label in labels]
-    return tuple(word if words.count(word) == 1 else label for word, label in zip(words, labels, strict=True))
 
 
 def has_heard(card: Card, corpus: Corpus) -> bool:
@@ -359,13 +353,6 @@ def _facts(corpus: Corpus) -> pd.DataFrame:
         low, high = corpus.rating_range
         given |= {f"t_{name}": 2 * (table[name] - low) / (high - low) - 1 for name in DIMENSIONS}
     return pd.concat([facts, pd.DataFrame(given, index=table.index, dtype=np.float32)], axis=1)
-
-
-def _word(label: str) -> str:
-    try:
-        return emotion_words([label], "The model")[0] or label
-    except CorpusError:
-        return label
 
 
 def _run_of(answers: Path, corpus: Corpus) -> str:

@@ -26,10 +26,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_core.corpora.vocabulary import EMOTIONS
+from ser_core import workers
+from ser_core.corpora.table import PEOPLE
+from ser_core.corpora.vocabulary import EMOTIONS, output_words
 from ser_core.errors import SerscopeError, short
-from ser_core.evaluation import DIMENSIONS, PEOPLE, output_words
-from ser_core.parquet import read_parquet
+from ser_core.parquet import LIMIT_S, TOO_LARGE, read_parquet
+from ser_core.sphere import DIMENSIONS
 
 OWN_MODEL = "your model"
 CLEAN = "clean"
@@ -64,6 +66,10 @@ def read_predictions(data: bytes, name: str) -> pd.DataFrame:
     Raises:
         PredictionsError: the table is not usable; the sentence says why and what to do.
     """
+    return _apart(_predictions, data, name)
+
+
+def _predictions(data: bytes, name: str) -> pd.DataFrame:
     return checked(_table(data, name))
 
 
@@ -77,6 +83,21 @@ def read_conditions(data: bytes, name: str) -> pd.DataFrame:
     Raises:
         PredictionsError: the table is not usable; the sentence says why and what to do.
     """
+    return _apart(_conditions, data, name)
+
+
+def _apart(reads: Callable[[bytes, str], pd.DataFrame], data: bytes, name: str) -> pd.DataFrame:
+    """Return what is read; by another process where this one serves, whose readers would wait for a table of 50 MB."""
+    if not workers.decodes_apart():
+        return reads(data, name)
+    try:
+        found: pd.DataFrame = workers.TABLES.ask(LIMIT_S, reads, data, name)
+    except (workers.EndedError, workers.LateError, MemoryError):
+        raise PredictionsError(TOO_LARGE) from None
+    return found
+
+
+def _conditions(data: bytes, name: str) -> pd.DataFrame:
     table = _named(_table(data, name))
     if "condition" not in table:
         raise PredictionsError(
@@ -102,15 +123,16 @@ def read_conditions(data: bytes, name: str) -> pd.DataFrame:
         except PredictionsError as fault:
             raise PredictionsError(f"Condition {_quoted(condition)}: {fault}") from fault
     facts = ["speaker", "emotion"]
-    known = parts[0].set_index("clip")[facts].fillna("")
+    clean, known = pd.Index(parts[0]["clip"].astype(object)), parts[0][facts].fillna("").to_numpy()
     for part in parts[1:]:
-        missing = part.loc[~part["clip"].isin(known.index), "clip"]
+        places = clean.get_indexer(part["clip"].astype(object))
+        missing = part.loc[places < 0, "clip"]
         if len(missing):
             raise PredictionsError(
                 f"{_count(len(missing), 'clip')} of condition {_quoted(part['condition'].iloc[0])} stand in no row "
                 f'that is "{CLEAN}", first {_quoted(missing.iloc[0])}; add those rows.'
             )
-        other = (part[facts].fillna("").to_numpy() != known.loc[part["clip"]].to_numpy()).any(axis=1)
+        other = (part[facts].fillna("").to_numpy() != known[places]).any(axis=1)
         if other.any():
             raise PredictionsError(
                 f"The clip {_quoted(part['clip'].iloc[int(np.argmax(other))])} has another speaker or emotion in "

@@ -27,6 +27,7 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 _here = False
 _apart = False
+_one_of_them = False
 
 
 class EndedError(Exception):
@@ -47,7 +48,7 @@ class _Process:
         from joblib.externals.loky import ProcessPoolExecutor
 
         self._pool = ProcessPoolExecutor(
-            1, timeout=IDLE_S, env=_ENVIRONMENT, initializer=bound, initargs=(memory_bytes,)
+            1, timeout=IDLE_S, env=_ENVIRONMENT, initializer=_begin_as_one, initargs=(memory_bytes,)
         )
         self.sound = True
 
@@ -87,6 +88,13 @@ def bound(memory_bytes: int = 0) -> None:
             resource.setrlimit(kind, (most, most))
 
 
+def _begin_as_one(memory_bytes: int) -> None:
+    """Be one of these processes, which does what it would ask of others by itself."""
+    global _one_of_them
+    _one_of_them = True
+    bound(memory_bytes)
+
+
 class Workers:
     """Processes of one kind, started when they are needed and kept for the next work."""
 
@@ -111,6 +119,8 @@ class Workers:
             LateError: it took longer than ``limit_s``, not counted the time until a process was free.
             MemoryError: it asked for more memory than it may have.
         """
+        if _one_of_them:
+            return function(*args, **kwargs)
         with self._places:
             with contextlib.suppress(EndedError), self._one() as process:
                 return process.ask(limit_s, function, *args, **kwargs)
@@ -219,6 +229,8 @@ def _drop() -> None:
 PRAAT = Workers()
 DECODERS = Workers(memory_bytes=DECODER_BYTES)
 """Read what a user gives: libsndfile, FFmpeg, Arrow."""
+TABLES = Workers(1, memory_bytes=DECODER_BYTES)
+"""Reads the tables that a user gives, one at a time, so that no clip waits for a decoder that reads a table."""
 
 
 def in_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -269,6 +281,7 @@ def shut_down() -> None:
     """End all processes; the next call starts new ones."""
     PRAAT.shut_down()
     DECODERS.shut_down()
+    TABLES.shut_down()
 
 
 def _import_praat() -> str:

@@ -9,14 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit as st
 
 from pages.parts import server
-from ser_core import audio, long_audio, workers
+from ser_core import audio, long_audio, predictions, workers
 from ser_core.audio import decode
 from ser_core.errors import AudioError
 from ser_core.long_audio import LongSound, long_sound
+from ser_core.predictions import PredictionsError, read_predictions
 from tests import breaking
 from tests.bad_inputs import ffmpeg, flac, voice, wav
 
@@ -154,6 +156,41 @@ def test_a_decoder_that_was_ended_while_it_waited_is_replaced_unnoticed() -> Non
 def test_a_decoder_may_take_so_much_memory_and_leaves_no_core_dump() -> None:
     core, memory = workers.DECODERS.ask(5, breaking.limits)
     assert core in (0, 1) and memory == workers.DECODER_BYTES
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+ROWS = pd.DataFrame(
+    {"file": ["a", "b", "c"], "speaker": ["x", "y", "y"], "emotion": ["anger", "fear", "fear"]}
+    | {"p_anger": [0.75, 0.5, 0.25], "p_fear": [0.25, 0.5, 0.75], "age": [30.0, None, None]}
+)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_is_read_the_same_by_a_process_that_decodes_no_clips(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ROWS.to_csv(index=False).encode() if ending == "csv" else ROWS.to_parquet()
+    with monkeypatch.context() as patched:
+        patched.setattr(workers, "_apart", False)
+        expected = read_predictions(data, f"a.{ending}")
+    decoders = {decoder()}
+    pd.testing.assert_frame_equal(read_predictions(data, f"a.{ending}"), expected)
+    assert decoder() in decoders and workers.TABLES.ask(5, os.getpid) not in {*decoders, os.getpid()}
+    with pytest.raises(PredictionsError, match="All rows are of one speaker, 'x'"):
+        read_predictions(ROWS.assign(speaker="x").to_csv(index=False).encode(), "a.csv")
+
+
+@pytest.mark.parametrize("broken", [breaking.ends, breaking.floods])
+def test_a_table_that_ends_or_floods_its_reader_costs_a_sentence(
+    broken: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "_predictions", broken)
+    with pytest.raises(PredictionsError, match="give a part of it"):
+        read_predictions(b"x", "a.csv")
+    monkeypatch.undo()
+    monkeypatch.setattr(workers, "_apart", True)
+    assert len(read_predictions(ROWS.to_csv(index=False).encode(), "a.csv")) == 3
 
 
 def test_the_server_has_others_decode_from_its_start_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ COLUMNS = (
     *("intensity", "transcript", "text_id", "arousal", "valence", "dominance", "split"),
 )
 """Columns that every corpus table has, in their order."""
+PEOPLE = ("sex", "age", "race", "ethnicity", "language")
+"""Those of which groups of speakers are made."""
 
 _SEXES = {"f": "female", "female": "female", "w": "female", "woman": "female"}
 _SEXES |= {"m": "male", "male": "male", "man": "male"}

@@ -1,6 +1,6 @@
 """One vocabulary of emotion words for every corpus, and what the corpora call them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ser_core.errors import CorpusError
 
@@ -50,7 +50,7 @@ def emotion_words(labels: Iterable[object], corpus: str) -> list[str | None]:
         CorpusError: labels that the vocabulary does not know; all of them are named.
     """
     cleaned = [label if isinstance(label, str) else "" for label in labels]
-    keys = [" ".join(label.lower().replace("-", " ").split()) for label in cleaned]
+    keys = [_key(label) for label in cleaned]
     strange = sorted({label for label, key in zip(cleaned, keys, strict=True) if key not in _WORD})
     if strange:
         raise CorpusError(
@@ -58,3 +58,13 @@ def emotion_words(labels: Iterable[object], corpus: str) -> list[str | None]:
             f"Rename them to one of {', '.join(_ALSO_CALLED)}, or leave those rows out."
         )
     return [_WORD[key] for key in keys]
+
+
+def output_words(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return a model's output names in the common vocabulary; those without a word, or sharing one, as given."""
+    words = [_WORD.get(_key(label)) or label for label in labels]
+    return tuple(word if words.count(word) == 1 else label for word, label in zip(words, labels, strict=True))
+
+
+def _key(label: str) -> str:
+    return " ".join(label.lower().replace("-", " ").split())
