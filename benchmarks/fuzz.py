@@ -4,8 +4,9 @@ Each target is run by Atheris (libFuzzer) in a process of its own, with 5 s for 
 is started again after a crash. What is looked for: an exception other than SerscopeError, a crash of the process, more
 than 5 s, more memory; where memory ran out, the input is read once more by a process of its own, and is a finding if it
 takes so much alone. A process that goes on beyond its time is ended, and is a finding that says where it was. The
-corpus, the findings (base64, for ``tests/fuzz_seeds``) and the totals are kept in ``--folder``, so that an hour can be
-run in pieces; ``--replay FILE`` runs one input again.
+minutes are those of all targets together: on two cores, two are fuzzed at once and need half as long. The corpus, the
+findings (base64, for ``tests/fuzz_seeds``) and the totals are kept in ``--folder``, so that an hour can be run in
+pieces; ``--replay FILE`` runs one input again.
 """
 
 import argparse
@@ -22,9 +23,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,47 +110,63 @@ def replay(name: str, data: bytes) -> str:
 # --- all targets -----------------------------------------------------------------------------------------------------
 
 
-def fuzz(names: Sequence[str], minutes: float, folder: Path) -> dict[str, dict[str, Any]]:
-    """Fuzz targets in turn, each for its share of the time, and add what was done to the folder's totals."""
+def fuzz(names: Sequence[str], minutes: float, folder: Path, at_once: int = 1) -> dict[str, dict[str, Any]]:
+    """Fuzz targets, so many at once, each for its share of the time, and add what was done to the folder's totals."""
     from ser_core.files import write_text
 
-    store = folder / "totals.json"
+    store, writing = folder / "totals.json", threading.Lock()
     folder.mkdir(parents=True, exist_ok=True)
     totals: dict[str, dict[str, Any]] = json.loads(store.read_text()) if store.exists() else {}
     for name in names:
+        totals.setdefault(name, {"seconds": 0.0, "inputs": 0, "edges": 0, "peak_mb": 0, "stops": []})
+
+    def one(name: str) -> None:
         until = time.monotonic() + 60 * minutes / len(names)
         while (left := until - time.monotonic()) > 2:
-            started = time.monotonic()
-            command = [sys.executable, "-m", "benchmarks.fuzz", "--folder", str(folder), "--work", name]
-            seconds = int(min(left, PROCESS_S))
-            code, said = run_process([*command, "--seconds", str(seconds)], seconds + SPARE_S)
-            total = totals.setdefault(name, {"seconds": 0.0, "inputs": 0, "edges": 0, "peak_mb": 0, "stops": []})
-            total["seconds"] += time.monotonic() - started
-            total["inputs"] += _last(r"stat::number_of_executed_units: (\d+)", said) or _last(r"#(\d+)\s", said)
-            total["edges"] = max(total["edges"], _last(r" cov: (\d+)", said))
-            total["peak_mb"] = max(
-                total["peak_mb"], _last(r"stat::peak_rss_mb:\s+(\d+)", said) or _last(r"rss: (\d+)Mb", said)
-            )
-            if code is None:
-                kept = folder / "findings" / f"{name}-overrun-{hashlib.sha256(said.encode()).hexdigest()[:8]}.txt"
-                kept.parent.mkdir(exist_ok=True)
-                write_text(kept, said)
-                total["stops"].append(f"went on {SPARE_S} s beyond its time {kept.name}")
-                print(f"{name}: {total['stops'][-1]}", flush=True)
-            elif code:
-                why = re.findall(r"ERROR: (.*)|^(\w+Error: .*)", said, re.MULTILINE)
-                file = re.findall(r"Test unit written to (\S+)", said)
-                total["stops"].append(
-                    f"{' '.join(why[-1]).strip() if why else said[-300:]} {Path(file[-1]).name if file else ''}"
-                )
-                if file and "-oom-" in file[-1] and _peak_alone(name, Path(file[-1])) < MEMORY_MB:
-                    Path(file[-1]).unlink()
-                    total["stops"][-1] += " (only after many others)"
-                print(f"{name}: {total['stops'][-1]}", flush=True)
-                if not file and time.monotonic() - started < 20:
-                    break
-            write_text(store, json.dumps(totals, indent=2))
+            can_go_on = _once(name, int(min(left, PROCESS_S)), folder, totals[name])
+            with writing:
+                write_text(store, json.dumps(totals, indent=2))
+            if not can_go_on:
+                break
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(one, names))
     return totals
+
+
+def _once(name: str, seconds: int, folder: Path, total: dict[str, Any]) -> bool:
+    """Fuzz one target in one process and add to its totals; returns whether another process could do more."""
+    from ser_core.files import write_text
+
+    started = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--folder", str(folder), "--work", name]
+    code, said = run_process([*command, "--seconds", str(seconds)], seconds + SPARE_S)
+    took = time.monotonic() - started
+    inputs = _last(r"stat::number_of_executed_units: (\d+)", said) or _last(r"#(\d+)\s", said)
+    peak_mb = _last(r"stat::peak_rss_mb:\s+(\d+)", said) or _last(r"rss: (\d+)Mb", said)
+    stops, file = [], re.findall(r"Test unit written to (\S+)", said)
+    if code is None:
+        kept = folder / "findings" / f"{name}-overrun-{hashlib.sha256(said.encode()).hexdigest()[:8]}.txt"
+        kept.parent.mkdir(exist_ok=True)
+        write_text(kept, said)
+        stops.append(f"went on {SPARE_S} s beyond its time {kept.name}")
+    elif code:
+        why = re.findall(r"ERROR: (.*)|^(\w+Error: .*)", said, re.MULTILINE)
+        stops.append(f"{' '.join(why[-1]).strip() if why else said[-300:]} {Path(file[-1]).name if file else ''}")
+        if file and "-oom-" in file[-1] and _peak_alone(name, Path(file[-1])) < MEMORY_MB:
+            Path(file[-1]).unlink()
+            stops[-1] += " (only after many others)"
+    for stop in stops:
+        print(f"{name}: {stop}", flush=True)
+    # In one step each: another target's thread writes the totals out meanwhile.
+    total.update(
+        seconds=total["seconds"] + took,
+        inputs=total["inputs"] + inputs,
+        edges=max(total["edges"], _last(r" cov: (\d+)", said)),
+        peak_mb=max(total["peak_mb"], peak_mb),
+        stops=[*total["stops"], *stops],
+    )
+    return not code or bool(file) or took >= 20
 
 
 def run_process(command: Sequence[str], limit_s: float) -> tuple[int | None, str]:
@@ -197,6 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz; returns 0 where nothing was found, 1 where something was, 2 without a fuzzer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="of all targets together (default %(default)s)")
+    parser.add_argument(
+        "--at-once", type=int, default=os.cpu_count() or 1, help="targets that are fuzzed at once (default: the cores)"
+    )
     parser.add_argument("--targets", nargs="+", choices=tuple(TARGETS), default=list(TARGETS))
     parser.add_argument("--folder", type=Path, default=Path("runs/fuzz"), help="corpus, findings and totals")
     parser.add_argument("--replay", type=Path, help="run one input of the only target named again")
@@ -217,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.work:
         _work(options.work, options.seconds, options.folder)
-    totals = fuzz(options.targets, options.minutes, options.folder)
+    totals = fuzz(options.targets, options.minutes, options.folder, options.at_once)
     told = summary(totals, options.folder)
     print(told)
     return int(bool(re.search(r"^- ", told, re.MULTILINE)))
