@@ -1,7 +1,8 @@
 """Times what a reader of the dashboards waits for after a changed choice: ``python -m benchmarks.board_speed``.
 
-Each page is run without a browser; own predictions are 100,000 made-up ones of 1,000 speakers, all else is stored. The
-first run is not counted, as it also imports and reads; each change is made once, so that nothing of it is kept yet.
+Each page is run without a browser; own predictions are 100,000 made-up ones, of 100 speakers and of 1,000, all else is
+stored. The first run is not counted, as it also imports and reads; each change is made once, so that nothing of it is
+kept yet.
 """
 
 import logging
@@ -20,9 +21,10 @@ from ser_core.settings import ROOT
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 PATIENCE_S = 300.0
+PREDICTIONS, SPEAKERS = 100_000, (100, 1_000)
 
 
-def predictions(speakers: int = 1_000, clips: int = 100, seed: int = 0) -> pd.DataFrame:
+def predictions(speakers: int, clips: int, seed: int = 0) -> pd.DataFrame:
     """Return made-up predictions (speakers · clips rows) in the columns of ``ser_core.evaluation``.
 
     Args:
@@ -92,21 +94,26 @@ def crosscorpus() -> None:
 
 def fairness() -> None:
     """Time Fairness over the reader's own predictions: other groups, reference, measures."""
-    opened = page("fairness", **_own())
-    timed("fairness: other groups", opened, other(opened.selectbox(key="fairness-attribute")))
-    field = next(each for each in opened.selectbox if str(each.key).startswith("fairness-reference"))
-    timed("fairness: another reference group", opened, other(field))
-    picked = next(each for each in opened.multiselect if str(each.key).startswith("fairness-measures"))
-    timed("fairness: one measure fewer", opened, lambda: picked.set_value(picked.value[:-1]))
+    for count in SPEAKERS:
+        name, opened = (
+            f"fairness, {count:,} speakers",
+            page("fairness", f"{count:,} speakers, first run", **_own(count)),
+        )
+        timed(f"{name}: other groups", opened, other(opened.selectbox(key="fairness-attribute")))
+        field = next(each for each in opened.selectbox if str(each.key).startswith("fairness-reference"))
+        timed(f"{name}: another reference group", opened, other(field))
+        picked = next(each for each in opened.multiselect if str(each.key).startswith("fairness-measures"))
+        timed(f"{name}: one measure fewer", opened, lambda picked=picked: picked.set_value(picked.value[:-1]))
 
 
 def speakers() -> None:
     """Time Speakers over the reader's own predictions: another measure, another speaker."""
-    opened = page("speakers", **_own())
-    for _ in range(2):
-        field = next(each for each in opened.selectbox if str(each.key).startswith("speakers-measure"))
-        timed(f"speakers: another measure than {field.value}", opened, other(field))
-    timed("speakers: another speaker", opened, other(opened.selectbox(key="speakers-one")))
+    for count in SPEAKERS:
+        name, opened = f"speakers, {count:,} of them", page("speakers", f"{count:,} of them, first run", **_own(count))
+        for _ in range(2):
+            field = next(each for each in opened.selectbox if str(each.key).startswith("speakers-measure"))
+            timed(f"{name}: another measure than {field.value}", opened, other(field))
+        timed(f"{name}: another speaker", opened, other(opened.selectbox(key="speakers-one")))
 
 
 def others() -> None:
@@ -131,8 +138,9 @@ def main(wanted: Sequence[str] = ()) -> None:
             part()
 
 
-def _own() -> dict[str, object]:
-    return {"own predictions": Chosen("made up", predictions(), "made up"), "predictions-source": OWN}
+def _own(count: int) -> dict[str, object]:
+    rows = predictions(count, PREDICTIONS // count)
+    return {"own predictions": Chosen("made up", rows, f"made up {count}"), "predictions-source": OWN}
 
 
 def _state(opened: AppTest, key: str, value: object) -> None:

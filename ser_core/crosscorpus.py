@@ -29,10 +29,9 @@ from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus, speaker_emotion_confounding
 from ser_core.corpora.confounding import CONFOUNDED
 from ser_core.crossvalidation import prepared, system_of
-from ser_core.draws import draws
+from ser_core.draws import draws, summed
 from ser_core.errors import CorpusError
 from ser_core.evaluation import OUT_OF_FOLD, Shared, shared_answers
-from ser_core.fairness import drawn
 from ser_core.files import stored_table, write_table
 from ser_core.results import RESULTS, labels_of
 from ser_core.tasks import TASKS, with_folds
@@ -255,7 +254,7 @@ def _replicas(counts: Counts, replicates: int, seed_of: Callable[[str], int]) ->
     found: dict[Cell, np.ndarray] = {}
     for (test, speakers), keys in alike.items():
         weights = draws(len(speakers), replicates, seed_of(test))
-        values = metrics.uar(drawn(np.stack([counts.cells[key].tensors for key in keys], axis=1), weights))
+        values = metrics.uar(summed(weights, np.stack([counts.cells[key].tensors for key in keys], axis=1)))
         # No spread follows from a single speaker.
         found |= zip(keys, values.T if len(speakers) > 1 else np.full_like(values.T, np.nan), strict=True)
     return found
@@ -444,7 +443,7 @@ def of_models(
         if shared.emotions != labels:
             return None
         tensors = _by_speaker(rows, shared)
-        return float(metrics.uar(tensors.sum(0))), metrics.uar(drawn(tensors, draws(len(tensors), replicates, 1)))
+        return float(metrics.uar(tensors.sum(0))), metrics.uar(summed(draws(len(tensors), replicates, 1), tensors))
 
     for (model, corpus), rows in tables.items():
         if not labels_of(rows) or any(str(column).startswith("d_") for column in rows):
@@ -455,7 +454,7 @@ def of_models(
             continue
         tensors = _by_speaker(rows, shared)
         uar = float(metrics.uar(tensors.sum(0)))
-        replica = metrics.uar(drawn(tensors, draws(len(tensors), replicates, 0)))
+        replica = metrics.uar(summed(draws(len(tensors), replicates, 0), tensors))
         low, high = _limits(replica) if len(tensors) > 1 else (np.nan, np.nan)
         home = bool((rows["split"] == OUT_OF_FOLD).all())
         gap = (np.nan,) * 3

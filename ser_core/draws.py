@@ -1,4 +1,4 @@
-"""Which speakers are drawn, or dealt to groups, in each replicate.
+"""Which speakers are drawn, or dealt to groups, in each replicate, and what they then add up to.
 
 The same for every table of as many speakers, and for a thousand of them slower to make than all that is worked out from
 it: so they are kept. What is kept are random numbers from a seed, never anything of a table.
@@ -21,13 +21,33 @@ Seed = int | Sequence[int]
 def draws(speakers: int, replicates: int, seed: Seed) -> np.ndarray:
     """Return how often each speaker is drawn with replacement, (replicates, speakers); each row sums to ``speakers``.
 
+    Whole numbers in few bytes, not to be changed; :func:`summed` weighs with them.
+
     Raises:
         SettingError: no replicates are asked for.
     """
     if replicates < 1:
         raise SettingError(f"{replicates} replicates give no interval; 10000 is usual.")
     make = _kept_draws if speakers * replicates <= MOST_KEPT else _kept_draws.__wrapped__
-    return make(speakers, replicates, _hashable(seed)).astype(float)
+    return make(speakers, replicates, _hashable(seed))
+
+
+def summed(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the sums (replicates, …) of what speakers add (speakers, …), each weighted (replicates, speakers).
+
+    Counts are added in single precision, which takes half the time and is exact while no sum passes 2 ** 24.
+    """
+    flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
+    kind = np.float32 if _is_exact_in_single(weights, flat) else np.float64
+    sums: np.ndarray = (weights.astype(kind) @ flat.astype(kind)).astype(float)
+    return sums.reshape(len(weights), *values.shape[1:])
+
+
+def _is_exact_in_single(weights: np.ndarray, flat: np.ndarray) -> bool:
+    if weights.dtype.kind not in "bui" or not flat.size or not weights.size:
+        return False
+    largest = np.abs(flat).sum(axis=0, dtype=float).max() * int(np.abs(weights).max())
+    return bool(largest < 1 << 24 and (flat == np.rint(flat)).all())
 
 
 def orders(count: int, replicates: int, seed: Seed) -> tuple[np.ndarray, np.random.Generator]:

@@ -24,7 +24,7 @@ import pandas as pd
 from ser_core import metrics
 from ser_core.bundled import PLANS
 from ser_core.corpora import read_corpus
-from ser_core.draws import draws, orders
+from ser_core.draws import draws, orders, summed
 from ser_core.errors import SettingError
 from ser_core.files import write_table
 from ser_core.metrics import Interval
@@ -193,7 +193,7 @@ def gaps(
     chosen = MEASURES if measures is None else measures
     placed = _placed(tensors, groups)
     known = groups.member.any(axis=0)
-    resampled = drawn(placed, draws(len(placed), replicates, seed))
+    resampled = summed(draws(len(placed), replicates, seed), placed)
     deals = dealt(tensors[known], groups.member[:, known].argmax(axis=0), len(groups.names), replicates, seed)
     found = {}
     for name, measure in chosen.items():
@@ -233,10 +233,9 @@ def gap_changes(
         raise SettingError(f"A change is measured on the same speakers; here are {len(before)} and {len(after)}.")
     chosen = MEASURES if measures is None else measures
     one, other = _placed(before, groups), _placed(after, groups)
-    resampled = drawn(np.stack([one, other], axis=1), draws(len(one), replicates, seed))
-    difference = (other - one).reshape(len(one), -1)
-    swaps = np.random.default_rng([seed, 2]).integers(0, 2, (replicates, len(one))).astype(float)
-    moved = (swaps @ difference).reshape(replicates, *one.shape[1:])
+    resampled = summed(draws(len(one), replicates, seed), np.stack([one, other], axis=1))
+    swaps = np.random.default_rng([seed, 2]).integers(0, 2, (replicates, len(one)))
+    moved = summed(swaps, other - one)
     first, second = one.sum(axis=0) + moved, other.sum(axis=0) - moved
     found = {}
     for name, measure in chosen.items():
@@ -367,18 +366,10 @@ def _placed(tensors: np.ndarray, groups: Grouping) -> np.ndarray:
     return groups.member.T[:, :, None, None] * tensors[:, None].astype(float)
 
 
-def drawn(placed: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return sums (replicates, …) of (speakers, …) weighted by ``draws.draws``."""
-    sums: np.ndarray = (weights @ placed.reshape(len(placed), -1)).reshape(len(weights), *placed.shape[1:])
-    return sums
-
-
 def dealt(tensors: np.ndarray, group_of: np.ndarray, groups: int, replicates: int, seed: int) -> np.ndarray:
     """Return (replicates, groups, classes, classes) when the groups are dealt to the speakers at random."""
     deals = group_of.astype(np.min_scalar_type(groups))[orders(len(group_of), replicates, [seed, 1])[0]]
-    flat = tensors.reshape(len(tensors), int(np.prod(tensors.shape[1:]))).astype(float)
-    sums = np.stack([(deals == group).astype(float) @ flat for group in range(groups)], axis=1)
-    return sums.reshape(replicates, groups, *tensors.shape[1:])
+    return np.stack([summed(deals == group, tensors) for group in range(groups)], axis=1)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:

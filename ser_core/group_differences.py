@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from ser_core import metrics
-from ser_core.draws import draws, orders
+from ser_core.draws import draws, orders, summed
 from ser_core.errors import SettingError
-from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, drawn, holm
+from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, holm
 from ser_core.results import kind_of, labels_of
 from ser_core.speaker_cues import pitch_groups
 
@@ -188,7 +188,7 @@ def reliability(found: Evidence, *, replicates: int = 10_000, seed: int = 0) -> 
     low and high are the 95 % interval of ``right`` over speakers; NaN where the group has one speaker.
     """
     sums = found.calibration.sum(axis=0)
-    resampled = drawn(found.calibration, draws(len(found.speakers), replicates, seed))
+    resampled = summed(draws(len(found.speakers), replicates, seed), found.calibration)
     rows = []
     for place, group in enumerate(found.groups):
         for number, (count, right, confidence) in enumerate(sums[place]):
@@ -209,7 +209,7 @@ def calibrations(found: Evidence, *, replicates: int = 10_000, seed: int = 0) ->
     low and high are NaN where the group has one speaker.
     """
     values = calibration_error(found.calibration.sum(axis=0))
-    resampled = calibration_error(drawn(found.calibration, draws(len(found.speakers), replicates, seed)))
+    resampled = calibration_error(summed(draws(len(found.speakers), replicates, seed), found.calibration))
     limits = [_limits(None if size < 2 else resampled[:, place]) for place, size in enumerate(found.sizes)]
     low, high = zip(*limits, strict=True)
     return pd.DataFrame({"group": found.groups, "value": values, "low": low, "high": high})
@@ -255,7 +255,7 @@ def differences(
     tensors = {id(m.tensors): m.tensors for m in wanted}
     if spreads:
         tensors[id(found.confusions)] = found.confusions
-    sums = {key: drawn(each, weights) for key, each in tensors.items()} if weights is not None else {}
+    sums = {key: summed(weights, each) for key, each in tensors.items()} if weights is not None else {}
     permuted = {
         place: _permuted([m.tensors for m in wanted], found, (place, base), replicates, [seed, 1, place])
         for place in range(len(found.groups))
@@ -316,16 +316,14 @@ def _dealt_groups(found: Evidence, replicates: int, seed: int) -> np.ndarray:
     # Speakers of one group are dealt among them; whoever is in several (two languages) has these exchanged.
     whole = found.confusions[alone].sum(axis=1)
     sums = dealt(whole, member[alone].argmax(axis=1), len(found.groups), replicates, seed)
-    sums = sums.reshape(replicates, len(found.groups), -1)
     random = np.random.default_rng([seed, 1])
-    tensors = found.confusions.reshape(*member.shape, -1)
     for pattern in np.unique(member[~alone], axis=0):
         those, places = (member == pattern).all(axis=1), np.flatnonzero(pattern)
         order = random.random((replicates, int(those.sum()), len(places))).argsort(axis=-1)
         for number, place in enumerate(places):
             for other, source in enumerate(places):
-                sums[:, place] += (order[..., number] == other).astype(float) @ tensors[those, source]
-    return sums.reshape(replicates, *found.confusions.shape[1:])
+                sums[:, place] += summed(order[..., number] == other, found.confusions[those, source])
+    return sums
 
 
 def _permuted(
@@ -339,16 +337,14 @@ def _permuted(
     alone = either & ~both
     # Speakers of one group are dealt between the two; whoever is in both has them exchanged, or not.
     order, random = orders(int(alone.sum()), replicates, seed)
-    in_first = member[alone, first][order].astype(float)
-    swapped = random.integers(0, 2, (replicates, int(both.sum()))).astype(float)
+    in_first = member[alone, first][order]
+    swapped = random.integers(0, 2, (replicates, int(both.sum())))
     sides = {}
     for each in {id(tensor): tensor for tensor in tensors}.values():
-        one, other = (each[:, place].reshape(len(each), -1) for place in pair)
+        one, other = (each[:, place] for place in pair)
         whole = one + other
-        left = in_first @ whole[alone] + one[both].sum(axis=0) + swapped @ (other - one)[both]
-        right = whole.sum(axis=0) - left
-        shape = (replicates, *each.shape[2:])
-        sides[id(each)] = (left.reshape(shape), right.reshape(shape))
+        left = summed(in_first, whole[alone]) + one[both].sum(axis=0) + summed(swapped, (other - one)[both])
+        sides[id(each)] = (left, whole.sum(axis=0) - left)
     return sides
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.draws import draws, orders
+from ser_core.draws import draws, orders, summed
 from ser_core.errors import SettingError
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -137,7 +137,7 @@ def speaker_bootstrap(
     """
     if len(tensors) < 2:
         return float("nan"), float("nan")
-    return _limits(statistic(_resampled(tensors, draws(len(tensors), replicates, seed))))
+    return _limits(statistic(summed(draws(len(tensors), replicates, seed), tensors)))
 
 
 def evaluate(
@@ -170,7 +170,7 @@ def evaluate(
     measures: dict[str, Statistic] = {"UAR": uar, "WA": weighted_accuracy, "macro-F1": macro_f1}
     measures |= {f"recall of {name}": _recall_of(place) for place, name in enumerate(classes) if whole[place].sum() > 0}
     constant, dealt = constant_baseline(whole), chance_level(whole)
-    sums = _resampled(tensors, draws(len(tensors), replicates, seed)) if len(tensors) > 1 else None
+    sums = summed(draws(len(tensors), replicates, seed), tensors) if len(tensors) > 1 else None
     found: dict[str, Interval] = {}
     for name, measure in measures.items():
         low, high = (float("nan"), float("nan")) if sums is None else _limits(measure(sums))
@@ -334,13 +334,12 @@ def group_gap(
     first, second = tensors[in_first], tensors[in_second]
     values = [float(measure(part.sum(axis=0))) for part in (first, second)]
     drawn = [
-        measure(_resampled(part, draws(len(part), replicates, [seed, side])))
-        for side, part in enumerate((first, second))
+        measure(summed(draws(len(part), replicates, [seed, side]), part)) for side, part in enumerate((first, second))
     ]
     low, high = _limits(drawn[0] - drawn[1])
     dealt = in_first[orders(len(in_first), replicates, [seed, 2])[0]]
     gap = values[0] - values[1]
-    permuted = measure(_resampled(tensors, dealt.astype(float))) - measure(_resampled(tensors, (~dealt).astype(float)))
+    permuted = measure(summed(dealt, tensors)) - measure(summed(~dealt, tensors))
     as_large = int((np.abs(permuted) >= abs(gap) - 1e-12).sum())
     return GroupGap(
         first=values[0],
@@ -380,12 +379,6 @@ def concordance_of(sums: np.ndarray) -> np.ndarray:
     mean_x, mean_y = x / count, y / count
     spread = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2
     return _ratio(2 * (xy / count - mean_x * mean_y), spread)
-
-
-def _resampled(tensors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return weighted sums (replicates, …) of (speakers, …)."""
-    flat = tensors.reshape(len(tensors), -1).astype(float)
-    return (weights @ flat).reshape(len(weights), *tensors.shape[1:])
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -14,8 +14,9 @@ def test_draws_are_those_of_a_fresh_generator(speakers: int, most: int, monkeypa
     expected = np.random.default_rng([3, 1]).multinomial(speakers, np.full(speakers, 1 / speakers), size=40)
     for _ in range(2):
         found = room.draws(speakers, 40, [3, 1])
-        assert found.dtype == float and (found == expected).all()
-        found[:] = -1  # what is handed out can be changed without harm
+        assert (found == expected).all()
+        with pytest.raises(ValueError, match="read-only"):
+            found[0] = 0
 
 
 @pytest.mark.parametrize("most", [room.MOST_KEPT, 0], ids=["kept", "made anew"])
@@ -49,3 +50,34 @@ def test_nothing_large_is_kept_and_what_is_kept_is_small() -> None:
 def test_no_replicates_are_told() -> None:
     with pytest.raises(SettingError, match="0 replicates give no interval"):
         room.draws(5, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(1).integers(-50, 50, (300, 2, 3)),
+        np.random.default_rng(1).normal(size=(300, 2, 3)),
+        np.full((300, 1), 4_000_001.0),
+        np.zeros((300, 0)),
+    ],
+    ids=["counts", "no counts", "counts beyond single precision", "nothing"],
+)
+def test_sums_are_those_of_double_precision(values: np.ndarray) -> None:
+    drawn = room.draws(300, 40, 0)
+    found = room.summed(drawn, values)
+    assert found.dtype == float and found.shape == (40, *values.shape[1:])
+    exact = np.array([sum(int(n) * each for n, each in zip(row, values, strict=True)) for row in drawn], dtype=float)
+    np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-9)
+    if (values == np.rint(values)).all():
+        assert (found == exact).all()
+    for weights in (drawn > 1, drawn.astype(float)):
+        expected = np.tensordot(weights.astype(float), values.astype(float), 1)
+        np.testing.assert_allclose(room.summed(weights, values), expected, rtol=1e-12, atol=1e-9)
+
+
+def test_counts_are_added_in_single_precision_only_while_it_is_exact() -> None:
+    drawn = room.draws(300, 40, 0)
+    assert room._is_exact_in_single(drawn, np.full((300, 1), 100))
+    assert not room._is_exact_in_single(drawn, np.full((300, 1), 100.5))
+    assert not room._is_exact_in_single(drawn, np.full((300, 1), 1 << 20))
+    assert not room._is_exact_in_single(drawn * 1.0, np.full((300, 1), 100))
