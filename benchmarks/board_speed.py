@@ -95,10 +95,8 @@ def crosscorpus() -> None:
 def fairness() -> None:
     """Time Fairness over the reader's own predictions: other groups, reference, measures."""
     for count in SPEAKERS:
-        name, opened = (
-            f"fairness, {count:,} speakers",
-            page("fairness", f"{count:,} speakers, first run", **_own(count)),
-        )
+        name = f"fairness, {count:,} speakers"
+        opened = page("fairness", f"{count:,} speakers, first run", **_own(count))
         timed(f"{name}: other groups", opened, other(opened.selectbox(key="fairness-attribute")))
         field = next(each for each in opened.selectbox if str(each.key).startswith("fairness-reference"))
         timed(f"{name}: another reference group", opened, other(field))
@@ -109,7 +107,8 @@ def fairness() -> None:
 def speakers() -> None:
     """Time Speakers over the reader's own predictions: another measure, another speaker."""
     for count in SPEAKERS:
-        name, opened = f"speakers, {count:,} of them", page("speakers", f"{count:,} of them, first run", **_own(count))
+        name = f"speakers, {count:,} of them"
+        opened = page("speakers", f"{count:,} of them, first run", **_own(count))
         for _ in range(2):
             field = next(each for each in opened.selectbox if str(each.key).startswith("speakers-measure"))
             timed(f"{name}: another measure than {field.value}", opened, other(field))
