@@ -47,21 +47,23 @@ if not timed:
     st.info("Times have not been measured yet; 'python -m benchmarks.predict_speed' does it.")
 rows = measured[measured["corpus"] == corpus]
 own, stated = st.session_state.get("own predictions"), ""
-if measure != "UAR":
-    st.caption("A table of your own can be drawn beside them by UAR.")
-elif own is not None and not own.dimensions:
+figure = None if own is None else kept(("own figure", own.key, measure), lambda: parts.figure_of(own.rows, measure))
+if figure is not None:
     left, right = st.columns(2)
     mb = left.number_input("Size of your model, MB", 0.001, 1e6, None, key="efficiency-own-mb")
     ms = right.number_input("Its time for a clip of 3 s, ms", 0.001, 1e6, None, key="efficiency-own-ms")
     st.caption(
         f"Your table {plain(own.title)} is drawn beside them once its costs are stated; time one thread, as was done "
-        f"here. The UARs can be compared only if your clips are those of {corpus_title(corpus)}."
+        f"here. It can be compared by {measure} only if your clips are those of {corpus_title(corpus)}."
     )
     if mb or ms:
-        mine = kept(("own costs", own.key, corpus, mb, ms), lambda: parts.of_own(own, corpus, mb, ms))
+        mine = parts.of_own(own, figure, measure, corpus, mb, ms)
         rows, stated = pd.concat([rows, mine], ignore_index=True), f"{own.title}, {mb} MB, {ms} ms"
 else:
-    st.caption("A table of your own with probabilities (page Fairness, Your table) can be drawn beside them.")
+    st.caption(
+        f"A table of your own (page Fairness, Your table) can be drawn beside them by {measure} if it has "
+        f"{parts.NEEDED[measure]}."
+    )
 points = chart(
     parts.scatter(rows, cost, measure),
     rows,

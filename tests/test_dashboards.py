@@ -296,8 +296,45 @@ def test_ones_own_model_stands_beside_the_bundled_ones_once_its_costs_are_stated
     said = " ".join(html.proto.body for html in app.get("html"))
     # The cheapest of all is the first of those that no cheaper one beats: three of four right, one emotion by half.
     assert "no cheaper model is better than: &lt;b&gt;mine&lt;/b&gt;.csv (yours) (75.0 % at 0.01 ms)" in said
-    (row,) = efficiency_charts.of_own(app.session_state["own predictions"], "crema_d", None, 0.01).to_dict("records")
+    own = app.session_state["own predictions"]
+    figure = efficiency_charts.figure_of(own.rows, "UAR")
+    (row,) = efficiency_charts.of_own(own, figure, "UAR", "crema_d", None, 0.01).to_dict("records")
     assert row["value"] == 0.75 and row["low"] <= 0.75 <= row["high"] and np.isnan(row["size_mb"])
+    app.segmented_control(key="efficiency-measure").set_value("KL").run()
+    assert not app.exception and not app.number_input
+    assert any("by KL if it has probabilities and listeners' shares" in each.value for each in app.caption)
+
+
+OWN_SHARES = """file,speaker,emotion,p_anger,p_fear,p_neutral,share_anger,share_fear,share_neutral
+1,a,anger,0.5,0.25,0.25,0.5,0.25,0.25
+2,a,fear,0.2,0.6,0.2,0.2,0.6,0.2
+3,b,anger,0.7,0.2,0.1,0.7,0.2,0.1
+4,b,neutral,0.1,0.1,0.8,0.1,0.1,0.8
+"""
+OWN_VALUES = """file,speaker,d_valence,d_arousal,d_dominance,t_valence,t_arousal,t_dominance
+1,a,0.1,0.2,0.3,0.1,0.2,0.3
+2,a,-0.5,0.5,0.1,-0.5,0.5,0.1
+3,b,0.9,-0.2,0.0,0.9,-0.2,0.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "measure", "value"), [(OWN_SHARES, "KL", 0), (OWN_SHARES, "cosine", 1), (OWN_VALUES, "mean CCC", 1)]
+)
+def test_ones_own_model_can_be_measured_as_those_without_a_uar(table: str, measure: str, value: float) -> None:
+    app = AppTest.from_file(str(ROOT / "pages" / "efficiency.py"), default_timeout=120)
+    app.session_state["own predictions"] = Chosen(
+        "mine", read_predictions(table.encode(), "mine.csv"), "k", audio=False
+    )
+    app.session_state["efficiency-measure"] = measure
+    app.run()
+    app.number_input(key="efficiency-own-mb").set_value(0.001).run()
+    assert not app.exception
+    said = " ".join(html.proto.body for html in app.get("html")) + " ".join(each.value for each in app.caption)
+    figure = efficiency_charts.figure_of(app.session_state["own predictions"].rows, measure)
+    assert figure.value == pytest.approx(value, abs=1e-9) and f"compared by {measure} only if" in said
+    app.segmented_control(key="efficiency-cost-True").set_value("size_mb").run()
+    assert "mine (yours)" in " ".join(html.proto.body for html in app.get("html"))
 
 
 @pytest.mark.parametrize("page", ["crosscorpus.py", "mixed.py", "dimensions.py", "efficiency.py"])

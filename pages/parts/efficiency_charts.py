@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 MEASURES = ("UAR", "KL", "cosine", "mean CCC")
 LOWER = frozenset({"KL"})
 """Measures of which less is better."""
+NEEDED = {
+    "UAR": "probabilities",
+    **dict.fromkeys(("KL", "cosine"), "probabilities and listeners' shares (share_anger …)"),
+    "mean CCC": "valence, arousal and dominance, predicted (d_valence …) and rated (t_valence …)",
+}
+"""What a table must have for each."""
 OWN = "your own"
 CHANGE = ("change", "change_low", "change_high")
 TIMES = ("cpu_p50_ms", "cpu_p95_ms", "wall_p50_ms", "machine")
@@ -91,7 +97,7 @@ def by_measure(found: "pd.DataFrame", measure: str) -> "pd.DataFrame":
     for (model, corpus), answered in evaluated(evaluation.stored(), *wanted).items():
         known = found[(found["model"] == model) & (found["weights"] == "float")]
         if len(known) and (answered["split"] == evaluation.OUT_OF_FOLD).all():
-            figure = _measured(model, corpus, str(answered["run"].iloc[0]), measure, answered)
+            figure = _kept_figure(model, corpus, str(answered["run"].iloc[0]), measure, answered)
             if figure is not None:
                 facts = known.iloc[0].drop(list(CHANGE)).to_dict() | {"corpus": corpus, "measure": measure}
                 rows.append(facts | {name: getattr(figure, name) for name in ("value", "low", "high", "baseline")})
@@ -99,47 +105,57 @@ def by_measure(found: "pd.DataFrame", measure: str) -> "pd.DataFrame":
 
 
 @st.cache_data(show_spinner="Measuring the stored answers", max_entries=128)
-def _measured(model: str, corpus: str, run: str, measure: str, _rows: "pd.DataFrame") -> "Interval | None":
-    """Return a measure of stored answers; None where listeners were of one mind or nothing is rated."""
+def _kept_figure(model: str, corpus: str, run: str, measure: str, _rows: "pd.DataFrame") -> "Interval | None":
+    return figure_of(_rows, measure)
+
+
+def figure_of(rows: "pd.DataFrame", measure: str) -> "Interval | None":
+    """Return a measure of answers; None where they lack what is ``NEEDED``, or listeners were of one mind."""
     from pages.parts import mixed_charts
     from pages.parts.dimension_charts import points_of
+    from ser_core import metrics
     from ser_core.distributions import evaluate_distributions
-    from ser_core.metrics import mean_concordance
+    from ser_core.speakers import answers_of, emotions_of
     from ser_core.sphere import DIMENSIONS
 
     if measure == "mean CCC":
-        rated = _rows.dropna(subset=[f"t_{name}" for name in DIMENSIONS])
+        needed = [f"{kind}_{name}" for kind in "dt" for name in DIMENSIONS]
+        rated = rows.dropna(subset=needed) if set(needed) <= set(rows) else rows[:0]
         if len(rated) < 2:
             return None
-        return mean_concordance(points_of(rated, "t_"), points_of(rated, "d_"), rated["speaker"].tolist())
-    if not mixed_charts.judged_by_several(_rows):
+        return metrics.mean_concordance(points_of(rated, "t_"), points_of(rated, "d_"), rated["speaker"].tolist())
+    emotions = emotions_of(rows)
+    if not emotions:
         return None
-    labels = mixed_charts.shared_labels(_rows)
-    heard = mixed_charts.heard_rows(_rows, labels)
+    if measure == "UAR":
+        truth, answered, speakers = (each.tolist() for each in (rows["emotion"], answers_of(rows), rows["speaker"]))
+        return metrics.evaluate(truth, answered, speakers, emotions)["UAR"]
+    if not any(str(name).startswith("share_") for name in rows) or not mixed_charts.judged_by_several(rows):
+        return None
+    labels = mixed_charts.shared_labels(rows)
+    heard = mixed_charts.heard_rows(rows, labels)
     return evaluate_distributions(*mixed_charts.both(heard, labels), heard["speaker"].tolist())[measure]
 
 
-def of_own(chosen: "Chosen", corpus: str, size_mb: float | None, ms: float | None) -> "pd.DataFrame":
-    """Return the row of a reader's own table: its UAR, and the costs that the reader states.
+def of_own(
+    chosen: "Chosen", figure: "Interval", measure: str, corpus: str, size_mb: float | None, ms: float | None
+) -> "pd.DataFrame":
+    """Return the row of a reader's own table: its figure, and the costs that the reader states.
 
     Args:
         chosen: the table.
+        figure: of :func:`figure_of`.
+        measure: that it is of.
         corpus: that it is drawn with.
         size_mb: of the model.
         ms: for a clip of 3 s.
     """
     import pandas as pd
 
-    from ser_core import metrics
-    from ser_core.speakers import answers_of, emotions_of
-
-    rows = chosen.rows
-    truth, speakers = rows["emotion"].tolist(), rows["speaker"].tolist()
-    found = metrics.evaluate(truth, answers_of(rows).tolist(), speakers, emotions_of(rows))["UAR"]
-    facts = {"model": str(rows["model"].iloc[0]), "title": f"{chosen.title} (yours)", "corpus": corpus}
-    figure = {"value": found.value, "low": found.low, "high": found.high, "baseline": found.baseline}
-    costs = {"size_mb": size_mb or math.nan, "cpu_p50_ms": ms or math.nan}
-    return pd.DataFrame([facts | {"weights": OWN, "measure": "UAR"} | figure | costs])
+    model = str(chosen.rows["model"].iloc[0])
+    facts = {"model": model, "title": f"{chosen.title} (yours)", "corpus": corpus, "weights": OWN, "measure": measure}
+    found = {name: getattr(figure, name) for name in ("value", "low", "high", "baseline")}
+    return pd.DataFrame([facts | found | {"size_mb": size_mb or math.nan, "cpu_p50_ms": ms or math.nan}])
 
 
 def answers(model: str, weights: str, corpus: str) -> "pd.DataFrame | None":
