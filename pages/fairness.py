@@ -39,11 +39,10 @@ attribute = left.selectbox("Groups by", list(offered), key="fairness-attribute")
 found = predictions.kept(
     ("evidence", chosen.key, attribute), lambda: groups.evidence(chosen.rows, attribute, offered[attribute])
 )
-largest = found.groups[max(range(len(found.groups)), key=lambda place: found.sizes[place])]
 reference = right.selectbox(
     "Reference group",
     found.groups,
-    index=found.groups.index(largest),
+    index=found.groups.index(found.largest),
     key=f"fairness-reference-{attribute}-{chosen.key}",
     help="The group that the others are set against. It changes no figure of any group.",
 )
@@ -51,12 +50,11 @@ measures = list(groups.measures_of(found))
 if not measures:
     st.info("These clips have no ratings to set the model's values against; choose other speech.")
     st.stop()
-usual = [name for name in measures if name == "UAR" or name.startswith(("recall of", "bias of"))]
 spreads = groups.SPREADS if found.classes else ()
 picked = st.multiselect(
     "Measures",
     [*measures, *spreads],
-    default=[*usual, *spreads],
+    default=[*groups.usual_measures(found), *spreads],
     key=f"fairness-measures-{'-'.join(found.classes)}",
     help="All that is shown is tested together, so that fewer measures ask less of each.",
 )

@@ -204,6 +204,23 @@ def _fairness(options: argparse.Namespace) -> int:
     return 0
 
 
+def _groups(options: argparse.Namespace) -> int:
+    from ser_core.evaluation import read_answers
+    from ser_core.files import write_table
+    from ser_core.group_differences import of_table
+
+    rows = read_answers(options.table)
+    found = of_table(rows, options.by)
+    told = ["by", "measure", "group", "speakers", "clips", "value", "low", "high", "difference", "chance", "p_holm"]
+    print(found[[*told, "finding", "too_small"]].round(3).to_string(index=False, na_rep="–"))
+    if emotions := sum(str(name).startswith("p_") for name in rows):
+        print(f"Of {emotions} emotions a constant answer has UAR {1 / emotions:.3f}, and so has chance.")
+    if options.out:
+        write_table(found, options.out)
+        print(f"written: {options.out}")
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from ser_core.evaluation import evaluate
     from ser_core.parallel import chosen
@@ -372,6 +389,16 @@ def _parser() -> argparse.ArgumentParser:
     fairness.add_argument("after", help="another one of the same corpus, such as co-vada-after")
     fairness.add_argument("--corpus", type=Path, required=True, help="folder of the corpus")
     fairness.set_defaults(run=_fairness)
+
+    groups = commands.add_parser(
+        "groups", help="what a model finds in each group of speakers, and which gaps are there"
+    )
+    groups.add_argument(
+        "table", type=Path, help="answers that 'evaluate' has stored, or your own as CSV or Parquet (as the app takes)"
+    )
+    groups.add_argument("--by", nargs="+", default=[], metavar="GROUPING", help="sex, 'age group' … (default: all)")
+    groups.add_argument("--out", type=Path, metavar="FILE.parquet", help="write all figures here")
+    groups.set_defaults(run=_groups)
 
     from ser_core.parallel import add_options
     from ser_core.settings import ASSETS

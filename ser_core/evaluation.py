@@ -35,10 +35,11 @@ from ser_core.corpora import Corpus, find_corpora, read_corpus
 from ser_core.corpora.table import PEOPLE
 from ser_core.corpora.vocabulary import output_words
 from ser_core.distributions import shares_of
-from ser_core.errors import CorpusError, SerscopeError
+from ser_core.errors import CorpusError, SerscopeError, SettingError
 from ser_core.files import stored_table, write_table
 from ser_core.models import Card, SpeechModel
 from ser_core.parallel import HERE, Workers, as_done, check_present
+from ser_core.predictions import read_predictions
 from ser_core.registry import load, model_folders, names
 from ser_core.results import RESULTS
 from ser_core.settings import settings
@@ -76,6 +77,30 @@ def read_stored(path: Path) -> pd.DataFrame:
     rows = pd.read_parquet(path)
     words = rows.select_dtypes(include="category").columns
     return rows.astype(dict.fromkeys(words, "str"))
+
+
+def read_answers(path: Path) -> pd.DataFrame:
+    """Return a stored table, or somebody's own (:func:`ser_core.predictions.read_predictions`), cut to shared emotions.
+
+    Raises:
+        SettingError: there is no such file.
+        PredictionsError: it is not a usable table; the sentence says why and what to do.
+        CorpusError: fewer than two emotions are shared.
+    """
+    if not path.is_file():
+        raise SettingError(f"There is no file {path}; name a table that 'evaluate' has stored, or one of your own.")
+    rows = read_stored(path) if _is_stored(path) else read_predictions(path.read_bytes(), path.name)
+    return in_common(rows) if any(str(column).startswith("p_") for column in rows) else rows
+
+
+def _is_stored(path: Path) -> bool:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    try:
+        return {"split", "model", "run", "clip", "corpus"} <= set(parquet.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd.DataFrame:

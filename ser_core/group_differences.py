@@ -62,6 +62,11 @@ class Evidence:
         """Number of speakers of each group."""
         return tuple(int(count) for count in (self.clips > 0).sum(axis=0))
 
+    @property
+    def largest(self) -> str:
+        """The group with most speakers, which the others are set against unless somebody says otherwise."""
+        return self.groups[max(range(len(self.groups)), key=lambda place: self.sizes[place])]
+
     def too_small(self, group: str) -> str:
         """Return why nothing should be concluded from a group; empty where it is large enough."""
         size = self.sizes[self.groups.index(group)]
@@ -177,6 +182,11 @@ def measures_of(found: Evidence) -> dict[str, Measure]:
     return {measure.name: measure for measure in offered}
 
 
+def usual_measures(found: Evidence) -> list[str]:
+    """Return the measures to begin with: UAR and each recall, or each bias. All that are chosen are tested together."""
+    return [name for name in measures_of(found) if name == "UAR" or name.startswith(("recall of", "bias of"))]
+
+
 def calibration_error(bins: np.ndarray) -> np.ndarray:
     """Return the expected calibration error (…) of bins (…, bins, 3)."""
     return _ratio(np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
@@ -286,6 +296,42 @@ def differences(
     table["p_holm"] = np.nan
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].tolist())
     return table.assign(finding=table["p_holm"] <= LEVEL)
+
+
+def of_table(rows: pd.DataFrame, by: Sequence[str] = (), *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return the usual measures of every group of speakers, each way to group them tested by itself.
+
+    Args:
+        rows: predictions of one model, as for :func:`evidence`.
+        by: of :func:`attributes_of`; all of them if none is named.
+        replicates: of bootstrap and permutations.
+
+    Returns:
+        The columns of :func:`differences` after ``by`` and ``reference``, the group with most speakers.
+
+    Raises:
+        SettingError: there is nothing to group by, or not what was asked for.
+    """
+    offered = attributes_of(rows)
+    if strange := [name for name in by if name not in offered]:
+        raise SettingError(
+            f"These speakers cannot be grouped by {', '.join(strange)}; they can by {', '.join(offered) or 'nothing'}."
+        )
+    if not offered:
+        raise SettingError(
+            "All that is known of these speakers is the same for all of them, so there are no groups to compare; add "
+            "columns sex, age, race, ethnicity or language."
+        )
+    tables = []
+    for name in by or offered:
+        found = evidence(rows, name, offered[name])
+        if shown := usual_measures(found):
+            table = differences(found, found.largest, shown, SPREADS if found.classes else (), replicates=replicates)
+            tables.append(table.assign(by=name, reference=found.largest))
+    if not tables:
+        raise SettingError("These clips have no ratings to set the model's values against.")
+    table = pd.concat(tables, ignore_index=True)
+    return table[["by", "reference", *table.columns.drop(["by", "reference"])]]
 
 
 def _spreads(
