@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from browsing import IN_A_BROWSER, PATIENCE_MS, at_rest, clock, overflow, playwright, settled, whole_page
+from browsing import IN_A_BROWSER, PATIENCE_MS, at_rest, clock, overflow, playwright, settled, visit, whole_page
 
 from app import PAGES
 
@@ -17,7 +17,7 @@ axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not insta
 
 pytestmark = IN_A_BROWSER
 
-NAMES = [name for held in PAGES.values() for name, _ in held]
+INSIDE = [(section, name, title) for section, held in PAGES.items() for name, title in held]
 SCREENS = (("wide-light", 1280, 900, "light"), ("narrow-dark", 390, 844, "dark"))
 # Rule of axe → the element of Streamlit's within which it cannot be mended from an app, and why.
 NOT_OURS = {
@@ -58,11 +58,16 @@ def told_on_both_screens(page: "playwright.Page", name: str, folder: Path) -> li
 
 
 def test_no_page_has_a_serious_finding(browser, address, shots):
-    page = browser.new_context().new_page()
-    told = []
-    for name in NAMES:
-        page.goto(f"{address}/{'' if name == 'explain' else name}")
-        page.get_by_role("heading", level=1).first.wait_for(timeout=PATIENCE_MS)
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.goto(address)
+    heading, told = page.get_by_role("heading", level=1).first, []
+    heading.wait_for(timeout=PATIENCE_MS)
+    for section, name, title in INSIDE:
+        if section:
+            before = heading.inner_text()
+            visit(page, section, title)
+            page.wait_for_url(f"{address}/{name}")
+            playwright.expect(heading).not_to_have_text(before, timeout=PATIENCE_MS)
         settled(page)
         if page.locator(".js-plotly-plot").count():  # a board is looked at with its charts drawn
             page.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=PATIENCE_MS)
