@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from bad_inputs import voice
 from explanations import example_explanation
-from planted import PlantedModel, burst_model, clip, recording
 from scipy.stats import norm, spearmanr
 
 from explain.__main__ import main
@@ -34,6 +33,7 @@ from explain.reference import load_reference
 from explain.samples import samples
 from ser_core.audio import from_samples, read
 from ser_core.errors import ExplanationError
+from tests.planted import PlantedModel, burst_model, clip, recording
 
 METHOD = "input_x_gradient"
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import PlantedModel, burst_model, clip, recording
 from torch import Tensor, nn
 
 from explain import drift as drift_module
@@ -31,6 +30,7 @@ from ser_core.audio import read
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.features import LogMel
 from ser_core.models import load_model
+from tests.planted import PlantedModel, burst_model, clip, recording
 
 
 class Gate(nn.Module):
@@ -144,7 +144,7 @@ def test_a_map_is_compared_with_the_same_sound_not_the_same_column():
 
 
 def test_features_have_no_place_to_drift_from():
-    from planted import FunctionalsModel
+    from tests.planted import FunctionalsModel
 
     model = FunctionalsModel(torch.eye(2), torch.zeros(2))
     with pytest.raises(ExplanationError, match="no time axis"):
@@ -191,9 +191,8 @@ def test_corpus_clips_come_from_the_fold_that_no_shipped_model_has_seen(corpora)
 
 
 def test_the_model_card_shows_the_drift_of_its_own_model_only(monkeypatch, gate):
-    from planted import card
-
     from pages.parts import cards
+    from tests.planted import card
 
     monkeypatch.setattr(drift_module, "read_table", lambda: (gate,))
     assert "Put 0.5 s of silence in front" in cards.details(card("gate", ("heard", "not")))

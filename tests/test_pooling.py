@@ -12,7 +12,6 @@ import pytest
 import torch
 from bad_inputs import voice
 from explanations import example_explanation
-from planted import card
 from torch import Tensor, nn
 
 from explain import figures, report
@@ -22,6 +21,7 @@ from pages.parts import answer, viewer
 from ser_core.audio import from_samples
 from ser_core.models import LogMelModel, PoolingWeights
 from ser_core.systems.whisper_pooling import AttentivePooling
+from tests.planted import card
 
 WHAT = "attention of the pooling, mean over its heads"
 LOUD_S = (0.9, 1.4)
