@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explain.method_choice import TABLE, candidates, no_shares
-from explain.study import in_turn
+from explain.study import add_run_options, in_turn
 from explain.trust_study import run, summary, take_over
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import write_table
-from ser_core.parallel import add_options, chosen
+from ser_core.parallel import chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,12 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--further", action="store_true", help="infidelity, sensitivity, stability and agreement instead"
     )
     parser.add_argument("--add", action="store_true", help="do only what --out lacks, or has of other weights")
-    parser.add_argument(
-        "--minutes", type=float, help="stop after so many minutes, at the next five clips; the same command goes on"
-    )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
-    add_options(parser)
+    add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
     try:
         table = _study(options)

@@ -29,10 +29,7 @@ from ser_core import group_differences as groups  # noqa: E402
 
 offered = predictions.kept(("attributes", chosen.key), lambda: groups.attributes_of(chosen.rows))
 if not offered:
-    st.info(
-        "All that is known of these speakers is the same for all of them, so there are no groups to compare. Add "
-        "columns sex, age, race, ethnicity or language to your table, or choose other speech."
-    )
+    st.info(groups.NO_GROUPS)
     st.stop()
 left, right = st.columns(2)
 attribute = left.selectbox("Groups by", list(offered), key="fairness-attribute")
@@ -48,7 +45,7 @@ reference = right.selectbox(
 )
 measures = list(groups.measures_of(found))
 if not measures:
-    st.info("These clips have no ratings to set the model's values against; choose other speech.")
+    st.info(groups.NO_MEASURES)
     st.stop()
 spreads = groups.SPREADS if found.classes else ()
 picked = st.multiselect(

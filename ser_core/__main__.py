@@ -209,6 +209,8 @@ def _groups(options: argparse.Namespace) -> int:
     from ser_core.files import write_table
     from ser_core.group_differences import of_table
 
+    if options.out and options.out.suffix.lower() != ".parquet":
+        raise SettingError(f"{options.out} does not end in .parquet, the only form in which the figures are written.")
     rows = read_answers(options.table)
     found = of_table(rows, options.by)
     told = ["by", "measure", "group", "speakers", "clips", "value", "low", "high", "difference", "chance", "p_holm"]

@@ -89,8 +89,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise SettingError(f"There is no file {path}; name a table that 'evaluate' has stored, or one of your own.")
-    rows = read_stored(path) if _is_stored(path) else read_predictions(path.read_bytes(), path.name)
-    return in_common(rows) if any(str(column).startswith("p_") for column in rows) else rows
+    return in_common(read_stored(path) if _is_stored(path) else read_predictions(path.read_bytes(), path.name))
 
 
 def _is_stored(path: Path) -> bool:
@@ -106,6 +105,8 @@ def _is_stored(path: Path) -> bool:
 def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the clips whose emotion both corpus and model know, with probabilities over these emotions only.
 
+    Answers without probabilities (valence, arousal, dominance) are returned as they are.
+
     Args:
         rows: of one model and corpus.
         called: emotion → what it counts as, for labels and outputs alike; one that is not named counts as itself, one
@@ -114,8 +115,10 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     Raises:
         CorpusError: fewer than two emotions are shared.
     """
-    shared = shared_answers(rows, called)
     outputs = [column for column in rows if str(column).startswith("p_")]
+    if not outputs:
+        return rows
+    shared = shared_answers(rows, called)
     truth = np.array(shared.emotions, dtype=object)[shared.truth]
     kept = rows.loc[shared.kept].drop(columns=outputs).reset_index(drop=True)
     kept["emotion"] = truth

@@ -29,6 +29,11 @@ LEVEL = 0.05
 BINS = 15
 SPREADS = ("TPR gap", "FPR gap", "DP gap", "equalised odds gap")
 """Gaps over all groups at once, of ``fairness.MEASURES``."""
+NO_GROUPS = (
+    "All that is known of these speakers is the same for all of them, so there are no groups to compare. Add columns "
+    "sex, age, race, ethnicity or language to your table, or choose other speech."
+)
+NO_MEASURES = "These clips have no ratings to set the model's values against; choose other speech."
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,10 +323,7 @@ def of_table(rows: pd.DataFrame, by: Sequence[str] = (), *, replicates: int = 10
             f"These speakers cannot be grouped by {', '.join(strange)}; they can by {', '.join(offered) or 'nothing'}."
         )
     if not offered:
-        raise SettingError(
-            "All that is known of these speakers is the same for all of them, so there are no groups to compare; add "
-            "columns sex, age, race, ethnicity or language."
-        )
+        raise SettingError(NO_GROUPS)
     tables = []
     for name in by or offered:
         found = evidence(rows, name, offered[name])
@@ -329,7 +331,7 @@ def of_table(rows: pd.DataFrame, by: Sequence[str] = (), *, replicates: int = 10
             table = differences(found, found.largest, shown, SPREADS if found.classes else (), replicates=replicates)
             tables.append(table.assign(by=name, reference=found.largest))
     if not tables:
-        raise SettingError("These clips have no ratings to set the model's values against.")
+        raise SettingError(NO_MEASURES)
     table = pd.concat(tables, ignore_index=True)
     return table[["by", "reference", *table.columns.drop(["by", "reference"])]]
 

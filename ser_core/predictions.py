@@ -30,7 +30,7 @@ from ser_core import workers
 from ser_core.corpora.table import PEOPLE
 from ser_core.corpora.vocabulary import EMOTIONS, output_words
 from ser_core.errors import SerscopeError, short
-from ser_core.parquet import LIMIT_S, TOO_LARGE, read_parquet
+from ser_core.parquet import LIMIT_S, read_parquet
 from ser_core.sphere import DIMENSIONS
 
 OWN_MODEL = "your model"
@@ -43,6 +43,7 @@ MOST_CHARACTERS = 300
 MOST_ROWS = 1_000_000
 MOST_COLUMNS = 500
 MOST_BYTES = 50_000_000
+BROKE_DOWN = "Reading the table broke down or took too long; give a part of it, or save it again as CSV."
 ALIASES = {
     **dict.fromkeys(("clip", "path", "filename", "file_name"), "file"),
     **dict.fromkeys(("speaker_id", "spk"), "speaker"),
@@ -93,7 +94,7 @@ def _apart(reads: Callable[[bytes, str], pd.DataFrame], data: bytes, name: str) 
     try:
         found: pd.DataFrame = workers.TABLES.ask(LIMIT_S, reads, data, name)
     except (workers.EndedError, workers.LateError, MemoryError):
-        raise PredictionsError(TOO_LARGE) from None
+        raise PredictionsError(BROKE_DOWN) from None
     return found
 
 

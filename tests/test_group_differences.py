@@ -272,6 +272,7 @@ def test_every_way_to_group_a_table_is_tested_by_itself_by_command_too(tmp_path:
     gap = pd.read_parquet(out).query("measure == 'UAR' and group == 'male'").iloc[0]
     assert gap["finding"] and gap["difference"] == pytest.approx(part.iloc[1]["difference"])
     for wrong, why in (
+        (["--out", "groups.csv"], "does not end in .parquet"),
         (["--by", "hair"], "cannot be grouped by hair; they can by sex, age group"),
         (["--by", "language"], "cannot be grouped by language"),
     ):

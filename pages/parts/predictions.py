@@ -131,10 +131,7 @@ def _stored() -> Chosen | None:
         return None
     key = "|".join([model, *(f"{name}@{read[name]['run'].iloc[0]}" for name in corpora)])
     parts = [read[name] for name in corpora]
-    if any(str(column).startswith("d_") for column in parts[0]):
-        rows = pd.concat(parts, ignore_index=True)
-    else:
-        rows = kept(("shared", key), lambda: _in_common(pd.concat([_plain(part) for part in parts], ignore_index=True)))
+    rows = kept(("shared", key), lambda: _in_common(pd.concat([_plain(part) for part in parts], ignore_index=True)))
     names = ", ".join(corpus_title(name) for name in corpora)
     _say(rows, sum(len(part) for part in parts))
     if _answers().get(model) == "distribution":
@@ -212,7 +209,7 @@ def _own() -> Chosen | None:
         "Parquet. The table stays in the memory "
         "of this session and is dropped with it."
     )
-    own = taken("own predictions", lambda data, name: _checked(read_predictions(data, name)), EXAMPLE)
+    own = taken("own predictions", lambda data, name: _in_common(read_predictions(data, name)), EXAMPLE)
     if own is not None:
         _say(own.rows, len(own.rows))
     return own
@@ -263,11 +260,6 @@ a02.wav,ann,neutral,female,34,0.10,0.15,0.75
 b01.wav,bob,anger,male,51,0.44,0.31,0.25
 b02.wav,bob,happiness,male,51,0.20,0.62,0.18
 """
-
-
-def _checked(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the rows with the emotions that labels and columns share, as for a stored table."""
-    return _in_common(rows) if any(str(column).startswith("p_") for column in rows) else rows
 
 
 def _ask() -> Chosen | None:
@@ -321,7 +313,7 @@ def _ask() -> Chosen | None:
             return None
         title = f"{title_of(model)} on {corpus.title}"
         lost = rows.attrs.get("left_out", [])
-        done[asked] = Chosen(title, _checked(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
+        done[asked] = Chosen(title, _in_common(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
         while len(done) > KEPT:
             del done[next(iter(done))]
     _say(done[asked].rows, int(corpus.table["file"].notna().sum()))
