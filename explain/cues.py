@@ -13,7 +13,7 @@ shimmer and its −200 dB for formant amplitudes never come in.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from explain.regions import Region
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.speech import Segment, speech_mask
+
+if TYPE_CHECKING:
+    from explain.praat import PraatPanel
 
 SEXES = ("female", "male", "child", "unknown")
 LIMITS = {
@@ -204,6 +207,11 @@ def measure(recording: Recording, settings: CueSettings, speech: Sequence[Segmen
         SettingError: a setting outside what it may be.
         ExplanationError: the clip is too short, or the worker failed.
     """
+    return tracks_from_panel(measured_by_praat(recording, settings), recording, settings, speech)
+
+
+def measured_by_praat(recording: Recording, settings: CueSettings) -> "PraatPanel":
+    """Return what Praat measures of a clip, from a worker process; raises as :func:`measure` does."""
     from explain.praat import SHORTEST_S, praat_panel
     from ser_core.workers import in_worker
 
@@ -212,7 +220,7 @@ def measure(recording: Recording, settings: CueSettings, speech: Sequence[Segmen
         raise ExplanationError(
             f"The clip lasts {recording.duration_s:.2f} s; cues need at least {SHORTEST_S} s. Use a longer clip."
         )
-    panel = in_worker(
+    panel: PraatPanel = in_worker(
         praat_panel,
         recording.samples,
         recording.sample_rate,
@@ -222,11 +230,13 @@ def measure(recording: Recording, settings: CueSettings, speech: Sequence[Segmen
         formant_ceiling_hz=settings.formant_ceiling_hz,
         octave_jump_cost=settings.octave_jump_cost,
     )
-    return tracks_from_panel(panel, recording, settings, speech)
+    return panel
 
 
-def tracks_from_panel(panel: Any, recording: Recording, settings: CueSettings, speech: Sequence[Segment]) -> CueTracks:
-    """Return the tracks of a clip whose :class:`explain.praat.PraatPanel` is at hand."""
+def tracks_from_panel(
+    panel: "PraatPanel", recording: Recording, settings: CueSettings, speech: Sequence[Segment]
+) -> CueTracks:
+    """Return the tracks of a clip that Praat has measured."""
     spoken = speech_mask(speech, panel.times_s)
     level_db = panel.tracks["intensity_db"]
     in_speech = level_db[spoken & np.isfinite(level_db)]

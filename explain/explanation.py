@@ -4,8 +4,10 @@ import dataclasses
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ import torch
 from explain.attribution import Attribution, Target, attribute, default_target
 from explain.baseline import OwnBaseline, own_baseline
 from explain.contrasts import summarise
-from explain.cues import CueSettings, CueSummary, CueTracks, measure
+from explain.cues import CueSettings, CueSummary, CueTracks, measure, measured_by_praat, tracks_from_panel
 from explain.expert import Agreement, agreements
 from explain.regions import Region, salient_regions, windowed_regions
 from explain.rivals import Rivalry, rivalry
@@ -32,7 +34,9 @@ REGION_RULES = ("connected", "windows")
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Everything the page shows and the exports hold; ``seconds`` is the computing time of each step.
+    """Everything the page shows and the exports hold; ``seconds`` is how long each step took.
+
+    Praat measures beside the model: of its time, the step "cues" has only what was waited for.
 
     ``spectrogram_db`` has the shape (bins, columns), in dB below the clip's maximum, at ``spectrogram_hz`` and
     ``spectrogram_times_s``. ``region_rule`` is "connected", "windows" (the published way) or "yours". ``rivalry`` is
@@ -74,6 +78,7 @@ def explain(
     region_rule: str = "connected",
     progress: Callable[[float, str], None] | None = None,
     like: Explanation | None = None,
+    answer: Prediction | None = None,
 ) -> Explanation:
     """Return the whole explanation of one clip.
 
@@ -87,6 +92,7 @@ def explain(
         progress: told the share done (0 … 1) and what is being done.
         like: an explanation of the same clip whose speech and cue tracks are taken over, so that nothing is measured
             twice; ``settings`` must then be None.
+        answer: what the model has answered to this very clip, where that is at hand.
 
     Raises:
         ExplanationError: the target or the rule is unknown, the method does not fit the model, or ``like`` is of
@@ -101,12 +107,15 @@ def explain(
             raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
     tell = progress or (lambda share, words: None)
     seconds: dict[str, float] = {}
+    cue_settings = settings or CueSettings()
+    if like is None:
+        panel = _beside(measured_by_praat, recording, cue_settings)
     tell(0.02, "Finding speech")
     with _timed(seconds, "speech"):
         speech = speech_segments(recording) if like is None else like.speech
     tell(0.08, f"Asking {model.card.title}")
     with _timed(seconds, "prediction"):
-        prediction = model.predict(recording)
+        prediction = answer or model.predict(recording)
         pooling = _pooling(model, recording)
     target = target or default_target(prediction)
     tell(0.15, f"Finding what speaks for {target.name}")
@@ -120,7 +129,7 @@ def explain(
             regions = windowed_regions(attribution, speech=speech)
     tell(0.65, "Measuring the voice")
     with _timed(seconds, "cues"):
-        tracks = measure(recording, settings or CueSettings(), speech) if like is None else like.tracks
+        tracks = like.tracks if like else tracks_from_panel(panel.result(), recording, cue_settings, speech)
         outside = domain.outside(model.card, domain.measured(recording, speech))
     levels, times, hz = (
         spectrogram(recording) if like is None else (like.spectrogram_db, like.spectrogram_times_s, like.spectrogram_hz)
@@ -231,6 +240,14 @@ def _with_cues(explanation: Explanation) -> Explanation:
         rivals = rivalry(cues, target.emotion, target.against, sex) if target.against is not None else None
     done = dataclasses.replace(explanation, cues=cues, agreements=agreed, seconds=seconds, rivalry=rivals)
     return dataclasses.replace(done, paragraph=paragraph(done))
+
+
+def _beside(work: Callable[..., Any], *given: Any) -> Future:
+    """Start work on a thread of its own, which waits for another process, so that both cores have something to do."""
+    with_one = ThreadPoolExecutor(1, thread_name_prefix="beside")
+    started = with_one.submit(work, *given)
+    with_one.shutdown(wait=False)
+    return started
 
 
 def _pooling(model: SpeechModel, recording: Recording) -> PoolingWeights | None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from explain.regions import Region
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
@@ -56,6 +54,9 @@ def parts(recording: Recording, regions: Sequence[Region]) -> Parts:
     """
     if not regions:
         raise ExplanationError("There is no salient region to hear; choose another method.")
+    from scipy.signal import ShortTimeFFT  # only here, as to load it takes long and few listen at once
+    from scipy.signal.windows import hann
+
     samples = np.asarray(recording.samples, dtype=float)
     transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, SAMPLE_RATE)
     spectrum = transform.stft(samples)

@@ -95,7 +95,7 @@ def why_and_cues() -> None:
 
 
 with place if made else place.container():
-    shown = domain_panel.show(shown)
+    shown, tell_language = domain_panel.show(shown)
     answer.show_quality(shown.quality)
     why_and_cues()
     tables.show_agreement(shown)
@@ -116,3 +116,4 @@ with place if made else place.container():
     # 8 To take away
     st.header("Take it away")
     exports.show(shown)
+    tell_language()

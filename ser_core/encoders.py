@@ -18,8 +18,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.batches import collate
@@ -29,6 +27,7 @@ from ser_core.features import LogMel, at_floor, kaldi_centres_hz, mel_centres_hz
 from ser_core.models import Card, InputAxes, SpeechModel
 from ser_core.settings import settings
 from ser_core.weights import WHISPER, read_folder, whisper_state
+from ser_core.whisper_encoder import WhisperEncoder
 
 
 class SpeechEncoder(nn.Module, ABC):
@@ -104,24 +103,13 @@ class WhisperFrames(SpeechEncoder):
     batch = 16
     gradcam_layers = ("encoder.conv2",)
 
-    def __init__(self, name: str, *, pretrained: bool = True) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
         spec = WHISPER[name]
-        config = WhisperConfig(
-            d_model=spec.hidden_size,
-            encoder_layers=spec.layers,
-            encoder_attention_heads=spec.heads,
-            encoder_ffn_dim=4 * spec.hidden_size,
-            num_mel_bins=80,
-            dropout=0.0,
-        )
-        config._attn_implementation = "sdpa"
-        self.encoder = WhisperEncoder(config)
-        if pretrained:
-            state = whisper_state(name)
-            self.encoder.load_state_dict(
-                {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
-            )
+        # Weights that are about to be replaced are not drawn: that takes longer than to read the real ones.
+        with torch.device("meta"):
+            self.encoder = WhisperEncoder(spec.hidden_size, spec.layers, spec.heads)
+        self.encoder.load_state_dict(whisper_state(name, "encoder"), assign=True)
         self.name = name
         self.hidden_size = spec.hidden_size
         self.states = spec.layers + 1

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from sklearn.decomposition import PCA
 
 from ser_core.files import whole
 
@@ -73,6 +72,8 @@ def fit_neighbourhood(
         held_out: embeddings of clips by speakers not trained on.
         components: principal components kept; fewer where there are fewer clips or features.
     """
+    from sklearn.decomposition import PCA  # only here, as to load it takes a second
+
     components = min(components, *embeddings.shape)
     centre = embeddings.mean(0)
     axes = PCA(components, svd_solver="randomized", random_state=0).fit(embeddings).components_.T

@@ -193,9 +193,9 @@ def load_recogniser(encoder: str) -> Recogniser:
         dropout=0.0,
     )
     config._attn_implementation = "eager"  # the fused kernels keep no attention, from which words get their times
-    decoder = WhisperDecoder(config)
-    state = whisper_state(encoder)
-    decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")})
+    with torch.device("meta"):
+        decoder = WhisperDecoder(config)
+    decoder.load_state_dict(whisper_state(encoder, "decoder"), assign=True)
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return Recogniser(
         decoder=decoder.eval().requires_grad_(False),

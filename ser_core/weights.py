@@ -195,8 +195,10 @@ WHISPER = {
 }
 
 
-def whisper_state(name: str) -> dict[str, torch.Tensor]:
+def whisper_state(name: str, part: str = "") -> dict[str, torch.Tensor]:
     """Return the float32 state of a Whisper model under the parameter names of ``transformers``.
+
+    Of a ``part`` ("encoder", "decoder") only that, under the names that it has within the part.
 
     It comes from ``SERSCOPE_WEIGHTS/<name>/model.safetensors`` if that is there, else from the installed package, else,
     where downloads are allowed, from the hub.
@@ -207,19 +209,24 @@ def whisper_state(name: str) -> dict[str, torch.Tensor]:
     spec, where = WHISPER[name], settings()
     local = where.weights_dir / name if where.weights_dir else None
     if local is not None and (local / "model.safetensors").is_file():
-        return _published(local / "model.safetensors")
+        return _part(_published(local / "model.safetensors"), part)
     cached = where.cache_dir / "encoders" / f"{name}-{spec.sha256[:12]}.safetensors"
     if not cached.exists():
         if where.hub_allowed and not _installed(spec):
-            return _published(_downloaded(spec))
+            return _part(_published(_downloaded(spec)), part)
         converted = dict(_rename(_read_ctranslate2(_packaged_bytes(spec))))
         cached.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(converted, cached)
-    return {key: value.float() for key, value in load_file(cached).items()}
+    return _part(load_file(cached), part)
 
 
 def _published(path: Path) -> dict[str, torch.Tensor]:
-    return {key.removeprefix("model."): value.float() for key, value in load_file(path).items()}
+    return {key.removeprefix("model."): value for key, value in load_file(path).items()}
+
+
+def _part(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    start = f"{part}." if part else ""
+    return {key.removeprefix(start): value.float() for key, value in state.items() if key.startswith(start)}
 
 
 def _installed(spec: PackagedWhisper) -> bool:

@@ -1,6 +1,7 @@
 """What an answer may be used for, and in what a clip lies outside what the model was trained on."""
 
 import dataclasses
+from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ from ser_core.intended_use import intended_use
 from ser_core.turns import BusyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
+    from streamlit.delta_generator import DeltaGenerator
 
     from explain.explanation import Explanation
     from explain.long_recording import Stretch
+    from ser_core.audio import Recording
     from ser_core.domain import Outside
     from ser_core.models import Card
 
@@ -35,11 +38,12 @@ def use(*cards: "Card") -> str:
     return f'<div class="ss use" role="note" aria-label="Intended use">{said}</div>'
 
 
-def show(shown: "Explanation") -> "Explanation":
-    """Draw in what the clip lies outside the model's training; the language is told when the view stands.
+def show(shown: "Explanation") -> "tuple[Explanation, Callable[[], None]]":
+    """Draw in what the clip lies outside the model's training.
 
     Returns:
-        The explanation, with the language among the warnings once it was found to be another.
+        The explanation, with the language among the warnings once it was found to be another; and what to call when
+        the rest of the page stands: it has the language told, and draws it in its place.
     """
     from ser_core.domain import language_outside, reference
 
@@ -49,27 +53,30 @@ def show(shown: "Explanation") -> "Explanation":
             '<div class="ss"><p class="soft">Whether the recording is like those that the model was trained on cannot '
             "be said: what they are like is not known for this model.</p></div>"
         )
-        return shown
-    place = st.container()
-    languages = _languages(shown) if shown.speech else None
-    if languages is not None:
-        shown = dataclasses.replace(shown, outside=(*shown.outside, *language_outside(shown.card, languages)))
-        st.html(heard(languages))
-    place.html(warnings(shown.outside, known.corpus))
-    return shown
-
-
-def _languages(shown: "Explanation") -> dict[str, float] | None:
-    """Return which languages the clip may be in, or None, drawn as a line, while that is being told."""
-    from ser_core.transcription import spoken_languages
-
+        return shown, lambda: None
     kept: dict[str, dict[str, float]] = st.session_state.setdefault("languages", {})
     asked = shown.recording.sha256
-    if asked not in kept:
-        try:
-            started = background.start(("language", asked), lambda job: spoken_languages(shown.recording.samples))
-        except BusyError:
-            return None  # the next run of the page asks again
+    told = background.job(("language", asked))
+    if told is not None and told.result is not None:
+        kept[asked] = told.result
+    if asked in kept:
+        shown = dataclasses.replace(shown, outside=(*shown.outside, *language_outside(shown.card, kept[asked])))
+    st.html(warnings(shown.outside, known.corpus))
+    place = st.container()
+    if asked in kept:
+        place.html(heard(kept[asked]))
+    elif shown.speech:
+        return shown, lambda: _tell_language(shown.recording, place)
+    return shown, lambda: None
+
+
+def _tell_language(recording: "Recording", place: "DeltaGenerator") -> None:
+    """Have Whisper tell the language; when it has, the page is drawn again."""
+    from ser_core.transcription import spoken_languages
+
+    with suppress(BusyError), place:  # where too much waits, the next run of the page asks again
+        asked = "language", recording.sha256
+        started = background.start(asked, lambda job: spoken_languages(recording.samples))
 
         def wait() -> None:
             if started.done:
@@ -77,11 +84,7 @@ def _languages(shown: "Explanation") -> dict[str, float] | None:
             else:
                 st.html(_soft("Whisper base is telling the language …"))
 
-        if started.result is None:
-            background.follow(started, wait)
-            return None
-        kept[asked] = started.result
-    return kept[asked]
+        background.follow(started, wait)
 
 
 def heard(languages: dict[str, float]) -> str:

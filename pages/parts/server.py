@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gc
 import hashlib
+import importlib
 import logging
 import os
 import re
@@ -32,6 +33,8 @@ from ser_core.settings import check, settings
 
 _LOG = logging.getLogger("serscope.server")
 _warm = threading.Event()
+FOR_EXPLANATIONS = ("pandas", "explain.explanation", "captum.attr", "opensmile", "scipy.stats")
+"""What the first explanation loads after its model, in the order in which it does."""
 
 # ----------------------------------------------------------------------------------------------------- before the start
 
@@ -50,7 +53,11 @@ def check_settings() -> None:
 
 
 def share_the_cores() -> None:
-    """Give each job its share of the cores, where it is set how many run at once; before torch is loaded."""
+    """Have torch's threads sleep while they wait, so that others can work; before it is loaded.
+
+    Where it is set how many jobs run at once, each gets its share of the cores.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if jobs := settings().jobs:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
 
@@ -229,13 +236,27 @@ def _warm_up() -> None:
 
 
 def _load_first_model() -> None:
+    # In processes of their own, so they start while the libraries are loaded here.
+    starting = threading.Thread(target=_start_workers, name="warm-up of workers", daemon=True)
+    starting.start()
     from ser_core.errors import SerscopeError
     from ser_core.models import load_model, model_names
 
     try:
         for name in model_names()[:1]:
             load_model(name)
-        workers.warm_up()
+        for library in FOR_EXPLANATIONS:
+            importlib.import_module(library)
     except SerscopeError as fault:
         # Whoever opens the model meets the same message on the page.
         _LOG.warning("The warm-up ended early: %s", fault)
+    starting.join()
+
+
+def _start_workers() -> None:
+    from ser_core.errors import SerscopeError
+
+    try:
+        workers.warm_up()
+    except SerscopeError as fault:
+        _LOG.warning("The processes beside the server did not start: %s", fault)

@@ -35,6 +35,7 @@ def explanation(
     asked = (recording.sha256, model.name, method, target, region_rule)
     wanted = (*asked, settings)
     if wanted not in kept:
+        answered = st.session_state.get("predictions", {}).get((recording.sha256, model.name))
         similar = next((kept[key] for key in kept if key[:-1] == asked), None)
 
         def make(job: background.Job) -> Explanation:
@@ -42,7 +43,14 @@ def explanation(
             if similar is None:
                 with metrics.explanation():
                     return explain(
-                        recording, model, method, target, settings, region_rule=region_rule, progress=job.tell
+                        recording,
+                        model,
+                        method,
+                        target,
+                        settings,
+                        region_rule=region_rule,
+                        progress=job.tell,
+                        answer=answered,
                     )
             job.tell(0.5, "Measuring the voice again")
             return remeasure(similar, settings)

@@ -83,17 +83,14 @@ def weighted_statistics(parts: Tensor, share: Tensor) -> Tensor:
 class WhisperPooling(nn.Module):
     """Log-mel frames to emotion logits."""
 
-    def __init__(
-        self, encoder: str, classes: int, *, frozen_layers: int = 0, pretrained: bool = True, dropout: float = 0.2
-    ) -> None:
+    def __init__(self, encoder: str, classes: int, *, frozen_layers: int = 0, dropout: float = 0.2) -> None:
         super().__init__()
-        self.encoder = WhisperFrames(encoder, pretrained=pretrained)
+        self.encoder = WhisperFrames(encoder)
         self.encoder_depth = self.encoder.states - 1
         self.mix = LayerMix(self.encoder.states)
         self.pooling = AttentivePooling(self.encoder.hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(2 * self.encoder.hidden_size, classes)
-        self.encoder.encoder.embed_positions.weight.requires_grad_(False)  # a fixed sinusoid
         for name, parameter in self.named_parameters():
             depth = self.encoder_layer_of(name)
             if frozen_layers and depth is not None and depth <= frozen_layers:
