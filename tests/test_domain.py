@@ -145,7 +145,9 @@ def test_the_page_tells_the_language_by_itself_once_and_keeps_it_with_the_clip(m
             session.forget()
             st.write(f"kept: {'languages' in st.session_state}")
         else:
-            shown = domain_panel.show(found)
+            shown, tell_language = domain_panel.show(found)
+            assert background.job(("language", found.recording.sha256)) is None or shown.outside
+            tell_language()
             job = background.job(("language", found.recording.sha256))
             if job is not None:
                 job.future.result(timeout=60)

@@ -53,7 +53,8 @@ class Core:
             predict=lambda recording: EXAMPLE.prediction,
         )
 
-    def explain(self, recording, model, method, target, settings, *, region_rule, progress) -> Explanation:
+    def explain(self, recording, model, method, target, settings, *, region_rule, progress, answer) -> Explanation:
+        assert answer is EXAMPLE.prediction  # the page has it already
         self.explained.append((recording.sha256, method, target, region_rule))
         progress(0.5, "Attribution")
         if self.fault:
