@@ -3,6 +3,7 @@
 // seconds, which is a box where it has a band of Hz, too.
 
 const TOP = 18; // space above each lane for its name
+const BESIDE_CURSOR = 4; // so that the names stay clear of the cursor at the start
 const MIN_OWN_S = 0.05;
 const MIN_OWN_PX = 10; // a lower box is meant as a stretch of every frequency
 const views = new WeakMap();
@@ -409,8 +410,9 @@ class View {
     pen.textAlign = "left";
     pen.textBaseline = "alphabetic";
     let shown = text;
-    while (pen.measureText(shown).width > this.plot.width && shown.length > 4) shown = shown.slice(0, -2) + "…";
-    pen.fillText(shown, this.plot.left, lane.top - 5);
+    const room = this.plot.width - BESIDE_CURSOR;
+    while (pen.measureText(shown).width > room && shown.length > 4) shown = shown.slice(0, -2) + "…";
+    pen.fillText(shown, this.plot.left + BESIDE_CURSOR, lane.top - 5);
   }
 
   frameLane(pen, lane) {
