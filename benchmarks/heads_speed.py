@@ -16,11 +16,11 @@ import torch
 
 from benchmarks.explain_speed import three_seconds
 from benchmarks.predict_speed import processor
-from ser_core.encoders import frozen_encoder
+from ser_core.encoders import EncoderWithHead, frozen_encoder
 from ser_core.files import write_table
 from ser_core.results import RESULTS
 from ser_core.systems import lightweight_heads
-from ser_core.systems.lightweight_heads import HEADS, EncoderWithHead, LightHead
+from ser_core.systems.lightweight_heads import HEADS, LightHead
 
 CLASSES = 6
 TABLE = RESULTS / "heads.csv"

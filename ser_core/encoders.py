@@ -13,7 +13,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -253,6 +253,54 @@ class PatchFrames(SpeechEncoder):
 def filter_bank_axes(bands: int) -> InputAxes:
     """Return the axes of Kaldi's filter bank: 25 ms frames every 10 ms, from the first sample on."""
     return InputAxes("log_mel", step_s=0.01, first_s=0.0125, bands_hz=tuple(kaldi_centres_hz(bands).tolist()))
+
+
+class Head(nn.Module, ABC):
+    """What is trained on frames of an encoder that stays as published, and says how it reads the encoder's states."""
+
+    @abstractmethod
+    def frames(self, states: Sequence[Tensor], step_s: float) -> Tensor:
+        """Return the frames (batch, steps, …) that ``embed`` takes, of states (batch, steps, hidden) each."""
+
+    @abstractmethod
+    def embed(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
+        """Return one vector a clip (batch, width); ``real`` (batch, steps) marks the frames that are no padding."""
+
+    @abstractmethod
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return the answer (batch, outputs) of what ``embed`` gives."""
+
+    def forward(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
+        """Return the answer (batch, outputs) to frames."""
+        return self.classify(self.embed(frames, real))
+
+
+_Head = TypeVar("_Head", bound=Head)
+
+
+class EncoderWithHead(nn.Module, Generic[_Head]):
+    """The encoder's input of a clip to the head's answer."""
+
+    def __init__(self, encoder: SpeechEncoder, head: _Head) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def frames(self, inputs: Tensor) -> Tensor:
+        """Return the frames (batch, steps, …) that the head reads."""
+        return self.head.frames(self.encoder(inputs)[0], self.encoder.step_s)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Return one vector a clip (batch, width)."""
+        return self.head.embed(self.frames(inputs))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return the answer (batch, outputs) of what ``embed`` gives."""
+        return self.head.classify(embedding)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the answer (batch, outputs)."""
+        return self.classify(self.embed(inputs))
 
 
 class FrozenEncoderModel(SpeechModel):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ser_core.batches import collate_frames, in_bfloat16, over_frames
 from ser_core.distributions import shares_of
-from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder, prepare
+from ser_core.encoders import EncoderWithHead, FrozenEncoderModel, Head, coarse, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import CorpusError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
@@ -105,7 +105,7 @@ class StylePooling(nn.Module):
         return (hidden * kept).sum(1) / kept.sum(1)
 
 
-class SphereHead(nn.Module):
+class SphereHead(Head):
     """Coarse frames of an encoder to valence, arousal and dominance, and while it learns also to the octant."""
 
     def __init__(self, encoder: str, features: int, *, regions: bool) -> None:
@@ -117,6 +117,10 @@ class SphereHead(nn.Module):
         self.constant: Tensor
         self.register_buffer("constant", torch.zeros(len(DIMENSIONS)))
 
+    def frames(self, states: Sequence[Tensor], step_s: float) -> Tensor:
+        """Return coarse frames (batch, steps, features) of an encoder's states."""
+        return coarse(states, group_of(step_s))
+
     def embed(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
         """Return one vector a clip (batch, width)."""
         style: Tensor = self.style(frames, real)
@@ -127,38 +131,13 @@ class SphereHead(nn.Module):
         values: Tensor = self.vad(embedding)
         return values
 
-    def forward(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
-        """Return values (batch, 3)."""
-        return self.classify(self.embed(frames, real))
-
-
-class Emosphere(nn.Module):
-    """The encoder's input of a clip to valence, arousal and dominance."""
-
-    def __init__(self, encoder: SpeechEncoder, head: SphereHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return one vector a clip (batch, width)."""
-        return self.head.embed(coarse(self.encoder(inputs)[0], group_of(self.encoder.step_s)))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Return values (batch, 3) of what ``embed`` gives."""
-        return self.head.classify(embedding)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return values (batch, 3)."""
-        return self.classify(self.embed(inputs))
-
 
 class EmosphereModel(FrozenEncoderModel):
     """The trained network behind the interface of the app."""
 
-    network: Emosphere
+    network: EncoderWithHead[SphereHead]
 
-    def __init__(self, card: Card, network: Emosphere, folder: Path) -> None:
+    def __init__(self, card: Card, network: EncoderWithHead[SphereHead], folder: Path) -> None:
         super().__init__(card, network, load_neighbourhood(folder))
         self.constant = tuple(network.head.constant.tolist())
 
@@ -292,4 +271,4 @@ def load(folder: Path, card: Card) -> EmosphereModel:
     encoder = frozen_encoder(card.encoder)
     head = SphereHead(card.encoder, encoder.states * encoder.hidden_size, regions=False)
     head.load_state_dict({name: value.float() for name, value in load_file(folder / "weights.safetensors").items()})
-    return EmosphereModel(card, Emosphere(encoder, head), folder)
+    return EmosphereModel(card, EncoderWithHead(encoder, head), folder)

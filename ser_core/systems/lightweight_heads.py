@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.batches import in_bfloat16, over_frames
-from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, encoder_mb, frozen_encoder, prepare
+from ser_core.encoders import EncoderWithHead, FrozenEncoderModel, Head, encoder_mb, frozen_encoder, prepare
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
@@ -56,7 +56,7 @@ class LayerwisePooling(AttentivePooling):
         return weighted_statistics(frames, self.shares(frames, real))
 
 
-class LightHead(nn.Module):
+class LightHead(Head):
     """Frames of an encoder (batch, steps, states, hidden) to logits (batch, classes).
 
     kind is one of ``HEADS``, encoder the name of the encoder whose frames it was trained on.
@@ -71,6 +71,10 @@ class LightHead(nn.Module):
         features = states * hidden
         self.heads = Heads(features, classes, hidden=0) if kind == "linear" else Heads(2 * features, classes)
 
+    def frames(self, states: Sequence[Tensor], step_s: float) -> Tensor:
+        """Return an encoder's frames (batch, steps, states, hidden)."""
+        return torch.stack(list(states), dim=2)
+
     def pool(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
         """Return the pooled frames (batch, features)."""
         if self.attention is not None:
@@ -84,36 +88,15 @@ class LightHead(nn.Module):
         """Return z-scores of the pooled frames (batch, features)."""
         return self.heads.embed(self.pool(frames, real))
 
-
-class EncoderWithHead(nn.Module):
-    """The encoder's input to logits."""
-
-    def __init__(self, encoder: SpeechEncoder, head: LightHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def frames(self, inputs: Tensor) -> Tensor:
-        """Return the encoder's frames (batch, steps, states, hidden)."""
-        return torch.stack(self.encoder(inputs)[0], dim=2)
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return z-scores of the pooled frames (batch, features)."""
-        return self.head.embed(self.frames(inputs))
-
     def classify(self, embedding: Tensor) -> Tensor:
         """Return logits (batch, classes) of what ``embed`` gives."""
-        return self.head.heads.classify(embedding)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (batch, classes)."""
-        return self.classify(self.embed(inputs))
+        return self.heads.classify(embedding)
 
 
 class EncoderWithHeadModel(FrozenEncoderModel):
     """The trained network behind the interface of the app."""
 
-    network: EncoderWithHead
+    network: EncoderWithHead[LightHead]
 
     def pooling(self, inputs: Tensor) -> PoolingWeights | None:
         """Return the pooling attention (mean over layers) at every step of the encoder; None for the other heads."""

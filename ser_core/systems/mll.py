@@ -32,7 +32,7 @@ from ser_core import losses
 from ser_core.audio import read
 from ser_core.augmentation import energy_adaptive_mixup
 from ser_core.batches import collate_frames, in_bfloat16, over_frames
-from ser_core.encoders import FrozenEncoderModel, SpeechEncoder, coarse, encoder_mb, frozen_encoder
+from ser_core.encoders import EncoderWithHead, FrozenEncoderModel, Head, coarse, encoder_mb, frozen_encoder
 from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
@@ -97,7 +97,7 @@ class FrameAttention(nn.Module):
         return (self.weights(context, real)[..., None] * context.float()).sum(1)
 
 
-class MultiLossHead(nn.Module):
+class MultiLossHead(Head):
     """Frames of an encoder, reduced to their principal components, to logits and the views that the losses look at."""
 
     centre: Tensor
@@ -123,6 +123,10 @@ class MultiLossHead(nn.Module):
         """Return the principal components (…, components), of unit variance, of coarse frames (…, features)."""
         return ((frames - self.centre) @ self.axes).clamp(-8.0, 8.0)
 
+    def frames(self, states: Sequence[Tensor], step_s: float) -> Tensor:
+        """Return reduced frames (batch, steps, components) of an encoder's states."""
+        return self.reduce(coarse(states, _group(step_s)))
+
     def embed(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
         """Return one vector a clip (batch, width) of reduced frames (batch, steps, components)."""
         mixed = self.mix(frames)
@@ -130,11 +134,8 @@ class MultiLossHead(nn.Module):
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return logits (batch, classes) of what ``embed`` gives."""
-        return self.classifier(self.dropout(embedding))
-
-    def forward(self, frames: Tensor, real: Tensor | None = None) -> Tensor:
-        """Return logits (batch, classes)."""
-        return self.classify(self.embed(frames, real))
+        logits: Tensor = self.classifier(self.dropout(embedding))
+        return logits
 
 
 def mean_frame(frames: Tensor, real: Tensor | None) -> Tensor:
@@ -173,35 +174,10 @@ def multi_loss(head: MultiLossHead, embedding: Tensor, targets: Tensor, parts: S
     return total
 
 
-class Mll(nn.Module):
-    """The encoder's input of a clip to logits."""
-
-    def __init__(self, encoder: SpeechEncoder, head: MultiLossHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def frames(self, inputs: Tensor) -> Tensor:
-        """Return the frames (batch, steps, features) that the head reads."""
-        return self.head.reduce(coarse(self.encoder(inputs)[0], _group(self.encoder.step_s)))
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Return one vector a clip (batch, width)."""
-        return self.head.embed(self.frames(inputs))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Return logits (batch, classes) of what ``embed`` gives."""
-        return self.head.classify(embedding)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (batch, classes)."""
-        return self.classify(self.embed(inputs))
-
-
 class MllModel(FrozenEncoderModel):
     """The trained network behind the interface of the app."""
 
-    network: Mll
+    network: EncoderWithHead[MultiLossHead]
 
     def pooling(self, inputs: Tensor) -> PoolingWeights | None:
         """Return FLAM's weight of every frame of one clip."""
@@ -317,7 +293,7 @@ def load(folder: Path, card: Card) -> MllModel:
     flam = any(name.startswith("flam.") for name in state)
     head = MultiLossHead(card.encoder, encoder.states * encoder.hidden_size, len(card.emotions), flam=flam)
     head.load_state_dict(state)
-    return MllModel(card, Mll(encoder, head), load_neighbourhood(folder))
+    return MllModel(card, EncoderWithHead(encoder, head), load_neighbourhood(folder))
 
 
 @dataclass(frozen=True, eq=False)
