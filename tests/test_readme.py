@@ -60,6 +60,19 @@ def test_studies_of_the_systems() -> None:
         said = f"{three(kept['value'])} [{three(kept['low'])}, {three(kept['high'])}]"
         says(said)
         says(three(kept["baseline"]))
+    heads = found[(found["table"] == "label-distributions") & (found["measure"] == "KL")].set_index("variant")
+    said = [f"{three(heads.loc['linear head, last layer (published)', 'value'])}, on all layers"]
+    for variant in ("linear head, all layers", "hidden layer, all layers"):
+        kept = heads.loc[variant]
+        said.append(f"{three(kept['value'])} ({change(kept['change'], kept['change_low'], kept['change_high'])})")
+    for words in (*said, f"bring it to {three(heads.loc['hidden layer, smoothed votes', 'value'])}"):
+        says(words)
+    voted = found[(found["table"] == "emosphere-regions-voted") & (found["variant"] == "with octants at first")]
+    voted = voted.set_index("measure")
+    for dimension in ("valence", "arousal", "dominance"):
+        says(f"{dimension} {three(voted.loc[f'CCC {dimension}', 'value'])}")
+    gained = voted.loc["CCC dominance"]
+    says(f"only the last gains by the octants, {change(gained['change'], gained['change_low'], gained['change_high'])}")
     after = row(found, table="co-vada", variant="after", measure="macro-F1")
     says(f"macro-F1 changes by {change(after['change'], after['change_low'], after['change_high']).lstrip('+')}")
 
