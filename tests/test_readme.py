@@ -54,6 +54,10 @@ def test_studies_of_the_systems() -> None:
     says(f"cross-entropy alone {three(plain['value'])} ({moved})")
     moved = change(started["change"], started["change_low"], started["change_high"])
     says(f"started from CREMA-D {three(started['value'])} ({moved})")
+    crema = found[(found["table"] == "mll-crema") & (found["measure"] == "UAR")].set_index("variant")
+    plain, full = (crema.loc[name] for name in ("cross-entropy, mean of frames", "attention and all losses"))
+    moved = change(full["change"], full["change_low"], full["change_high"])
+    says(f"{three(full['value'])}, cross-entropy alone {three(plain['value'])} ({moved})")
     shares = found[(found["table"] == "label-distribution") & (found["task"] == "crema_d")]
     for measure in ("KL", "cosine"):
         kept = row(shares, measure=measure)
