@@ -111,7 +111,9 @@ def test_cross_corpus() -> None:
     from ser_core.crosscorpus import by_system, counted
 
     rows = pd.read_parquet(RESULTS / "cross-corpus.parquet")
-    table = by_system(counted(rows[rows["system"].isin(["whisper-tiny-statistics", "whisper-tiny-attentive"])]))
+    table = by_system(
+        counted(rows[rows["system"].isin(["whisper-tiny-statistics", "whisper-tiny-attentive", "mll-crema-d"])])
+    )
     best, attentive = (
         row(table, normalised=False, system=f"whisper-tiny-{pooling}") for pooling in ("statistics", "attentive")
     )
@@ -119,6 +121,7 @@ def test_cross_corpus() -> None:
     says(f"(mean UAR of {best['cells']} pairs {away}, at home {three(best['home'])}")
     away = f"{three(attentive['away'])} [{three(attentive['away_low'])}, {three(attentive['away_high'])}]"
     says(f"with attentive pooling {away}, at home {three(attentive['home'])})")
+    says(f"MLL {three(row(table, normalised=False, system='mll-crema-d')['away'])}, EDRL-MEA")
     normalised = row(table, normalised=True)
     says(f"Normalising each speaker brings {three(normalised['away'])}")
     for each, words in ((best, "Whisper tiny.en finds"), (normalised, "normalised")):
