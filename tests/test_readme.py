@@ -54,6 +54,10 @@ def test_studies_of_the_systems() -> None:
     says(f"cross-entropy alone {three(plain['value'])} ({moved})")
     moved = change(started["change"], started["change_low"], started["change_high"])
     says(f"started from CREMA-D {three(started['value'])} ({moved})")
+    plain, *others = found[(found["table"] == "functionals-crema-d") & (found["measure"] == "UAR")].to_dict("records")
+    says(f"eGeMAPS with logistic regression UAR {three(plain['value'])}")
+    for other in others:
+        says(f"{three(other['value'])} ({change(other['change'], other['change_low'], other['change_high'])})")
     crema = found[(found["table"] == "mll-crema") & (found["measure"] == "UAR")].set_index("variant")
     plain, full = (crema.loc[name] for name in ("cross-entropy, mean of frames", "attention and all losses"))
     moved = change(full["change"], full["change_low"], full["change_high"])
