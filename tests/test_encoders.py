@@ -15,7 +15,7 @@ from ser_core.audio import from_samples
 from ser_core.encoders import WhisperFrames, frozen_encoder
 from ser_core.errors import ModelError, WeightsError
 from ser_core.models import load_model
-from ser_core.systems.whisper_pooling import WhisperPooling, sinusoids
+from ser_core.systems.whisper_pooling import WhisperPooling
 from tests.bad_inputs import voice
 
 
@@ -33,8 +33,10 @@ def test_full_length_input_gives_the_states_of_the_published_encoder(tiny: Whisp
     log_mel = torch.randn(1, 80, 3000, generator=torch.Generator().manual_seed(0)) * 0.3
     with torch.inference_mode():
         ours, _ = tiny(log_mel)
-        theirs = reference(log_mel).last_hidden_state
-    assert torch.equal(ours[-1], theirs)
+        theirs = reference(log_mel, output_hidden_states=True).hidden_states
+    assert len(ours) == len(theirs) == 5
+    for own, published in zip(ours, theirs, strict=True):
+        assert torch.equal(own, published)
 
 
 @pytest.mark.parametrize("frames", [200, 201])
@@ -81,7 +83,10 @@ def test_an_encoder_first_loaded_in_inference_mode_lets_a_gradient_through() -> 
 
 
 def test_the_position_table_is_the_published_sinusoid(tiny: WhisperFrames) -> None:
-    assert torch.allclose(tiny.encoder.embed_positions.weight, sinusoids(1500, 384), atol=1e-3)
+    # Radford et al. 2022, after Vaswani et al. 2017.
+    angle = torch.arange(1500)[:, None] * torch.exp(-np.log(10_000) / 191 * torch.arange(192))[None]
+    table = torch.cat([angle.sin(), angle.cos()], dim=1)
+    assert torch.allclose(tiny.encoder.embed_positions.weight, table, atol=1e-3)
 
 
 def test_a_file_that_is_not_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

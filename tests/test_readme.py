@@ -122,9 +122,9 @@ def test_cross_corpus() -> None:
         row(table, normalised=False, system=f"whisper-tiny-{pooling}") for pooling in ("statistics", "attentive")
     )
     away = f"{three(best['away'])} [{three(best['away_low'])}, {three(best['away_high'])}]"
-    says(f"(mean UAR of {best['cells']} pairs {away}, at home {three(best['home'])}")
+    says(f"(mean UAR of {best['cells']} pairs {away}, at home {three(best['home'])})")
     away = f"{three(attentive['away'])} [{three(attentive['away_low'])}, {three(attentive['away_high'])}]"
-    says(f"with attentive pooling {away}, at home {three(attentive['home'])})")
+    says(f"with attentive pooling {away}, at home {three(attentive['home'])};")
     says(f"MLL {three(row(table, normalised=False, system='mll-crema-d')['away'])}, EDRL-MEA")
     normalised = row(table, normalised=True)
     says(f"Normalising each speaker brings {three(normalised['away'])}")

@@ -28,7 +28,7 @@ from streamlit.url_util import make_url_path
 
 from pages.parts import log, own_data, room, sign_in
 from ser_core import workers
-from ser_core.errors import SettingError
+from ser_core.errors import SerscopeError, SettingError
 from ser_core.settings import check, settings
 
 _LOG = logging.getLogger("serscope.server")
@@ -239,7 +239,6 @@ def _load_first_model() -> None:
     # In processes of their own, so they start while the libraries are loaded here.
     starting = threading.Thread(target=_start_workers, name="warm-up of workers", daemon=True)
     starting.start()
-    from ser_core.errors import SerscopeError
     from ser_core.models import load_model, model_names
 
     try:
@@ -254,8 +253,6 @@ def _load_first_model() -> None:
 
 
 def _start_workers() -> None:
-    from ser_core.errors import SerscopeError
-
     try:
         workers.warm_up()
     except SerscopeError as fault:

@@ -35,7 +35,7 @@ def explanation(
     asked = (recording.sha256, model.name, method, target, region_rule)
     wanted = (*asked, settings)
     if wanted not in kept:
-        answered = st.session_state.get("predictions", {}).get((recording.sha256, model.name))
+        answered = _answers().get((recording.sha256, model.name))
         similar = next((kept[key] for key in kept if key[:-1] == asked), None)
 
         def make(job: background.Job) -> Explanation:
@@ -74,6 +74,10 @@ def is_made(
     return (recording.sha256, model.name, method, target, region_rule, settings) in _kept()
 
 
+def _answers() -> dict[tuple, Prediction]:
+    return st.session_state.setdefault("predictions", {})
+
+
 def _kept() -> dict[tuple, Explanation]:
     return st.session_state.setdefault("explanations", {})
 
@@ -94,7 +98,7 @@ def prediction(recording: Recording, model: SpeechModel) -> Prediction:
     """Return the model's answer, from the session where it was asked before."""
     asked = (recording.sha256, model.name)
     found: Prediction = background.made_once(
-        st.session_state.setdefault("predictions", {}),
+        _answers(),
         asked,
         ("answer", *asked),
         "Asking the model",

@@ -188,10 +188,3 @@ def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
         elif "embed_positions" not in name:
             stored[name] = value.half()
     save_tensors(stored, folder / "weights.safetensors")
-
-
-def sinusoids(length: int, channels: int) -> Tensor:
-    """Return Whisper's fixed position table (length, channels) (Radford et al. 2022; Vaswani et al. 2017)."""
-    step = np.log(10_000) / (channels // 2 - 1)
-    angle = torch.arange(length)[:, None] * torch.exp(-step * torch.arange(channels // 2))[None]
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
