@@ -1,5 +1,6 @@
 """Clips of unequal length in batches: of similar length, padded, and back in their order."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -98,12 +99,12 @@ def over_frames(
     return np.stack([rows[i] for i in range(len(frames))])
 
 
-def in_bfloat16(device: str = "cpu") -> torch.autocast:
+def in_bfloat16(device: str = "cpu") -> contextlib.AbstractContextManager[object]:
     """Return a context in which networks compute in bfloat16, if the device has instructions for it.
 
     With them it is several times faster than single precision; without them several times slower, and nothing changes.
     """
-    return torch.autocast(device, torch.bfloat16, enabled=computes_in_bfloat16(device))
+    return torch.autocast(device, torch.bfloat16) if computes_in_bfloat16(device) else contextlib.nullcontext()
 
 
 @functools.cache
@@ -111,7 +112,7 @@ def computes_in_bfloat16(device: str = "cpu") -> bool:
     """Return whether the device has instructions for bfloat16."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    has = torch.cpu.get_capabilities()
+    has = torch.cpu.get_capabilities() if device == "cpu" else {}
     return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
 
 

@@ -8,10 +8,11 @@ Whisper runs on the real frames only, with the first part of its position table,
 30 s of padding: the same states up to the padding's influence, at a twentieth of the time.
 """
 
+import contextlib
 import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ser_core import ranks
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.batches import collate
 from ser_core.errors import ModelError, WeightsError
@@ -349,6 +351,16 @@ def frozen_encoder(name: str) -> SpeechEncoder:
     return encoder.eval().requires_grad_(False)
 
 
+@contextlib.contextmanager
+def lent(name: str) -> Iterator[SpeechEncoder]:
+    """Lend a frozen encoder to a run: it stands where the run trains, and afterwards on the processor again."""
+    encoder = frozen_encoder(name)
+    try:
+        yield _moved(encoder, ranks.device())
+    finally:
+        _moved(encoder, torch.device("cpu"))
+
+
 def prepare(file: str, encoder: str) -> np.ndarray:
     """Return an encoder's input for an audio file, time last."""
     return frozen_encoder(encoder).prepare(file)
@@ -358,6 +370,12 @@ def encoder_mb(name: str) -> float:
     """Return the size of a published encoder in MB: Whisper as packaged in half precision, others in single."""
     bytes_each = 2 if name in WHISPER else 4
     return bytes_each * sum(parameter.numel() for parameter in frozen_encoder(name).parameters()) / 1e6
+
+
+def _moved(encoder: SpeechEncoder, device: torch.device) -> SpeechEncoder:
+    # Weights that move in inference mode let no gradient through for anybody.
+    with torch.inference_mode(mode=False):
+        return encoder.to(device)
 
 
 def _from_folder(name: str) -> SpeechEncoder:

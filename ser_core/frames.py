@@ -14,8 +14,9 @@ from typing import cast
 import numpy as np
 import torch
 
+from ser_core import ranks
 from ser_core.batches import computes_in_bfloat16, in_bfloat16, length_batches
-from ser_core.encoders import frozen_encoder, prepare
+from ser_core.encoders import frozen_encoder, lent, prepare
 from ser_core.errors import AudioError
 from ser_core.files import whole, write_text
 from ser_core.settings import settings
@@ -68,16 +69,16 @@ def store_frames(files: Sequence[str], encoder: str) -> tuple[list[str], dict[st
 
 @torch.inference_mode()
 def _encoded(inputs: Sequence[np.ndarray], encoder: str) -> list[np.ndarray]:
-    network = frozen_encoder(encoder)
     out: dict[int, np.ndarray] = {}
-    for places in length_batches(np.array([array.shape[-1] for array in inputs]), network.batch, None):
-        padded, counts = network.collate([inputs[i] for i in places])
-        with in_bfloat16():  # the app itself runs in single precision
-            states, real = network(padded, counts)
-        frames = torch.stack([state.float() for state in states], dim=2).half().numpy()
-        steps = [frames.shape[1]] * len(places) if real is None else real.sum(1).tolist()
-        for row, place in enumerate(places.tolist()):
-            out[place] = frames[row, : steps[row]]
+    device = ranks.device()
+    with lent(encoder) as network, in_bfloat16(device.type):  # the app itself runs in single precision
+        for places in length_batches(np.array([array.shape[-1] for array in inputs]), network.batch, None):
+            padded, counts = network.collate([inputs[i] for i in places])
+            states, real = network(padded.to(device), None if counts is None else counts.to(device))
+            frames = torch.stack([state.float() for state in states], dim=2).half().cpu().numpy()
+            steps = [frames.shape[1]] * len(places) if real is None else real.sum(1).cpu().tolist()
+            for row, place in enumerate(places.tolist()):
+                out[place] = frames[row, : steps[row]]
     return [out[i] for i in range(len(inputs))]
 
 
@@ -106,7 +107,7 @@ def _shard(index: Path) -> Iterator[tuple[str, np.memmap]]:
 
 def _folder(encoder: str) -> Path:
     # Folders may be shared by machines, and states of bfloat16 are not those of single precision.
-    precision = "" if computes_in_bfloat16() else "-single"
+    precision = "" if computes_in_bfloat16(ranks.device().type) else "-single"
     return settings().cache_dir / "frames" / f"{frozen_encoder(encoder).key}{precision}"
 
 

@@ -189,7 +189,8 @@ def train(
     """Train a network on log-mel clips, on a GPU where there is one, and return it on the processor; see ``descend``.
 
     Args:
-        model: maps (batch, bands, frames), frame counts to logits (batch, classes).
+        model: maps (batch, bands, frames), frame counts to logits (batch, classes); whoever makes it draws its first
+            weights under the recipe's seed.
         clips: training clips; targets may be soft.
         recipe: the run's numbers.
         folder: where the checkpoint is kept; an existing one is resumed.
@@ -198,7 +199,6 @@ def train(
     Raises:
         ModelError: the folder holds a checkpoint of another recipe.
     """
-    torch.manual_seed(recipe.seed)
     device = ranks.device()
     model.to(device)
     optimiser = torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay)

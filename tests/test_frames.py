@@ -105,6 +105,6 @@ def test_states_of_another_precision_are_not_taken_for_ours(
     cache: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder_frames(clips, "whisper-tiny.en")
-    monkeypatch.setattr(frames, "computes_in_bfloat16", lambda: not computes_in_bfloat16())
+    monkeypatch.setattr(frames, "computes_in_bfloat16", lambda device: not computes_in_bfloat16(device))
     again = encoder_frames(clips, "whisper-tiny.en")
     assert not any(str(clip.filename).startswith(f"{cache}/") for clip in again)

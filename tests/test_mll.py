@@ -8,6 +8,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
+import ser_core.encoders
 import ser_core.frames
 from ser_core import training
 from ser_core.batches import collate_frames
@@ -43,7 +44,7 @@ class Bands(SpeechEncoder):
 def bands(monkeypatch, tmp_path):
     encoder = Bands().eval()
     monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
-    for room in (mll, ser_core.frames):
+    for room in (mll, ser_core.frames, ser_core.encoders):
         monkeypatch.setattr(room, "frozen_encoder", lambda name: encoder)
     for cache in (mll._COARSE, mll._REDUCED, mll._WEIGHTS):
         cache.clear()

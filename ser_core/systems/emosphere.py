@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ser_core import ranks
 from ser_core.batches import collate_frames, in_bfloat16, over_frames
 from ser_core.distributions import shares_of
 from ser_core.encoders import EncoderWithHead, FrozenEncoderModel, Head, coarse, encoder_mb, frozen_encoder, prepare
@@ -173,7 +174,7 @@ def fit(
     *,
     regions: bool = True,
 ) -> SphereHead:
-    """Return the head trained on clips and their values (clips, 3); goes on from its last epoch.
+    """Return the head trained on clips and their values (clips, 3), on a GPU where there is one; resumes in ``folder``.
 
     Args:
         values: of ``prepare``.
@@ -191,6 +192,9 @@ def fit(
     head.constant.copy_(wanted.mean(0))
     octants = torch.from_numpy(octant_shares(targets).astype(np.float32))
     weights = octant_weights(octants)
+    device = ranks.device()
+    head.to(device)
+    wanted, octants, weights = wanted.to(device), octants.to(device), weights.to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
     lengths = np.array([len(clip) for clip in frames])
     per_epoch = -(-len(frames) // recipe.batch)
@@ -201,8 +205,9 @@ def fit(
 
     def loss_of(batch: np.ndarray, step: int, generator: np.random.Generator) -> Tensor:
         share = region_weight(step // per_epoch, recipe.epochs) if regions else 0.0
-        with in_bfloat16():
-            embedding = head.embed(*collate_frames([frames[i] for i in batch]))
+        padded, real = collate_frames([frames[i] for i in batch])
+        with in_bfloat16(device.type):
+            embedding = head.embed(padded.to(device), real.to(device))
         rows = torch.from_numpy(batch)
         loss = concordance_loss(head.classify(embedding), wanted[rows])
         if share and head.regions is not None:
@@ -211,7 +216,7 @@ def fit(
 
     averaged = descend(head, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates)
     averaged.regions = None
-    return averaged
+    return averaged.cpu()
 
 
 def region_weight(epoch: int, epochs: int) -> float:

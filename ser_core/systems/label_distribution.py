@@ -119,8 +119,8 @@ def fit(
         cosine_weight: of the cosine term in the loss.
     """
     table = torch.from_numpy(table_of(values))
-    torch.manual_seed(recipe.seed)
     chosen = _chosen(pooling, table.shape[1], frozen_encoder(encoder).hidden_size)
+    torch.manual_seed(recipe.seed)
     network = Shares(chosen, targets.shape[1], hidden)
     network.mean.copy_(table[:, chosen].mean(0))
     network.deviation.copy_(table[:, chosen].std(0) + 1e-4)

@@ -29,6 +29,7 @@ from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.frames import encoder_frames
 from ser_core.models import Card, PoolingWeights
+from ser_core.ranks import device_of
 from ser_core.systems.whisper_pooling import AttentivePooling, LayerMix, weighted_statistics
 from ser_core.systems.whisper_statistics import Features, Heads, fit_head, halved
 from ser_core.training import AfterEpoch, Recipe
@@ -125,7 +126,7 @@ class _PooledAtPlaces:
     def __getitem__(self, batch: Tensor, /) -> Tensor:
         side = self.random.integers(0, 2, (len(batch), PLACES))
         picked = self.kept[batch.numpy()[:, None], 2 * np.arange(PLACES) + side]
-        return self.head.embed(torch.from_numpy(picked).float())
+        return self.head.embed(torch.from_numpy(picked).to(device_of(self.head)).float())
 
     def scale(self) -> Tensor:
         """Return the pooled frames of every fourth clip (clips, features)."""
@@ -140,7 +141,7 @@ class _Separately(nn.Module):
         self.head = head
 
     def forward(self, scores: Tensor) -> Tensor:
-        with in_bfloat16():
+        with in_bfloat16(scores.device.type):
             return torch.stack([perceptron(scores) for perceptron in self.head.heads.heads]).float()
 
 

@@ -140,6 +140,7 @@ def fit(
     values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
 ) -> LogMelResNet:
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
+    torch.manual_seed(recipe.seed)
     network = LogMelResNet(targets.shape[1])
     for parameter in network.parameters():
         if parameter.ndim == 4:  # twice as fast on a CPU

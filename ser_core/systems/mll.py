@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ser_core import losses
+from ser_core import losses, ranks
 from ser_core.audio import read
 from ser_core.augmentation import energy_adaptive_mixup
 from ser_core.batches import collate_frames, in_bfloat16, over_frames
@@ -211,7 +211,7 @@ def fit(
     parts: Sequence[str] = LOSSES,
     start: str = "",
 ) -> MultiLossHead:
-    """Return the head trained on clips and targets (clips, classes); a run that was stopped goes on.
+    """Return the head trained on clips and targets (clips, classes), on a GPU where there is one; a run resumes.
 
     Args:
         values: of ``prepare``.
@@ -229,8 +229,8 @@ def fit(
     Raises:
         ModelError: that model is not there, or its weights do not fit.
     """
-    torch.manual_seed(recipe.seed)
     network = frozen_encoder(encoder)
+    torch.manual_seed(recipe.seed)
     head = MultiLossHead(encoder, network.states * network.hidden_size, targets.shape[1], flam=flam)
     if start:
         _start_from(head, start)
@@ -238,6 +238,8 @@ def fit(
         head.centre, head.axes = principal_axes(values, encoder)
     own = reduced_frames(head, values)
     pool = mixes(head, values) if eam else []
+    device = ranks.device()
+    head.to(device)
     groups: list[dict[str, Any]] = [
         {"params": [value for name, value in head.named_parameters() if name != "centers"]},
         {"params": [head.centers], "lr": CENTER_RATE, "weight_decay": 0.0},
@@ -261,11 +263,12 @@ def fit(
             else:
                 frames.append(own[clip])
                 rows.append(wanted[clip])
-        with in_bfloat16():
-            embedding = head.embed(*collate_frames(frames))
-        return multi_loss(head, embedding.float(), torch.from_numpy(np.stack(rows)), parts)
+        padded, real = collate_frames(frames)
+        with in_bfloat16(device.type):
+            embedding = head.embed(padded.to(device), real.to(device))
+        return multi_loss(head, embedding.float(), torch.from_numpy(np.stack(rows)).to(device), parts)
 
-    return descend(head, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates)
+    return descend(head, optimiser, lengths, recipe, folder, loss_of=loss_of, set_rates=set_rates).cpu()
 
 
 def logits(network: MultiLossHead, values: list[np.ndarray]) -> np.ndarray:

@@ -138,6 +138,7 @@ def fit(
     values: list[np.ndarray], targets: np.ndarray, recipe: Recipe, encoder: str, folder: Path, after_epoch: AfterEpoch
 ) -> WhisperPooling:
     """Return the network trained on log-mel clips and targets (clips, classes); resumes in ``folder``."""
+    torch.manual_seed(recipe.seed)
     network = WhisperPooling(encoder, targets.shape[1], frozen_layers=recipe.frozen_layers)
     return train(network, Clips(values, targets), recipe, folder, after_epoch=after_epoch)
 

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ser_core import checkpoints
+from ser_core import checkpoints, ranks
 from ser_core.audio import read
 from ser_core.batches import in_bfloat16, over_table, table_of
-from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
+from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder, lent
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.models import Card
@@ -140,12 +140,12 @@ def statistics(states: list[Tensor]) -> Tensor:
 def prepare(file: str, encoder: str) -> np.ndarray:
     """Return the statistics of an audio file as one column (features, 1)."""
     samples = torch.from_numpy(np.array(read(file).samples))
+    device = ranks.device()
     with torch.inference_mode():
-        frozen = frozen_encoder(encoder)
-        inputs = frozen.inputs(samples[None])
-        with in_bfloat16():  # the app itself runs in single precision
-            states, _ = frozen(inputs)
-        return statistics([state.float() for state in states])[0].numpy()[:, None]
+        inputs = frozen_encoder(encoder).inputs(samples[None])
+        with lent(encoder) as frozen, in_bfloat16(device.type):  # the app itself runs in single precision
+            states, _ = frozen(inputs.to(device))
+        return statistics([state.float() for state in states])[0].cpu().numpy()[:, None]
 
 
 def fit(
@@ -207,9 +207,12 @@ def fit_head(
 ) -> None:
     """Train a head in place on features (clips, features) and targets (clips, classes) that may be soft.
 
+    It trains on a GPU where there is one and is on the processor again in the end.
+
     Args:
         head: maps features to logits (clips, classes).
-        scores: features, or what gives them for the clips of a batch, with a gradient where they are learned too.
+        scores: features, or what gives them for the clips of a batch where the head then is, with a gradient where
+            they are learned too.
         wanted: targets.
         recipe: of the run; mixup and label smoothing included.
         seed: of batches and mixup.
@@ -221,6 +224,9 @@ def fit_head(
     """
     generator = torch.Generator().manual_seed(seed)
     random = np.random.default_rng(seed)
+    device = ranks.device()
+    head.to(device)
+    scores, wanted = scores.to(device) if isinstance(scores, Tensor) else scores, wanted.to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.epochs * -(-len(scores) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
@@ -232,6 +238,7 @@ def fit_head(
             schedule.step()
     head.train()
     for epoch in range(begun, recipe.epochs):
+        torch.cuda.manual_seed(seed * 1000 + epoch)  # a GPU draws by itself; nothing happens without one
         for batch in torch.randperm(len(scores), generator=generator).split(recipe.batch):
             other = torch.randperm(len(batch), generator=generator)
             share = float(random.beta(recipe.mixup, recipe.mixup)) if recipe.mixup else 1.0
@@ -245,7 +252,7 @@ def fit_head(
             schedule.step()
         if folder is not None:
             learning.keep(folder, recipe, epoch + 1)
-    head.eval()
+    head.cpu().eval()
 
 
 @dataclass(frozen=True)
