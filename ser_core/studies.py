@@ -222,6 +222,22 @@ STUDIES: dict[str, Study] = {
             },
         ),
         Study(
+            "mll-encoders",
+            "Other encoders and heads on RAVDESS (MLL)",
+            "Does a larger frozen encoder, or another head, come nearer to 0.85 than multi-loss learning on Whisper "
+            "tiny.en does?",
+            "ravdess",
+            {
+                f"{encoder.removeprefix('whisper-')}, {head}": replace(plan, task="ravdess", encoder=encoder)
+                for head, plan in (
+                    ("MLL", _mll_with("focal", "center", "contrast", eam=True, flam=True)),
+                    ("means and deviations", PLANS["whisper-tiny-statistics"]),
+                    ("attentive head", PLANS["whisper-tiny-attentive"]),
+                )
+                for encoder in ("whisper-tiny.en", "whisper-base")
+            },
+        ),
+        Study(
             "mll-crema",
             "Multi-loss learning on CREMA-D, without mixed speech (MLL)",
             "Do attention over frames and four losses beat cross-entropy on 91 actors? Mixing the speech of all their "
