@@ -59,6 +59,7 @@ if what == TRAINED:
     )
     if not can:
         right.caption("This system reads frames, not one row of features a clip, so speakers are as they are.")
+    st.caption(parts.left_out_before_training(rows))
     called = parts.mapping(labels_of(rows), "trained")
     try:
         cells = parts.trained_cells(*source, system, tuple(called.items()))
@@ -102,18 +103,19 @@ else:
         title=f"{name}: {'UAR' if measure == 'uar' else 'loss against home'}, per cent",
         how=how,
         words=parts.in_words(shown, down, title),
-        state=f"{name}|{measure}|{', '.join(each or 'left out' for each in called.values())}",
+        state=f"{name}|{measure}|{parts.in_short(called)}",
     )
     if what == TRAINED:
-        parts.normalising(cells, title_of(system))
+        parts.normalising(cells, title_of(system), called)
     if points:
         trained, test = points[0]
         told = f"{title(trained)} → {corpus_title(test)}"
         if what == TRAINED:
             chosen = parts.cell(rows, trained, test, system, normalised, called)
+            told = f"{name}: {told}"
         else:
             chosen = evaluation.in_common(tables[trained, test], called)
-        parts.behind(chosen, told, f"cross-{trained}-{test}")
+        parts.behind(chosen, told, f"cross-{trained}-{test}", called)
 if what == TRAINED:
     st.subheader("All systems")
     together = together.sort_values("away", ascending=False, ignore_index=True)
@@ -126,7 +128,7 @@ if what == TRAINED:
         "of a test corpus are drawn alike for all, so the loss has the interval of a difference over the same "
         f"speakers. Chance is {100 * together['chance'].iloc[0]:.1f} %. Bold is the system that is shown above.",
         words=parts.systems_in_words(together),
-        state=", ".join(each or "left out" for each in called.values()),
+        state=parts.in_short(called),
     )
 parts.urdu_note()
 parts.leaks()

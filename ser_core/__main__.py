@@ -154,10 +154,19 @@ def _folds(options: argparse.Namespace) -> int:
 
 
 def _cross_corpus(options: argparse.Namespace) -> int:
-    from ser_core.crosscorpus import SYSTEMS, run
+    from ser_core.crosscorpus import SYSTEMS, TABLE, run
+    from ser_core.results import RESULTS
 
-    print(run(options.corpora, options.runs, options.systems or SYSTEMS))
+    systems, out = options.systems or SYSTEMS, options.out or RESULTS / TABLE
+    print(run(options.corpora, options.runs, systems, called=dict(options.count_as), out=out))
     return 0
+
+
+def _count_as(text: str) -> tuple[str, str]:
+    label, equal, word = text.partition("=")
+    if not label or not equal:
+        raise argparse.ArgumentTypeError(f"'{text}' is not LABEL=LABEL, such as calm=neutral; LABEL= leaves it out")
+    return label, word
 
 
 def _noise(options: argparse.Namespace) -> int:
@@ -353,6 +362,15 @@ def _parser() -> argparse.ArgumentParser:
     cross.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="two or more corpora")
     cross.add_argument("--systems", nargs="+", metavar="NAME", help="models to train (default: all that can be)")
     cross.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
+    cross.add_argument(
+        "--count-as",
+        type=_count_as,
+        nargs="+",
+        default=[],
+        metavar="LABEL=LABEL",
+        help="what a label counts as before training, such as calm=neutral; LABEL= leaves it out",
+    )
+    cross.add_argument("--out", type=Path, help="the table (default: the app's own, of the open corpora)")
     cross.set_defaults(run=_cross_corpus)
 
     noise = commands.add_parser("noise", help="test EDRL-MEA's stages with unseen noise and corpora; resumes")

@@ -31,10 +31,10 @@ from ser_core.corpora.confounding import CONFOUNDED
 from ser_core.crossvalidation import prepared, system_of
 from ser_core.draws import draws, summed
 from ser_core.errors import CorpusError
-from ser_core.evaluation import OUT_OF_FOLD, Shared, shared_answers
+from ser_core.evaluation import OUT_OF_FOLD, Shared, check_lossless, shared_answers
 from ser_core.files import stored_table, write_table
 from ser_core.results import RESULTS, labels_of
-from ser_core.tasks import TASKS, with_folds
+from ser_core.tasks import TASKS, task_of, with_folds
 
 TABLE = "cross-corpus.parquet"
 CELL = ["train", "test", "system", "normalised"]
@@ -80,32 +80,31 @@ def normalised_by_speaker(values: np.ndarray, speakers: Sequence[str]) -> np.nda
     return out
 
 
-def read_parts(folders: Sequence[Path]) -> list[Part]:
+def read_parts(folders: Sequence[Path], called: Mapping[str, str] | None = None) -> list[Part]:
     """Return the corpora in some folders, cut to the emotions that all of them have.
 
+    Args:
+        folders: any corpora that can be read; those without committed folds are dealt to folds, always alike.
+        called: emotion → what it counts as before the cut; one that is not named counts as itself, one that counts as
+            "" is left out.
+
     Raises:
-        CorpusError: fewer than two corpora, one without folds, one given twice, or fewer than two emotions in common.
+        CorpusError: fewer than two corpora, one with too few speakers or emotions, one given twice, or fewer than two
+            emotions in common.
     """
     corpora = [read_corpus(folder) for folder in folders]
     names = [corpus.name for corpus in corpora]
-    strange = [name for name in names if name not in TASKS]
-    if strange:
-        raise CorpusError(f"There are no folds for {', '.join(strange)}; there are for {', '.join(TASKS)}.")
     if len(names) < 2 or len(set(names)) < len(names):
         raise CorpusError("Give two or more different corpora; training on one is tested on the others.")
-    shared = shared_emotions(names)
+    tables = {corpus.name: with_folds(task_of(corpus), corpus.table) for corpus in corpora}
+    if called:
+        tables = {name: table.assign(emotion=table["emotion"].replace(called)) for name, table in tables.items()}
+    shared = set.intersection(*(set(table["emotion"]) for table in tables.values())) - {""}
     if len(shared) < 2:
-        raise CorpusError(f"{', '.join(names)} have fewer than two emotions in common.")
-    parts = []
-    for corpus in corpora:
-        table = with_folds(TASKS[corpus.name], corpus.table)
-        parts.append(Part(corpus.name, table[table["emotion"].isin(shared)].reset_index(drop=True)))
-    return parts
-
-
-def shared_emotions(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the emotions that all of these tasks have, in alphabetical order."""
-    return tuple(sorted(set.intersection(*(set(TASKS[name].emotions) for name in names))))
+        raise CorpusError(
+            f"{', '.join(names)} have fewer than two emotions in common; say with --count-as what is meant alike."
+        )
+    return [Part(name, table[table["emotion"].isin(shared)].reset_index(drop=True)) for name, table in tables.items()]
 
 
 def matrix(
@@ -328,20 +327,43 @@ def markdown(cells: pd.DataFrame, confounded: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def run(folders: Sequence[Path], runs: Path, systems: Sequence[str] = SYSTEMS) -> str:
-    """Fill the matrix of these systems, store it as ``assets/results/cross-corpus.parquet``, return it as Markdown.
+def run(
+    folders: Sequence[Path],
+    runs: Path,
+    systems: Sequence[str] = SYSTEMS,
+    *,
+    called: Mapping[str, str] | None = None,
+    out: Path = RESULTS / TABLE,
+) -> str:
+    """Fill the matrix of these systems, store it, return it as Markdown.
 
     Rows that are stored of other systems over the same corpora stay.
 
+    Args:
+        folders: of the corpora.
+        runs: keeps what is finished.
+        systems: of ``SYSTEMS``.
+        called: of :func:`read_parts`.
+        out: the table; the app's own holds the corpora that have committed folds, under their own labels.
+
     Raises:
-        CorpusError: as of :func:`read_parts`, or a system cannot be trained on any corpus.
+        CorpusError: as of :func:`read_parts`; a system cannot be trained on any corpus; or the app's own table is to be
+            written with other corpora or labels, or with a corpus that is compressed with loss.
     """
     strange = [name for name in systems if name not in SYSTEMS]
     if strange:
         raise CorpusError(f"{', '.join(strange)} cannot be trained on any corpus; choose among {', '.join(SYSTEMS)}.")
-    parts = read_parts(folders)
-    rows = with_others(matrix(parts, runs / "cross-corpus", systems), stored_table(RESULTS / TABLE))
-    write_table(stored(rows), RESULTS / TABLE, compression="zstd")
+    parts = read_parts(folders, called)
+    if out.resolve() == (RESULTS / TABLE).resolve():
+        if called or any(part.name not in TASKS for part in parts):
+            raise CorpusError("The app's own table is of its own corpora and labels; name another file with --out.")
+        for folder in folders:
+            check_lossless(read_corpus(folder))
+    kept = runs / "cross-corpus"
+    if called:
+        kept /= "-".join(f"{label}={word}" for label, word in sorted(called.items()))
+    rows = with_others(matrix(parts, kept, systems), stored_table(out))
+    write_table(stored(rows), out, compression="zstd")
     confounded = []
     for part in parts:
         found = speaker_emotion_confounding(part.table)

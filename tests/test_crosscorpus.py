@@ -1,11 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from sklearn.metrics import recall_score
 
 from ser_core import crosscorpus, metrics
+from ser_core.__main__ import main
 from ser_core.bundled import PLANS
 from ser_core.crosscorpus import (
     SYSTEMS,
@@ -16,7 +19,6 @@ from ser_core.crosscorpus import (
     matrix,
     normalised_by_speaker,
     read_parts,
-    shared_emotions,
     summary,
 )
 from ser_core.crossvalidation import system_of
@@ -217,9 +219,47 @@ def test_only_systems_that_any_corpus_can_train_are_taken(tmp_path) -> None:
         crosscorpus.run([], tmp_path, ["emosphere"])
 
 
-def test_five_corpora_share_four_emotions() -> None:
-    shared = shared_emotions(["crema_d", "ravdess", "emodb", "emotale", "urdu"])
-    assert shared == ("anger", "happiness", "neutral", "sadness")
+@pytest.fixture
+def own(tmp_path: Path) -> list[Path]:
+    """Two corpora that nobody knows, with a label that the one calls otherwise than the other."""
+    folders = [tmp_path / "ward", tmp_path / "clinic"]
+    for seed, (folder, still) in enumerate(zip(folders, ("calm", "neutral"), strict=True)):
+        folder.mkdir()
+        random = np.random.default_rng(seed)
+        rows = []
+        for speaker in range(3):
+            for place, emotion in enumerate(["anger", still, "boredom" if seed else "anger"] * 2):
+                file = f"{speaker}-{place}.wav"
+                level = 0.3 if emotion == "anger" else 0.02
+                soundfile.write(folder / file, level * random.normal(size=8000), 16_000)
+                rows.append({"file": file, "speaker": f"s{speaker}", "emotion": emotion})
+        pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    return folders
+
+
+def test_corpora_without_folds_are_dealt_and_labels_count_as_asked(own, tmp_path) -> None:
+    with pytest.raises(CorpusError, match="ward, clinic have fewer than two emotions in common; say with --count-as"):
+        read_parts(own)
+    ward, clinic = read_parts(own, {"calm": "neutral"})
+    assert (ward.name, clinic.name) == ("ward", "clinic")
+    assert set(ward.table["emotion"]) == set(clinic.table["emotion"]) == {"anger", "neutral"}
+    assert len(ward.table) == 18 and len(clinic.table) == 12  # boredom is not in both
+    assert (clinic.table.groupby("speaker")["fold"].nunique() == 1).all() and clinic.table["fold"].nunique() == 3
+    merged = read_parts(own, {"calm": "neutral", "boredom": "neutral"})[1]
+    assert merged.table["emotion"].value_counts().to_dict() == {"neutral": 12, "anger": 6}
+
+
+def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(own, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(CorpusError, match="its own corpora and labels; name another file with --out"):
+        crosscorpus.run(own, tmp_path, PLAIN, called={"calm": "neutral"})
+    table = tmp_path / "matrix.parquet"
+    command = ["cross-corpus", "--corpora", *map(str, own), "--systems", PLAIN[0], "--runs", str(tmp_path / "runs")]
+    assert main([*command, "--count-as", "calm=neutral", "--out", str(table)]) == 0
+    found = summary(counted(pd.read_parquet(table)), replicates=100).set_index(crosscorpus.CELL)["uar"]
+    assert found[("ward", "clinic", PLAIN[0], False)] == 1  # anger is louder in both
+    with pytest.raises(SystemExit):
+        main([*command, "--count-as", "calm"])
 
 
 def test_one_corpus_alone_is_refused(corpora) -> None:

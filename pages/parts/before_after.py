@@ -41,6 +41,7 @@ def show() -> None:
     attribute = st.selectbox("Groups by", offered, key="before-after-attribute")
     part = table[table["attribute"] == attribute]
     st.caption(f"{plain(str(part['groups'].iloc[0]))}.")
+    state = f"{path.stem.removeprefix('fairness-')}|{attribute}"
     overall = table[(table["attribute"] == "all speakers") & (table["measure"] == "UAR")].iloc[0]
     found = part[part["change_p_holm"] <= 0.05]
     rule = "by exchanging the two models' answers speaker by speaker, corrected by Holm's method over all groups"
@@ -63,6 +64,7 @@ def show() -> None:
         "never quite 0: the table says how large it is by chance. Click a circle for the clips that the two models "
         "answer differently.",
         words=words,
+        state=state,
     )
     if points:
         names = path.stem.removeprefix("fairness-"), str(points[0][0])
@@ -94,7 +96,7 @@ def show() -> None:
         "it. The change is after minus before, its interval draws the same speakers for both; p is that of answers "
         "exchanged between the two models, corrected by Holm's method over all groups.",
         words=words,
-        state=attribute,
+        state=state,
     )
     _converted()
 

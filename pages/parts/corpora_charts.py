@@ -15,7 +15,7 @@ from pages.parts.words import plain
 from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     import plotly.graph_objects as go
@@ -144,6 +144,29 @@ def mapping(emotions: "Sequence[str]", key: str, usual: "dict[str, str] | None" 
     }
 
 
+def left_out_before_training(rows: "pd.DataFrame") -> str:
+    """Return which labels of which corpus are not in a matrix, since not all of its corpora have them."""
+    from ser_core.results import labels_of
+    from ser_core.tasks import TASKS
+
+    shared = set(labels_of(rows))
+    told = [
+        f"{corpus_title(name)} {', '.join(word for word in TASKS[name].emotions if word not in shared)}"
+        for name in sorted(set(rows["train"]) & set(TASKS), key=corpus_title)
+        if set(TASKS[name].emotions) - shared
+    ]
+    return (
+        f"Trained and tested on the labels that all of these corpora have: {', '.join(sorted(shared))}. Clips of the "
+        f"others were left out before training: {'; '.join(told)}. 'python -m ser_core cross-corpus --count-as' trains "
+        "with labels brought together otherwise."
+    )
+
+
+def in_short(called: "Mapping[str, str]") -> str:
+    """Return what each label counts as, in the order of the labels."""
+    return ", ".join(each or "left out" for each in called.values())
+
+
 def in_words(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]") -> str:
     """Return the best and the worst field away from home, and the mean loss."""
     away = cells[~cells["home"]].dropna(subset=["uar"])
@@ -160,8 +183,14 @@ def in_words(cells: "pd.DataFrame", down: str, title: "Callable[[str], str]") ->
     return f"Away from home the best is {told[0]}, the worst {told[1]}.{lost}"
 
 
-def confusion(rows: "pd.DataFrame", name: str) -> None:
-    """Draw which emotion is answered with which, in per cent of each label, and say which labels look swapped."""
+def confusion(rows: "pd.DataFrame", name: str, called: "Mapping[str, str]") -> None:
+    """Draw which emotion is answered with which, in per cent of each label, and say which labels look swapped.
+
+    Args:
+        rows: of one field.
+        name: whose answers they are, and about what.
+        called: of ``mapping``.
+    """
     import pandas as pd
 
     from ser_core.leaks import swapped_labels
@@ -187,7 +216,7 @@ def confusion(rows: "pd.DataFrame", name: str) -> None:
         how="each row is a label with its number of clips, each column an answer; what is right lies on the diagonal. "
         f"By chance a field has {100 / len(emotions):.0f} %.",
         words=f"Found of each label: {', '.join(told)}.",
-        state=name,
+        state=f"{name}|{in_short(called)}",
     )
     for one, other in swapped_labels(rows["emotion"].tolist(), answers):
         st.warning(
@@ -196,9 +225,9 @@ def confusion(rows: "pd.DataFrame", name: str) -> None:
         )
 
 
-def behind(rows: "pd.DataFrame", what: str, key: str) -> None:
+def behind(rows: "pd.DataFrame", what: str, key: str, called: "Mapping[str, str]") -> None:
     """Draw the confusion of a field and list its clips."""
-    confusion(rows, what)
+    confusion(rows, what, called)
     clips_behind.show(rows, what, key)
 
 
@@ -420,8 +449,14 @@ def _system(system: str, normalised: bool) -> str:
     return title_of(system) + (", each speaker normalised" if normalised else "")
 
 
-def normalising(cells: "pd.DataFrame", name: str) -> None:
-    """Draw what normalising each speaker changes in every field; nothing where the system cannot be."""
+def normalising(cells: "pd.DataFrame", name: str, called: "Mapping[str, str]") -> None:
+    """Draw what normalising each speaker changes in every field; nothing where the system cannot be.
+
+    Args:
+        cells: of ``trained_cells``.
+        name: of the system.
+        called: of ``mapping``.
+    """
     changed = cells[cells["normalised"]]
     if changed.empty:
         return
@@ -450,7 +485,7 @@ def normalising(cells: "pd.DataFrame", name: str) -> None:
         f"its 95 % interval lies above 0 in {better} of {len(away)} fields and below in {worse}. That is no test: "
         "where nothing changes, an interval still lies above in one field of forty and below in one, more often with "
         "few speakers.",
-        state=name,
+        state=f"{name}|{in_short(called)}",
     )
 
 

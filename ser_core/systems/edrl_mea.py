@@ -28,6 +28,7 @@ from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.models import Card
 from ser_core.multiblock_pls import fit_multiblock_pls
+from ser_core.regression import class_rows
 from ser_core.systems.whisper_statistics import WhisperStatistics, fit_head, prepare
 from ser_core.training import AfterEpoch, Recipe
 
@@ -232,6 +233,7 @@ def _classifying(network: EdrlMea, table: Tensor, targets: np.ndarray, strength:
     embedding = network.embed(table).numpy()
     regression = LogisticRegression(C=strength / len(embedding), max_iter=1000, class_weight="balanced")
     regression.fit(embedding, targets.argmax(1))
-    network.classifier.weight.copy_(torch.from_numpy(regression.coef_))
-    network.classifier.bias.copy_(torch.from_numpy(regression.intercept_))
+    weight, bias = class_rows(regression.coef_, regression.intercept_, regression.classes_, targets.shape[1])
+    network.classifier.weight.copy_(torch.from_numpy(weight))
+    network.classifier.bias.copy_(torch.from_numpy(bias))
     return network

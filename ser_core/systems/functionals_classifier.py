@@ -22,6 +22,7 @@ from ser_core.familiarity import Neighbourhood, load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.functionals import feature_names, file_functionals, functionals
 from ser_core.models import Card, InputAxes, SpeechModel
+from ser_core.regression import class_rows
 from ser_core.training import AfterEpoch, Recipe
 
 CLASSIFIERS = ("logistic", "mlp")
@@ -124,7 +125,7 @@ def fit(
         regression = LogisticRegression(
             C=STRENGTH[encoder] / len(scores), max_iter=2000, class_weight="balanced", random_state=recipe.seed
         ).fit(scores, classes)
-        found = [(regression.coef_, regression.intercept_)]
+        found, seen = [(regression.coef_, regression.intercept_)], regression.classes_
     else:
         perceptron = MLPClassifier(
             (HIDDEN,),
@@ -139,6 +140,8 @@ def fit(
             warnings.simplefilter("ignore", ConvergenceWarning)
             perceptron.fit(scores, classes, sample_weight=compute_sample_weight("balanced", classes))
         found = [(weight.T, bias) for weight, bias in zip(perceptron.coefs_, perceptron.intercepts_, strict=True)]
+        seen = perceptron.classes_
+    found[-1] = class_rows(*found[-1], seen, targets.shape[1])
     for layer, (weight, bias) in zip(layers, found, strict=True):
         layer.weight.data = torch.from_numpy(weight.astype(np.float32))
         layer.bias.data = torch.from_numpy(bias.astype(np.float32))

@@ -14,6 +14,7 @@ from ser_core.batches import over_table, table_of
 from ser_core.calibration import fit_temperature
 from ser_core.errors import SettingError
 from ser_core.files import save_tensors
+from ser_core.regression import class_rows
 from ser_core.systems.mater.features import LEVELS, MODALITIES, slices
 from ser_core.training import AfterEpoch, Recipe
 
@@ -136,28 +137,30 @@ def fit(
     with torch.inference_mode():
         scores = network.embed(torch.from_numpy(table)).numpy()
     for level, chosen in columns.items():
-        weight, bias = _regression(scores[:, chosen], classes, level, recipe.seed)
+        weight, bias = _regression(scores[:, chosen], classes, targets.shape[1], level, recipe.seed)
         temperature = 1.0
         if len(levels) > 1:
-            temperature = _level_temperature(scores[:, chosen], classes, level, recipe.seed)
+            temperature = _level_temperature(scores[:, chosen], classes, targets.shape[1], level, recipe.seed)
         layer = network.level(level).linear
         layer.weight.data = torch.from_numpy((weight / temperature).astype(np.float32))
         layer.bias.data = torch.from_numpy((bias / temperature).astype(np.float32))
     return network.eval()
 
 
-def _regression(scores: np.ndarray, classes: np.ndarray, level: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _regression(
+    scores: np.ndarray, classes: np.ndarray, count: int, level: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     found = LogisticRegression(
         C=STRENGTH[level], max_iter=300, tol=1e-3, class_weight="balanced", random_state=seed
     ).fit(scores, classes)
-    return found.coef_, found.intercept_
+    return class_rows(found.coef_, found.intercept_, found.classes_, count)
 
 
-def _level_temperature(scores: np.ndarray, classes: np.ndarray, level: str, seed: int) -> float:
+def _level_temperature(scores: np.ndarray, classes: np.ndarray, count: int, level: str, seed: int) -> float:
     """Return the temperature that fits clips left out of the level's training."""
-    left_out = np.zeros((len(classes), classes.max() + 1))
+    left_out = np.zeros((len(classes), count))
     for training, testing in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(scores, classes):
-        weight, bias = _regression(scores[training], classes[training], level, seed)
+        weight, bias = _regression(scores[training], classes[training], count, level, seed)
         left_out[testing] = scores[testing] @ weight.T + bias
     return fit_temperature(left_out, classes)
 
