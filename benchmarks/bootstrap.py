@@ -177,7 +177,7 @@ def page(rows: pd.DataFrame) -> str:
     alone = time.perf_counter() - start
     app = AppTest.from_file(str(ROOT / "pages" / "fairness.py"), default_timeout=120)
     app.session_state["predictions-source"] = OWN
-    app.session_state["own predictions"] = Chosen("benchmark", many, "benchmark", audio=False)
+    app.session_state["own predictions"] = Chosen("benchmark", many, "benchmark")
     app.run()
     times = [timed(lambda group=group: app.selectbox(key="fairness-attribute").select(group).run()) for group in GROUPS]
     assert not app.exception

@@ -16,6 +16,7 @@ from pages.parts import clips_behind  # noqa: E402
 from pages.parts import dimension_charts as parts  # noqa: E402
 from pages.parts.charts import chart, tabled  # noqa: E402
 from pages.parts.corpora_charts import evaluated  # noqa: E402
+from pages.parts.words import drawn  # noqa: E402
 from ser_core.sphere import DIMENSIONS, octant_table  # noqa: E402
 
 columns = [f"d_{name}" for name in DIMENSIONS]
@@ -61,9 +62,9 @@ chart(
     centres,
     "vad-sphere",
     title=f"{corpus_title(corpus)} as {what}",
-    how="each small point is a clip, each large one the centre of all clips of a label; colour and sign tell labels "
-    "apart. Turn the sphere with the mouse or a finger. Answers that huddle in the middle say little. Choose a label "
-    "below for its clips.",
+    how=f"each small point is a clip{drawn(len(rows), parts.SHOWN)}, each large one the centre of all clips of a "
+    "label; colour and sign tell labels apart. Turn the sphere with the mouse or a finger. Answers that huddle in the "
+    "middle say little. Choose a label below for its clips.",
     words=parts.centres_in_words(centres, what),
     select=False,
     state=f"{model}|{corpus}|{what}",
@@ -90,8 +91,8 @@ if rated:
         rows[["clip", "speaker", "emotion", f"t_{name}", f"d_{name}"]],
         "vad-scatter",
         title=f"{name.capitalize()}: predicted against rated",
-        how="on the dotted line the model answers as the raters; a flat cloud means that it hardly moves. Click a "
-        "point for the clip and its path in time.",
+        how=f"each point is a clip{drawn(len(rows), parts.SHOWN)}. On the dotted line the model answers as the raters; "
+        "a flat cloud means that it hardly moves. Click a point for the clip and its path in time.",
         words=parts.in_words(found[found["dimension"] == name]),
         state=f"{model}|{corpus}|{name}",
     )

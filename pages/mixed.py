@@ -15,6 +15,7 @@ from pages.parts import clips_behind  # noqa: E402
 from pages.parts import mixed_charts as parts  # noqa: E402
 from pages.parts.charts import chart, tabled  # noqa: E402
 from pages.parts.corpora_charts import evaluated  # noqa: E402
+from pages.parts.words import drawn  # noqa: E402
 from ser_core.distributions import mixtures  # noqa: E402
 from ser_core.predictions import OWN_MODEL  # noqa: E402
 
@@ -84,8 +85,9 @@ points = chart(
     rows[["clip", "speaker", "emotion", "heard_bits", "expected_bits"]],
     "ambiguity",
     title="Where do raters disagree, and does the model know it?",
-    how="a dot is a clip: to the right listeners disagree, upwards the model is undecided (entropy in bits; 0 is no "
-    "doubt). A model that knows rises from left to right; the thick line is its mean. Click a dot for the clip.",
+    how=f"a dot is a clip{drawn(len(rows), parts.SHOWN)}: to the right listeners disagree, upwards the model is "
+    "undecided (entropy in bits; 0 is no doubt). A model that knows rises from left to right; the thick line is its "
+    "mean. Click a dot for the clip.",
     words=parts.ambiguity_in_words(rows, correlation),
     state=f"{model}|{corpus}",
 )

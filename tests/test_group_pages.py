@@ -198,6 +198,33 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
     assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
 
 
+def test_clips_of_a_readers_own_table_can_be_heard_in_the_corpus_that_is_named(tmp_path, monkeypatch, store) -> None:
+    from pages.parts.predictions import OWN as SOURCE
+    from pages.parts.predictions import row_of_clip
+
+    folder = tmp_path / "ward"
+    (folder / "deep").mkdir(parents=True)
+    rows = [line.split(",")[:3] for line in OWN.splitlines()[1:-1]]
+    for file, *_ in rows:
+        soundfile.write(folder / "deep" / f"{file}.wav", np.zeros(1600), 16_000)
+    table = pd.DataFrame(rows, columns=["file", "speaker", "emotion"])
+    table.assign(file="deep/" + table["file"] + ".wav").to_csv(folder / "labels.csv", index=False)
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+    given = OWN.replace("a1,", "deep/a1.wav,").replace("b1,", "deep/b1,")
+    shown = page("speakers", **{"predictions-source": SOURCE})
+    shown = shown.file_uploader[0].set_value(("mine.csv", given.encode(), "text/csv")).run()
+    assert set(shown.session_state["own predictions"].rows["corpus"]) == {"your table"}
+    chosen = box(shown, "Audio of these clips").select("ward").run()
+    assert not chosen.exception
+    own = chosen.session_state["own predictions"].rows
+    assert set(own["corpus"]) == {"ward"}
+    found = {clip: row_of_clip("ward", clip) for clip in own["clip"]}
+    heard = {clip for clip, row in found.items() if row is not None}
+    assert {"deep/a1.wav", "deep/b1"} <= heard and "c2" not in heard  # called by its path, and not by its path
+    warned = " ".join(each.value for each in chosen.warning)
+    assert f"{len(own) - len(heard)} of {len(own)} clips are not in ward" in warned
+
+
 def test_whatever_a_reader_gives_can_be_deleted() -> None:
     """Every place that an upload is taken into is one that "Delete my data now" and idle time know of."""
 
@@ -216,7 +243,7 @@ def test_speech_whose_speakers_give_the_emotion_away_is_told_wherever_it_is_chos
     from pages.parts.predictions import Chosen
 
     rows = read_predictions(OWN.encode(), "mine.csv")
-    given = Chosen("mine.csv", rows.assign(corpus="urdu"), "k", audio=False)
+    given = Chosen("mine.csv", rows.assign(corpus="urdu"), "k")
     for name in ("speakers", "fairness"):
         shown = page(name, **{"predictions-source": SOURCE, "own predictions": given})
         assert any("telling speakers apart" in each.value for each in shown.warning)
@@ -232,11 +259,11 @@ def test_a_readers_own_table_is_offered_where_it_has_what_is_needed(store) -> No
     random = np.random.default_rng(1)
     shares = random.dirichlet([2.0] * 3, len(rows))
     mixed = checked(rows.assign(**{f"share_{name}": shares[:, k] for k, name in enumerate(EMOTIONS)}))
-    shown = page("mixed", **{"own predictions": Chosen("mine.csv", mixed, "k", audio=False)})
+    shown = page("mixed", **{"own predictions": Chosen("mine.csv", mixed, "k")})
     assert shown.selectbox(key="mixed-model").options[0] == "your model on mine.csv"
     assert "240 clips" in " ".join(each.proto.body for each in shown.get("html"))
 
-    given = {"cross-what": "Bundled models", "own predictions": Chosen("mine.csv", mixed, "k", audio=False)}
+    given = {"cross-what": "Bundled models", "own predictions": Chosen("mine.csv", mixed, "k")}
     found = text(page("crosscorpus", **given))
     right = mixed[[f"p_{name}" for name in EMOTIONS]].to_numpy().argmax(1) == mixed["emotion"].map(EMOTIONS.index)
     uar = right.groupby(mixed["emotion"]).mean().mean()
@@ -248,9 +275,9 @@ def test_a_readers_own_table_is_offered_where_it_has_what_is_needed(store) -> No
         **{f"d_{name}": values[:, k] for k, name in enumerate(names)},
         **{f"t_{name}": np.clip(values[:, k] + 0.1, -1, 1) for k, name in enumerate(names)},
     )
-    shown = page("dimensions", **{"own predictions": Chosen("rated.csv", checked(rated), "k", audio=False)})
+    shown = page("dimensions", **{"own predictions": Chosen("rated.csv", checked(rated), "k")})
     assert shown.selectbox(key="dimensions-model").options[0] == "your model on rated.csv"
-    assert page("mixed", **{"own predictions": Chosen("rated.csv", checked(rated), "k", audio=False)})
+    assert page("mixed", **{"own predictions": Chosen("rated.csv", checked(rated), "k")})
 
 
 def test_a_malformed_table_of_the_readers_gets_its_sentence(store) -> None:

@@ -12,7 +12,7 @@ from ser_core.bundled import PLANS
 from ser_core.crossvalidation import system_of
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import ModelError
-from ser_core.systems import whisper_statistics
+from ser_core.systems import lightweight_heads, whisper_statistics
 from ser_core.systems.whisper_statistics import Heads
 from ser_core.training import Recipe
 
@@ -56,6 +56,32 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     fitted(tmp_path)
     with pytest.raises(ModelError, match="another recipe"):
         fitted(tmp_path, replace(RECIPE, rate=2e-3))
+
+
+def test_an_attentive_head_resumes_with_the_draws_that_were_still_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, (_, targets) = np.random.default_rng(0), clips()
+    frames = [random.normal(size=(random.integers(60, 120), 5, 16)).astype(np.float16) for _ in targets]
+    monkeypatch.setattr(lightweight_heads, "encoder_frames", lambda values, encoder: values)
+
+    def run(folder: Path) -> torch.nn.Module:
+        return lightweight_heads.fit(frames, targets, RECIPE, "none", folder, None, head="attentive")
+
+    whole = run(tmp_path / "whole")
+    real = checkpoints.keep
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+
+        def power_cut(*given: object) -> None:
+            real(*given)  # type: ignore[arg-type]
+            if given[2]["epoch"] == "2":  # type: ignore[index]
+                raise KeyboardInterrupt
+
+        patched.setattr(checkpoints, "keep", power_cut)
+        run(tmp_path / "cut")
+    again = run(tmp_path / "cut")
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
 
 
 @pytest.mark.parametrize("name", ["edrl-mea", "label-distribution"])

@@ -49,7 +49,7 @@ def test_ones_own_conditions_are_drawn_and_forgotten() -> None:
 def test_ones_own_model_stands_beside_the_bundled_ones_once_its_costs_are_stated() -> None:
     rows = read_predictions(OWN_TABLE.encode(), "mine.csv")
     app = AppTest.from_file(str(ROOT / "pages" / "efficiency.py"), default_timeout=120)
-    app.session_state["own predictions"] = Chosen("<b>mine</b>.csv", rows, "k", audio=False)
+    app.session_state["own predictions"] = Chosen("<b>mine</b>.csv", rows, "k")
     app.run()
     assert not app.exception and "(yours)" not in " ".join(html.proto.body for html in app.get("html"))
     app.number_input(key="efficiency-own-ms").set_value(0.01).run()
@@ -84,9 +84,7 @@ OWN_VALUES = """file,speaker,d_valence,d_arousal,d_dominance,t_valence,t_arousal
 )
 def test_ones_own_model_can_be_measured_as_those_without_a_uar(table: str, measure: str, value: float) -> None:
     app = AppTest.from_file(str(ROOT / "pages" / "efficiency.py"), default_timeout=120)
-    app.session_state["own predictions"] = Chosen(
-        "mine", read_predictions(table.encode(), "mine.csv"), "k", audio=False
-    )
+    app.session_state["own predictions"] = Chosen("mine", read_predictions(table.encode(), "mine.csv"), "k")
     app.session_state["efficiency-measure"] = measure
     app.run()
     app.number_input(key="efficiency-own-mb").set_value(0.001).run()

@@ -292,13 +292,27 @@ def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int,
         how=f"the SD is that of the speakers' own {measure} within a group. Detectable is a gap that 8 of 10 "
         f"repetitions would find; power is how many of 100 would find a gap of {ten}. Both stand twice: with this "
         f"measure shown alone, and as the first of the {tests} comparisons that Holm's correction looks at. The "
-        "least p is the smallest that so many speakers can give. Worked out from Student's t, which is a little "
-        "hopeful for fewer than ten speakers a group. Showing fewer measures at once asks less of each.",
+        f"least p is the smallest that so many speakers can give. Worked out from Student's t{_too_hopeful()}. Showing "
+        "fewer measures at once asks less of each.",
         words="With these numbers of speakers, and speakers that differ among themselves as much as these do, a true "
         f"gap in {measure} of {ten} between a group and {reference} would be found this often among the {tests} "
         f"comparisons shown: {'; '.join(said)}.",
         state=f"{state}|{measure}",
     )
+
+
+def _too_hopeful() -> str:
+    """Return by how much the power that is worked out is more than the simulation found, with few speakers."""
+    from ser_core.power import read_table
+
+    table = read_table()
+    told = [
+        f"{percent(row.expected)} where {percent(row.alone)} of made-up gaps were found with {row.first} against "
+        f"{row.second} speakers"
+        for row in table.itertuples()
+        if row.gap > 0 and row.expected > row.alone_high
+    ]
+    return f", which hopes for too much of few speakers: {', '.join(told)}" if told else ""
 
 
 def simulated() -> None:

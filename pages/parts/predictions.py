@@ -1,8 +1,8 @@
 """Choosing whose answers a dashboard shows: a stored table, the reader's own, or a model asked about a corpus here."""
 
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -13,7 +13,7 @@ from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
@@ -33,7 +33,6 @@ class Chosen:
     title: str
     rows: "pd.DataFrame"
     key: str
-    audio: bool = True
 
     @property
     def dimensions(self) -> bool:
@@ -211,7 +210,37 @@ def _own() -> Chosen | None:
     )
     own = taken("own predictions", lambda data, name: _in_common(read_predictions(data, name)), EXAMPLE)
     if own is not None:
+        own = _with_audio(own)
         _say(own.rows, len(own.rows))
+    return own
+
+
+def _with_audio(own: Chosen) -> Chosen:
+    """Let the reader say in which corpus the clips of an own table can be heard, and return the table with its name."""
+    folders = corpora_at_hand()
+    about = own.rows["corpus"].unique()
+    if not folders or len(about) > 1:
+        return own
+    offered = [str(about[0]), *(name for name in folders if name != about[0])]
+    named = st.selectbox(
+        "Audio of these clips",
+        offered,
+        format_func=lambda name: corpus_title(name) if name in folders else "not at hand",
+        key=session_key(f"audio-{own.key.partition('|')[0]}"),
+        help="Name the corpus that holds them, and the clips behind a point can be heard and explained. Its folder has "
+        "to lie below one that SERSCOPE_CORPORA names, and its files to be called as in your table.",
+    )
+    if named not in folders:
+        return own
+    absent = kept(("audio", own.key, named), lambda: _absent(own.rows["clip"], corpus_in(folders[named])))
+    if absent:
+        st.warning(
+            f"{len(absent)} of {len(own.rows)} clips are not in {plain(corpus_title(named))}, first "
+            f"{plain(absent[0])}; they cannot be heard."
+        )
+    if named != about[0]:
+        own = replace(own, rows=own.rows.assign(corpus=named), key=f"{own.key.partition('|')[0]}|{named}")
+        st.session_state["own predictions"] = own
     return own
 
 
@@ -236,7 +265,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
             data, name = room.content(file), file.name
             with st.spinner("Reading your table"), room.ALONE:
                 rows = reads(data, name)
-            st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16], audio=False)
+            st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16])
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
             st.rerun()
         except SerscopeError as fault:
@@ -374,5 +403,18 @@ def row_of_clip(corpus: str, clip: str) -> "pd.DataFrame | None":
     if name is None:
         return None
     table = corpus_in(folders[name]).table
-    row = table[(table["name"] == clip) & table["file"].notna()]
-    return row if len(row) else None
+    table = table[table["file"].notna()]
+    called = _called(clip, set(table["name"]))
+    return None if called is None else table[table["name"] == called].iloc[:1]
+
+
+def _absent(clips: "Iterable[str]", corpus: "Corpus") -> list[str]:
+    """Return the clips that a corpus has no audio of."""
+    names = set(corpus.table.loc[corpus.table["file"].notna(), "name"])
+    return [str(clip) for clip in clips if _called(str(clip), names) is None]
+
+
+def _called(clip: str, names: set[str]) -> str | None:
+    """Return what a corpus calls a clip that goes by its name there, its path, or its file's name; None without one."""
+    path = PurePath(clip)
+    return next((name for name in (clip, path.with_suffix("").as_posix(), path.stem) if name in names), None)

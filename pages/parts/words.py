@@ -46,6 +46,11 @@ MEASURES = {
 """What measures are, by how their names begin."""
 
 
+def drawn(clips: int, most: int) -> str:
+    """Return what to add where a chart draws no more than ``most`` clips as points; nothing where it draws all."""
+    return f" ({most:,} of the {clips:,} are drawn, by chance)" if clips > most else ""
+
+
 def hint_of(measure: str) -> str:
     """Return what a measure is, in words; nothing where that is not known."""
     return next((words for start, words in MEASURES.items() if measure.startswith(start)), "")

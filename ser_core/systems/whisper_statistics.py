@@ -33,7 +33,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Features(Protocol):
-    """Features of clips by index, such as a tensor (clips, features)."""
+    """Features of clips by index, such as a tensor (clips, features).
+
+    Those that draw at random hold the generator as ``random``, so that a resumed run draws what an unbroken one would.
+    """
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -230,7 +233,7 @@ def fit_head(
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.epochs * -(-len(scores) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
-    learning = _Learning(head, optimiser, generator, random)
+    learning = _Learning(head, optimiser, generator, (random, *_drawing(scores)))
     begun = 0 if folder is None else learning.resume(folder, recipe)
     with warnings.catch_warnings():  # the optimiser has made these steps before
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
@@ -255,6 +258,11 @@ def fit_head(
     head.cpu().eval()
 
 
+def _drawing(scores: Features) -> tuple[np.random.Generator, ...]:
+    generator = getattr(scores, "random", None)
+    return (generator,) if isinstance(generator, np.random.Generator) else ()
+
+
 @dataclass(frozen=True)
 class _Learning:
     """What the training of a head changes: its weights, what the optimiser remembers, and where its draws are."""
@@ -262,7 +270,7 @@ class _Learning:
     head: nn.Module
     optimiser: torch.optim.Optimizer
     batches: torch.Generator
-    mixup: np.random.Generator
+    others: tuple[np.random.Generator, ...]
 
     def keep(self, folder: Path, recipe: Recipe, epoch: int) -> None:
         """Write the checkpoint of so many epochs."""
@@ -271,7 +279,7 @@ class _Learning:
         tensors |= checkpoints.of_optimiser(self.optimiser)
         tensors |= {"draws": torch.get_rng_state(), "batches": self.batches.get_state()}
         note = {"epoch": str(epoch), "recipe": json.dumps(asdict(recipe))}
-        checkpoints.keep(folder, tensors, note | {"mixup": json.dumps(self.mixup.bit_generator.state)})
+        checkpoints.keep(folder, tensors, note | {"others": json.dumps([o.bit_generator.state for o in self.others])})
 
     def resume(self, folder: Path, recipe: Recipe) -> int:
         """Take over a checkpoint where there is one; return the epochs that are done."""
@@ -283,5 +291,6 @@ class _Learning:
         checkpoints.to_optimiser(self.optimiser, tensors)
         torch.set_rng_state(tensors["draws"])
         self.batches.set_state(tensors["batches"])
-        self.mixup.bit_generator.state = json.loads(note["mixup"])
+        for generator, state in zip(self.others, json.loads(note["others"]), strict=True):
+            generator.bit_generator.state = state
         return int(note["epoch"])
