@@ -98,7 +98,7 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from ser_core import ranks
-    from ser_core.bundled import PLANS, on_corpus, with_encoder
+    from ser_core.bundled import PLANS, on_corpus, with_converted_voices, with_encoder
     from ser_core.corpora import read_corpus
     from ser_core.crossvalidation import assemble, run_fold
     from ser_core.tasks import with_folds
@@ -111,6 +111,8 @@ def _train(options: argparse.Namespace) -> int:
         plan = on_corpus(plan, corpus)
     if options.encoder:
         plan = with_encoder(plan, options.encoder)
+    if options.converted_voices:
+        plan = with_converted_voices(plan, options.converted_voices)
     task = plan.its_task
     table = with_folds(task, corpus.table)
     runs = options.runs / plan.name
@@ -120,6 +122,7 @@ def _train(options: argparse.Namespace) -> int:
         if ranks.rank() == 0:
             command = f"python -m ser_core train {options.model} --corpus {task.title}"
             command += f" --encoder {options.encoder}" if options.encoder else ""
+            command += f" --converted-voices {options.converted_voices}" if options.converted_voices else ""
             print(f"written: {assemble(plan, runs, command)}")
     return 0
 
@@ -342,6 +345,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("model", choices=sorted(PLANS))
     train.add_argument(
         "--encoder", help="another encoder: a Whisper, a folder, or a hub name where downloads are allowed"
+    )
+    train.add_argument(
+        "--converted-voices",
+        metavar="BACKEND",
+        help="learn from the most easily learnt clips in other voices as well (CO-VADA): praat or world",
     )
     train.set_defaults(run=_train)
     study = commands.add_parser("study", help="run a system's variants and seeds over the folds; resumes")

@@ -443,14 +443,20 @@ PLANS["mll-ravdess"] = Plan(
 )
 
 
+ONLY_WHISPER = {"whisper_pooling": "fine-tunes a Whisper's own layers", "mater": "needs a recogniser of words"}
+"""Systems whose encoder has to be a Whisper, and why."""
+
+
 def with_encoder(plan: Plan, encoder: str) -> Plan:
     """Return the same system on another encoder, under a name of its own.
 
     Raises:
-        SettingError: the system has no encoder that could be another one.
+        SettingError: the system has no encoder that could be another one, or not this one.
     """
-    if plan.encoder not in WHISPER or plan.system in ("whisper_together", "mater"):
+    if plan.encoder not in WHISPER or plan.system == "whisper_together":
         raise SettingError(f"{plan.title} has no encoder that could be another one; leave out --encoder.")
+    if encoder not in WHISPER and plan.system in ONLY_WHISPER:
+        raise SettingError(f"{plan.title} {ONLY_WHISPER[plan.system]}; choose {' or '.join(WHISPER)} as --encoder.")
     slug = re.sub(r"[^a-z0-9.]+", "-", encoder.lower()).strip("-")
     return replace(
         plan,
@@ -466,6 +472,32 @@ def with_encoder(plan: Plan, encoder: str) -> Plan:
     )
 
 
+def with_converted_voices(plan: Plan, backend: str) -> Plan:
+    """Return the same system, trained on its easily learnt clips in other voices as well (CO-VADA).
+
+    Args:
+        plan: of the system.
+        backend: of ``conversion``.
+
+    Raises:
+        SettingError: the system is not trained itself or learns from converted voices already; no such backend.
+    """
+    from ser_core.conversion import BACKENDS
+
+    if backend not in BACKENDS:
+        raise SettingError(f"There is no voice conversion '{backend}'; there are {', '.join(BACKENDS)}.")
+    if plan.system == "whisper_together" or plan.augmentation:
+        raise SettingError(f"{plan.title} is not trained on other clips than it is; leave out --converted-voices.")
+    return replace(
+        plan,
+        name=f"{plan.name}-co-vada-{backend}",
+        title=f"{plan.title}, with converted voices ({backend})",
+        summary=f"{plan.summary} Its most easily learnt clips were also learnt in other voices (CO-VADA, {backend}).",
+        augmentation=f"co_vada:{backend}",
+        options={name: value for name, value in plan.options.items() if name != "start"},
+    )
+
+
 def on_corpus(plan: Plan, corpus: "Corpus") -> Plan:
     """Return the same system to be trained on another corpus, under a name of its own.
 
@@ -473,8 +505,10 @@ def on_corpus(plan: Plan, corpus: "Corpus") -> Plan:
         SettingError: parts of it are made for its own corpus only.
         CorpusError: as of ``tasks.task_of``.
     """
-    if plan.augmentation or plan.system in ("whisper_together", "mater", "edge_fusion"):
+    if plan.system == "whisper_together":
         raise SettingError(f"Parts of {plan.title} are made for {plan.its_task.title}; choose its folder.")
+    if plan.system == "edge_fusion" and corpus.name == "ravdess":
+        raise SettingError(f"The keyword network of {plan.title} has heard RAVDESS's speakers; choose another corpus.")
     task = task_of(corpus)
     outside = tuple(each for each in plan.licences if not each.startswith("Training data"))
     return replace(

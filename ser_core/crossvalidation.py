@@ -97,8 +97,9 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     inputs, wanted = pick(training), targets[training]
     if plan.augmentation:
         more = _more_clips(plan, table, training)
-        inputs += prepared(plan, more["file"].tolist())
-        wanted = np.concatenate([wanted, _targets(plan, more)])
+        if len(more):  # of few clips none may be learnt with confidence
+            inputs += prepared(plan, more["file"].tolist())
+            wanted = np.concatenate([wanted, _targets(plan, more)])
     network = system.fit(inputs, wanted, plan.recipe, plan.encoder, out, after_epoch, **plan.options)
     if ranks.rank() > 0:
         return table.iloc[:0]

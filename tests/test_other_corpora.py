@@ -13,6 +13,7 @@ from ser_core.__main__ import main
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.corpora import read_corpus
 from ser_core.errors import SettingError
+from ser_core.systems import co_vada
 from ser_core.tasks import task_of, with_folds
 
 CODES = {"ang": "anger", "neu": "neutral", "sad": "sadness"}
@@ -77,16 +78,46 @@ def test_another_encoder_is_another_model() -> None:
     assert "start" not in bundled.with_encoder(bundled.PLANS["mll-ravdess"], "whisper-base").options
 
 
-@pytest.mark.parametrize("name", ["egemaps-logistic", "log-mel-resnet", "edge-fusion", "mater", "whisper-together"])
+@pytest.mark.parametrize("name", ["egemaps-logistic", "log-mel-resnet", "edge-fusion", "whisper-together"])
 def test_a_system_without_such_an_encoder_says_so(name: str) -> None:
     with pytest.raises(SettingError, match="leave out --encoder"):
         bundled.with_encoder(bundled.PLANS[name], "whisper-base")
 
 
-@pytest.mark.parametrize("name", ["co-vada-after", "mater", "edge-fusion"])
-def test_a_system_made_for_one_corpus_says_so(name: str, iemocap) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"), [("whisper-tiny-attentive", ""), ("whisper-base-tuned", "fine-tunes"), ("mater", "recogniser")]
+)
+def test_an_encoder_that_a_system_cannot_use_is_refused(name: str, why: str) -> None:
+    plan = bundled.PLANS[name]
+    assert bundled.with_encoder(plan, "whisper-base").encoder == "whisper-base"
+    if why:
+        with pytest.raises(SettingError, match=f"{why}.*choose whisper-tiny.en or whisper-base as --encoder"):
+            bundled.with_encoder(plan, "/weights/distilhubert")
+    else:
+        assert bundled.with_encoder(plan, "/weights/distilhubert").encoder == "/weights/distilhubert"
+
+
+def test_parts_that_belong_to_a_corpus_are_not_taken_to_another(iemocap, corpora) -> None:
     with pytest.raises(SettingError, match="made for CREMA-D; choose its folder"):
-        bundled.on_corpus(bundled.PLANS[name], read_corpus(iemocap))
+        bundled.on_corpus(bundled.PLANS["whisper-together"], read_corpus(iemocap))
+    with pytest.raises(SettingError, match="heard RAVDESS's speakers; choose another corpus"):
+        bundled.on_corpus(bundled.PLANS["edge-fusion"], read_corpus(corpora / "ravdess"))
+
+
+def test_any_system_learns_from_converted_voices(iemocap, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(crossvalidation, "ASSETS", tmp_path / "assets")
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    monkeypatch.setattr(co_vada, "CONFIDENT", 0.2)
+    monkeypatch.setattr(co_vada, "bias_guiding", lambda probabilities, classes: np.arange(len(classes)) % 2 == 0)
+    command = ["train", "egemaps-logistic", "--corpus", str(iemocap), "--runs", str(tmp_path / "runs")]
+    assert main([*command, "--converted-voices", "praat", "--fold", "0"]) == 0
+    card = cards.read_card(tmp_path / "assets" / "models" / "egemaps-logistic-iemocap-co-vada-praat")
+    assert "converted voices (praat)" in card.title and "--converted-voices praat" in card.figures[0].command
+    made = list((tmp_path / "cache" / "converted" / "praat").rglob("*.flac"))
+    assert len(made) > 5 and all(read(file).duration_s > 0.5 for file in made)
+    with pytest.raises(SettingError, match="leave out --converted-voices"):
+        bundled.with_converted_voices(bundled.PLANS["co-vada-after"], "praat")
 
 
 def test_too_few_speakers_are_refused_in_a_sentence(tmp_path, capsys) -> None:

@@ -5,7 +5,7 @@
 2. Training clips that it gets right with confidence are bias-guiding, the rest are bias-contrary.
 3. Each bias-guiding clip is said once more, with its emotion, in the voice of a speaker of bias-contrary clips of that
    emotion; the more such clips, the more often the voice.
-4. Any system is trained on the originals and the converted clips: ``Plan(augmentation="co_vada:praat")``.
+4. Any system is trained on the originals and the converted clips: ``python -m ser_core train … --converted-voices``.
 
 No sex, age, race or other label of a person is used; who speaks is.
 
@@ -64,7 +64,7 @@ def more(table: pd.DataFrame, training: np.ndarray, backend: str) -> pd.DataFram
     voices = measured_voices(clips)
     names = pairs[["clip", "file", "speaker", "voice"]].astype(str).itertuples(index=False, name=None)
     jobs = [
-        Job(file, voices[speaker], voices[voice], backend, str(_converted_file(clip, voice, backend)))
+        Job(file, voices[speaker], voices[voice], backend, str(_converted_file(clip, file, voice, backend)))
         for clip, file, speaker, voice in names
     ]
     convert_files(jobs)
@@ -146,8 +146,10 @@ def _voice_store(name: str, files: tuple[str, ...]) -> Path:
     return settings().cache_dir / "voices" / f"{key}.json"
 
 
-def _converted_file(clip: str, voice: str, backend: str) -> Path:
-    return settings().cache_dir / "converted" / backend / f"{clip}--{voice.rpartition('/')[2]}.flac"
+def _converted_file(clip: str, file: str, voice: str, backend: str) -> Path:
+    # Clips of two corpora may have one name.
+    place = hashlib.sha256(file.encode()).hexdigest()[:8]
+    return settings().cache_dir / "converted" / backend / f"{clip}-{place}--{voice.rpartition('/')[2]}.flac"
 
 
 def _waiting(words: str) -> float:
