@@ -132,13 +132,15 @@ def _study(options: argparse.Namespace) -> int:
 
     from ser_core.corpora import read_corpus
     from ser_core.results import by_variant
-    from ser_core.studies import STUDIES, run_study
+    from ser_core.studies import STUDIES, on_encoder, run_study
 
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.study not in STUDIES:
         raise SettingError(f"There is no study '{options.study}'; there are {', '.join(sorted(STUDIES)) or 'none'}.")
     study = STUDIES[options.study]
+    if options.encoder:
+        study = on_encoder(study, options.encoder)
     rows = run_study(study, read_corpus(options.corpus, study.task).table, options.runs, folds=options.fold)
     print(by_variant(rows).to_string(index=False))
     return 0
@@ -354,6 +356,9 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     study = commands.add_parser("study", help="run a system's variants and seeds over the folds; resumes")
     study.add_argument("study", help="name of a study in ser_core.studies")
+    study.add_argument(
+        "--encoder", help="the variants of the study's first encoder on another one, as for 'train'; a table of its own"
+    )
     study.set_defaults(run=_study)
     for command in (train, study):
         command.add_argument("--corpus", type=Path, required=True, help="folder of the corpus (CREMA-D: lossless)")

@@ -457,10 +457,9 @@ def with_encoder(plan: Plan, encoder: str) -> Plan:
         raise SettingError(f"{plan.title} has no encoder that could be another one; leave out --encoder.")
     if encoder not in WHISPER and plan.system in ONLY_WHISPER:
         raise SettingError(f"{plan.title} {ONLY_WHISPER[plan.system]}; choose {' or '.join(WHISPER)} as --encoder.")
-    slug = re.sub(r"[^a-z0-9.]+", "-", encoder.lower()).strip("-")
     return replace(
         plan,
-        name=f"{plan.name}-{slug}",
+        name=f"{plan.name}-{slug_of(encoder)}",
         title=f"{plan.title}, on {encoder}",
         encoder=encoder,
         summary=f"{plan.summary} Here its encoder is {encoder}.",
@@ -470,6 +469,11 @@ def with_encoder(plan: Plan, encoder: str) -> Plan:
         ),
         options={name: value for name, value in plan.options.items() if name != "start"},
     )
+
+
+def slug_of(encoder: str) -> str:
+    """Return an encoder's name or folder as a part of a file's name."""
+    return re.sub(r"[^a-z0-9.]+", "-", encoder.lower()).strip("-")
 
 
 def with_converted_voices(plan: Plan, backend: str) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_core.bundled import PLANS, Plan
+from ser_core.bundled import PLANS, Plan, slug_of, with_encoder
 from ser_core.crossvalidation import run_fold
 from ser_core.errors import CorpusError
 from ser_core.files import write_table
@@ -62,6 +62,21 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
     found = pd.concat(parts, ignore_index=True)
     write_table(found, ASSETS / "results" / f"{study.name}.{task.name}.parquet")
     return found
+
+
+def on_encoder(study: Study, encoder: str) -> Study:
+    """Return a study on another encoder, under a name of its own: the variants of its first encoder, on this one.
+
+    Raises:
+        SettingError: a variant cannot be on that encoder.
+    """
+    first, label = next(iter(study.variants.values())).encoder, Path(encoder).name
+    moved = {
+        variant.replace(first.removeprefix("whisper-"), label): with_encoder(plan, encoder)
+        for variant, plan in study.variants.items()
+        if plan.encoder == first
+    }
+    return replace(study, name=f"{study.name}-{slug_of(encoder)}", title=f"{study.title}, on {label}", variants=moved)
 
 
 def _with_and_without_regions(name: str, title: str, plan: Plan, seeds: tuple[int, ...]) -> Study:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from bad_inputs import voice
 
-from ser_core import bundled, cards, crossvalidation, registry
+from ser_core import bundled, cards, crossvalidation, registry, studies
 from ser_core.__main__ import main
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.corpora import read_corpus
@@ -95,6 +95,16 @@ def test_an_encoder_that_a_system_cannot_use_is_refused(name: str, why: str) -> 
             bundled.with_encoder(plan, "/weights/distilhubert")
     else:
         assert bundled.with_encoder(plan, "/weights/distilhubert").encoder == "/weights/distilhubert"
+
+
+def test_a_study_on_given_weights_has_every_head_and_a_name_of_its_own() -> None:
+    study = studies.on_encoder(studies.STUDIES["lightweight-heads"], "/weights/DistilHuBERT")
+    assert study.name == "lightweight-heads-weights-distilhubert" and study.name not in studies.STUDIES
+    assert list(study.variants) == ["DistilHuBERT, linear", "DistilHuBERT, mlp", "DistilHuBERT, attentive"]
+    assert {plan.encoder for plan in study.variants.values()} == {"/weights/DistilHuBERT"}
+    assert [plan.options["head"] for plan in study.variants.values()] == ["linear", "mlp", "attentive"]
+    with pytest.raises(SettingError, match="no encoder that could be another one"):
+        studies.on_encoder(studies.STUDIES["edge-late-fusion"], "whisper-base")
 
 
 def test_parts_that_belong_to_a_corpus_are_not_taken_to_another(iemocap, corpora) -> None:
