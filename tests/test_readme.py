@@ -8,9 +8,10 @@ import pytest
 from explain import method_choice
 from explain.experiment_study import TURNED
 from ser_core.numbers import signed, unsigned
-from ser_core.results import RESULTS, read_summary
+from ser_core.results import RESULTS, figures, labels_of, paired_change, read_summary
 from ser_core.settings import ROOT
 
+BY_CLIP = "lightweight-heads-by-clip"
 README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
 
@@ -69,11 +70,14 @@ def test_studies_of_the_systems() -> None:
         says(said)
         says(three(kept["baseline"]))
     heads = found[(found["table"] == "label-distributions") & (found["measure"] == "KL")].set_index("variant")
-    said = [f"{three(heads.loc['linear head, last layer (published)', 'value'])}, on all layers"]
+    plain = heads.loc["linear head, last layer (published)"]
+    said = [f"{three(plain['value'])} [{three(plain['low'])}, {three(plain['high'])}], on all layers"]
     for variant in ("linear head, all layers", "hidden layer, all layers"):
         kept = heads.loc[variant]
         said.append(f"{three(kept['value'])} ({change(kept['change'], kept['change_low'], kept['change_high'])})")
-    for words in (*said, f"bring it to {three(heads.loc['hidden layer, smoothed votes', 'value'])}"):
+    kept = heads.loc["hidden layer, smoothed votes"]
+    moved = change(kept["change"], kept["change_low"], kept["change_high"])
+    for words in (*said, f"bring it to {three(kept['value'])} ({moved})"):
         says(words)
     voted = found[(found["table"] == "emosphere-regions-voted") & (found["variant"] == "with octants at first")]
     voted = voted.set_index("measure")
@@ -85,6 +89,64 @@ def test_studies_of_the_systems() -> None:
     says(f"macro-F1 changes by {change(after['change'], after['change_low'], after['change_high']).lstrip('+')}")
 
 
+def test_further_studies_of_the_systems() -> None:
+    found = read_summary()
+    rated = found[(found["table"] == "emosphere-regions") & (found["variant"] == "with octants at first")]
+    valence, arousal, dominance = (row(rated, measure=f"CCC {name}") for name in ("valence", "arousal", "dominance"))
+    moved = [change(each["change"], each["change_low"], each["change_high"]) for each in (valence, arousal, dominance)]
+    says(f"CCC of valence {three(valence['value'])} [{three(valence['low'])}, {three(valence['high'])}] instead of")
+    says(f"without them ({moved[0]}), arousal {three(arousal['value'])} ({moved[1]})")
+    says(f"dominance {three(dominance['value'])} ({moved[2]})")
+    fused = row(found, table="edge-late-fusion", variant="late fusion", measure="macro-F1")
+    says(f"fusion adds {change(fused['change'], fused['change_low'], fused['change_high']).lstrip('+')} of macro-F1")
+    full = row(found, table="mll-emodb", variant="all of them (MLL)", measure="UAR")
+    moved = change(full["change"], full["change_low"], full["change_high"])
+    says(f"On EMO-DB {three(full['value'])} [{three(full['low'])}, {three(full['high'])}], {moved} over cross-entropy")
+    mater = found[(found["table"] == "mater-levels") & (found["measure"] == "UAR")].set_index("variant")
+    whole, level, deaf = (
+        mater.loc[name] for name in ("ensemble, weights from entropy", "embedding level", "ensemble, acoustic only")
+    )
+    says(f"the ensemble {three(whole['value'])} [{three(whole['low'])}, {three(whole['high'])}]")
+    for each, words in ((level, "its embedding level alone"), (deaf, "without text")):
+        says(f"{words} {three(each['value'])} ({change(each['change'], each['change_low'], each['change_high'])})")
+    urdu = found[(found["table"] == "mater-levels-urdu") & (found["measure"] == "UAR")].set_index("variant")
+    deaf, whole = urdu.loc["ensemble, acoustic only"], urdu.loc["ensemble, weights from entropy"]
+    said = [f"{three(each['value'])} [{three(each['low'])}, {three(each['high'])}]" for each in (deaf, whole)]
+    says(f"the voice alone UAR {said[0]}, with text {said[1]}")
+    both = row(found, table="whisper-together", measure="UAR")
+    says(f"together with tiny.en {three(both['value'])} [{three(both['low'])}, {three(both['high'])}]")
+
+
+def test_speakers_on_both_sides_and_fine_tuned_folds() -> None:
+    dealt = {name: pd.read_parquet(RESULTS / f"{name}.crema_d.parquet") for name in ("lightweight-heads", BY_CLIP)}
+    for head, words in (("linear", "a linear head"), ("mlp", "a small network"), ("attentive", "attentive pooling")):
+        before, after = (rows[rows["variant"].str.startswith(f"tiny.en, {head}")] for rows in dealt.values())
+        found = paired_change(before, after)
+        says(f"{three(found.value)} [{three(found.low)}, {three(found.high)}] with {words}")
+    frozen, tuned = (
+        pd.read_parquet(RESULTS / f"whisper-base-{name}.crema_d.parquet") for name in ("statistics", "tuned")
+    )
+    for fold in (0, 1):
+        before, after = (rows[rows["fold"] == fold] for rows in (frozen, tuned))
+        value = figures(after, "emotion", labels_of(after))["UAR"]
+        says(f"{three(value.value)} [{three(value.low)}, {three(value.high)}] on fold {fold}")
+        moved = paired_change(before, after)
+        says(change(moved.value, moved.low, moved.high))
+
+
+def test_converted_voices() -> None:
+    found = pd.read_csv(RESULTS / "conversion.csv")
+    changes = found[found["measure"].str.endswith(": change") & found["measure"].str.startswith("accuracy")]
+    for backend in ("praat", "world"):
+        resnet, plain = (
+            row(changes, backend=backend, measure=f"accuracy of {model}: change")
+            for model in ("log-mel-resnet", "egemaps-logistic")
+        )
+        for each in (resnet, plain):
+            low, high = (unsigned(-100 * each[limit], 0) for limit in ("high", "low"))
+            says(f"{-100 * each['value']:.0f} {'points ' if each is resnet else ''}[{low}, {high}]")
+
+
 def test_noise_and_other_corpora() -> None:
     found = read_summary()
     noise = found[(found["table"] == "noise-robustness") & (found["measure"] == "UAR")]
@@ -94,6 +156,10 @@ def test_noise_and_other_corpora() -> None:
         f"(UAR {three(full['value'])} instead of {three(ravdess.iloc[0]['value'])}, "
         f"{change(full['change'], full['change_low'], full['change_high'])}"
     )
+    german = noise[noise["task"] == "emodb"]
+    best = german.iloc[german["value"].argmax()]
+    moved = change(best["change"], best["change_low"], best["change_high"])
+    says(f"({three(best['value'])} instead of {three(german.iloc[0]['value'])}, {moved}; the alignment alone")
     babble = noise[(noise["task"] == "crema_d") & (noise["condition"] == "babble, 10 dB")]
     worst = babble.iloc[babble["value"].argmin()]
     says(
