@@ -23,6 +23,7 @@ from ser_core.files import write_table
 from ser_core.metrics import Interval
 from ser_core.models import Card, Figure
 from ser_core.settings import ASSETS
+from ser_core.tasks import TASKS
 
 RESULTS = ASSETS / "results"
 SUMMARY = "summary.csv"
@@ -251,11 +252,13 @@ def published() -> pd.DataFrame:
     """Return the ten papers' figures beside ours, one row a figure.
 
     Columns: number, system, paper, corpus, measure, published, protocol (theirs), table, task, variant and our_measure
-    (where ours is stored), differs, command, aim (NaN where none was set); value, low, high, baseline and chance are
-    ours, NaN where not measured.
+    (where ours is stored), differs, command, aim (NaN where none was set), split (ours); value, low, high, baseline and
+    chance are ours, NaN where not measured.
     """
     theirs = pd.read_csv(ASSETS / "published.csv", dtype={"number": int}, keep_default_na=False)
     theirs["aim"] = pd.to_numeric(theirs["aim"])
+    by_speaker = theirs["task"].map({name: f"{task.folds} folds by speaker" for name, task in TASKS.items()})
+    theirs["split"] = theirs["split"].where(theirs["split"] != "", by_speaker)
     ours = read_summary().query("condition in ('', 'clean')").rename(columns={"measure": "our_measure"})
     columns = ["value", "low", "high", "baseline", "chance"]
     keys = ["table", "task", "variant", "our_measure"]

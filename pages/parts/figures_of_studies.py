@@ -32,7 +32,8 @@ def ten_systems() -> None:
         )
         ours = (
             f"<strong>{unsigned(row.value, 3)}</strong> [{unsigned(row.low, 3)}, {unsigned(row.high, 3)}]"
-            f"<br><small>constant {unsigned(row.baseline, 3)}, chance {unsigned(row.chance, 3)}{_aim(row)}</small>"
+            f"<br><small>constant {unsigned(row.baseline, 3)}, chance {unsigned(row.chance, 3)}; "
+            f"{escape(row.split)}{_aim(row)}</small>"
             if math.isfinite(row.value)
             else "<span class=none>not measured yet</span>"
         )
