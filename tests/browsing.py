@@ -3,6 +3,7 @@
 The server, the browser and the folder for screenshots are fixtures of ``conftest.py``.
 """
 
+import csv
 import os
 import shutil
 from pathlib import Path
@@ -122,6 +123,25 @@ def choose(page: "playwright.Page", label: str, option: str, shows: str) -> None
     page.get_by_role("option", name=option, exact=True).click()
     page.get_by_text(shows).first.wait_for(timeout=PATIENCE_MS)
     at_rest(page)
+
+
+def take_figure_and_data_away(page: "playwright.Page") -> list[dict[str, str]]:
+    """Download the first chart as SVG and its data as CSV, and return the data's rows."""
+    chart = page.locator(".js-plotly-plot:has(.points)").first
+    # A tall chart's buttons lie at its top, which must not be under the menu.
+    chart.evaluate("chart => chart.scrollIntoView({block: 'start'})")
+    page.locator("[data-testid=stMain]").evaluate("main => main.scrollBy(0, -120)")
+    page.wait_for_timeout(500)
+    chart.hover(position={"x": 150, "y": 60})
+    with page.expect_download() as download:
+        chart.get_by_role("button", name="Download plot").click(force=True)
+    figure = Path(download.value.path()).read_text(encoding="utf-8")
+    assert figure.startswith("<svg") and "<script" not in figure
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Data (CSV)").first.click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+    assert rows
+    return rows
 
 
 def hear_the_first_clip(page: "playwright.Page") -> None:

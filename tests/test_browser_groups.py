@@ -3,9 +3,6 @@
 Screenshots go to the folder named by SHOTS, or to pytest's own temporary folder.
 """
 
-import csv
-from pathlib import Path
-
 import pytest
 from browsing import (
     BEFORE_A_BOARD,
@@ -16,6 +13,7 @@ from browsing import (
     hear_the_first_clip,
     opened,
     playwright,
+    take_figure_and_data_away,
     whole_page,
 )
 
@@ -24,25 +22,12 @@ pytestmark = BEFORE_A_BOARD
 DASHBOARDS = {"fairness": "Whom does it fail?", "speakers": "Speaker by speaker"}
 
 
-def take_figure_and_data_away(page: "playwright.Page", folder: Path) -> None:
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Data (CSV)").first.click()
-    download.value.save_as(folder / "data.csv")
-    rows = list(csv.DictReader((folder / "data.csv").open(encoding="utf-8")))
-    assert len(rows) > 10 and {"value", "low", "high"} <= set(rows[0])
-    page.locator(".js-plotly-plot").first.hover()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download plot").first.click()
-    download.value.save_as(folder / "figure.svg")
-    figure = (folder / "figure.svg").read_text(encoding="utf-8")
-    assert figure.startswith("<svg") and "<script" not in figure
-
-
 @pytest.mark.parametrize(("name", "title"), DASHBOARDS.items())
-def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, tmp_path: Path, name, title) -> None:
+def test_from_a_point_to_its_clips_to_one_explanation(browser, address, shots, name, title) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     opened(page, address, name, title)
-    take_figure_and_data_away(page, tmp_path)
+    rows = take_figure_and_data_away(page)
+    assert len(rows) > 10 and {"value", "low", "high"} <= set(rows[0])
     if name == "fairness":
         click_a_mark(page, 1)
         page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
@@ -76,6 +61,7 @@ def test_explanations_by_group_lead_to_their_clips_too(browser, address, shots) 
     page.get_by_text("still be explained to them unequally").wait_for(timeout=PATIENCE_MS)
     page.locator(".js-plotly-plot .points path").first.wait_for(timeout=PATIENCE_MS)
     at_rest(page)
+    assert {"group", "value", "low", "high"} <= set(take_figure_and_data_away(page)[0])
     click_a_mark(page, 1)
     page.get_by_text("Clips behind the point").wait_for(timeout=PATIENCE_MS)
     at_rest(page)
