@@ -86,6 +86,11 @@ else:
         "Each field is over the emotions that model and corpus share, so chance differs between columns; point at a "
         "field to see which they are. Labels are the acted ones, also for the model that was taught listeners' votes."
     )
+    if blank := parts.blanks(shown, tables):
+        st.caption(
+            f"Blank, since the model's training has heard speech of that corpus or the two share fewer than two "
+            f"emotions: {blank}."
+        )
     away = shown.loc[~shown["home"], "test"].nunique() if len(shown) else 0
     if not away:
         st.info(

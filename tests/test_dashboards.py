@@ -273,6 +273,7 @@ def test_bundled_models_are_set_against_every_corpus_that_they_were_asked_about(
     # Calm counts as neutral unless the reader says otherwise: (.5 + .75 + .5) / 3 against (.8 + .9 + .8) / 3.
     assert "58.3 %" in words
     assert "25.0 points are lost against home" in words
+    assert any("Blank, since" in each.value and "alone on EMO-DB, RAVDESS." in each.value for each in app.caption)
 
 
 def test_labels_that_the_reader_says_are_one_are_one_everywhere_on_the_page(monkeypatch) -> None:

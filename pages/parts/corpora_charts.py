@@ -144,6 +144,23 @@ def mapping(emotions: "Sequence[str]", key: str, usual: "dict[str, str] | None" 
     }
 
 
+def blanks(cells: "pd.DataFrame", tables: "Mapping[tuple[str, str], pd.DataFrame]") -> str:
+    """Return which models have no field for which corpus; "" where all have one for each.
+
+    Args:
+        cells: fields that are drawn.
+        tables: (model, corpus) → answers.
+    """
+    pairs = set(zip(cells["model"], cells["test"], strict=True)) if len(cells) else set()
+    tests = sorted({corpus for _, corpus in tables}, key=corpus_title)
+    told = []
+    for model in sorted({model for model, _ in tables}, key=title_of):
+        absent = [corpus_title(test) for test in tests if (model, test) not in pairs]
+        if absent:
+            told.append(f"{title_of(model)} on {', '.join(absent)}")
+    return "; ".join(told)
+
+
 def left_out_before_training(rows: "pd.DataFrame") -> str:
     """Return which labels of which corpus are not in a matrix, since not all of its corpora have them."""
     from ser_core.results import labels_of
