@@ -56,16 +56,16 @@ what = st.segmented_control(
     required=True,
     key=f"dimensions-what-{rated}",
 )
-centres = parts.centres(rows)
+start = "t_" if what == "rated" else "d_"
 chart(
-    parts.clouds(rows, "t_" if what == "rated" else "d_"),
-    centres,
+    parts.clouds(rows, start),
+    rows[["clip", "speaker", "emotion", *(f"{start}{name}" for name in DIMENSIONS)]],
     "vad-sphere",
     title=f"{corpus_title(corpus)} as {what}",
     how=f"each small point is a clip{drawn(len(rows), parts.SHOWN)}, each large one the centre of all clips of a "
     "label; colour and sign tell labels apart. Turn the sphere with the mouse or a finger. Answers that huddle in the "
     "middle say little. Choose a label below for its clips.",
-    words=parts.centres_in_words(centres, what),
+    words=parts.centres_in_words(parts.centres(rows), what),
     select=False,
     state=f"{model}|{corpus}|{what}",
 )

@@ -221,16 +221,21 @@ def _fairness(options: argparse.Namespace) -> int:
 def _groups(options: argparse.Namespace) -> int:
     from ser_core.evaluation import read_answers
     from ser_core.files import write_table
-    from ser_core.group_differences import of_table
+    from ser_core.group_differences import groupings, of_table
+    from ser_core.power import of_table as powers_of_table
 
     if options.out and options.out.suffix.lower() != ".parquet":
         raise SettingError(f"{options.out} does not end in .parquet, the only form in which the figures are written.")
     rows = read_answers(options.table)
-    found = of_table(rows, options.by)
+    compared = groupings(rows, options.by, options.reference, options.measure)
+    found = of_table(compared)
     told = ["by", "measure", "group", "speakers", "clips", "value", "low", "high", "difference", "chance", "p_holm"]
     print(found[[*told, "finding", "too_small"]].round(3).to_string(index=False, na_rep="–"))
     if emotions := sum(str(name).startswith("p_") for name in rows):
         print(f"Of {emotions} emotions a constant answer has UAR {1 / emotions:.3f}, and so has chance.")
+    if options.power:
+        print("\nWhat could have been found against the reference, alone and among all that is tested:")
+        print(powers_of_table(compared).round(3).to_string(index=False, na_rep="–"))
     if options.out:
         write_table(found, options.out)
         print(f"written: {options.out}")
@@ -430,6 +435,11 @@ def _parser() -> argparse.ArgumentParser:
         "table", type=Path, help="answers that 'evaluate' has stored, or your own as CSV or Parquet (as the app takes)"
     )
     groups.add_argument("--by", nargs="+", default=[], metavar="GROUPING", help="sex, 'age group' … (default: all)")
+    groups.add_argument("--reference", default="", help="group that the others are set against (default: the largest)")
+    groups.add_argument(
+        "--measure", nargs="+", default=[], help="such as ECE or 'false alarms of anger' (default: UAR and recalls)"
+    )
+    groups.add_argument("--power", action="store_true", help="say as well what so many speakers could have shown")
     groups.add_argument("--out", type=Path, metavar="FILE.parquet", help="write all figures here")
     groups.set_defaults(run=_groups)
 

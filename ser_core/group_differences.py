@@ -303,16 +303,20 @@ def differences(
     return table.assign(finding=table["p_holm"] <= LEVEL)
 
 
-def of_table(rows: pd.DataFrame, by: Sequence[str] = (), *, replicates: int = 10_000) -> pd.DataFrame:
-    """Return the usual measures of every group of speakers, each way to group them tested by itself.
+Grouping = tuple[Evidence, str, list[str]]
+"""What is compared by one way to group speakers: what they add, the reference group, the measures."""
+
+
+def groupings(
+    rows: pd.DataFrame, by: Sequence[str] = (), reference: str = "", measures: Sequence[str] = ()
+) -> list[Grouping]:
+    """Return what is compared by each way to group the speakers of a table.
 
     Args:
         rows: predictions of one model, as for :func:`evidence`.
         by: of :func:`attributes_of`; all of them if none is named.
-        replicates: of bootstrap and permutations.
-
-    Returns:
-        The columns of :func:`differences` after ``by`` and ``reference``, the group with most speakers.
+        reference: group that the others are set against; the one with most speakers if none is named.
+        measures: of :func:`measures_of`; the usual ones if none is named.
 
     Raises:
         SettingError: there is nothing to group by, or not what was asked for.
@@ -324,14 +328,35 @@ def of_table(rows: pd.DataFrame, by: Sequence[str] = (), *, replicates: int = 10
         )
     if not offered:
         raise SettingError(NO_GROUPS)
-    tables = []
+    compared: list[Grouping] = []
     for name in by or offered:
         found = evidence(rows, name, offered[name])
-        if shown := usual_measures(found):
-            table = differences(found, found.largest, shown, SPREADS if found.classes else (), replicates=replicates)
-            tables.append(table.assign(by=name, reference=found.largest))
-    if not tables:
+        if shown := list(measures) or usual_measures(found):
+            compared.append((found, reference or found.largest, shown))
+    if not compared:
         raise SettingError(NO_MEASURES)
+    return compared
+
+
+def of_table(compared: Sequence[Grouping], *, replicates: int = 10_000) -> pd.DataFrame:
+    """Return the measures of every group of speakers, each way to group them tested by itself.
+
+    Args:
+        compared: of :func:`groupings`.
+        replicates: of bootstrap and permutations.
+
+    Returns:
+        The columns of :func:`differences` after ``by`` and ``reference``.
+
+    Raises:
+        SettingError: a group or a measure is not there.
+    """
+    tables = [
+        differences(found, reference, shown, SPREADS if found.classes else (), replicates=replicates).assign(
+            by=found.attribute, reference=reference
+        )
+        for found, reference, shown in compared
+    ]
     table = pd.concat(tables, ignore_index=True)
     return table[["by", "reference", *table.columns.drop(["by", "reference"])]]
 

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from ser_core.files import write_table
-from ser_core.group_differences import LEVEL, SPREADS, Evidence, Measure, differences, measures_of
+from ser_core.group_differences import LEVEL, SPREADS, Evidence, Grouping, Measure, differences, measures_of
 from ser_core.results import RESULTS
 
 TABLE = "power.csv"
@@ -97,6 +97,25 @@ def powers(found: Evidence, measure: str, reference: str, tests: int) -> pd.Data
             | {"p_least": smallest_p(*alone.sizes) if min(alone.sizes) else float("nan")}
         )
     return pd.DataFrame(rows)
+
+
+def of_table(compared: Sequence[Grouping]) -> pd.DataFrame:
+    """Return :func:`powers` of every grouping and measure, after ``by`` and ``measure``.
+
+    Not of the calibration error (ECE), which says nothing of one speaker.
+
+    Args:
+        compared: of ``group_differences.groupings``.
+    """
+    tables = []
+    for found, reference, shown in compared:
+        tests = len(shown) * (len(found.groups) - 1) + (len(SPREADS) if found.classes else 0)
+        for measure in (each for each in shown if each != "ECE"):
+            table = powers(found, measure, reference, tests)
+            table.insert(0, "measure", measure)
+            table.insert(0, "by", found.attribute)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def smallest_p(first: int, second: int) -> float:

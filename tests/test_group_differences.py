@@ -256,7 +256,7 @@ def test_what_is_counted_does_not_hang_on_the_order_of_rows(groups: int, seed: i
 def test_every_way_to_group_a_table_is_tested_by_itself_by_command_too(tmp_path: Path, capsys) -> None:
     rows = made_up({"female": 16, "male": 15}, worse=0.4).assign(language="en", file=lambda t: t["clip"])
     rows["age"] = 20 + rows["speaker"].str[-3:].astype(int) % 2 * 20
-    whole = room.of_table(rows, replicates=200)
+    whole = room.of_table(room.groupings(rows), replicates=200)
     assert list(whole["by"].unique()) == ["sex", "age group"]
     part = whole[whole["by"] == "sex"].reset_index(drop=True)
     assert set(part["reference"]) == {"female"}
@@ -271,10 +271,20 @@ def test_every_way_to_group_a_table_is_tested_by_itself_by_command_too(tmp_path:
     assert "a constant answer has UAR 0.333" in said and set(pd.read_parquet(out)["by"]) == {"sex"}
     gap = pd.read_parquet(out).query("measure == 'UAR' and group == 'male'").iloc[0]
     assert gap["finding"] and gap["difference"] == pytest.approx(part.iloc[1]["difference"])
+    asked = ["--by", "sex", "--reference", "male", "--measure", "ECE", "accuracy", "--power", "--out", str(out)]
+    assert main(["groups", str(table), *asked]) == 0
+    other = pd.read_parquet(out)
+    assert set(other["reference"]) == {"male"} and set(other["measure"]) == {"ECE", "accuracy", *room.SPREADS}
+    said = capsys.readouterr().out.partition("What could have been found")[2]
+    (line,) = [line for line in said.splitlines() if "accuracy" in line]
+    expected = power.powers(found, "accuracy", "male", tests=6).iloc[0]
+    assert str(round(expected["power"], 3)) in line and str(round(expected["power_among"], 3)) in line
     for wrong, why in (
         (["--out", "groups.csv"], "does not end in .parquet"),
         (["--by", "hair"], "cannot be grouped by hair; they can by sex, age group"),
         (["--by", "language"], "cannot be grouped by language"),
+        (["--measure", "beauty"], "There is no beauty among"),
+        (["--by", "sex", "--reference", "other"], "There is no other among"),
     ):
         assert main(["groups", str(table), *wrong]) == 2 and why in capsys.readouterr().err
     assert main(["groups", str(tmp_path / "none.csv")]) == 2 and "There is no file" in capsys.readouterr().err
