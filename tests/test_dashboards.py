@@ -26,6 +26,7 @@ from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
 from ser_core.registry import cards
 from ser_core.results import RESULTS, read_summary
+from ser_core.robustness import TABLES as ROBUSTNESS
 from ser_core.settings import ROOT
 from ser_core.sphere import DIMENSIONS, octant_table
 
@@ -430,3 +431,16 @@ def test_what_was_clicked_is_kept_for_some_charts_and_then_forgotten(monkeypatch
     app = AppTest.from_function(forgetting)
     app.session_state[charts.CLICKED] = {"clicks-x": [["ann"]]}
     assert charts.CLICKED not in app.run().session_state
+
+
+@pytest.mark.skipif(not (ROBUSTNESS / "emosphere-emotale.emotale.parquet").exists(), reason="the study is not stored")
+def test_behind_a_point_of_a_model_of_dimensions_are_its_clips() -> None:
+    def page() -> None:
+        from pages.parts.robustness_charts import behind
+
+        behind(["emosphere-emotale", "environment", 20.0], "emotale", "k")
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception, app.exception
+    assert any("Select one to hear it" in each.value for each in app.caption)
+    assert {"clip", "speaker", "valence, predicted"} <= set(app.dataframe[0].value)

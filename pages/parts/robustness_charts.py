@@ -10,7 +10,6 @@ import streamlit as st
 from pages.parts import clips_behind, session
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, ink, layout
 from pages.parts.predictions import corpora_at_hand, corpus_title, row_of_clip, title_of
-from pages.parts.words import plain
 from ser_core.degradations import KINDS
 from ser_core.numbers import signed, unsigned
 from ser_core.sphere import DIMENSIONS
@@ -323,16 +322,7 @@ def behind(point: "list", corpus: str, key: str) -> None:
         part = part[np.isclose(part["level"], float(level))]
     part = part.reset_index(drop=True)
     what = "clean" if kind == "clean" else f"{kind}, {level_words(kind, float(level))}"
-    if any(str(column).startswith("d_") for column in part):
-        st.caption(f"{plain(title_of(model))}, {plain(what)}: {len(part)} clips.")
-        st.dataframe(
-            part.drop(columns=["kind", "level", "model", "run", "corpus"]),
-            hide_index=True,
-            height=290,
-            alt="The clips behind the point, with the model’s values",
-        )
-    else:
-        clips_behind.show(part, f"{title_of(model)}, {what}", f"{key}-{model}-{kind}-{level}")
+    clips_behind.show(part, f"{title_of(model)}, {what}", f"{key}-{model}-{kind}-{level}")
     if kind != "clean":
         _after_the_change(part, model, corpus, kind, float(level), key)
 
