@@ -7,7 +7,7 @@ from ser_core import registry
 from ser_core.errors import SettingError
 from ser_core.multiblock_pls import fit_multiblock_pls
 from ser_core.systems import edrl_mea
-from ser_core.systems.edrl_mea import COMPONENTS, INTER, INTRA, STAGES, disentangling, up_to
+from ser_core.systems.edrl_mea import COMPONENTS, INTER, INTRA, STAGES, STRENGTH, disentangling, up_to
 from ser_core.training import Recipe
 
 FEATURES, CLASSES = 80, 3
@@ -42,7 +42,7 @@ def test_the_plain_stage_is_scikit_learns_regression_on_z_scores(fitted) -> None
     values, targets = clips(1)
     table = np.concatenate(values, axis=1).T
     scores = np.clip((table - table.mean(0)) / (table.std(0, ddof=1) + 1e-4), -6, 6)
-    theirs = LogisticRegression(C=1 / len(table), class_weight="balanced").fit(scores, targets.argmax(1))
+    theirs = LogisticRegression(C=STRENGTH / len(table), class_weight="balanced").fit(scores, targets.argmax(1))
     ours = edrl_mea.logits(up_to("plain", fitted, values, targets), values)
     assert ours == pytest.approx(theirs.decision_function(scores), abs=2e-3)
 

@@ -40,8 +40,8 @@ REBUILDING = 0.5
 """Weight of the squared error of rebuilding z-scores [inferred]."""
 
 COMPONENTS = 64
-STRENGTH = {"plain": 1.0, "edrl": 30.0, "edrl-mea": 30.0}
-"""Inverse regularisation of the classifier over all clips: scikit-learn's C times the number of clips."""
+STRENGTH = 30.0
+"""Inverse regularisation of the classifier at every stage: C of scikit-learn times the number of clips."""
 
 
 class Disentangled(nn.Module):
@@ -154,7 +154,7 @@ def fit(
     wanted = torch.from_numpy(targets.astype(np.float32))
     fit_head(learner, scores, wanted, recipe, seed=recipe.seed, loss=disentangling, folder=folder / "encoders")
     _align(network.encoders, network.alignment, scores)
-    return _classifying(network, table, targets, STRENGTH["edrl-mea"])
+    return _classifying(network, table, targets)
 
 
 def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.ndarray) -> EdrlMea:
@@ -175,7 +175,7 @@ def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.nd
     part = EdrlMea(table.shape[1], targets.shape[1], stage)
     kept = {name: value for name, value in network.state_dict().items() if not name.startswith("classifier.")}
     part.load_state_dict({name: value for name, value in kept.items() if name in part.state_dict()}, strict=False)
-    return _classifying(part, table, targets, STRENGTH[stage])
+    return _classifying(part, table, targets)
 
 
 def logits(network: EdrlMea, values: list[np.ndarray]) -> np.ndarray:
@@ -228,10 +228,10 @@ def _align(encoders: Disentangled, alignment: nn.Linear, scores: Tensor) -> None
         alignment.bias.copy_(torch.from_numpy(-weight @ found.mean))
 
 
-def _classifying(network: EdrlMea, table: Tensor, targets: np.ndarray, strength: float) -> EdrlMea:
+def _classifying(network: EdrlMea, table: Tensor, targets: np.ndarray) -> EdrlMea:
     network.eval().requires_grad_(False)
     embedding = network.embed(table).numpy()
-    regression = LogisticRegression(C=strength / len(embedding), max_iter=1000, class_weight="balanced")
+    regression = LogisticRegression(C=STRENGTH / len(embedding), max_iter=1000, class_weight="balanced")
     regression.fit(embedding, targets.argmax(1))
     weight, bias = class_rows(regression.coef_, regression.intercept_, regression.classes_, targets.shape[1])
     network.classifier.weight.copy_(torch.from_numpy(weight))
