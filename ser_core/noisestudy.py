@@ -44,7 +44,14 @@ QUESTION = (
 NOISES = ("stationary", "babble", "environment")
 LEVELS_DB = (20, 15, 10, 5, 0)
 CONDITIONS = tuple((noise, level) for noise in NOISES for level in LEVELS_DB)
-STAGES = {"plain": "frozen encoder", "edrl": "EDRL", "edrl-mea": "EDRL-MEA"}
+STAGES = {
+    "frozen encoder": ("plain", edrl_mea.STRENGTH),
+    "EDRL": ("edrl", edrl_mea.STRENGTH),
+    "EDRL-MEA": ("edrl-mea", edrl_mea.STRENGTH),
+    "frozen encoder, classifier held tighter": ("plain", 1.0),
+}
+"""Variant → the last stage that is left, and how loosely its classifier is held: the plain one stands twice, as what
+holds it tighter finds less at home and more away."""
 
 
 def noisy_clips(table: pd.DataFrame, each: int = 1, *, seed: int = 0) -> pd.DataFrame:
@@ -139,8 +146,10 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
             whole = edrl_mea.read_head(runs / plan.name / f"fold-{fold}", len(plan.labels))
             own = (chosen["fold"] == fold).to_numpy()
             parts = []
-            for stage, variant in STAGES.items():
-                network = whole if stage == "edrl-mea" else edrl_mea.up_to(stage, whole, learnt, targets[training])
+            for variant, (stage, strength) in STAGES.items():
+                network = whole
+                if stage != "edrl-mea":
+                    network = edrl_mea.up_to(stage, whole, learnt, targets[training], strength)
                 clean = _answers(network, table[testing], [values[i] for i in np.flatnonzero(testing)])
                 answered = [clean.assign(noise="clean, all clips"), clean[clean["clip"].isin(chosen["clip"])]]
                 for place, (noise, level) in enumerate(CONDITIONS):

@@ -24,6 +24,7 @@ from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
 from ser_core import crosscorpus, robustness
 from ser_core.degradations import KINDS
+from ser_core.noisestudy import STAGES
 from ser_core.registry import cards
 from ser_core.results import RESULTS, read_summary
 from ser_core.robustness import TABLES as ROBUSTNESS
@@ -105,7 +106,7 @@ def test_the_noise_study_is_drawn_over_all_conditions_and_told_for_one() -> None
     lines = by_condition(rows, "UAR").data
     places = [(line, place) for line in lines for place in range(len(line.y))]
     values = {(line.name, line.x[0][place], line.x[1][place]): line.y[place] for line, place in places}
-    assert len(values) == len(rows) == 3 * 17
+    assert len(values) == len(rows) == len(STAGES) * 17
     row = rows[(rows["variant"] == "EDRL") & (rows["condition"] == "babble, 5 dB")]["value"].item()
     assert values["EDRL", "babble", "5 dB"] == row
 

@@ -150,22 +150,33 @@ def test_converted_voices() -> None:
 def test_noise_and_other_corpora() -> None:
     found = read_summary()
     noise = found[(found["table"] == "noise-robustness") & (found["measure"] == "UAR")]
-    ravdess = noise[noise["task"] == "ravdess"]
-    full = ravdess.iloc[ravdess["value"].argmax()]
-    says(
-        f"(UAR {three(full['value'])} instead of {three(ravdess.iloc[0]['value'])}, "
-        f"{change(full['change'], full['change_low'], full['change_high'])}"
-    )
-    german = noise[noise["task"] == "emodb"]
-    best = german.iloc[german["value"].argmax()]
-    moved = change(best["change"], best["change_low"], best["change_high"])
-    says(f"({three(best['value'])} instead of {three(german.iloc[0]['value'])}, {moved}; the alignment alone")
-    babble = noise[(noise["task"] == "crema_d") & (noise["condition"] == "babble, 10 dB")]
-    worst = babble.iloc[babble["value"].argmin()]
-    says(
-        f"babble at 10 dB {three(worst['value'])} instead of {three(babble.iloc[0]['value'])}, "
-        f"{change(worst['change'], worst['change_low'], worst['change_high'])}"
-    )
+
+    def measured(task: str, variant: str, condition: str = "clean") -> dict:
+        return row(noise, task=task, variant=variant, condition=condition)
+
+    def moved(each: dict, start: str = "change") -> str:
+        return change(each[start], each[f"{start}_low"], each[f"{start}_high"])
+
+    for task in ("ravdess", "emodb", "emotale"):
+        plain, full = (measured(task, variant) for variant in ("frozen encoder", "EDRL-MEA"))
+        words = f"{three(full['value'])} instead of {three(plain['value'])}, {moved(full)}"
+        says(f"{words}; the alignment alone {moved(full, 'step')})")
+    assert measured("urdu", "EDRL-MEA")["change_low"] < 0
+    home = measured("crema_d", "EDRL-MEA", "clean, all clips")
+    low, high = -home["step_high"], -home["step_low"]
+    says(f"the alignment costs {three(-home['step'])} [{three(low)}, {three(high)}]")
+    worst, plain = (measured("crema_d", variant, "stationary, 0 dB") for variant in ("EDRL-MEA", "frozen encoder"))
+    says(f"stationary at 0 dB {three(worst['value'])} instead of {three(plain['value'])}, {moved(worst)}")
+    full = noise[(noise["task"] == "crema_d") & (noise["variant"] == "EDRL-MEA")]
+    assert (full["change_low"].dropna() < 0).all()  # nowhere clearly better
+    tight = "frozen encoder, classifier held tighter"
+    for task, words in (("ravdess", "on RAVDESS"), ("emodb", "on EMO-DB")):
+        each = measured(task, tight)
+        says(f"{three(each['value'])} {words} ({moved(each, 'step')}")
+    babble = measured("crema_d", tight, "babble, 10 dB")
+    says(f"({three(babble['value'])} at 10 dB, {moved(babble, 'step')})")
+    home = measured("crema_d", tight, "clean, all clips")
+    says(f"({three(home['value'])}, {moved(home)})")
 
 
 def test_mater_knows_when_it_does_not_know() -> None:
@@ -178,24 +189,33 @@ def test_mater_knows_when_it_does_not_know() -> None:
 
 
 def test_cross_corpus() -> None:
-    from ser_core.crosscorpus import by_system, counted
+    from ser_core.crosscorpus import SYSTEMS, by_system, counted
 
     rows = pd.read_parquet(RESULTS / "cross-corpus.parquet")
-    table = by_system(
-        counted(rows[rows["system"].isin(["whisper-tiny-statistics", "whisper-tiny-attentive", "mll-crema-d"])])
-    )
-    best, attentive = (
-        row(table, normalised=False, system=f"whisper-tiny-{pooling}") for pooling in ("statistics", "attentive")
-    )
-    away = f"{three(best['away'])} [{three(best['away_low'])}, {three(best['away_high'])}]"
-    says(f"(mean UAR of {best['cells']} pairs {away}, at home {three(best['home'])})")
-    away = f"{three(attentive['away'])} [{three(attentive['away_low'])}, {three(attentive['away_high'])}]"
-    says(f"with attentive pooling {away}, at home {three(attentive['home'])};")
-    says(f"MLL {three(row(table, normalised=False, system='mll-crema-d')['away'])}, EDRL-MEA")
-    normalised = row(table, normalised=True)
-    says(f"Normalising each speaker brings {three(normalised['away'])}")
-    for each, words in ((best, "Whisper tiny.en finds"), (normalised, "normalised")):
-        says(f"{words} {three(each['clear'])} [{three(each['clear_low'])}, {three(each['clear_high'])}]")
+    assert set(rows["system"]) == set(SYSTEMS)
+    table = by_system(counted(rows))
+
+    def found(system: str, normalised: bool = False, start: str = "away") -> str:
+        each = row(table, normalised=normalised, system=system)
+        return f"{three(each[start])} [{three(each[f'{start}_low'])}, {three(each[f'{start}_high'])}]"
+
+    says(f"mean UAR of {table['cells'].iloc[0]} pairs away from home")
+    attentive = found("whisper-tiny-attentive")
+    says(f"attentive pooling {attentive} (at home {found('whisper-tiny-attentive', start='home')})")
+    base, tiny = found("whisper-base-statistics"), found("whisper-tiny-statistics")
+    says(f"statistics of base's layers {base}, of tiny.en's {tiny}, MLL {found('mll-crema-d')}")
+    resnet = f"{found('log-mel-resnet')} (at home {found('log-mel-resnet', start='home')})"
+    says(f"EDRL-MEA {found('edrl-mea')}, log-mel ResNet {resnet}")
+    base, tiny = (found(f"whisper-{name}-statistics", normalised=True) for name in ("base", "tiny"))
+    says(f"Normalising each speaker brings base {base}, tiny.en {tiny}, EDRL-MEA {found('edrl-mea', normalised=True)}")
+    names = [name for name in SYSTEMS if name.startswith(("egemaps", "compare"))]
+    for normalised, words in ((False, "eGeMAPS and ComParE"), (True, "functionals")):
+        functionals = sorted(found(name, normalised) for name in names)
+        says(f"{words} {functionals[0]} to {functionals[-1]}")
+    for normalised, words in ((False, "tiny.en finds"), (True, "normalised")):
+        says(f"{words} {found('whisper-tiny-statistics', normalised, 'clear')}")
+    away = table[~table["normalised"]].sort_values("away", ascending=False)["system"].tolist()
+    assert all(name.startswith(("whisper", "mll")) for name in away[:4])
 
 
 def test_salient_cues() -> None:

@@ -154,10 +154,12 @@ def fit(
     wanted = torch.from_numpy(targets.astype(np.float32))
     fit_head(learner, scores, wanted, recipe, seed=recipe.seed, loss=disentangling, folder=folder / "encoders")
     _align(network.encoders, network.alignment, scores)
-    return _classifying(network, table, targets)
+    return _classifying(network, table, targets, STRENGTH)
 
 
-def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.ndarray) -> EdrlMea:
+def up_to(
+    stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.ndarray, strength: float = STRENGTH
+) -> EdrlMea:
     """Return what is left of a fitted network when later stages are left out, its classifier fitted anew.
 
     Args:
@@ -165,6 +167,7 @@ def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.nd
         network: of ``fit``; its scale and, from "edrl" on, its encoders are taken over.
         values: of ``prepare``, of the clips that ``network`` was fitted on.
         targets: (clips, classes).
+        strength: of the classifier, as ``STRENGTH``.
 
     Raises:
         SettingError: there is no such stage.
@@ -175,7 +178,7 @@ def up_to(stage: str, network: EdrlMea, values: list[np.ndarray], targets: np.nd
     part = EdrlMea(table.shape[1], targets.shape[1], stage)
     kept = {name: value for name, value in network.state_dict().items() if not name.startswith("classifier.")}
     part.load_state_dict({name: value for name, value in kept.items() if name in part.state_dict()}, strict=False)
-    return _classifying(part, table, targets)
+    return _classifying(part, table, targets, strength)
 
 
 def logits(network: EdrlMea, values: list[np.ndarray]) -> np.ndarray:
@@ -228,10 +231,10 @@ def _align(encoders: Disentangled, alignment: nn.Linear, scores: Tensor) -> None
         alignment.bias.copy_(torch.from_numpy(-weight @ found.mean))
 
 
-def _classifying(network: EdrlMea, table: Tensor, targets: np.ndarray) -> EdrlMea:
+def _classifying(network: EdrlMea, table: Tensor, targets: np.ndarray, strength: float) -> EdrlMea:
     network.eval().requires_grad_(False)
     embedding = network.embed(table).numpy()
-    regression = LogisticRegression(C=STRENGTH / len(embedding), max_iter=1000, class_weight="balanced")
+    regression = LogisticRegression(C=strength / len(embedding), max_iter=1000, class_weight="balanced")
     regression.fit(embedding, targets.argmax(1))
     weight, bias = class_rows(regression.coef_, regression.intercept_, regression.classes_, targets.shape[1])
     network.classifier.weight.copy_(torch.from_numpy(weight))
