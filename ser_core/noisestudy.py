@@ -39,7 +39,8 @@ TABLE = STAGED
 TITLE = "Unseen noise and other corpora, stage by stage (EDRL-MEA)"
 QUESTION = (
     "On the same frozen encoder and the same clean training speech: what do an encoder for each emotion with a shared "
-    "one (EDRL), and then multiblock alignment (EDRL-MEA), keep in noise and on corpora that were never heard?"
+    "one (EDRL), and then multiblock alignment (EDRL-MEA), keep in noise and on corpora that were never heard? And "
+    "what does the plain encoder keep when its classifier alone is held tighter?"
 )
 NOISES = ("stationary", "babble", "environment")
 LEVELS_DB = (20, 15, 10, 5, 0)

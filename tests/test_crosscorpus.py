@@ -258,6 +258,12 @@ def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(
     assert main([*command, "--count-as", "calm=neutral", "--out", str(table)]) == 0
     found = summary(counted(pd.read_parquet(table)), replicates=100).set_index(crosscorpus.CELL)["uar"]
     assert found[("ward", "clinic", PLAIN[0], False)] == 1  # anger is louder in both
+    labels = pd.read_csv(own[1] / "labels.csv")
+    other = {"anger": "neutral", "neutral": "anger"}
+    labels.assign(emotion=labels["emotion"].replace(other)).to_csv(own[1] / "labels.csv", index=False)
+    assert main([*command, "--count-as", "calm=neutral", "--out", str(table)]) == 0  # what changed is done anew
+    turned = summary(counted(pd.read_parquet(table)), replicates=100).set_index(crosscorpus.CELL)["uar"]
+    assert turned[("ward", "clinic", PLAIN[0], False)] < 0.5
     with pytest.raises(SystemExit):
         main([*command, "--count-as", "calm"])
 

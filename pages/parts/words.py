@@ -48,7 +48,7 @@ MEASURES = {
 
 def drawn(clips: int, most: int) -> str:
     """Return what to add where a chart draws no more than ``most`` clips as points; nothing where it draws all."""
-    return f" ({most:,} of the {clips:,} are drawn, by chance)" if clips > most else ""
+    return f" ({most:,} of the {clips:,}, picked at random, are drawn)" if clips > most else ""
 
 
 def hint_of(measure: str) -> str:
