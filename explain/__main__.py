@@ -70,10 +70,16 @@ def _explain(options: argparse.Namespace) -> int:
     from explain.trust import trust
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
+    from ser_core.speaker_adaptation import adapted
 
     recording = read(options.clip)
     model = load_model(options.model or model_names()[0])
     method = options.method or best_first(model.name, methods_for(model))[0].name
+    others = [read(path) for path in options.baseline or ()]
+    if options.adapt:
+        if not others:
+            raise SettingError("--adapt needs --baseline: name other clips of the same person.")
+        model = adapted(model, [recording, *others], None if options.quiet else _tell)
     settings = CueSettings(
         sex=options.sex,
         pitch_floor_hz=options.pitch_floor,
@@ -102,12 +108,17 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"  {warning.sentence}")
     if explanation.rivalry is not None:
         print(explanation.rivalry.sentence)
-    if options.baseline:
+    if others:
         explanation = with_baseline(
-            explanation, [read(path) for path in options.baseline], None if options.quiet else _tell
+            explanation,
+            others,
+            None if options.quiet else _tell,
+            model=model,
         )
         assert explanation.own_baseline is not None
         print(explanation.own_baseline.sentence)
+        if explanation.own_baseline.answer is not None:
+            print(explanation.own_baseline.answer_sentence(explanation.prediction))
     tested = None
     if options.trust:
         tested = trust(
@@ -123,7 +134,7 @@ def _explain(options: argparse.Namespace) -> int:
         for test in tested.tests:
             print(f"  {test.name}: {test.verdict}; {test.words}")
     sections = [rivalry_section(explanation.rivalry)] if explanation.rivalry else []
-    sections += [baseline_section(explanation.own_baseline)] if explanation.own_baseline else []
+    sections += [baseline_section(explanation.own_baseline, explanation.prediction)] if explanation.own_baseline else []
     experiments = _experiments(options, model, recording, explanation.target.emotion)
     for experiment in experiments:
         print(experiment.sentence)
@@ -209,6 +220,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trust", choices=("quick", "full"), help="test whether the explanation is true of the model")
     parser.add_argument(
         "--baseline", nargs="+", metavar="FILE", help="up to 20 other clips of the same person, to set the cues against"
+    )
+    parser.add_argument(
+        "--adapt", action="store_true", help="explain the model as it answers when it has heard the clips of --baseline"
     )
     parser.add_argument(
         "--experiment", nargs="+", choices=list(EXPERIMENTS), default=[], help="change a cue of the voice and ask again"

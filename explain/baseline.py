@@ -7,6 +7,8 @@ Clinical Neuropsychologist 12, 482–486): t = (value − mean) / (SD √(1 + 1/
 holds its 5 % for small n. Nothing is said from fewer than five clips.
 
 The clips say how the person usually sounds in them: if they were all sad, a neutral clip is the unusual one.
+
+Beside the cues stands what the model answers when it has heard these clips (``ser_core.speaker_adaptation``).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +21,15 @@ from explain.magnitudes import magnitudes
 from explain.words import cue_name, listed
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
-from ser_core.numbers import signed
+from ser_core.models import Prediction, SpeechModel
+from ser_core.numbers import rounded_percent, signed
+from ser_core.speaker_adaptation import adaptable, adapted
 from ser_core.speech import speech_segments
 
 FEWEST, MOST = 5, 20
 UNUSUAL_P = 0.05
 _TOLD = 4
+ALONE_IS_EXPLAINED = "The explanation is of the answer to the clip alone."
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,14 @@ class OwnCue:
 
 @dataclass(frozen=True)
 class OwnBaseline:
-    """The cues of a clip against other clips of the same person; ``clips`` are (name, sha256) of those."""
+    """The cues of a clip against other clips of the same person; ``clips`` are (name, sha256) of those.
+
+    answer is the model's to the clip when it has heard those too; None where the model cannot be adapted to a speaker.
+    """
 
     clips: tuple[tuple[str, str], ...]
     cues: tuple[OwnCue, ...]
+    answer: Prediction | None = None
 
     @property
     def sentence(self) -> str:
@@ -79,6 +88,22 @@ class OwnBaseline:
         more = f" and {len(unusual) - _TOLD} more" if len(unusual) > _TOLD else ""
         verb = "lies" if len(unusual) == 1 else "lie"
         return f"Against {count}, {told}{more} {verb} outside what 95 % of this person’s clips would keep ({chance})."
+
+    def answer_sentence(self, alone: Prediction) -> str:
+        """Which answer the model gives beside the person's other clips, and which to the clip alone; "" without one."""
+        if self.answer is None:
+            return ""
+        now, before = self.answer.top, alone.top
+        heard = f"Having heard {len(self.clips)} other {'clip' if len(self.clips) == 1 else 'clips'} of this person"
+        certain = f"{rounded_percent(self.answer.probability(now))}"
+        if now == before:
+            return (
+                f"{heard}, the model still answers {now} ({certain}; alone {rounded_percent(alone.probability(now))})."
+            )
+        return (
+            f"{heard}, the model answers {now} ({certain}) and no longer {before} "
+            f"({rounded_percent(self.answer.probability(before))}; alone {rounded_percent(alone.probability(before))})."
+        )
 
 
 def own_baseline(
@@ -111,8 +136,6 @@ def own_baseline(
         if progress is not None:
             progress(place / len(clips), f"Measuring clip {place + 1} of {len(clips)}")
         found.append(magnitudes(measure(clip, settings, speech_segments(clip))))
-    if progress is not None:
-        progress(1.0, "Done")
     return OwnBaseline(tuple((clip.name, clip.sha256) for clip in clips), against_clips(summary, found))
 
 
@@ -127,6 +150,25 @@ def against_clips(summary: CueSummary, others: Sequence[Sequence[CueValue]]) -> 
         for each in CUES
         if each.name != "intensity_mean"
     )
+
+
+def own_answer(
+    model: SpeechModel,
+    recording: Recording,
+    others: Sequence[Recording],
+    progress: Callable[[float, str], None] | None = None,
+) -> Prediction | None:
+    """Return what the model answers when it has heard other clips of the same person; None if it cannot be adapted.
+
+    Args:
+        model: that answers.
+        recording: the clip.
+        others: of the same person; the clip itself among them counts once.
+        progress: told the share done (0 … 1) and what is being done.
+    """
+    if not adaptable(model):
+        return None
+    return adapted(model, [recording, *others], progress).predict(recording)
 
 
 def _against(here: CueValue, others: list[float]) -> OwnCue:

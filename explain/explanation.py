@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from explain.attribution import Attribution, Target, attribute, default_target
-from explain.baseline import OwnBaseline, own_baseline
+from explain.baseline import OwnBaseline, own_answer, own_baseline
 from explain.contrasts import summarise
 from explain.cues import CueSettings, CueSummary, CueTracks, measure, measured_by_praat, tracks_from_panel
 from explain.expert import Agreement, agreements
@@ -192,7 +192,11 @@ def remeasure(
 
 
 def with_baseline(
-    explanation: Explanation, others: Sequence[Recording], progress: Callable[[float, str], None] | None = None
+    explanation: Explanation,
+    others: Sequence[Recording],
+    progress: Callable[[float, str], None] | None = None,
+    *,
+    model: SpeechModel | None = None,
 ) -> Explanation:
     """Return the explanation with the cues of its clip set against up to 20 other clips of the same person.
 
@@ -200,11 +204,23 @@ def with_baseline(
         explanation: of one clip.
         others: the person's other clips.
         progress: told the share done (0 … 1) and what is being done.
+        model: that of the explanation, to be asked once more beside those clips; it is not if none is given.
 
     Raises:
         ExplanationError: there is no other clip, or there are too many.
     """
-    own = own_baseline(explanation.cues, explanation.tracks, explanation.recording.sha256, others, progress)
+    tell = progress or (lambda share, words: None)
+    own = own_baseline(
+        explanation.cues,
+        explanation.tracks,
+        explanation.recording.sha256,
+        others,
+        lambda share, words: tell(0.7 * share, words),
+    )
+    if model is not None:
+        answer = own_answer(model, explanation.recording, others, lambda share, words: tell(0.7 + 0.3 * share, words))
+        own = dataclasses.replace(own, answer=answer)
+    tell(1.0, "Done")
     return dataclasses.replace(explanation, own_baseline=own)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from explain.baseline import OwnBaseline
+from explain.baseline import ALONE_IS_EXPLAINED, OwnBaseline
 from explain.comparison import Comparison
 from explain.cues import CLIP
 from explain.opened import Section, Table
@@ -76,8 +76,8 @@ def rivalry_section(found: Rivalry) -> Section:
     return Section(f"Why {found.emotion} and not {found.against}", (found.sentence,), (Table(head, rows),))
 
 
-def baseline_section(found: OwnBaseline) -> Section:
-    """Return the cues of the clip against the same person's other clips."""
+def baseline_section(found: OwnBaseline, alone: Prediction) -> Section:
+    """Return the cues of the clip against the same person's other clips, and the answer beside them and alone."""
     rows = tuple(
         (
             cue_title(row.cue, short=True),
@@ -91,7 +91,15 @@ def baseline_section(found: OwnBaseline) -> Section:
         for row in found.cues
     )
     head = ("cue", place_name(CLIP), "own mean", "own spread", "z", "p", "clips")
-    return Section("Against the same person’s other clips", (found.sentence,), (Table(head, rows),))
+    sentences, tables = [found.sentence], [Table(head, rows)]
+    if found.answer is not None:
+        sentences.append(f"{found.answer_sentence(alone)} {ALONE_IS_EXPLAINED}")
+        answers = tuple(
+            (name, percent(alone.probability(name), 0), percent(found.answer.probability(name), 0))
+            for name in found.answer.order
+        )
+        tables.append(Table(("emotion", "the clip alone", "beside the person’s other clips"), answers))
+    return Section("Against the same person’s other clips", tuple(sentences), tuple(tables))
 
 
 def _answer(prediction: Prediction) -> str:

@@ -44,7 +44,7 @@ from pages.parts import (  # noqa: E402
     work,
 )
 
-model = words_of_clip.known(recording, model)
+model = baseline_panel.beside(recording, words_of_clip.known(recording, model))
 prediction = work.prediction(recording, model)
 with target_side:
     target = choose.target(model, prediction)
@@ -101,7 +101,7 @@ with place if made else place.container():
     tables.show_agreement(shown)
     key = work.identity(shown)
     with st.expander("Set against the same person’s other clips"):
-        shown = baseline_panel.show(shown)
+        shown = baseline_panel.show(shown, model)
     rival_panel.show(shown, model, key)
 
     # 6 Corrections

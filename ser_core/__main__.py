@@ -181,6 +181,13 @@ def _noise(options: argparse.Namespace) -> int:
     return 0
 
 
+def _speaker_adaptation(options: argparse.Namespace) -> int:
+    from ser_core.speaker_adaptation_study import run
+
+    print(run(options.corpus, options.runs, options.models))
+    return 0
+
+
 def _em2ldl(options: argparse.Namespace) -> int:
     from ser_core.corpora import read_corpus
     from ser_core.mixed_emotions import write_study
@@ -397,6 +404,16 @@ def _parser() -> argparse.ArgumentParser:
     noise.add_argument("--other", type=Path, action="append", default=[], help="folder of an unseen corpus; repeatable")
     noise.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
     noise.set_defaults(run=_noise)
+
+    adaptation = commands.add_parser(
+        "speaker-adaptation", help="what further clips of the same speaker, unlabelled, add to an answer; resumes"
+    )
+    adaptation.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
+    adaptation.add_argument(
+        "--models", nargs="+", default=[], metavar="MODEL", help="default: the frozen Whisper tiny.en and base"
+    )
+    adaptation.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
+    adaptation.set_defaults(run=_speaker_adaptation)
 
     em2ldl = commands.add_parser("em2ldl", help="splits without a leak and the constant's figures from EM2LDL's labels")
     em2ldl.add_argument("--corpus", type=Path, required=True, help="folder of EM2LDL's tables")

@@ -27,6 +27,7 @@ from ser_core.files import stored_table, whole, whole_folder, write_table
 from ser_core.models import Card, Figure, SpeechModel
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
+from ser_core.speaker_adaptation import class_means, save_class_means
 from ser_core.splits import validation_speakers
 
 VALIDATION_SPEAKERS = 8
@@ -81,10 +82,8 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         return done
     with ranks.first_then_others():
         values = prepared(plan, table["file"].tolist())
-    held_back = set(validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS))
-    testing = (table["fold"] == fold).to_numpy()
-    validating = table["speaker"].isin(held_back).to_numpy()
-    training = ~testing & ~validating
+    training, testing = fold_parts(table, fold)
+    validating = ~training & ~testing
     targets = _targets(plan, table)
 
     def pick(mask: np.ndarray) -> list[np.ndarray]:
@@ -113,10 +112,19 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         seen = system.embeddings(network, pick(training))
         codes = pd.factorize(table.loc[training, "emotion"])[0]
         fit_neighbourhood(seen, codes, system.embeddings(network, pick(testing))).save(out)
+        if hasattr(system, "SPEAKER_ADAPTATION"):
+            save_class_means(class_means(seen, targets[training].argmax(1), len(plan.labels)), out)
     write_table(rows, out / "predictions.parquet")
     checkpoints.drop(out)
     print(f"{plan.name} fold {fold}: {main_measure(plan, rows)}", flush=True)
     return rows
+
+
+def fold_parts(table: pd.DataFrame, fold: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which clips (clips,) of ``tasks.with_folds`` a fold trains on and is tested on; the others validate."""
+    held_back = validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS)
+    testing = (table["fold"] == fold).to_numpy()
+    return ~testing & ~table["speaker"].isin(held_back).to_numpy(), testing
 
 
 def main_measure(plan: Plan, rows: pd.DataFrame) -> dict[str, float]:
@@ -152,8 +160,8 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
     with whole_folder(target) as partial:
         if target.exists():
             shutil.copytree(target, partial, dirs_exist_ok=True)
-        for file in ("weights.safetensors", "familiarity.safetensors"):
-            shutil.copyfile(folder / f"fold-{SHIPPED}" / file, partial / file)
+        for file in (folder / f"fold-{SHIPPED}").glob("*.safetensors"):
+            shutil.copyfile(file, partial / file.name)
         write_card(partial, card)
     return target
 

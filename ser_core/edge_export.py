@@ -26,14 +26,13 @@ from torch import Tensor, nn
 from ser_core.bundled import PLANS, Plan
 from ser_core.cards import read_card
 from ser_core.corpora import read_corpus
-from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared
+from ser_core.crossvalidation import fold_parts, prepared
 from ser_core.errors import ModelError
 from ser_core.files import checksum, whole, write_bytes, write_table, write_text
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.numbers import signed
 from ser_core.registry import model_folders
 from ser_core.results import RESULTS, paired_change
-from ser_core.splits import validation_speakers
 from ser_core.systems.edge_fusion import HOP, WINDOW, EdgeFusion, load_network
 from ser_core.tasks import TASKS, with_folds
 
@@ -341,9 +340,8 @@ def _quantise_folds(plan: Plan, folder: Path, corpus: Path, runs: Path) -> str:
         raise ModelError(f"No fold of {plan.name} was trained in {runs}; name the folder that 'train' was given.")
     parts = []
     for fold in folds:
-        held_back = validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS)
-        testing = (table["fold"] == fold).to_numpy()
-        heard = [values[i] for i in np.flatnonzero(~testing & ~table["speaker"].isin(held_back).to_numpy())]
+        training, testing = fold_parts(table, fold)
+        heard = [values[i] for i in np.flatnonzero(training)]
         if fold == 0:
             note = export(folder, heard)
         network = load_network(runs / f"fold-{fold}", len(plan.labels))

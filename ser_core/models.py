@@ -153,6 +153,7 @@ class SpeechModel(ABC):
         baseline_name: what ``baseline`` holds, in words.
         neighbourhood: where the training data lie, if the model folder says.
         constant: mean of the training targets (outputs,): the best answer without listening. Empty for classes.
+        class_means: mean of the training speech in what the classifier sees (outputs, features), if the folder has it.
     """
 
     card: Card
@@ -163,6 +164,7 @@ class SpeechModel(ABC):
     baseline_name: str = "silence floor"
     neighbourhood: Neighbourhood | None = None
     constant: tuple[float, ...] = ()
+    class_means: np.ndarray | None = None
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from ser_core.augmentation import mix_at_snr
 from ser_core.batches import in_bfloat16
 from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus
-from ser_core.crossvalidation import VALIDATION_SPEAKERS, prepared, run_fold
+from ser_core.crossvalidation import fold_parts, prepared, run_fold
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.features import LogMel
@@ -30,7 +30,6 @@ from ser_core.numbers import signed
 from ser_core.results import RESULTS, STAGED, by_variant
 from ser_core.settings import settings
 from ser_core.speech import speech_mask, speech_segments
-from ser_core.splits import validation_speakers
 from ser_core.systems import edrl_mea
 from ser_core.systems.whisper_statistics import statistics
 from ser_core.tasks import TASKS, with_folds
@@ -140,9 +139,7 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
     for fold in range(task.folds):
         store = runs / "noise" / f"fold-{fold}.parquet"
         if stored_table(store) is None:
-            testing = (table["fold"] == fold).to_numpy()
-            held_back = validation_speakers(table.groupby("speaker")["fold"].first(), fold, VALIDATION_SPEAKERS)
-            training = ~testing & ~table["speaker"].isin(held_back).to_numpy()
+            training, testing = fold_parts(table, fold)
             learnt = [values[i] for i in np.flatnonzero(training)]
             whole = edrl_mea.read_head(runs / plan.name / f"fold-{fold}", len(plan.labels))
             own = (chosen["fold"] == fold).to_numpy()

@@ -18,6 +18,7 @@ from ser_core.errors import ModelError, SerscopeError, short
 from ser_core.files import is_partial
 from ser_core.models import Card, SpeechModel
 from ser_core.settings import ASSETS, settings
+from ser_core.speaker_adaptation import load_class_means
 
 MOST_MODELS, MOST_MB = 16, 2000.0
 """So many models stay loaded, and so many megabytes of weights."""
@@ -119,6 +120,7 @@ def _load_folder(folder: Path) -> SpeechModel:
         raise ModelError(
             f"Model {card.name} cannot be used: some of its weights are no numbers. Copy the folder again."
         )
+    model.class_means = load_class_means(folder)
     return model
 
 

@@ -97,3 +97,21 @@ def test_a_wrong_option_gets_a_sentence(options: list[str], words: str, clip: st
 def test_models_lists_figures_with_interval_and_chance(capsys) -> None:
     assert main(["models"]) == 0
     assert "egemaps-logistic" in (out := capsys.readouterr().out) and "chance 0.167" in out
+
+
+def test_a_model_that_has_heard_the_person_is_explained(clip: str, tmp_path: Path, capsys) -> None:
+    others = [str(sample.path) for sample in samples()[:3]]
+    asked = [clip, "--model", "whisper-tiny-statistics", "--method", "saliency", "--quiet", "--baseline", *others]
+    assert explain_main([*asked, "--json", str(tmp_path / "alone.json")]) == 0
+    out = capsys.readouterr().out
+    # The clip is one of the three, and counts as no other.
+    assert "Having heard 2 other clips of this person, the model" in out
+    assert explain_main([*asked, "--adapt", "--json", str(tmp_path / "beside.json")]) == 0
+    assert "adapted to 3 clips of this speaker: " in capsys.readouterr().out
+    alone, beside = (json.loads((tmp_path / name).read_text()) for name in ("alone.json", "beside.json"))
+    told = alone["own_baseline"]["answer"]["probabilities"]["values"]
+    assert told == pytest.approx(beside["prediction"]["probabilities"]["values"], abs=1e-6)
+    assert told != pytest.approx(alone["prediction"]["probabilities"]["values"], abs=1e-3)
+    assert beside["prediction"]["model"].startswith("whisper-tiny-statistics (")
+    assert explain_main([clip, "--model", "whisper-tiny-statistics", "--adapt"]) == 2
+    assert "--adapt needs --baseline" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import streamlit as st
 from bad_inputs import voice, wav
@@ -17,6 +18,7 @@ from explain.change import WITHIN, Change
 from explain.comparison import Comparison
 from explain.cues import CUES, CueValue
 from pages.parts import baseline_panel, comparison, rival_panel, strips
+from pages.parts.words import percent
 from tests.explanations import HOSTILE_NAMES, example_explanation
 from tests.planted import burst_model, shown
 from tests.test_expert import summary_of
@@ -33,9 +35,29 @@ def baseline_page() -> None:
     import streamlit as st
 
     from pages.parts import baseline_panel
-    from tests.planted import shown
+    from tests.planted import burst_model, shown
 
-    st.session_state["with"] = baseline_panel.show(shown())
+    st.session_state["with"] = baseline_panel.show(shown(), burst_model())
+
+
+def adapted_page() -> None:
+    import streamlit as st
+
+    from explain.explanation import explain
+    from explain.samples import samples
+    from pages.parts import baseline_panel, session
+    from ser_core.audio import read
+    from ser_core.models import load_model
+
+    clip, *others = [read(sample.path) for sample in samples()[:4]]
+    if "given" not in st.session_state:
+        st.session_state["given"] = True
+        session.keep_own_clips(others)
+    model = baseline_panel.beside(clip, load_model("whisper-tiny-statistics"))
+    kept = st.session_state.setdefault("explained", {})
+    if model.name not in kept:
+        kept[model.name] = explain(clip, model, "saliency")
+    st.session_state["with"] = baseline_panel.show(kept[model.name], model)
 
 
 def compare_page() -> None:
@@ -118,6 +140,26 @@ def test_other_clips_are_measured_and_taken_into_the_explanation():
     assert app.session_state["with"].own_baseline.clips[0][0] == "0.wav"
     press(app, "Drop these clips")
     assert app.session_state["with"].own_baseline is None
+
+
+def test_the_answer_beside_the_persons_clips_stands_by_the_one_alone_and_can_be_explained():
+    app = settled(AppTest.from_function(adapted_page).run(timeout=180))
+    told = text(app)
+    assert "Having heard 3 other clips of this person, the model" in told
+    assert "The explanation is of the answer to the clip alone." in told
+    # What it gains is read from the stored figures.
+    assert "speakers of CREMA-D who are new to the model: UAR 0.7" in told
+    alone, beside = app.session_state["with"].prediction, app.session_state["with"].own_baseline.answer
+    for emotion in alone.emotions:
+        assert f'<th scope="row">{emotion}</th><td>{percent(alone.probability(emotion))}</td>' in told
+    app.toggle[0].set_value(True).run(timeout=180)
+    app = settled(settled(app))
+    adapted = app.session_state["with"]
+    assert adapted.card.title.endswith("adapted to 4 clips of this speaker")
+    assert adapted.prediction.probabilities == pytest.approx(beside.probabilities, abs=1e-6)
+    assert np.abs(adapted.attribution.relevance).max() > 0 and adapted.own_baseline.answer is None
+    press(app, "Drop these clips")
+    assert not app.toggle and "adapted" not in app.session_state["with"].card.title
 
 
 def test_what_is_unusual_for_the_person_is_said_beside_its_place_among_others():

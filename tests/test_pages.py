@@ -50,6 +50,7 @@ class Core:
             card=EXAMPLE.card,
             emotions=EXAMPLE.card.emotions,
             axes=SimpleNamespace(kind="log_mel"),
+            class_means=None,
             predict=lambda recording: EXAMPLE.prediction,
         )
 

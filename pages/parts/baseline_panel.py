@@ -6,20 +6,54 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from explain.baseline import ALONE_IS_EXPLAINED
+from explain.words import listed
 from pages.parts import background, room, session
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
-from pages.parts.words import number, p_value, plain
+from pages.parts.words import number, p_value, percent, plain
 from ser_core.errors import SerscopeError
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
+from ser_core.speaker_adaptation import adaptable, adapted
 
 if TYPE_CHECKING:
     from explain.baseline import OwnBaseline, OwnCue
     from explain.explanation import Explanation
     from ser_core.audio import Recording
+    from ser_core.models import Prediction, SpeechModel
 
 
-def show(shown: "Explanation") -> "Explanation":
+def beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
+    """Return the model, adapted to the person by their other clips if there are any and the reader wants it."""
+    clips = session.own_clips()
+    if not clips or not adaptable(model):
+        return model
+    count = f"{len(clips)} other {'clip' if len(clips) == 1 else 'clips'}"
+    if not st.toggle(f"{HEAR_FIRST} ({count} of the person)", key=session.input_key("beside"), help=_HEAR_HELP):
+        return model
+    heard = [recording, *clips]
+    asked = (model.name, tuple(clip.sha256 for clip in heard))
+    found: SpeechModel = background.made_once(
+        st.session_state.setdefault("adapted", {}),
+        asked,
+        ("adapted", *asked),
+        "Hearing the other clips",
+        lambda job: adapted(model, heard, job.tell),
+        then="The answer comes",
+        most=4,
+    )
+    return found
+
+
+HEAR_FIRST = "Hear this voice first"
+_HEAR_HELP = (
+    "The model counts from the zero of this person's voice, found in their other clips, instead of from that of the "
+    "voices it was trained on. Nobody needs to say which emotion is in them. Answer, explanation and tests are then "
+    "those of the adapted model."
+)
+
+
+def show(shown: "Explanation", model: "SpeechModel") -> "Explanation":
     """Draw the choice of the person's other clips, and the cues set against them when they have been measured.
 
     Returns:
@@ -30,6 +64,7 @@ def show(shown: "Explanation") -> "Explanation":
     st.caption(
         "The neutral reference is other people's speech. With other clips of the same person, each cue of this clip is "
         f"set against the person's own usual: {FEWEST} to {MOST} clips, recorded alike, best in an everyday mood."
+        + (" The model is asked once more, too, when it has heard this voice." if adaptable(model) else "")
     )
     offered = session.others()
     if offered and st.button(f"Take {len(offered)} other clips of this speaker from the corpus"):
@@ -45,18 +80,21 @@ def show(shown: "Explanation") -> "Explanation":
     left, right = st.columns([4, 1], vertical_alignment="center")
     left.caption(f"{count}: {plain(', '.join(clip.name for clip in clips[:4]))}{' …' if len(clips) > 4 else ''}")
     right.button("Drop these clips", on_click=session.keep_own_clips, args=([],), width="stretch")
-    asked = ("baseline", shown.recording.sha256, repr(shown.tracks.settings), tuple(c.sha256 for c in clips))
-    started = background.start(asked, lambda job: _measured(shown, clips, job))
+    heard = tuple(clip.sha256 for clip in clips)
+    asked = ("baseline", model.name, shown.recording.sha256, repr(shown.tracks.settings), heard)
+    started = background.start(asked, lambda job: _measured(shown, model, clips, job))
     background.show(started, lambda found: draw(found, shown))
     if started.result is None:
         return shown
     return dataclasses.replace(shown, own_baseline=started.result)
 
 
-def _measured(shown: "Explanation", clips: "list[Recording]", job: background.Job) -> "OwnBaseline":
-    from explain.baseline import own_baseline
+def _measured(
+    shown: "Explanation", model: "SpeechModel", clips: "list[Recording]", job: background.Job
+) -> "OwnBaseline | None":
+    from explain.explanation import with_baseline
 
-    return own_baseline(shown.cues, shown.tracks, shown.recording.sha256, clips, job.tell)
+    return with_baseline(shown, clips, job.tell, model=model).own_baseline
 
 
 def _upload(most: int) -> None:
@@ -91,6 +129,49 @@ def draw(found: "OwnBaseline", shown: "Explanation") -> None:
         f'<div class="ss"><p class="paragraph" role="status">{escape(found.sentence)}</p>{rows(found, shown)}'
         '<p class="soft">z: distance from the person’s mean in standard deviations. Usual: the range that 95 % of '
         "further clips of the person would keep, by Crawford &amp; Howell’s t for few clips.</p></div>"
+    )
+    if found.answer is not None:
+        st.html(f'<div class="ss"><p class="paragraph">{escape(found.answer_sentence(shown.prediction))}</p></div>')
+        st.html(answers(found.answer, shown.prediction))
+        st.caption(
+            f"{ALONE_IS_EXPLAINED} ‘{HEAR_FIRST}’, below the model’s name, explains the other one. "
+            f"{_gain(shown.card.name)}"
+        )
+
+
+def answers(beside: "Prediction", alone: "Prediction") -> str:
+    """Return the table of the answer beside the person's other clips, and to the clip alone."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{percent(alone.probability(name))}</td>'
+        f"<td><strong>{percent(beside.probability(name))}</strong></td></tr>"
+        for name in beside.order
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Emotion", "The clip alone", "Beside the other clips"))
+    return table("The model’s answer when it has heard this voice", head, lines)
+
+
+def _gain(model: str) -> str:
+    """Return what it gained on speakers whom the model never heard, where that was measured."""
+    from ser_core.results import read_summary
+    from ser_core.speaker_adaptation_study import ALONE, Given, table_name
+    from ser_core.tasks import TASKS
+
+    found = read_summary()
+    found = found[(found["table"] == table_name(model)) & (found["measure"] == "UAR")]
+    known = {row.variant: row for row in found.itertuples()}
+    told = [given.words for given in (Given(5, "any"), Given(20, "any"), Given(10, "neutral"))]
+    if not {ALONE, *told} <= set(known):
+        return "What that gains has not been measured for this model."
+    alone = known[ALONE]
+    gained = [
+        f"{unsigned(row.value, 3)} {row.variant} ({signed(row.change, 3)} "
+        f"[{signed(row.change_low, 3)}, {signed(row.change_high, 3)}])"
+        for row in (known[words] for words in told)
+    ]
+    return (
+        f"What that gains, over {alone.speakers} speakers of {TASKS[alone.task].title} who are new to the model: UAR "
+        f"{unsigned(alone.value, 3)} for {ALONE}, {listed(gained)}; {unsigned(alone.chance, 3)} is chance. All their "
+        "clips were recorded alike; for others it is not known (Results)."
     )
 
 

@@ -90,7 +90,7 @@ def gathered(explanation: Explanation) -> "Opened":
     rivals = [each.rivalry for each in background.found(("rival", key)) if isinstance(each, Explanation)]
     sections = [rivalry_section(each) for each in (explanation.rivalry, *rivals) if each is not None]
     if explanation.own_baseline is not None:
-        sections.append(baseline_section(explanation.own_baseline))
+        sections.append(baseline_section(explanation.own_baseline, explanation.prediction))
     sections += [
         comparison_section(each)
         for each in background.found(("compare",))

@@ -64,13 +64,14 @@ def _aim(row: "Any") -> str:
 
 def studies() -> None:
     """Draw one study: its question, its variants with intervals, and the data to take away."""
-    from ser_core import noisestudy
+    from ser_core import noisestudy, speaker_adaptation_study
     from ser_core.results import read_summary
     from ser_core.studies import STUDIES
 
     found = read_summary()
     told = {name: (study.title, study.question) for name, study in STUDIES.items()}
     told[noisestudy.TABLE] = noisestudy.TITLE, noisestudy.QUESTION
+    told |= speaker_adaptation_study.told()
     shown = [name for name in told if name in set(found["table"])]
     st.subheader("Studies")
     if not shown:
@@ -170,6 +171,12 @@ def _how_measured(name: str, task: str) -> str:
             else "Answered by the network of fold 0, which never heard this corpus"
         )
         return f"{parted}. 'python -m ser_core noise --corpus CREMA-D --noise ESC-10 --other …' repeats it."
+    if name not in STUDIES:
+        return (
+            f"Out of fold over {TASKS[task].folds} parts of the speakers; the other clips are those of the same test "
+            "speaker, drawn with a fixed seed. How strongly the zero moves was chosen on folds 0 and 1 with Whisper "
+            "tiny.en. 'python -m ser_core speaker-adaptation --corpus CREMA-D' repeats it."
+        )
     dealt = (
         "clips, so that speakers stand on both sides" if STUDIES[name].by_clip else "speakers, each on one side only"
     )

@@ -100,6 +100,7 @@ def forget() -> None:
         "languages",
         "paths",
         "spoken",
+        "adapted",
         "heard",
         "settings",
         "region_rule",

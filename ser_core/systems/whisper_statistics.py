@@ -45,6 +45,8 @@ class Features(Protocol):
         """Return (batch, features) of the clips of these indices."""
 
 
+SPEAKER_ADAPTATION = True
+"""What the heads see can be counted from a speaker's own zero (``ser_core.speaker_adaptation``)."""
 HEADS = 3
 HIDDEN = 256
 
