@@ -98,7 +98,7 @@ def baseline_section(found: OwnBaseline, alone: Prediction) -> Section:
             (name, percent(alone.probability(name), 0), percent(found.answer.probability(name), 0))
             for name in found.answer.order
         )
-        tables.append(Table(("emotion", "the clip alone", "beside the person’s other clips"), answers))
+        tables.append(Table(("emotion", "the clip alone", "having heard the others"), answers))
     return Section("Against the same person’s other clips", tuple(sentences), tuple(tables))
 
 

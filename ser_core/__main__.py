@@ -408,7 +408,7 @@ def _parser() -> argparse.ArgumentParser:
     adaptation = commands.add_parser(
         "speaker-adaptation", help="what further clips of the same speaker, unlabelled, add to an answer; resumes"
     )
-    adaptation.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
+    adaptation.add_argument("--corpus", type=Path, required=True, help="folder of the corpus (CREMA-D: lossless)")
     adaptation.add_argument(
         "--models", nargs="+", default=[], metavar="MODEL", help="default: the frozen Whisper tiny.en and base"
     )

@@ -1,8 +1,9 @@
 """What it gains to adapt a model to a speaker by further clips: ``ser_core speaker-adaptation``.
 
-Out of fold on CREMA-D: every clip is answered alone, and with clips of the same speaker that nobody has labelled, drawn
-with a fixed seed. They are drawn from all that the speaker said ("any mood"), from the neutral ones only, or unevenly:
-emotions count by a draw from a Dirichlet distribution with all parameters 0.3, so that one or two moods prevail.
+Out of fold on the speakers of a corpus: every clip is answered alone, and with clips of the same speaker that nobody has
+labelled, drawn with a fixed seed. They are drawn from all that the speaker said ("any mood"), from the neutral ones
+only, or unevenly: emotions count by a draw from a Dirichlet distribution with all parameters 0.3, so that one or two
+moods prevail.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 from scipy.special import softmax
 
-from ser_core.bundled import PLANS, Plan
+from ser_core.bundled import PLANS, Plan, on_corpus
 from ser_core.corpora import read_corpus
 from ser_core.crossvalidation import fold_parts, model_of_fold, prepared, run_fold, system_of
 from ser_core.errors import SettingError
@@ -71,20 +72,22 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
     """Train what is not trained yet, answer with every condition, store the answers and return UAR as Markdown.
 
     Args:
-        corpus: CREMA-D, lossless.
+        corpus: with known speakers; of another one than the models' own, they are trained on it as ``train`` would.
         runs: folder that keeps what is finished; the training is that of ``train MODEL``.
         models: names of plans whose system can be adapted; those of ``MODELS`` if none is given.
 
     Raises:
         SettingError: a model cannot be adapted.
     """
-    lines = []
-    for name in models or MODELS:
-        plan = PLANS.get(name)
-        if plan is None or not hasattr(system_of(plan), "SPEAKER_ADAPTATION"):
+    wanted = [PLANS.get(name) for name in models or MODELS]
+    for name, known in zip(models or MODELS, wanted, strict=True):
+        if known is None or not hasattr(system_of(known), "SPEAKER_ADAPTATION"):
             raise SettingError(f"'{name}' cannot be adapted to a speaker; choose from {', '.join(MODELS)}.")
+    heard, lines = read_corpus(corpus), []
+    for own in filter(None, wanted):
+        plan = own if heard.name == own.task else on_corpus(own, heard)
         task = plan.its_task
-        table = with_folds(task, read_corpus(corpus, task.name).table)
+        table = with_folds(task, heard.table)
         parts = []
         for fold in range(task.folds):
             run_fold(plan, table, fold, runs / plan.name)
@@ -99,7 +102,7 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
         found = pd.concat(parts, ignore_index=True)
         order = pd.Categorical(found["variant"], [ALONE, *(each.words for each in CONDITIONS)])
         found = found.iloc[np.argsort(order.codes, kind="stable")].reset_index(drop=True)
-        write_table(found, RESULTS / f"{table_name(plan.name)}.{task.name}.parquet", compression="zstd")
+        write_table(found, RESULTS / f"{table_name(own.name)}.{task.name}.parquet", compression="zstd")
         figures = by_variant(found).query("measure in ('UAR', 'WA')")
         lines += [f"\n{plan.title}\n", figures.round(4).to_string(index=False)]
     return "\n".join(lines)

@@ -202,7 +202,7 @@ def test_the_study_finds_what_a_planted_voice_hides(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(study, "PLANS", {MODEL: dataclasses.replace(PLANS[MODEL], on=task)})
     monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(study, "read_corpus", lambda folder, name: type("Corpus", (), {"table": table}))
+    monkeypatch.setattr(study, "read_corpus", lambda folder: type("Corpus", (), {"table": table, "name": "crema_d"}))
     monkeypatch.setattr(study, "with_folds", lambda task, rows: rows)
     monkeypatch.setattr(study, "run_fold", lambda *_: None)
     monkeypatch.setattr(study, "model_of_fold", lambda *_: Trained)

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 
 def beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
-    """Return the model, adapted to the person by their other clips if there are any and the reader wants it."""
+    """Return the model, adapted to the person by their other clips if there are any and the reader wants it.
+
+    Takes one place on the page whether there is anything to choose or not, as an opened panel below would else close.
+    """
+    with st.container():
+        return _beside(recording, model)
+
+
+def _beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
     clips = session.own_clips()
     if not clips or not adaptable(model):
         return model
@@ -131,8 +139,9 @@ def draw(found: "OwnBaseline", shown: "Explanation") -> None:
         "further clips of the person would keep, by Crawford &amp; Howell’s t for few clips.</p></div>"
     )
     if found.answer is not None:
-        st.html(f'<div class="ss"><p class="paragraph">{escape(found.answer_sentence(shown.prediction))}</p></div>')
-        st.html(answers(found.answer, shown.prediction))
+        said = escape(found.answer_sentence(shown.prediction))
+        told = answers(found.answer, shown.prediction)
+        st.html(f'<div class="ss"><p class="paragraph">{said}</p>{told}</div>')
         st.caption(
             f"{ALONE_IS_EXPLAINED} ‘{HEAR_FIRST}’, below the model’s name, explains the other one. "
             f"{_gain(shown.card.name)}"
@@ -146,7 +155,7 @@ def answers(beside: "Prediction", alone: "Prediction") -> str:
         f"<td><strong>{percent(beside.probability(name))}</strong></td></tr>"
         for name in beside.order
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Emotion", "The clip alone", "Beside the other clips"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Emotion", "The clip alone", "Having heard the others"))
     return table("The model’s answer when it has heard this voice", head, lines)
 
 
