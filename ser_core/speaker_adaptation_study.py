@@ -1,6 +1,6 @@
 """What it gains to adapt a model to a speaker by further clips: ``ser_core speaker-adaptation``.
 
-Out of fold on the speakers of a corpus: every clip is answered alone, and with clips of the same speaker that nobody has
+Out of fold on the speakers of a corpus: each clip is answered alone, and with clips of the same speaker that nobody has
 labelled, drawn with a fixed seed. They are drawn from all that the speaker said ("any mood"), from the neutral ones
 only, or unevenly: emotions count by a draw from a Dirichlet distribution with all parameters 0.3, so that one or two
 moods prevail.
