@@ -10,6 +10,7 @@ from explain.experiment_study import TURNED
 from ser_core.numbers import signed, unsigned
 from ser_core.results import RESULTS, figures, labels_of, paired_change, read_summary
 from ser_core.settings import ROOT
+from ser_core.speaker_adaptation_study import ALONE, Given
 
 BY_CLIP = "lightweight-heads-by-clip"
 README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
@@ -115,6 +116,48 @@ def test_further_studies_of_the_systems() -> None:
     says(f"the voice alone UAR {said[0]}, with text {said[1]}")
     both = row(found, table="whisper-together", measure="UAR")
     says(f"together with tiny.en {three(both['value'])} [{three(both['low'])}, {three(both['high'])}]")
+
+
+def test_other_encoders_on_ravdess() -> None:
+    found = read_summary().query("table == 'mll-encoders' and measure == 'UAR'").set_index("variant")
+    tiny, base, *_, best = (found.loc[name] for name in found.index)
+    assert found["value"].idxmax() == best.name == "base, attentive head" and set(found["seeds"]) == {3}
+
+    def moved(name: str) -> str:
+        return change(*(found.loc[name, column] for column in ("change", "change_low", "change_high")))
+
+    says(f"MLL on Whisper tiny.en {three(tiny['value'])} [{three(tiny['low'])}, {three(tiny['high'])}]")
+    says(f"on base {three(base['value'])} ({moved('base, MLL')})")
+    pair = [three(found.loc[f"{encoder}, means and deviations", "value"]) for encoder in ("tiny.en", "base")]
+    says(f"{pair[0]} on tiny.en and {pair[1]} on base ({moved('base, means and deviations')})")
+    said = f"{three(best['value'])} [{three(best['low'])}, {three(best['high'])}] ({moved(best.name)})"
+    says(f"an attentive head {three(found.loc['tiny.en, attentive head', 'value'])} and {said}")
+    says(f"still {0.85 - best['value']:.2f} short of 0.85")
+
+
+def test_adapted_to_the_speaker() -> None:
+    summary = read_summary()
+
+    def told(model: str, measure: str = "UAR") -> pd.DataFrame:
+        rows = summary[(summary["table"] == f"speaker-adaptation-{model}") & (summary["measure"] == measure)]
+        return rows[rows["task"] == "crema_d"].set_index("variant")
+
+    def plain(found: pd.DataFrame, name: str) -> str:
+        each = found.loc[name]
+        return f"{three(each['value'])} [{three(each['low'])}, {three(each['high'])}]"
+
+    def moved(found: pd.DataFrame, given: Given) -> str:
+        each = found.loc[given.words]
+        return f"{three(each['value'])} ({change(each['change'], each['change_low'], each['change_high'])})"
+
+    some, many, uneven, neutral = Given(5, "any"), Given(20, "any"), Given(20, "uneven"), Given(10, "neutral")
+    tiny, base = told("whisper-tiny-statistics"), told("whisper-base-statistics")
+    says(f"UAR of Whisper tiny.en {plain(tiny, ALONE)} for one clip alone, {moved(tiny, some)} with 5 more clips")
+    says(f"in any mood, {moved(tiny, many)} with 20, {moved(tiny, uneven)} where these are mostly in one or two moods")
+    says(f"{moved(tiny, neutral)} with 10 neutral ones; base {plain(base, ALONE)}, {moved(base, some)}")
+    says(f"{moved(base, many)}, {moved(base, uneven)} and {moved(base, neutral)}")
+    most, accuracy = Given(40, "any").words, told("whisper-base-statistics", "WA")
+    says(f"base alone reaches UAR {plain(base, most)} and accuracy {plain(accuracy, most)}")
 
 
 def test_speakers_on_both_sides_and_fine_tuned_folds() -> None:
