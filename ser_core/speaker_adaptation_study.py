@@ -100,7 +100,9 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
                 print(f"{plan.name} fold {fold}: answered in {1 + len(CONDITIONS)} ways", flush=True)
             parts.append(rows)
         found = pd.concat(parts, ignore_index=True)
-        order = pd.Categorical(found["variant"], [ALONE, *(each.words for each in CONDITIONS)])
+        names = [ALONE, *(each.words for each in CONDITIONS if _is_usual(table, each))]
+        found = found[found["variant"].isin(names)]
+        order = pd.Categorical(found["variant"], names)
         found = found.iloc[np.argsort(order.codes, kind="stable")].reset_index(drop=True)
         write_table(found, RESULTS / f"{table_name(own.name)}.{task.name}.parquet", compression="zstd")
         figures = by_variant(found).query("measure in ('UAR', 'WA')")
@@ -134,6 +136,11 @@ def drawn(rows: pd.DataFrame, given: Given, *, seed: int = 0) -> list[np.ndarray
         picked = random.choice(others, count, replace=False, p=weights / weights.sum()) if count else others[:0]
         found.append(np.append(picked, place))
     return found
+
+
+def _is_usual(table: pd.DataFrame, given: Given) -> bool:
+    """Return whether most speakers of a corpus have so many further clips."""
+    return float(np.median([len(places) - 1 for places in drawn(table, given)])) >= given.clips
 
 
 def _of_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path) -> pd.DataFrame:

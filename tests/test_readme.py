@@ -138,9 +138,9 @@ def test_other_encoders_on_ravdess() -> None:
 def test_adapted_to_the_speaker() -> None:
     summary = read_summary()
 
-    def told(model: str, measure: str = "UAR") -> pd.DataFrame:
+    def told(model: str, measure: str = "UAR", task: str = "crema_d") -> pd.DataFrame:
         rows = summary[(summary["table"] == f"speaker-adaptation-{model}") & (summary["measure"] == measure)]
-        return rows[rows["task"] == "crema_d"].set_index("variant")
+        return rows[rows["task"] == task].set_index("variant")
 
     def plain(found: pd.DataFrame, name: str) -> str:
         each = found.loc[name]
@@ -156,6 +156,10 @@ def test_adapted_to_the_speaker() -> None:
     says(f"in any mood, {moved(tiny, many)} with 20, {moved(tiny, uneven)} where these are mostly in one or two moods")
     says(f"{moved(tiny, neutral)} with 10 neutral ones; base {plain(base, ALONE)}, {moved(base, some)}")
     says(f"{moved(base, many)}, {moved(base, uneven)} and {moved(base, neutral)}")
+    pair = [moved(told(f"whisper-{name}-statistics", task="ravdess"), many) for name in ("tiny", "base")]
+    says(f"20 clips in any mood bring tiny.en {pair[0]} and base {pair[1]}")
+    pair = [moved(told(f"whisper-{name}-statistics", task="emodb"), many)[7:-1] for name in ("tiny", "base")]
+    says(f"on EMO-DB nothing: {pair[0]} and {pair[1]}")
     most, accuracy = Given(40, "any").words, told("whisper-base-statistics", "WA")
     says(f"base alone reaches UAR {plain(base, most)} and accuracy {plain(accuracy, most)}")
 

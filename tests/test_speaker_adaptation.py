@@ -211,11 +211,12 @@ def test_the_study_finds_what_a_planted_voice_hides(tmp_path, monkeypatch, capsy
     text = study.run(tmp_path, tmp_path / "runs", [MODEL])
     assert "Whisper tiny.en" in text
     stored = pd.read_parquet(tmp_path / "results" / f"speaker-adaptation-{MODEL}.crema_d.parquet")
-    assert list(dict.fromkeys(stored["variant"])) == [ALONE, *(each.words for each in CONDITIONS)]
+    # Nobody has 40 clips here, or five more that are neutral.
+    told = [each.words for each in CONDITIONS if each.clips <= 20 and each.mood != "neutral"]
+    assert list(dict.fromkeys(stored["variant"])) == [ALONE, *told]
     answered = stored[[f"p_{e}" for e in EMOTIONS]].to_numpy().argmax(1)
     right = (answered == stored["emotion"].map(EMOTIONS.index)).groupby(stored["variant"]).mean()
     assert right[Given(20, "any").words] > right[ALONE] + 0.1
-    assert right[Given(10, "neutral").words] > right[ALONE]
     # A second run takes over what is finished.
     monkeypatch.setattr(study, "_of_fold", lambda *_: pytest.fail("was answered already"))
     assert study.run(tmp_path, tmp_path / "runs", [MODEL]) == text

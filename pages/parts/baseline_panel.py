@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from explain.baseline import OwnBaseline, OwnCue
     from explain.explanation import Explanation
     from ser_core.audio import Recording
-    from ser_core.models import Prediction, SpeechModel
+    from ser_core.models import Card, Prediction, SpeechModel
 
 
 def beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
@@ -143,8 +143,7 @@ def draw(found: "OwnBaseline", shown: "Explanation") -> None:
         told = answers(found.answer, shown.prediction)
         st.html(f'<div class="ss"><p class="paragraph">{said}</p>{told}</div>')
         st.caption(
-            f"{ALONE_IS_EXPLAINED} ‘{HEAR_FIRST}’, below the model’s name, explains the other one. "
-            f"{_gain(shown.card.name)}"
+            f"{ALONE_IS_EXPLAINED} ‘{HEAR_FIRST}’, below the model’s name, explains the other one. {_gain(shown.card)}"
         )
 
 
@@ -159,15 +158,15 @@ def answers(beside: "Prediction", alone: "Prediction") -> str:
     return table("The model’s answer when it has heard this voice", head, lines)
 
 
-def _gain(model: str) -> str:
-    """Return what it gained on speakers whom the model never heard, where that was measured."""
+def _gain(card: "Card") -> str:
+    """Return what it gained on speakers of its own corpus whom the model never heard, where that was measured."""
     from ser_core.results import read_summary
     from ser_core.speaker_adaptation_study import ALONE, Given, table_name
     from ser_core.tasks import TASKS
 
     found = read_summary()
-    found = found[(found["table"] == table_name(model)) & (found["measure"] == "UAR")]
-    known = {row.variant: row for row in found.itertuples()}
+    found = found[(found["table"] == table_name(card.name)) & (found["measure"] == "UAR")]
+    known = {row.variant: row for row in found.itertuples() if TASKS[row.task].title == card.corpora[0]}
     told = [given.words for given in (Given(5, "any"), Given(20, "any"), Given(10, "neutral"))]
     if not {ALONE, *told} <= set(known):
         return "What that gains has not been measured for this model."
@@ -180,7 +179,8 @@ def _gain(model: str) -> str:
     return (
         f"What that gains, over {alone.speakers} speakers of {TASKS[alone.task].title} who are new to the model: UAR "
         f"{unsigned(alone.value, 3)} for {ALONE}, {listed(gained)}; {unsigned(alone.chance, 3)} is chance. All their "
-        "clips were recorded alike; for others it is not known (Results)."
+        "clips were recorded alike; for others it is not known. Of two other corpora (Results) it gains as much on one "
+        "and nothing on the other."
     )
 
 
