@@ -20,6 +20,8 @@ OWN, DESTROYED = "own", "of the destroyed model"
 MOST = 0.5
 FEWEST = 60
 """Clips of which fewer say too little of a method for it to be chosen, or to be set against others."""
+AS_MANY = 0.9
+"""This share of the clips of the most tested method is as many; a clip may be left out here and there."""
 ALL = "all"
 
 
@@ -50,12 +52,15 @@ def no_shares() -> "pd.DataFrame":
 def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
     """Return the method whose maps passed every test in most clips for a model; the ``usual`` one where it is a tie.
 
+    A method that was put to clearly fewer clips than others is chosen only where its interval lies above theirs.
     None where it or the ``usual`` first method was not measured: then there is nothing to set it against.
     """
-    found = passing_all(read_summary() if shares is None else shares, model).set_index("method")["holds"]
-    if usual not in found.index:
+    measured = passing_all(read_summary() if shares is None else shares, model).set_index("method")
+    if usual not in measured.index:
         return None
-    return usual if found[usual] == found.max() else str(found.idxmax())
+    often = measured["clips"] >= AS_MANY * measured["clips"].max()
+    found = measured.loc[often | (measured["low"] > measured.loc[often, "holds"].max()), "holds"]
+    return usual if found.get(usual) == found.max() else str(found.idxmax())
 
 
 def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
@@ -75,6 +80,7 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
     of_model = passing_all(shares, model)
     best = of_model[of_model["method"] == first].iloc[0]
     others = of_model[of_model["method"] != first].sort_values("holds", ascending=False)
+    unsure, others = others[others["holds"] > best["holds"]], others[others["holds"] <= best["holds"]]
     destroyed = passing_all(shares, model, DESTROYED)
     chance = destroyed.loc[destroyed["method"] == first, "holds"]
     said = (
@@ -87,13 +93,21 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
             else ""
         )
     )
+    fewer = ""
+    if len(unsure):
+        row = unsure.iloc[0]
+        fewer = (
+            f"{method_label(row['method'])} passed in {rounded_percent(row['holds'])} [{rounded_percent(row['low'])}, "
+            f"{rounded_percent(row['high'])}] of {row['clips']}, too few to tell. "
+        )
     if not len(others):
-        return f"{said}; no other method was tested for this model."
+        return f"{said}; no other method was tested for this model. {fewer}".rstrip()
     second = others.iloc[0]
     more = "more than" if best["holds"] > second["holds"] else "as many as"
     return (
         f"{said}, {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
         f"({rounded_percent(second['holds'])} of {second['clips']}). "
+        + fewer
         + ("Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else "")
     ).rstrip()
 

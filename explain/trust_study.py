@@ -238,10 +238,11 @@ def run(
 @lru_cache(maxsize=64)
 def weights_of(name: str) -> str:
     """Return twelve digits of the SHA-256 over the weights of a model's folder; "" for one that has no folder."""
+    from ser_core.cards import weight_files
     from ser_core.registry import model_folders
 
     folder = model_folders().get(name) or Path(name)
-    sums = [checksum(path) for path in sorted(folder.glob("*.safetensors"))]
+    sums = [checksum(path) for path in weight_files(folder)]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:12] if sums else ""
 
 

@@ -13,6 +13,9 @@ from ser_core.models import Card, Figure
 ANSWERS = ("emotion", "distribution", "dimensions")
 MOST_BYTES, MOST_EMOTIONS, LONGEST_LABEL = 1_000_000, 100, 100
 
+CLASS_MEANS = "class_means.safetensors"
+"""What a model is adapted to a speaker with."""
+
 
 def read_card(folder: Path) -> Card:
     """Return the card of a model folder; its size is that of the whole model, an encoder kept elsewhere included.
@@ -73,6 +76,11 @@ def write_card(folder: Path, card: Card) -> None:
     ]
     fields["sha256"] = {path.name: checksum(path) for path in sorted(folder.glob("*.safetensors"))}
     write_text(folder / "card.json", json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of a model folder that its answer to one clip follows from: all weights but the class means."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.name != CLASS_MEANS)
 
 
 def check_weights(folder: Path) -> None:

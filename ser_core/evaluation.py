@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.audio import read
-from ser_core.cards import read_card
+from ser_core.cards import read_card, weight_files
 from ser_core.corpora import Corpus, find_corpora, read_corpus
 from ser_core.corpora.table import PEOPLE
 from ser_core.corpora.vocabulary import output_words
@@ -386,7 +386,7 @@ def _facts(corpus: Corpus) -> pd.DataFrame:
 def _run_of(answers: Path, corpus: Corpus) -> str:
     """Return a hash of what the answers follow from: weights or stored answers, and the corpus's files."""
     found = hashlib.sha256()
-    for path in sorted(answers.glob("*.safetensors")) if answers.is_dir() else [answers]:
+    for path in weight_files(answers) if answers.is_dir() else [answers]:
         found.update(path.read_bytes() if path.is_file() else str(path).encode())
     for file in corpus.table["file"].dropna():
         found.update(f"{Path(file).name} {Path(file).stat().st_size}\n".encode())

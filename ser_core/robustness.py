@@ -23,6 +23,7 @@ import torch
 
 from ser_core import metrics
 from ser_core.audio import SAMPLE_RATE, read
+from ser_core.cards import weight_files
 from ser_core.corpora import read_corpus
 from ser_core.degradations import KINDS, Voice, changed
 from ser_core.distributions import mean_over_speakers
@@ -168,7 +169,7 @@ def run_of(model: SpeechModel) -> str:
     """Return a hash of what the answers follow from: the model's weights and the changes."""
     asked = [(kind.name, kind.levels) for kind in KINDS.values()]
     found = hashlib.sha256(repr((asked, LENGTHS_S, STEADY)).encode())
-    for path in sorted(model_folders()[model.name].glob("*.safetensors")):
+    for path in weight_files(model_folders()[model.name]):
         found.update(path.read_bytes())
     return found.hexdigest()[:12]
 

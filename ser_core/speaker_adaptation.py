@@ -19,11 +19,11 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from ser_core.audio import Recording
+from ser_core.cards import CLASS_MEANS
 from ser_core.errors import ModelError
 from ser_core.files import whole
 from ser_core.models import InputAxes, PoolingWeights, SpeechModel
 
-FILE = "class_means.safetensors"
 PRIOR_CLIPS = 4.0
 """So many clips of a speaker who lies at the zero of the training speech are counted along."""
 _FIGURES_ALONE = (
@@ -47,13 +47,13 @@ def class_means(embeddings: np.ndarray, classes: np.ndarray, count: int) -> np.n
 
 def save_class_means(means: np.ndarray, folder: Path) -> None:
     """Write class means (classes, features) into a model folder, in half precision."""
-    with whole(folder / FILE) as partial:
+    with whole(folder / CLASS_MEANS) as partial:
         save_file({"means": np.ascontiguousarray(means, np.float16)}, partial)
 
 
 def load_class_means(folder: Path) -> np.ndarray | None:
     """Return the class means (classes, features) stored in a model folder, if there are any."""
-    path = folder / FILE
+    path = folder / CLASS_MEANS
     return load_file(path)["means"].astype(np.float32) if path.exists() else None
 
 

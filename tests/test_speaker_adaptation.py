@@ -15,8 +15,11 @@ from explain.samples import samples
 from ser_core import speaker_adaptation_study as study
 from ser_core.audio import read
 from ser_core.bundled import PLANS
+from ser_core.cards import CLASS_MEANS, weight_files
 from ser_core.errors import ModelError, SettingError
 from ser_core.models import load_model
+from ser_core.registry import model_folders
+from ser_core.robustness import TABLES, run_of
 from ser_core.speaker_adaptation import (
     PASSES,
     PRIOR_CLIPS,
@@ -227,3 +230,10 @@ def test_a_model_that_cannot_be_adapted_is_refused(tmp_path) -> None:
     for name in ("egemaps-logistic", "nobody"):
         with pytest.raises(SettingError, match=f"'{name}' cannot be adapted"):
             study.run(tmp_path, tmp_path, [name])
+
+
+def test_class_means_do_not_make_stored_answers_those_of_another_model(tmp_path) -> None:
+    folder = model_folders()[MODEL]
+    assert (folder / CLASS_MEANS).is_file() and CLASS_MEANS not in {path.name for path in weight_files(folder)}
+    stored = pd.read_parquet(TABLES / f"{MODEL}.crema_d.parquet", columns=["run"])["run"].unique().tolist()
+    assert stored == [run_of(load_model(MODEL))]

@@ -143,6 +143,20 @@ def test_a_tie_keeps_the_usual_method_and_maps_that_seldom_pass_are_called_hints
     assert said.endswith("Most maps do not pass: take one as a hint, and look at its own tests.")
 
 
+def test_a_method_of_fewer_clips_takes_the_place_only_where_it_is_clearly_better() -> None:
+    usual = rows("integrated_gradients", ([GOOD] + [NONE] * 17) * 28)
+    for good, taken in ((6, False), (40, True)):
+        table = pd.concat([usual, rows("occlusion", [GOOD] * good + [NONE] * (100 - good))])
+        shares = summary(table, replicates=500)
+        first = "occlusion" if taken else "integrated_gradients"
+        assert default_method("m", "integrated_gradients", shares) == first
+        said = default_sentence("m", "integrated_gradients", shares)
+        assert ("Occlusion passed in 6 % [" in said and "of 100, too few to tell." in said) != taken
+    # One clip that was left out makes nothing fewer.
+    table = pd.concat([rows("saliency", [NONE] * 100), rows("occlusion", [GOOD] * 9 + [NONE] * 90)])
+    assert default_method("m", "saliency", summary(table, replicates=200)) == "occlusion"
+
+
 def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
