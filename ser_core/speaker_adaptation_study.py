@@ -69,7 +69,7 @@ def told() -> dict[str, tuple[str, str]]:
 
 
 def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
-    """Train what is not trained yet, answer with every condition, store the answers and return UAR as Markdown.
+    """Train what is not trained yet, answer with every condition, store the answers; return UAR and accuracy as text.
 
     Args:
         corpus: with known speakers; of another one than the models' own, they are trained on it as ``train`` would.
@@ -124,11 +124,10 @@ def drawn(rows: pd.DataFrame, given: Given, *, seed: int = 0) -> list[np.ndarray
     found = []
     for place, speaker in enumerate(speakers):
         others = places[speaker][places[speaker] != place]
-        weights = np.ones(len(others))
         if given.mood == "neutral":
             others = others[emotions[others] == "neutral"]
-            weights = np.ones(len(others))
-        elif given.mood == "uneven":
+        weights = np.ones(len(others))
+        if given.mood == "uneven":
             kinds = sorted(set(emotions))
             prevalence = dict(zip(kinds, random.dirichlet(np.full(len(kinds), UNEVEN)) + 1e-9, strict=True))
             weights = np.array([prevalence[emotion] for emotion in emotions[others]])

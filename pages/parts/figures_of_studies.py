@@ -173,10 +173,10 @@ def _how_measured(name: str, task: str) -> str:
         return f"{parted}. 'python -m ser_core noise --corpus CREMA-D --noise ESC-10 --other …' repeats it."
     if name not in STUDIES:
         return (
-            f"Out of fold over {TASKS[task].folds} parts of the speakers; the other clips are those of the same test "
-            "speaker, drawn with a fixed seed, as many as there are. How strongly the zero moves was chosen on two of "
-            "five folds of CREMA-D with Whisper tiny.en. "
-            f"'python -m ser_core speaker-adaptation --corpus {TASKS[task].title}' repeats it."
+            "Out of fold over parts of the speakers; the other clips are those of the same test speaker, drawn with a "
+            "fixed seed, as many as there are. How strongly the zero moves was chosen on two of five folds of CREMA-D "
+            "with Whisper tiny.en. 'python -m ser_core speaker-adaptation --corpus "
+            f"{TASKS[task].title if task in TASKS else task}' repeats it."
         )
     dealt = (
         "clips, so that speakers stand on both sides" if STUDIES[name].by_clip else "speakers, each on one side only"
