@@ -154,7 +154,7 @@ def answers(beside: "Prediction", alone: "Prediction") -> str:
         f"<td><strong>{percent(beside.probability(name))}</strong></td></tr>"
         for name in beside.order
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Emotion", "The clip alone", "Having heard the others"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Emotion", "Alone", "With the others"))
     return table("The model’s answer when it has heard this voice", head, lines)
 
 
