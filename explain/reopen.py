@@ -122,6 +122,20 @@ def reopen(data: bytes) -> Reopened:
     return Reopened(explanation, opened)
 
 
+def why_not_again(model: str) -> str:
+    """Return why the figures of a report cannot be made anew with the models at hand; "" if they can."""
+    from ser_core.models import model_names
+
+    if model in model_names():
+        return ""
+    if model.partition(" (")[0] in model_names():
+        return (
+            f"The model {short(model)} had been given more than this clip (other clips of the speaker, or the words), "
+            "which a report does not hold; explain the clip again with them instead."
+        )
+    return f"The model {short(model)} is not at hand, so nothing can be made anew."
+
+
 def attached(data: bytes) -> str:
     """Return the JSON that is attached to a report in PDF.
 

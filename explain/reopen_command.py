@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _reopen(options: argparse.Namespace) -> int:
     from explain.attribution import method_label
-    from explain.reopen import remake, reopen
+    from explain.reopen import remake, reopen, why_not_again
     from ser_core.audio import read
-    from ser_core.models import load_model, model_names
+    from ser_core.models import load_model
 
     try:
         data = options.report.read_bytes()
@@ -47,8 +47,8 @@ def _reopen(options: argparse.Namespace) -> int:
         print(f"{section.title}: {' '.join(section.sentences)}")
     if options.audio is None:
         return 0
-    if e.prediction.model not in model_names():
-        raise ExplanationError(f"The model {e.prediction.model} is not at hand, so nothing can be made anew.")
+    if missing := why_not_again(e.prediction.model):
+        raise ExplanationError(missing)
     made = remake(stored, read(options.audio), load_model(e.prediction.model))
     for check in made.checks:
         print(f"  {check.sentence}")

@@ -22,7 +22,7 @@ from explain.explanation import Explanation, explain, remeasure
 from explain.intervention import dose_response
 from explain.opened import NOTHING, Opened
 from explain.regions import Region
-from explain.reopen import Reopened, Unheard, attached, remake, reopen, restored
+from explain.reopen import Reopened, Unheard, attached, remake, reopen, restored, why_not_again
 from explain.trust import trust
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
@@ -221,3 +221,9 @@ def test_the_attachment_is_the_export() -> None:
 def test_a_kind_that_no_report_stores_is_not_restored() -> None:
     with pytest.raises(TypeError):
         restored(io.BytesIO, {})
+
+
+def test_why_the_figures_cannot_be_made_anew_is_said() -> None:
+    assert why_not_again("whisper-tiny-statistics") == ""
+    assert "had been given more than this clip" in why_not_again("whisper-tiny-statistics (1a2b3c4d)")
+    assert why_not_again("elsewhere") == "The model elsewhere is not at hand, so nothing can be made anew."

@@ -130,7 +130,7 @@ def _section(section: "Section") -> None:
 
 def _again(report: "Reopened") -> None:
     """Offer to make the figures anew, and show how they compare."""
-    from ser_core.models import model_names
+    from explain.reopen import why_not_again
 
     e = report.explanation
     asked = ("remake", e.recording.sha256, id(report))
@@ -138,8 +138,8 @@ def _again(report: "Reopened") -> None:
     if started is not None:
         background.show(started, _compared)
         return
-    if e.prediction.model not in model_names():
-        st.info(f"The figures cannot be made anew here: the model {plain(e.prediction.model)} is not at hand.")
+    if missing := why_not_again(e.prediction.model):
+        st.info(plain(missing))
         return
     with st.expander("Make the figures anew from the audio"):
         recording = _audio()
