@@ -130,3 +130,27 @@ def test_on_a_dark_phone_keys_and_a_dragged_stretch_work_and_nothing_is_wider_th
     whole_page(page, shots / "explained-dark-390.png")
     assert watch.foreign == []
     assert watch.faults == []
+
+
+def test_the_model_hears_the_persons_other_clips_first_and_the_panel_stays_open(browser, address, shots):
+    page = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark").new_page()
+    watch = Watch(page, address)
+    page.goto(address)
+    page.get_by_role("button", name="Explain this clip").first.wait_for(timeout=PATIENCE_MS)
+    upload(page, ("voice.wav", wav(voice(2.0))))
+    others = [
+        {"name": f"{seconds}.wav", "mimeType": "audio/wav", "buffer": wav(voice(seconds))} for seconds in (1.5, 1.8)
+    ]
+    page.get_by_text("Set against the same person’s other clips").click()
+    panel = page.get_by_test_id("stExpander").filter(has_text="Set against the same person’s other clips")
+    panel.locator("input[type=file]").set_input_files(others)
+    # Visible, as what stands above the panel does not close it.
+    page.get_by_text("Having heard 2 other clips of this person").wait_for(timeout=PATIENCE_MS)
+    page.get_by_text("Hear this voice first (2 other clips of the person)").click()
+    page.get_by_text(re.compile("adapted to 3 clips of this speaker answers")).first.wait_for(timeout=PATIENCE_MS)
+    page.locator(".viewer canvas").wait_for(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Report (PDF)").wait_for(timeout=PATIENCE_MS)
+    assert overflow(page) <= 0
+    whole_page(page, shots / "heard-first-dark-390.png")
+    assert watch.foreign == []
+    assert watch.faults == []
