@@ -314,9 +314,17 @@ def test_explanations_that_pass() -> None:
     others = own[own["model"].isin([*whisper, "label-distribution", "emosphere-emotale"])]
     occluded = others[others["method"] == "occlusion"]
     assert len(occluded) == 10 and set(occluded["clips"]) == {100}
-    low, high = (round(100 * each) for each in (occluded["holds"].min(), occluded["holds"].max()))
     chance = shares[(shares["map"] == method_choice.DESTROYED) & (shares["test"] == "all")]
     chance = chance[(chance["method"] == "occlusion") & chance["model"].isin(occluded["model"])]["holds"]
+    mater = [shares[(shares["map"] == of) & (shares["test"] == "all")] for of in ("own", method_choice.DESTROYED)]
+    low, high, least, most = (
+        round(100 * end) for part in mater for end in part.loc[part["model"] == "mater", "holds"].agg(["min", "max"])
+    )
+    says(
+        f"MATER’s words and levels {low} to {high} % "
+        f"(of the same model with shuffled weights {least} to {most} % of 60)"
+    )
+    low, high = (round(100 * each) for each in (occluded["holds"].min(), occluded["holds"].max()))
     says(f"occlusion of ten of these networks {low} to {high} % of 100 (")
     says(f"with shuffled weights {round(100 * chance.min())} to {round(100 * chance.max())} % of 60)")
 
