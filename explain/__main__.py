@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _explain(options: argparse.Namespace) -> int:
     from explain import export
     from explain.attribution import Target, method_label, methods_for
+    from explain.baseline import answer_sentence
     from explain.cues import CueSettings
     from explain.explanation import explain, with_baseline, with_language
     from explain.method_choice import best_first
@@ -76,10 +77,11 @@ def _explain(options: argparse.Namespace) -> int:
     model = load_model(options.model or model_names()[0])
     method = options.method or best_first(model.name, methods_for(model))[0].name
     others = [read(path) for path in options.baseline or ()]
-    if options.adapt:
-        if not others:
-            raise SettingError("--adapt needs --baseline: name other clips of the same person.")
-        model = adapted(model, [recording, *others], None if options.quiet else _tell)
+    if options.adapt is not None:
+        heard = [read(path) for path in options.adapt] or others
+        if not heard:
+            raise SettingError("--adapt needs other clips of the same person: name them, or those of --baseline.")
+        model = adapted(model, [recording, *heard], None if options.quiet else _tell)
     settings = CueSettings(
         sex=options.sex,
         pitch_floor_hz=options.pitch_floor,
@@ -115,10 +117,11 @@ def _explain(options: argparse.Namespace) -> int:
             None if options.quiet else _tell,
             model=model,
         )
-        assert explanation.own_baseline is not None
-        print(explanation.own_baseline.sentence)
-        if explanation.own_baseline.answer is not None:
-            print(explanation.own_baseline.answer_sentence(explanation.prediction))
+        own = explanation.own_baseline
+        assert own is not None
+        print(own.sentence)
+        if own.answer is not None:
+            print(answer_sentence(len(own.clips), own.answer, explanation.prediction))
     tested = None
     if options.trust:
         tested = trust(
@@ -222,7 +225,10 @@ def _parser() -> argparse.ArgumentParser:
         "--baseline", nargs="+", metavar="FILE", help="up to 20 other clips of the same person, to set the cues against"
     )
     parser.add_argument(
-        "--adapt", action="store_true", help="explain the model as it answers when it has heard the clips of --baseline"
+        "--adapt",
+        nargs="*",
+        metavar="FILE",
+        help="explain the model as it answers when it has heard these clips of the same person (default: --baseline's)",
     )
     parser.add_argument(
         "--experiment", nargs="+", choices=list(EXPERIMENTS), default=[], help="change a cue of the voice and ask again"

@@ -89,22 +89,6 @@ class OwnBaseline:
         verb = "lies" if len(unusual) == 1 else "lie"
         return f"Against {count}, {told}{more} {verb} outside what 95 % of this person’s clips would keep ({chance})."
 
-    def answer_sentence(self, alone: Prediction) -> str:
-        """Which answer the model gives beside the person's other clips, and which to the clip alone; "" without one."""
-        if self.answer is None:
-            return ""
-        now, before = self.answer.top, alone.top
-        heard = f"Having heard {len(self.clips)} other {'clip' if len(self.clips) == 1 else 'clips'} of this person"
-        certain = f"{rounded_percent(self.answer.probability(now))}"
-        if now == before:
-            return (
-                f"{heard}, the model still answers {now} ({certain}; alone {rounded_percent(alone.probability(now))})."
-            )
-        return (
-            f"{heard}, the model answers {now} ({certain}) and no longer {before} "
-            f"({rounded_percent(self.answer.probability(before))}; alone {rounded_percent(alone.probability(before))})."
-        )
-
 
 def own_baseline(
     summary: CueSummary,
@@ -149,6 +133,19 @@ def against_clips(summary: CueSummary, others: Sequence[Sequence[CueValue]]) -> 
         _against(summary.value(each.name), [v for v in values[each.name] if v is not None])
         for each in CUES
         if each.name != "intensity_mean"
+    )
+
+
+def answer_sentence(others: int, beside: Prediction, alone: Prediction) -> str:
+    """Return which answer a model gives when it has heard so many other clips of the person, and to the clip alone."""
+    now, before = beside.top, alone.top
+    heard = f"Having heard {others} other {'clip' if others == 1 else 'clips'} of this person"
+    certain, was = rounded_percent(beside.probability(now)), rounded_percent(alone.probability(before))
+    if now == before:
+        return f"{heard}, the model still answers {now} ({certain}; alone {was})."
+    return (
+        f"{heard}, the model answers {now} ({certain}) and no longer {before} "
+        f"({rounded_percent(beside.probability(before))}; alone {was})."
     )
 
 

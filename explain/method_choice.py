@@ -93,23 +93,23 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
             else ""
         )
     )
-    fewer = ""
+    if not len(of_model[of_model["method"] != first]):
+        return f"{said}; no other method was tested for this model."
+    if len(others):
+        second = others.iloc[0]
+        more = "more than" if best["holds"] > second["holds"] else "as many as"
+        said += (
+            f", {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
+            f"({rounded_percent(second['holds'])} of {second['clips']})"
+        )
     if len(unsure):
         row = unsure.iloc[0]
-        fewer = (
-            f"{method_label(row['method'])} passed in {rounded_percent(row['holds'])} [{rounded_percent(row['low'])}, "
-            f"{rounded_percent(row['high'])}] of {row['clips']}, too few to tell. "
+        said += (
+            f". {method_label(row['method'])} passed in {rounded_percent(row['holds'])} "
+            f"[{rounded_percent(row['low'])}, {rounded_percent(row['high'])}] of {row['clips']}, too few to tell"
         )
-    if not len(others):
-        return f"{said}; no other method was tested for this model. {fewer}".rstrip()
-    second = others.iloc[0]
-    more = "more than" if best["holds"] > second["holds"] else "as many as"
-    return (
-        f"{said}, {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
-        f"({rounded_percent(second['holds'])} of {second['clips']}). "
-        + fewer
-        + ("Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else "")
-    ).rstrip()
+    hint = " Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else ""
+    return f"{said}.{hint}"
 
 
 def passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from explain.baseline import ALONE_IS_EXPLAINED, OwnBaseline
+from explain.baseline import ALONE_IS_EXPLAINED, OwnBaseline, answer_sentence
 from explain.comparison import Comparison
 from explain.cues import CLIP
 from explain.opened import Section, Table
@@ -93,7 +93,7 @@ def baseline_section(found: OwnBaseline, alone: Prediction) -> Section:
     head = ("cue", place_name(CLIP), "own mean", "own spread", "z", "p", "clips")
     sentences, tables = [found.sentence], [Table(head, rows)]
     if found.answer is not None:
-        sentences.append(f"{found.answer_sentence(alone)} {ALONE_IS_EXPLAINED}")
+        sentences.append(f"{answer_sentence(len(found.clips), found.answer, alone)} {ALONE_IS_EXPLAINED}")
         answers = tuple(
             (name, percent(alone.probability(name), 0), percent(found.answer.probability(name), 0))
             for name in found.answer.order

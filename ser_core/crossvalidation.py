@@ -112,8 +112,10 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         seen = system.embeddings(network, pick(training))
         codes = pd.factorize(table.loc[training, "emotion"])[0]
         fit_neighbourhood(seen, codes, system.embeddings(network, pick(testing))).save(out)
-        if hasattr(system, "SPEAKER_ADAPTATION"):
-            save_class_means(class_means(seen, targets[training].argmax(1), len(plan.labels)), out)
+        learnt = targets[training].argmax(1)
+        # Without a clip of each class a small corpus gives a model that cannot be adapted.
+        if hasattr(system, "SPEAKER_ADAPTATION") and len(set(learnt)) == len(plan.labels):
+            save_class_means(class_means(seen, learnt, len(plan.labels)), out)
     write_table(rows, out / "predictions.parquet")
     checkpoints.drop(out)
     print(f"{plan.name} fold {fold}: {main_measure(plan, rows)}", flush=True)

@@ -109,6 +109,7 @@ def _load_folder(folder: Path) -> SpeechModel:
     system = importlib.import_module(f"ser_core.systems.{card.system}")
     try:
         model: SpeechModel = system.load(folder, card)
+        model.class_means = load_class_means(folder, len(card.emotions))
     except SerscopeError:
         raise
     # Foreign weights can fail in any way; all of them mean the same here.
@@ -120,7 +121,6 @@ def _load_folder(folder: Path) -> SpeechModel:
         raise ModelError(
             f"Model {card.name} cannot be used: some of its weights are no numbers. Copy the folder again."
         )
-    model.class_means = load_class_means(folder)
     return model
 
 

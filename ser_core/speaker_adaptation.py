@@ -51,10 +51,19 @@ def save_class_means(means: np.ndarray, folder: Path) -> None:
         save_file({"means": np.ascontiguousarray(means, np.float16)}, partial)
 
 
-def load_class_means(folder: Path) -> np.ndarray | None:
-    """Return the class means (classes, features) stored in a model folder, if there are any."""
+def load_class_means(folder: Path, classes: int) -> np.ndarray | None:
+    """Return the class means (classes, features) stored in a model folder, if there are any.
+
+    Raises:
+        ModelError: they are of other classes.
+    """
     path = folder / CLASS_MEANS
-    return load_file(path)["means"].astype(np.float32) if path.exists() else None
+    if not path.exists():
+        return None
+    means: np.ndarray = load_file(path)["means"].astype(np.float32)
+    if len(means) != classes:
+        raise ModelError(f"{path} has means of {len(means)} classes, the model {classes}. Copy the folder again.")
+    return means
 
 
 def zero_of(embeddings: Tensor, classify: Callable[[Tensor], Tensor], means: Tensor) -> Tensor:

@@ -114,4 +114,12 @@ def test_a_model_that_has_heard_the_person_is_explained(clip: str, tmp_path: Pat
     assert told != pytest.approx(alone["prediction"]["probabilities"]["values"], abs=1e-3)
     assert beside["prediction"]["model"].startswith("whisper-tiny-statistics (")
     assert explain_main([clip, "--model", "whisper-tiny-statistics", "--adapt"]) == 2
-    assert "--adapt needs --baseline" in capsys.readouterr().err
+    assert "--adapt needs other clips of the same person" in capsys.readouterr().err
+    capsys.readouterr()
+    # Clips to hear need not be clips to set the cues against.
+    named = [clip, "--model", "whisper-tiny-statistics", "--method", "saliency", "--quiet", "--adapt", *others]
+    assert explain_main([*named, "--json", str(tmp_path / "named.json")]) == 0
+    assert "adapted to 3 clips of this speaker: " in capsys.readouterr().out
+    found = json.loads((tmp_path / "named.json").read_text())
+    assert found["own_baseline"] is None
+    assert found["prediction"] == beside["prediction"]

@@ -186,6 +186,39 @@ def test_bins_of_shares_hold_every_clip_once_and_their_means() -> None:
     assert behind[f"p_{one['emotion']}"].mean() == pytest.approx(one["expected"])
 
 
+HEARD = pd.DataFrame(
+    {
+        "name": ["0001", "0002", "0003"],
+        "speaker": [f"em2ldl/speaker{k}" for k in (1, 2, 2)],
+        "sex": ["female", "male", "male"],
+        "age_group": ["young", "old", "old"],
+        "code_switching": ["ce", "ce", "me"],
+        "share_joy": [0.2, 0.5, 0.0],
+        "share_trust": [0.5, 0.5, 0.0],
+        "share_anger": [0.3, 0.0, 1.0],
+    }
+)
+
+
+def test_the_clips_behind_a_label_of_the_wheel_are_those_that_some_heard_so() -> None:
+    found = mixed_charts.clips_of_label(HEARD, ["joy", "trust", "anger"], "joy")
+    assert found["clip"].to_list() == ["0002", "0001"]
+    assert found["share"].to_list() == [50.0, 20.0]
+    assert found["speaker"].to_list() == ["speaker2", "speaker1"]
+    assert found["heard beside it"].to_list() == ["trust 50 %", "trust 50 %, anger 30 %"]
+
+
+def test_a_label_of_the_wheel_is_chosen_and_its_clips_are_listed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mixed_charts, "corpora_at_hand", lambda: {"em2ldl": tmp_path})
+    monkeypatch.setattr(mixed_charts, "labels_of_em2ldl", lambda folder: HEARD)
+    app = drawn("mixed.py")
+    assert app.selectbox(key="wheel-of").options == ["none", "anger", "trust", "joy"]
+    app.selectbox(key="wheel-of").set_value("joy").run()
+    assert not app.exception
+    assert any("joy: 2 clips with some of the answers" in each.value for each in app.caption)
+    assert any(list(each.value.get("clip", [])) == ["0002", "0001"] for each in app.dataframe)
+
+
 def test_bias_and_octants_are_those_that_were_planted() -> None:
     random = np.random.default_rng(0)
     rated = random.uniform(0.1, 0.6, (60, 3))

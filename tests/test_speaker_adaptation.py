@@ -101,9 +101,11 @@ def test_class_means_are_kept_in_the_folder(tmp_path) -> None:
     embeddings = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     means = class_means(embeddings, np.array([0, 0, 1]), 2)
     assert means.tolist() == [[2.0, 3.0], [5.0, 6.0]]
-    assert load_class_means(tmp_path) is None
+    assert load_class_means(tmp_path, 2) is None
     save_class_means(means, tmp_path)
-    assert load_class_means(tmp_path).tolist() == means.tolist()
+    assert load_class_means(tmp_path, 2).tolist() == means.tolist()
+    with pytest.raises(ModelError, match="means of 2 classes, the model 6"):
+        load_class_means(tmp_path, 6)
     with pytest.raises(ModelError, match="Class 2 has no training clip"):
         class_means(embeddings, np.array([0, 0, 1]), 3)
 

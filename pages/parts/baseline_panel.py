@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.baseline import ALONE_IS_EXPLAINED
+from explain.baseline import ALONE_IS_EXPLAINED, answer_sentence
 from explain.words import listed
-from pages.parts import background, room, session
+from pages.parts import background, room, session, work
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, p_value, percent, plain
@@ -39,18 +39,26 @@ def _beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
     count = f"{len(clips)} other {'clip' if len(clips) == 1 else 'clips'}"
     if not st.toggle(f"{HEAR_FIRST} ({count} of the person)", key=session.input_key("beside"), help=_HEAR_HELP):
         return model
-    heard = [recording, *clips]
-    asked = (model.name, tuple(clip.sha256 for clip in heard))
+    asked = _asked(recording, model, clips)
     found: SpeechModel = background.made_once(
-        st.session_state.setdefault("adapted", {}),
+        _kept(),
         asked,
-        ("adapted", *asked),
+        asked,
         "Hearing the other clips",
-        lambda job: adapted(model, heard, job.tell),
+        lambda job: adapted(model, [recording, *clips], job.tell),
         then="The answer comes",
-        most=4,
     )
     return found
+
+
+def _asked(recording: "Recording", model: "SpeechModel", clips: "list[Recording]") -> tuple:
+    """Return the key of a model that has heard these clips; the panel and the page wait for the same work."""
+    return "adapted", model.name, recording.sha256, tuple(clip.sha256 for clip in clips)
+
+
+def _kept() -> "dict[tuple, SpeechModel]":
+    """Return the session's adapted models."""
+    return st.session_state.setdefault("adapted", {})
 
 
 HEAR_FIRST = "Hear this voice first"
@@ -88,21 +96,42 @@ def show(shown: "Explanation", model: "SpeechModel") -> "Explanation":
     left, right = st.columns([4, 1], vertical_alignment="center")
     left.caption(f"{count}: {plain(', '.join(clip.name for clip in clips[:4]))}{' …' if len(clips) > 4 else ''}")
     right.button("Drop these clips", on_click=session.keep_own_clips, args=([],), width="stretch")
-    heard = tuple(clip.sha256 for clip in clips)
-    asked = ("baseline", model.name, shown.recording.sha256, repr(shown.tracks.settings), heard)
-    started = background.start(asked, lambda job: _measured(shown, model, clips, job))
+    asked = ("baseline", shown.recording.sha256, repr(shown.tracks.settings), tuple(c.sha256 for c in clips))
+    started = background.start(asked, lambda job: _measured(shown, clips, job))
     background.show(started, lambda found: draw(found, shown))
+    answer = _answer_beside(shown, model, clips)
     if started.result is None:
         return shown
-    return dataclasses.replace(shown, own_baseline=started.result)
+    return dataclasses.replace(shown, own_baseline=dataclasses.replace(started.result, answer=answer))
 
 
-def _measured(
-    shown: "Explanation", model: "SpeechModel", clips: "list[Recording]", job: background.Job
-) -> "OwnBaseline | None":
-    from explain.explanation import with_baseline
+def _measured(shown: "Explanation", clips: "list[Recording]", job: background.Job) -> "OwnBaseline":
+    from explain.baseline import own_baseline
 
-    return with_baseline(shown, clips, job.tell, model=model).own_baseline
+    return own_baseline(shown.cues, shown.tracks, shown.recording.sha256, clips, job.tell)
+
+
+def _answer_beside(shown: "Explanation", model: "SpeechModel", clips: "list[Recording]") -> "Prediction | None":
+    """Draw what the model answers when it has heard the clips, and return it as soon as it is there."""
+    if not adaptable(model):
+        return None
+    asked = _asked(shown.recording, model, clips)
+    if asked not in _kept():
+        started = background.start(asked, lambda job: adapted(model, [shown.recording, *clips], job.tell))
+        background.show(started)
+        if started.result is None:
+            return None
+        _kept()[asked] = started.result
+    found = work.prediction(shown.recording, _kept()[asked])
+    others = len({clip.sha256 for clip in clips} - {shown.recording.sha256})
+    st.html(
+        f'<div class="ss"><p class="paragraph">{escape(answer_sentence(others, found, shown.prediction))}</p>'
+        f"{answers(found, shown.prediction)}</div>"
+    )
+    st.caption(
+        f"{ALONE_IS_EXPLAINED} ‘{HEAR_FIRST}’, below the model’s name, explains the other one. {_gain(shown.card)}"
+    )
+    return found
 
 
 def _upload(most: int) -> None:
@@ -138,13 +167,6 @@ def draw(found: "OwnBaseline", shown: "Explanation") -> None:
         '<p class="soft">z: distance from the person’s mean in standard deviations. Usual: the range that 95 % of '
         "further clips of the person would keep, by Crawford &amp; Howell’s t for few clips.</p></div>"
     )
-    if found.answer is not None:
-        said = escape(found.answer_sentence(shown.prediction))
-        told = answers(found.answer, shown.prediction)
-        st.html(f'<div class="ss"><p class="paragraph">{said}</p>{told}</div>')
-        st.caption(
-            f"{ALONE_IS_EXPLAINED} ‘{HEAR_FIRST}’, below the model’s name, explains the other one. {_gain(shown.card)}"
-        )
 
 
 def answers(beside: "Prediction", alone: "Prediction") -> str:
@@ -180,8 +202,7 @@ def _gain(card: "Card") -> str:
     return (
         f"What that gains, over {alone.speakers} speakers of {TASKS[alone.task].title} who are new to the model: UAR "
         f"{unsigned(alone.value, 3)} for {ALONE}, {listed(gained)}; {unsigned(alone.chance, 3)} is chance. All their "
-        "clips were recorded alike; for others it is not known. Of two other corpora (Results) it gains as much on one "
-        "and nothing on the other."
+        "clips were recorded alike; for others it is not known. Results has the same for other corpora."
     )
 
 

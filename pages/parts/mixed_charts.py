@@ -348,6 +348,15 @@ def wheel() -> None:
             select=False,
             state=by or "everybody",
         )
+        of_label = st.selectbox(
+            "Clips of a label",
+            ["", *rows[[f"share_{label}" for label in labels]].mean().sort_values(ascending=False).index.str[6:]],
+            format_func=lambda each: each or "none",
+            key="wheel-of",
+            help="The clips of which listeners gave some of their answers to this label; the commonest label first",
+        )
+        if of_label:
+            _clips_of_label(rows, labels, of_label)
     else:
         st.info("EM2LDL's tables are not at hand; name their folder in SERSCOPE_CORPORA to see its wheel.")
     if path.exists():
@@ -360,6 +369,54 @@ def wheel() -> None:
                 "model."
             )
             _constants(stored[(stored["view"] == view) & stored["measure"].isin(["KL", "cosine"])], view)
+
+
+def _clips_of_label(rows: "pd.DataFrame", labels: list[str], label: str) -> None:
+    """List the clips of which listeners gave a label some of their answers, and let the reader hear one."""
+    from pages.parts import clips_behind
+
+    listed = clips_of_label(rows, labels, label)
+    noun = "clip" if len(listed) == 1 else "clips"
+    st.caption(
+        f"{label}: {len(listed)} {noun} with some of the answers, the one with most first. Select one to hear it."
+    )
+    event = st.dataframe(
+        listed,
+        key=f"clips-wheel-{label}",
+        hide_index=True,
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="single-row",
+        height=290,
+        column_config={
+            "share": st.column_config.NumberColumn("share, %", format="%.0f", help=f"of the answers are {label}"),
+            "languages mixed": st.column_config.TextColumn(
+                help="the owners’ code of two of Cantonese (c), English (e) and Mandarin (m)"
+            ),
+        },
+        alt=f"EM2LDL’s clips with answers of {label}, the one with most of them first; choose one to hear it",
+    )
+    picked = event["selection"]["rows"]
+    if picked and picked[0] < len(listed):
+        clips_behind.hear("em2ldl", str(listed["clip"].iloc[picked[0]]), "", "wheel")
+
+
+def clips_of_label(rows: "pd.DataFrame", labels: "list[str]", label: str) -> "pd.DataFrame":
+    """Return the clips with answers of a label, its share in %, who speaks, and the other labels heard; most first."""
+    found = rows[rows[f"share_{label}"] > 0].sort_values(f"share_{label}", ascending=False, kind="stable")
+    others = [name for name in labels if name != label]
+    shares = found[[f"share_{name}" for name in others]].to_numpy()
+    heard = [
+        ", ".join(f"{others[k]} {rounded_percent(each[k])}" for k in np.argsort(-each, kind="stable") if each[k] > 0)
+        for each in shares
+    ]
+    return (
+        found[["name", f"share_{label}", "speaker", "sex", "age_group", "code_switching"]]
+        .set_axis(["clip", "share", "speaker", "sex", "age group", "languages mixed"], axis=1)
+        .assign(speaker=found["speaker"].str.removeprefix("em2ldl/"), others=heard, share=100 * found[f"share_{label}"])
+        .rename(columns={"others": "heard beside it"})
+        .reset_index(drop=True)
+    )
 
 
 def _constants(found: "pd.DataFrame", view: str) -> None:
