@@ -439,7 +439,7 @@ def stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
         keys = [key for key in ("model", "method", "experiment", "corpus") if key in fresh]
         again = earlier.set_index(keys).index.isin(fresh.set_index(keys).index)
         fresh = pd.concat([earlier[~again], fresh], ignore_index=True)
-    write_table(fresh, out, compression="zstd")
+    write_table(fresh, out)
     return fresh
 
 

@@ -334,7 +334,7 @@ def _models(asked: tuple[str, ...]) -> "dict[str, tuple[SpeechModel, SpeechModel
 
 def _write(rows: "pd.DataFrame", store: Path) -> None:
     store.parent.mkdir(parents=True, exist_ok=True)
-    write_table(rows, store, compression="zstd")
+    write_table(rows, store)
 
 
 def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":

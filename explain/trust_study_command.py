@@ -119,7 +119,7 @@ def _stored(parts: "dict[tuple[str, str], pd.DataFrame]", out: Path, further: bo
         again &= earlier["test"].isin(QUICK).to_numpy() != further
         rows = pd.concat([earlier[~again], rows], ignore_index=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_table(rows, out, compression="zstd")
+    write_table(rows, out)
     table = summary(rows)
     write_table(table.round(4), out.with_suffix(".csv"))
     return table

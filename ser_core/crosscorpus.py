@@ -364,7 +364,7 @@ def run(
     if called or any(part.name not in TASKS for part in parts):
         kept /= _digest(parts)
     rows = with_others(matrix(parts, kept, systems), stored_table(out))
-    write_table(stored(rows), out, compression="zstd")
+    write_table(stored(rows), out)
     confounded = []
     for part in parts:
         found = speaker_emotion_confounding(part.table)

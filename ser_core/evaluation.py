@@ -404,4 +404,4 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
     shares = rows.select_dtypes(include="float64").columns
     small = rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(shares, np.float32) | {"fold": np.int8})
     small.attrs = rows.attrs
-    write_table(small, path, compression="zstd")
+    write_table(small, path)

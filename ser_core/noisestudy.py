@@ -166,7 +166,7 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
     told = []
     for name, part in rows.groupby("test", sort=False):
         answers = part.drop(columns="test").reset_index(drop=True)
-        write_table(answers, RESULTS / f"{TABLE}.{name}.parquet", compression="zstd")
+        write_table(answers, RESULTS / f"{TABLE}.{name}.parquet")
         told.append(f"{TASKS[str(name)].title}\n\n{markdown(summary(answers))}\n")
     return "\n".join(told)
 

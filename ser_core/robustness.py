@@ -303,4 +303,4 @@ def _write(rows: pd.DataFrame, path: Path) -> None:
     small = rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(shares, np.float32)).round(
         dict.fromkeys(shares, 3)
     )
-    write_table(small, path, compression="zstd")
+    write_table(small, path)

@@ -104,7 +104,7 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
         found = found[found["variant"].isin(names)]
         order = pd.Categorical(found["variant"], names)
         found = found.iloc[np.argsort(order.codes, kind="stable")].reset_index(drop=True)
-        write_table(found, RESULTS / f"{table_name(own.name)}.{task.name}.parquet", compression="zstd")
+        write_table(found, RESULTS / f"{table_name(own.name)}.{task.name}.parquet")
         figures = by_variant(found).query("measure in ('UAR', 'WA')")
         lines += [f"\n{plan.title}\n", figures.round(4).to_string(index=False)]
     return "\n".join(lines)

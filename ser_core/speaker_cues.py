@@ -55,7 +55,7 @@ def write(folders: Sequence[Path] = ()) -> pd.DataFrame:
         parts.append(part)
         print(f"{corpus.name}: {len(part)} clips", flush=True)
     table = pd.concat(parts, ignore_index=True).astype({"corpus": "category"})
-    write_table(table, RESULTS / TABLE, compression="zstd")
+    write_table(table, RESULTS / TABLE)
     return table
 
 

@@ -283,3 +283,17 @@ def test_a_batch_that_is_killed_goes_on_where_it_stopped_and_gives_the_same_tabl
     assert kept and not killed.exists()
     assert main([*command, str(killed)]) == 0
     assert killed.read_bytes() == whole.read_bytes() and not rows.exists()
+
+
+def test_a_table_comes_back_as_it_was_and_takes_less_room_than_pandas_gives_it(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    chances = random.dirichlet(np.ones(6), 5_000).astype(np.float32)
+    table = pd.DataFrame(chances, columns=[f"p_{k}" for k in range(6)])
+    table = table.assign(clip=[f"c{k}" for k in range(5_000)], speaker=[f"s{k % 91}" for k in range(5_000)], fold=1)
+    table = table.assign(rounded=np.round(table["p_0"], 2), missing=np.nan, emotion=pd.Categorical(["joy"] * 5_000))
+    write_table(table, tmp_path / "ours.parquet")
+    table.to_parquet(tmp_path / "plain.parquet", index=False)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "ours.parquet"), table, check_exact=True)
+    assert (tmp_path / "ours.parquet").stat().st_size < 0.75 * (tmp_path / "plain.parquet").stat().st_size
+    write_table(table.head(0), tmp_path / "none.parquet")
+    assert list(pd.read_parquet(tmp_path / "none.parquet")) == list(table)
