@@ -145,7 +145,8 @@ def write_table(table: "pd.DataFrame", path: Path, **options: Any) -> None:
 
 def _mostly_different(table: "pd.DataFrame") -> list[str]:
     """Return the columns of fractions that hardly come twice: a dictionary of them would be larger than they are."""
-    return [name for name in table if table[name].dtype.kind == "f" and table[name].nunique() > len(table) / 2]
+    fractions = [str(name) for name in table if table[name].dtype.kind == "f"]
+    return [name for name in fractions if table[name].nunique() > len(table) / 2]
 
 
 def stored_table(path: Path) -> "pd.DataFrame | None":
