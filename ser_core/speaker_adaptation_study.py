@@ -23,7 +23,7 @@ from ser_core.errors import SettingError
 from ser_core.files import stored_table, write_table
 from ser_core.results import RESULTS, by_variant
 from ser_core.speaker_adaptation import class_means, zero_of
-from ser_core.systems.whisper_statistics import Heads
+from ser_core.systems.whisper_statistics import StatisticsHead
 from ser_core.tasks import with_folds
 
 MODELS = ("whisper-tiny-statistics", "whisper-base-statistics")
@@ -146,13 +146,14 @@ def _of_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path) -> pd.Dat
     """Return the answers of a trained fold for its test speakers, a row a clip × condition."""
     training, testing = fold_parts(table, fold)
     values = prepared(plan, table["file"].tolist())
-    heads = cast(Heads, model_of_fold(plan, folder / f"fold-{fold}").network.heads)
+    system = system_of(plan)
+    heads = cast(StatisticsHead, model_of_fold(plan, folder / f"fold-{fold}").network.heads)
     classes = table["emotion"].map(plan.labels.index).to_numpy()
     with torch.inference_mode():
-        learnt = heads.embed(torch.from_numpy(np.stack([values[i][:, 0] for i in np.flatnonzero(training)])))
-        means = class_means(learnt.numpy(), classes[training], len(plan.labels)).astype(np.float32)
+        learnt = system.embeddings(heads, [values[i] for i in np.flatnonzero(training)])
+        means = class_means(learnt, classes[training], len(plan.labels)).astype(np.float32)
         del learnt
-        tested = heads.embed(torch.from_numpy(np.stack([values[i][:, 0] for i in np.flatnonzero(testing)])))
+        tested = torch.from_numpy(system.embeddings(heads, [values[i] for i in np.flatnonzero(testing)]))
         rows = table.loc[testing, ["clip", "speaker", "emotion", "fold"]].reset_index(drop=True)
         parts = [_rows(rows, ALONE, heads.classify(tested), plan)]
         for given in CONDITIONS:
