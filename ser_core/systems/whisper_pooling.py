@@ -16,7 +16,6 @@ from ser_core.encoders import WhisperFrames
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.models import Card, LogMelModel, PoolingWeights
-from ser_core.quantisation import in_8_bits
 from ser_core.training import AfterEpoch, Clips, Recipe, train
 from ser_core.training import prepare_log_mel as prepare
 
@@ -175,8 +174,8 @@ def load(folder: Path, card: Card) -> WhisperPoolingModel:
 def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
     """Write what was learned, with the calibration temperature folded into the classifier.
 
-    Of the encoder's matrices only the change against the published ones is kept, in 8 bits a weight; the rest is in
-    half precision.
+    Of the encoder's matrices only the change against the published ones is kept, in 8 bits a weight and one step size a
+    row (as in Jacob et al. 2018, for weights); the rest is in half precision.
     """
     published = WhisperPooling(network.encoder.name, 1).state_dict()
     stored: dict[str, Tensor] = {}
@@ -184,7 +183,9 @@ def save(network: WhisperPooling, temperature: float, folder: Path) -> None:
         if name.startswith("classifier."):
             stored[name] = (value / temperature).half()
         elif name.startswith("encoder.") and value.ndim > 1 and "embed_positions" not in name:
-            stored[name + CHANGE], stored[name + STEP] = in_8_bits(value.cpu() - published[name])
+            change = value.cpu() - published[name]
+            step = change.abs().flatten(1).amax(1).clamp(min=1e-12).reshape(-1, *[1] * (change.ndim - 1)) / 127
+            stored[name + CHANGE], stored[name + STEP] = (change / step).round().to(torch.int8), step
         elif "embed_positions" not in name:
             stored[name] = value.half()
     save_tensors(stored, folder / "weights.safetensors")
