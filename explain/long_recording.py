@@ -25,6 +25,7 @@ from ser_core.errors import AudioError, ExplanationError
 from ser_core.long_audio import LongSound, part_name
 from ser_core.models import Prediction, SpeechModel
 from ser_core.quality import quality
+from ser_core.speaker_adaptation import adaptable
 from ser_core.speech import Segment, speech_segments, utterances
 from ser_core.voices import embeddings
 
@@ -44,7 +45,8 @@ class Stretch:
     prediction is None where the stretch is no clip that can be asked, and note says why. embedding (192,) tells the
     voice; it is biometric and is never written. outside says in what the stretch lies outside the model's training;
     that its ends are cut is left out, since it is we who cut them. settings are those in force when the cues were
-    measured, None where there are none.
+    measured, None where there are none. seen (features,) is what the model's classifier saw, where the model can be
+    adapted to a voice; it is never written either.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Stretch:
     note: str = ""
     outside: tuple[Outside, ...] = ()
     settings: CueSettings | None = None
+    seen: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def length_s(self) -> float:
@@ -73,7 +76,8 @@ class LongRecording:
     """What is known of a session so far.
 
     voice_of (stretches,) names the voice of each stretch by number, from 0 in the order in which they are first heard;
-    names holds what the user calls them. heard_s says how far the recording was listened to.
+    names holds what the user calls them. heard_s says how far the recording was listened to. adapted says whether the
+    answers are those of the model after it has heard each voice (:func:`explain.long_recording_baseline.heard_first`).
     """
 
     name: str
@@ -85,6 +89,7 @@ class LongRecording:
     stretches: tuple[Stretch, ...]
     voice_of: tuple[int, ...]
     names: dict[int, str] = field(default_factory=dict)
+    adapted: bool = False
 
     @property
     def voices(self) -> tuple[int, ...]:
@@ -207,7 +212,10 @@ def _asked(
         clip = from_samples(samples, SAMPLE_RATE, part_name(name, part.start_s, part.end_s))
     except AudioError as fault:
         return dataclasses.replace(bare, note=str(fault)), None
-    return dataclasses.replace(bare, prediction=model.predict(clip)), clip
+    prediction, seen = model.heard(clip)
+    if seen is None or not adaptable(model):
+        return dataclasses.replace(bare, prediction=prediction), clip
+    return dataclasses.replace(bare, prediction=prediction, seen=seen.numpy().copy()), clip
 
 
 def _measured(
@@ -367,6 +375,18 @@ def _cut(sound: LongSound, wanted: Sequence[Stretch]) -> Iterator[tuple[Stretch,
                 raise AudioError(f"'{sound.name}' ends before {stretch.end_s:.2f} s; open the whole recording again.")
             held, at = np.concatenate([held[past:], block]), at + past
         yield stretch, held[start - at : end - at]
+
+
+def as_clips(sound: LongSound, wanted: Sequence[Stretch]) -> "list[Recording]":
+    """Return stretches, given in time order, as clips, out of one pass over the session.
+
+    Raises:
+        AudioError: the file is damaged or cut off before the last of them.
+    """
+    return [
+        from_samples(samples, SAMPLE_RATE, part_name(sound.name, stretch.start_s, stretch.end_s))
+        for stretch, samples in _cut(sound, wanted)
+    ]
 
 
 def exchanged(found: LongRecording, measured: Iterable[Stretch]) -> LongRecording:

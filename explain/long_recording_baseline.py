@@ -1,16 +1,58 @@
-"""A voice of a long recording against itself: each cue of a stretch against that cue in the voice's other stretches."""
+"""A voice of a long recording against itself: each cue of a stretch against that cue in the voice's other stretches.
 
+The model's answers can be set against the voice, too: it then hears all stretches of the voice before it answers.
+"""
+
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from explain.baseline import FEWEST, UNUSUAL_P, OwnCue, against_clips
 from explain.cues import CLIP, CUES, CueSummary
 from explain.long_recording import LongRecording, Stretch
+from ser_core.models import SpeechModel
+from ser_core.speaker_adaptation import AdaptedModel, adapted_by
 
 Z_TOLD = 3
 # The level is uncalibrated, and the median F0 is the pitch level once more.
 LEFT_OUT = ("intensity_mean", "f0_median")
+
+
+def hearing(found: LongRecording, voice: int, model: SpeechModel) -> AdaptedModel | None:
+    """Return the model as it hears a voice by all its stretches; None where it was asked about none of them.
+
+    Args:
+        found: a session whose stretches this model was asked about.
+        voice: whose.
+        model: one that can be adapted to a speaker.
+
+    Raises:
+        ModelError: the model cannot be adapted.
+    """
+    mine = [stretch for stretch in found.of(voice) if stretch.seen is not None]
+    if not mine:
+        return None
+    seen = [torch.from_numpy(stretch.seen) for stretch in mine]
+    return adapted_by(model, seen, [f"{found.sha256} {each.start_s} {each.end_s}" for each in mine])
+
+
+def heard_first(found: LongRecording, model: SpeechModel) -> LongRecording:
+    """Return the session with the answers that the model gives when it has heard all stretches of each voice.
+
+    Voices, times and cues stay; the arguments and what is raised are those of :func:`hearing`.
+    """
+    by = {voice: hearing(found, voice, model) for voice in found.voices}
+
+    def again(stretch: Stretch, voice: int) -> Stretch:
+        asked = by[voice]
+        if asked is None or stretch.seen is None:
+            return stretch
+        return dataclasses.replace(stretch, prediction=asked.of_embedding(torch.from_numpy(stretch.seen)))
+
+    answered = tuple(again(stretch, voice) for stretch, voice in zip(found.stretches, found.voice_of, strict=True))
+    return dataclasses.replace(found, stretches=answered, adapted=True)
 
 
 def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:

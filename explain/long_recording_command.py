@@ -11,7 +11,7 @@ from ser_core.files import write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
-    from explain.long_recording import Stretch
+    from explain.long_recording import LongRecording, Stretch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,9 +28,11 @@ def _follow(options: argparse.Namespace) -> int:
     from explain import long_recording_files as files
     from explain.cues import CueSettings, check
     from explain.long_recording import Stretch, renamed, session, stretches
+    from explain.long_recording_baseline import heard_first
     from ser_core import workers
     from ser_core.long_audio import clock, open_long
     from ser_core.models import load_model, model_names
+    from ser_core.speaker_adaptation import check_adaptable
 
     for path in (options.csv, options.parquet, options.json, options.textgrid):
         if path is not None and not path.absolute().parent.is_dir():
@@ -39,6 +41,8 @@ def _follow(options: argparse.Namespace) -> int:
     model = load_model(options.model or model_names()[0])
     settings = CueSettings(options.sex, options.pitch_floor, options.pitch_ceiling, options.formant_ceiling)
     check(settings)
+    if options.adapt:
+        check_adaptable(model)
     found: list[Stretch] = []
     cut_short = ""
     try:
@@ -58,6 +62,9 @@ def _follow(options: argparse.Namespace) -> int:
         known = renamed(known, voice, name)
     if not found:
         print("No speech was found.")
+    if options.adapt:
+        alone, known = known, heard_first(known, model)
+        print(_otherwise(alone, known))
     for voice in known.voices:
         print(f"{known.called(voice)}: {len(known.of(voice))} stretches, {known.spoken_s(voice):.0f} s")
     writers = (
@@ -74,6 +81,17 @@ def _follow(options: argparse.Namespace) -> int:
         print(f"error: {cut_short} What came before is kept.", file=sys.stderr)
         return 2
     return 0
+
+
+def _otherwise(alone: "LongRecording", heard: "LongRecording") -> str:
+    """Say how many stretches are answered otherwise once the model has heard each voice."""
+    pairs = zip(alone.stretches, heard.stretches, strict=True)
+    both = [(one.prediction, two.prediction) for one, two in pairs if one.prediction and two.prediction]
+    moved = sum(one.top != two.top for one, two in both)
+    return (
+        f"Having heard all stretches of each voice, the model answers {moved} of {len(both)} otherwise than above; the "
+        "files hold these answers."
+    )
 
 
 def _answer(stretch: "Stretch") -> str:
@@ -103,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
     for name in ("pitch-floor", "pitch-ceiling", "formant-ceiling"):
         parser.add_argument(f"--{name}", type=float, metavar="HZ", help="for all voices (default: by each stretch)")
+    parser.add_argument(
+        "--adapt", action="store_true", help="let the model hear each voice's stretches before it answers"
+    )
     parser.add_argument("--quiet", action="store_true", help="no stretches while they are made")
     for name, what in (
         ("csv", "one row a stretch"),

@@ -15,7 +15,7 @@ from ser_core.numbers import signed
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA, SCHEMA_VERSION = "serscope session", 2
+SCHEMA, SCHEMA_VERSION = "serscope session", 3
 SETTINGS = ("pitch_floor_hz", "pitch_ceiling_hz", "formant_ceiling_hz")
 
 
@@ -24,7 +24,8 @@ def table(found: LongRecording) -> "pd.DataFrame":
 
     ``z_…`` sets a cue against the same voice's other stretches; ``unusual`` names the cues that stand out for it. What
     could not be measured is missing, and ``note`` says why a stretch was not asked about. Pitch was looked for from
-    ``pitch_floor_hz`` to ``pitch_ceiling_hz``, formants up to ``formant_ceiling_hz``.
+    ``pitch_floor_hz`` to ``pitch_ceiling_hz``, formants up to ``formant_ceiling_hz``. ``adapted`` says whether the
+    model had heard all stretches of the voice before it answered.
     """
     import pandas as pd
 
@@ -52,6 +53,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 "file": found.name,
                 "sha256": found.sha256,
                 "model": found.model,
+                "adapted": found.adapted,
                 COLUMN: use,
             }
         )
@@ -110,7 +112,8 @@ def text_grid(found: LongRecording) -> str:
     for voice in found.voices:
         items: list[Interval] = [(s.start_s, s.end_s, _label(s.prediction)) for s in found.of(voice)]
         tiers += [interval_tier(found.called(voice), layer, end) for layer in layers(items, end)]
-    about = f"file {found.name}; sha256 {found.sha256}; model {found.model}; {in_a_cell(found.model)}"
+    model = f"{found.model}, adapted to each voice" if found.adapted else found.model
+    about = f"file {found.name}; sha256 {found.sha256}; model {model}; {in_a_cell(found.model)}"
     tiers.append(interval_tier("about", [(0.0, end, about)] if end else [], end))
     return (
         f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {end!r}\n'

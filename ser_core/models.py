@@ -206,10 +206,17 @@ class SpeechModel(ABC):
 
     def predict(self, recording: Recording) -> Prediction:
         """Return the answer for one recording, and how familiar it is."""
-        familiarity = None
+        return self.heard(recording)[0]
+
+    def heard(self, recording: Recording) -> tuple[Prediction, Tensor | None]:
+        """Return the answer for one recording, and what the classifier saw (features,) where ``answer`` tells it."""
         with torch.inference_mode():
-            inputs = self.inputs(torch.from_numpy(np.array(recording.samples))[None])
-            logits, embedding = self.answer(inputs)
+            logits, embedding = self.answer(self.inputs(torch.from_numpy(np.array(recording.samples))[None]))
+        return self._told(logits, embedding), None if embedding is None else embedding[0]
+
+    def _told(self, logits: Tensor, embedding: Tensor | None) -> Prediction:
+        """Return the answer, and how familiar it is, of one clip's logits (1, classes) and embedding (1, features)."""
+        familiarity = None
         if self.neighbourhood is not None and embedding is not None:
             familiarity = self.neighbourhood.familiarity(embedding[0].double().numpy(), self.card.corpora[0])
         return self.reading(logits[0].double().numpy(), familiarity)

@@ -22,7 +22,7 @@ from ser_core.audio import Recording
 from ser_core.cards import CLASS_MEANS
 from ser_core.errors import ModelError
 from ser_core.files import whole
-from ser_core.models import InputAxes, PoolingWeights, SpeechModel
+from ser_core.models import InputAxes, PoolingWeights, Prediction, SpeechModel
 
 PRIOR_CLIPS = 4.0
 """So many clips of a speaker who lies at the zero of the training speech are counted along."""
@@ -120,7 +120,7 @@ class AdaptedModel(SpeechModel):
             title=f"{plain.card.title}, adapted to {len(clips)} clips of this speaker",
             limits=(*plain.card.limits, _FIGURES_ALONE),
         )
-        self.network = AdaptedNetwork(plain.network, zero).eval().requires_grad_(False)
+        self.network: AdaptedNetwork = AdaptedNetwork(plain.network, zero).eval().requires_grad_(False)
         self.axes: InputAxes = plain.axes
         self.gradcam_layers = tuple(f"network.{layer}" for layer in plain.gradcam_layers)
         self.baseline_name = plain.baseline_name
@@ -142,10 +142,21 @@ class AdaptedModel(SpeechModel):
         """Return the plain model's own weights over time for one clip, if it has any."""
         return self.plain.pooling(inputs)
 
+    def of_embedding(self, embedding: Tensor) -> Prediction:
+        """Return the answer for a clip of which the plain model's embedding (features,) is known."""
+        with torch.inference_mode():
+            moved = embedding[None] - self.network.zero
+            return self._told(self.network.classify(moved), moved)
+
 
 def adaptable(model: SpeechModel) -> bool:
     """Return whether a model can be adapted: its folder holds the class means of its training speech."""
     return model.class_means is not None
+
+
+def check_adaptable(model: SpeechModel) -> None:
+    """Raise ModelError where a model cannot be adapted."""
+    _means(model)
 
 
 def adapted(
@@ -161,21 +172,41 @@ def adapted(
     Raises:
         ModelError: the model cannot be adapted, or there is no clip.
     """
-    if model.class_means is None:
-        raise ModelError(f"{model.card.title} cannot be adapted to a speaker; choose a model with a frozen Whisper.")
-    if not clips:
-        raise ModelError("Give clips of the speaker; without any there is nothing to adapt to.")
+    check_adaptable(model)
     clips = list({clip.sha256: clip for clip in clips}.values())
     found = []
+    for place, clip in enumerate(clips):
+        if progress is not None:
+            progress(place / len(clips), f"Hearing clip {place + 1} of {len(clips)}")
+        _, embedding = model.heard(clip)
+        if embedding is None:
+            raise ModelError(f"{model.card.title} has no embedding that could be adapted to a speaker.")
+        found.append(embedding)
+    return adapted_by(model, found, [clip.sha256 for clip in clips])
+
+
+def _means(model: SpeechModel) -> Tensor:
+    if model.class_means is None:
+        raise ModelError(f"{model.card.title} cannot be adapted to a speaker; choose a model with a frozen Whisper.")
+    return torch.from_numpy(model.class_means)
+
+
+def adapted_by(model: SpeechModel, embeddings: Sequence[Tensor], clips: Sequence[str]) -> AdaptedModel:
+    """Return the model as it hears the speaker of clips that it has heard before.
+
+    Args:
+        model: one of which ``adaptable`` holds.
+        embeddings: what its classifier saw of each clip (features,).
+        clips: a name for each, from which the adapted model's is made.
+
+    Raises:
+        ModelError: the model cannot be adapted, or there is no clip.
+    """
+    means = _means(model)
+    if not embeddings:
+        raise ModelError("Give clips of the speaker; without any there is nothing to adapt to.")
+    classify: Callable[[Tensor], Tensor] = model.network.classify  # type: ignore[assignment]
     with torch.inference_mode():
-        for place, clip in enumerate(clips):
-            if progress is not None:
-                progress(place / len(clips), f"Hearing clip {place + 1} of {len(clips)}")
-            _, embedding = model.answer(model.inputs(torch.from_numpy(np.array(clip.samples))[None]))
-            if embedding is None:
-                raise ModelError(f"{model.card.title} has no embedding that could be adapted to a speaker.")
-            found.append(embedding[0])
-        classify: Callable[[Tensor], Tensor] = model.network.classify  # type: ignore[assignment]
-        zero = zero_of(torch.stack(found), classify, torch.from_numpy(model.class_means))
+        zero = zero_of(torch.stack(list(embeddings)), classify, means)
     # Made in inference mode, it would let no gradient through.
-    return AdaptedModel(model, torch.from_numpy(zero.numpy().copy()), [clip.sha256 for clip in clips])
+    return AdaptedModel(model, torch.from_numpy(zero.numpy().copy()), clips)

@@ -22,6 +22,7 @@ from explain.long_recording import (
     LongRecording,
     Stretch,
     analyse,
+    as_clips,
     course,
     exchanged,
     merged,
@@ -30,16 +31,18 @@ from explain.long_recording import (
     renamed,
     stretches,
 )
-from explain.long_recording_baseline import own_cues, own_z, standing_out
+from explain.long_recording_baseline import heard_first, hearing, own_cues, own_z, standing_out
 from ser_core.audio import SAMPLE_RATE
 from ser_core.diarisation import error_rate
-from ser_core.errors import AudioError, ExplanationError, SettingError
+from ser_core.errors import AudioError, ExplanationError, ModelError, SettingError
 from ser_core.long_audio import long_sound
-from ser_core.models import Prediction
+from ser_core.models import Prediction, load_model
+from ser_core.speaker_adaptation import adapted
 from tests.bad_inputs import flac, scramble, voice, wav
 from tests.planted import burst_model
 
 MODEL = "egemaps-logistic"
+ADAPTABLE = "whisper-tiny-statistics"
 
 
 def two_voices() -> np.ndarray:
@@ -262,6 +265,40 @@ def test_few_stretches_are_no_baseline() -> None:
     assert np.isnan(own_z(made_up([0.1, 0.5, 0.9]))).all()
 
 
+def test_a_model_that_hears_each_voice_first_answers_as_if_given_its_stretches_as_clips() -> None:
+    sound, model = long_sound(wav(two_voices()), "session.wav"), load_model(ADAPTABLE)
+    alone = analyse(sound, model)
+    found = heard_first(alone, model)
+    assert found.adapted and not alone.adapted and len(found.voices) == 2
+    for each in found.voices:
+        clips = as_clips(sound, found.of(each))
+        expected = adapted(model, clips)
+        assert hearing(alone, each, model).card.title == expected.card.title
+        for clip, before, after in zip(clips, alone.of(each), found.of(each), strict=True):
+            assert after.prediction.probabilities == pytest.approx(expected.predict(clip).probabilities, abs=1e-5)
+            assert after.prediction.familiarity == expected.predict(clip).familiarity
+            assert not np.allclose(after.prediction.probabilities, before.prediction.probabilities, atol=1e-4)
+            assert after.cues is before.cues and before.prediction.familiarity is not None
+    # Answers that are asked for twice are the same, and a voice corrected by hand is heard anew.
+    again = heard_first(found, model)
+    assert [s.prediction.probabilities.tolist() for s in again.stretches] == [
+        s.prediction.probabilities.tolist() for s in found.stretches
+    ]
+    one = heard_first(merged(found, 0, 1), model)
+    assert not np.allclose(one.stretches[0].prediction.probabilities, found.stretches[0].prediction.probabilities)
+    assert set(files.table(found)["adapted"]) == {True} and set(files.table(alone)["adapted"]) == {False}
+    assert json.loads(files.to_json(found))["adapted"] is True and '"seen"' not in files.to_json(found)
+
+
+def test_only_what_can_be_adapted_hears_a_voice_first(heard) -> None:
+    _, found = heard
+    assert all(stretch.seen is None for stretch in found.stretches)
+    assert hearing(found, 0, burst_model()) is None
+    seen = dataclasses.replace(found.stretches[0], seen=np.zeros(3, np.float32))
+    with pytest.raises(ModelError, match="cannot be adapted"):
+        heard_first(exchanged(found, [seen]), burst_model())
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +347,16 @@ def test_the_command_follows_a_session_and_writes_every_file(
     assert "Ada: " in said and "0:0" in said
     assert all(file.stat().st_size > 50 for file in out.values())
     assert set(pd.read_csv(out["csv"])["voice"]) == {"Ada"}
+
+
+def test_the_command_lets_the_model_hear_each_voice_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "a.wav", tmp_path / "o.csv"
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
+    assert main(["recording", str(path), "--model", ADAPTABLE, "--adapt", "--csv", str(out)]) == 0
+    assert "Having heard all stretches of each voice, the model answers " in capsys.readouterr().out
+    assert pd.read_csv(out)["adapted"].all()
+    assert main(["recording", str(path), "--model", MODEL, "--adapt"]) == 2
+    assert "cannot be adapted" in capsys.readouterr().err
 
 
 def test_the_command_refuses_what_cannot_be_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

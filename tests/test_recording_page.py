@@ -118,9 +118,10 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
         from explain.samples import samples
         from pages.parts import background, stretches
         from ser_core.audio import read
+        from ser_core.models import load_model
 
-        clip = read(samples()[0].path)
-        stretches._salient(clip, Stretch(0, 0.0, clip.duration_s, None, (), None), "log-mel-resnet")
+        clip, model = read(samples()[0].path), load_model("log-mel-resnet")
+        stretches._salient(clip, Stretch(0, 0.0, clip.duration_s, None, (), None), model, model.name)
         background.job(("long-salient", clip.sha256, "log-mel-resnet")).future.result(timeout=60)
 
     shown = AppTest.from_function(page, default_timeout=90).run()
@@ -129,6 +130,60 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
     told = " ".join(each.proto.body for each in shown.get("html"))
     assert "In its salient regions for " in told and " against the rest of its speech" in told
     assert "higher" in told or "lower" in told
+
+
+def heard_first_page() -> None:
+    import streamlit as st
+
+    from pages.parts import baseline_panel, long_recording, stretches
+    from ser_core.long_audio import long_sound
+    from ser_core.models import load_model
+    from tests.bad_inputs import wav
+    from tests.test_long_recording import two_voices
+
+    model = load_model("whisper-tiny-statistics")
+    if "long-sound" not in st.session_state:
+        st.session_state["long-sound"] = long_sound(wav(two_voices()), "session.wav")
+    sound = long_recording.sound()
+    if st.session_state.get("opened") is None:
+        long_recording.show(sound, model, 2)
+        if "long-heard" in st.session_state and st.button("Open the third"):
+            found = st.session_state["long-heard"][1]
+            stretch = found.stretches[2]
+            clip = sound.stretch(stretch.start_s, stretch.end_s)
+            stretches.take(found, 2, sound, clip)
+            st.session_state["opened"] = found, clip
+            st.rerun()
+    else:
+        found, clip = st.session_state["opened"]
+        asked = baseline_panel.beside(clip, model)
+        st.session_state["answers"] = asked.predict(clip), found.stretches[2].prediction
+
+
+def test_a_session_is_answered_after_each_voice_was_heard() -> None:
+    app = settled(AppTest.from_function(heard_first_page, default_timeout=120).run())
+    alone = app.dataframe[0].value
+    app.toggle[0].set_value(True).run(timeout=120)
+    assert "are answered otherwise than alone" in text(app)
+    made, found = app.session_state["long-heard"]
+    assert found.adapted and app.session_state["long-made"][1] is made and not made.adapted
+    heard = app.dataframe[0].value
+    assert heard["p"].tolist() != alone["p"].tolist()
+    shown = [100 * s.prediction.probability(s.prediction.top) for s in found.stretches]
+    assert heard["p"].tolist() == pytest.approx(shown)
+    # A voice that is corrected is heard anew, and what is kept are the answers to each stretch alone.
+    app.text_input[0].input("patient")
+    press(app, "Rename")
+    assert "patient" in text(app) and not app.session_state["long-made"][1].adapted
+    assert app.session_state["long-heard"][1].called(0) == "patient"
+    # Opened, the stretch is explained as the session answered it.
+    press(app, "Open the third")
+    settled(app)
+    settled(app)
+    assert len(app.session_state["own_clips"]) == 3
+    assert app.toggle[0].label == "Hear this voice first (3 other clips of the person)" and app.toggle[0].value
+    explained, answered = app.session_state["answers"]
+    assert explained.probabilities == pytest.approx(answered.probabilities, abs=1e-5)
 
 
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:

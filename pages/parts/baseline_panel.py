@@ -61,6 +61,11 @@ def _kept() -> "dict[tuple, SpeechModel]":
     return st.session_state.setdefault("adapted", {})
 
 
+def hear_first() -> None:
+    """Choose for the reader, who has chosen it elsewhere, that the model hears the person's other clips first."""
+    st.session_state[session.input_key("beside")] = True
+
+
 HEAR_FIRST = "Hear this voice first"
 _HEAR_HELP = (
     "The model counts from the zero of this person's voice, found in their other clips, instead of from that of the "

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from explain.long_recording import LongRecording, Stretch
     from ser_core.audio import Recording
     from ser_core.long_audio import LongSound
+    from ser_core.models import SpeechModel
 
     Keep = Callable[[LongRecording], None]
 
@@ -89,11 +90,24 @@ def _rows(found: "LongRecording", cue_name: Callable[[str], str]) -> "pd.DataFra
     return pd.DataFrame(rows)
 
 
-def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | None") -> None:
-    """Draw one stretch: its sound, its cues against the voice itself, and what can be done with it."""
-    from explain.cues import CueSettings
-    from explain.long_recording import reassigned
-    from explain.long_recording_baseline import own_cues
+def one(
+    found: "LongRecording",
+    picked: int,
+    taken: "LongSound",
+    model: "SpeechModel",
+    give: "Callable[[int], None] | None",
+) -> None:
+    """Draw one stretch: its sound, its cues against the voice itself, and what can be done with it.
+
+    Args:
+        found: the session.
+        picked: the number of the stretch.
+        taken: the sound.
+        model: the one that was asked.
+        give: gives the stretch to another voice; None while the session is still growing.
+    """
+    from explain.baseline import MOST
+    from explain.long_recording_baseline import hearing, own_cues
     from pages.parts.sound import player
     from ser_core.long_audio import clock
 
@@ -111,31 +125,57 @@ def one(found: "LongRecording", picked: int, taken: "LongSound", keep: "Keep | N
         player(clip, f"{stretch.length_s:.1f} s")
     with right:
         if st.button("Explain this stretch", type="primary", width="stretch"):
-            session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
-            st.session_state["settings"] = stretch.settings or CueSettings()
+            take(found, picked, taken, clip)
             st.switch_page("pages/explain.py")
-        if keep is not None:
+        if found.adapted and len(found.of(voice)) > MOST + 1:
+            st.caption(f"It is explained beside the voice’s {MOST} longest other stretches: figures differ a little.")
+        if give is not None:
             others = {found.called(v): v for v in found.voices if v != voice}
             others[f"a new voice ({max(found.voices) + 2})"] = max(found.voices) + 1
             given = st.selectbox("This is in truth", ["", *others], format_func=lambda n: n or found.called(voice))
             if given:
-                keep(reassigned(found, picked, others[given]))
+                give(others[given])
     st.html(_own(own_cues(found, picked), found.called(voice)))
-    _salient(clip, stretch, found.model)
+    asked = hearing(found, voice, model) if found.adapted else None
+    _salient(clip, stretch, asked or model, model.name)
 
 
-def _salient(clip: "Recording", stretch: "Stretch", model: str) -> None:
-    """Tell how the salient regions of a stretch differ from the rest of its speech, once that has been worked out."""
+def take(found: "LongRecording", picked: int, taken: "LongSound", clip: "Recording") -> None:
+    """Make a stretch the clip that is explained, beside other stretches of its voice where those were heard first."""
+    from explain.baseline import MOST
+    from explain.cues import CueSettings
+    from explain.long_recording import as_clips
+    from pages.parts.baseline_panel import hear_first
+    from ser_core.long_audio import clock
+
+    stretch, voice = found.stretches[picked], found.voice_of[picked]
+    session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
+    st.session_state["settings"] = stretch.settings or CueSettings()
+    others = [each for each in found.of(voice) if each.number != picked and each.seen is not None]
+    if found.adapted and others:
+        longest = sorted(others, key=lambda each: each.length_s)[-MOST:]
+        with st.spinner("Reading the voice’s other stretches"):
+            session.keep_own_clips(as_clips(taken, sorted(longest, key=lambda each: each.start_s)))
+        hear_first()
+
+
+def _salient(clip: "Recording", stretch: "Stretch", asked: "SpeechModel", model: str) -> None:
+    """Tell how the salient regions of a stretch differ from the rest of its speech, once that has been worked out.
+
+    Args:
+        clip: the stretch.
+        stretch: its cues' settings.
+        asked: the model, adapted to the voice or not.
+        model: its own name, under which its best method is known.
+    """
 
     def work(job: background.Job) -> str:
         from explain.attribution import method_label, methods_for
         from explain.batch import cues_in_words, row_of
         from explain.explanation import explain
         from explain.method_choice import best_first
-        from ser_core.models import load_model
 
-        asked = load_model(model)
-        method = best_first(asked.name, methods_for(asked))[0].name
+        method = best_first(model, methods_for(asked))[0].name
         made = explain(clip, asked, method, None, stretch.settings, progress=job.tell)
         told = cues_in_words(row_of(0, clip.name, made)) if made.regions else ""
         if not told:
@@ -146,7 +186,7 @@ def _salient(clip: "Recording", stretch: "Stretch", model: str) -> None:
         )
 
     try:
-        started = background.start(("long-salient", clip.sha256, model), work)
+        started = background.start(("long-salient", clip.sha256, asked.name), work)
     except BusyError as fault:
         st.caption(plain(str(fault)))
         return
