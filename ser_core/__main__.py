@@ -188,6 +188,13 @@ def _speaker_adaptation(options: argparse.Namespace) -> int:
     return 0
 
 
+def _session_adaptation(options: argparse.Namespace) -> int:
+    from ser_core.session_study import run
+
+    print(run(options.corpus, options.models))
+    return 0
+
+
 def _em2ldl(options: argparse.Namespace) -> int:
     from ser_core.corpora import read_corpus
     from ser_core.mixed_emotions import write_study
@@ -414,6 +421,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     adaptation.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
     adaptation.set_defaults(run=_speaker_adaptation)
+
+    in_sessions = commands.add_parser(
+        "session-adaptation", help="the same in made-up sessions of two voices that are told apart by machine"
+    )
+    in_sessions.add_argument("--corpus", type=Path, required=True, help="folder of the corpus (CREMA-D: lossless)")
+    in_sessions.add_argument(
+        "--models", nargs="+", default=[], metavar="MODEL", help="default: the frozen Whisper tiny.en and base"
+    )
+    in_sessions.set_defaults(run=_session_adaptation)
 
     em2ldl = commands.add_parser("em2ldl", help="splits without a leak and the constant's figures from EM2LDL's labels")
     em2ldl.add_argument("--corpus", type=Path, required=True, help="folder of EM2LDL's tables")

@@ -29,31 +29,35 @@ GAP_S, CLIPS_A_TURN, LEARNT_S = (0.0, 1.0), (1, 4), 1.5
 
 @dataclass(frozen=True, eq=False)
 class MadeUp:
-    """A made-up session: mono samples (samples,) at 16 kHz, and who truly speaks when."""
+    """A made-up session: mono samples (samples,) at 16 kHz, who truly speaks when, and the file of each turn."""
 
     samples: np.ndarray
     turns: tuple[Turn, ...]
+    files: tuple[str, ...]
 
 
 def made_up(table: pd.DataFrame, rng: np.random.Generator, seconds: float, people: int = 2) -> MadeUp:
     """Return a dialogue of that many speakers of a corpus table, made of their clips."""
     speakers = rng.choice(sorted(table["speaker"].unique()), people, replace=False)
     files = {k: rng.permutation(table.loc[table["speaker"] == s, "file"]) for k, s in enumerate(speakers)}
-    parts, turns, at, voice = [], [], 0, 0
+    parts, turns, taken, at, voice = [], [], [], 0, 0
     used = dict.fromkeys(files, 0)
     while at < seconds * SAMPLE_RATE:
         for _ in range(rng.integers(*CLIPS_A_TURN, endpoint=True)):
-            clip = read(files[voice][used[voice] % len(files[voice])])
+            file = files[voice][used[voice] % len(files[voice])]
+            clip = read(file)
             used[voice] += 1
             start_s = at / SAMPLE_RATE
-            turns += [Turn(start_s + s.start_s, start_s + s.end_s, voice) for s in speech_segments(clip)]
+            spoken = [Turn(start_s + s.start_s, start_s + s.end_s, voice) for s in speech_segments(clip)]
+            turns += spoken
+            taken += [str(file)] * len(spoken)
             gap = np.zeros(round(rng.uniform(*GAP_S) * SAMPLE_RATE), np.float32)
             parts += [clip.samples, gap]
             at += len(clip.samples) + len(gap)
         voice = int(rng.choice([k for k in files if k != voice]))
     # A room's faint noise, so that the gaps are no digital silence.
     samples = np.concatenate(parts) + 1e-4 * rng.standard_normal(at).astype(np.float32)
-    return MadeUp(samples.astype(np.float32), tuple(turns))
+    return MadeUp(samples.astype(np.float32), tuple(turns), tuple(taken))
 
 
 def turns_of(samples: np.ndarray, *counts: int | None) -> list[list[Turn]]:

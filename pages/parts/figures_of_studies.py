@@ -64,14 +64,14 @@ def _aim(row: "Any") -> str:
 
 def studies() -> None:
     """Draw one study: its question, its variants with intervals, and the data to take away."""
-    from ser_core import noisestudy, speaker_adaptation_study
+    from ser_core import noisestudy, session_study, speaker_adaptation_study
     from ser_core.results import read_summary
     from ser_core.studies import STUDIES
 
     found = read_summary()
     told = {name: (study.title, study.question) for name, study in STUDIES.items()}
     told[noisestudy.TABLE] = noisestudy.TITLE, noisestudy.QUESTION
-    told |= speaker_adaptation_study.told()
+    told |= speaker_adaptation_study.told() | session_study.told()
     shown = [name for name in told if name in set(found["table"])]
     st.subheader("Studies")
     if not shown:
@@ -160,6 +160,7 @@ def _costs() -> None:
 
 def _how_measured(name: str, task: str) -> str:
     """Return how a study's clips were parted, and the command that repeats it."""
+    from ser_core import session_study
     from ser_core.noisestudy import TABLE
     from ser_core.studies import STUDIES
     from ser_core.tasks import TASKS
@@ -171,12 +172,18 @@ def _how_measured(name: str, task: str) -> str:
             else "Answered by the network of fold 0, which never heard this corpus"
         )
         return f"{parted}. 'python -m ser_core noise --corpus CREMA-D --noise ESC-10 --other …' repeats it."
+    again = f"--corpus {TASKS[task].title if task in TASKS else task}' repeats it."
+    if name in session_study.told():
+        return (
+            "Made-up sessions of five minutes, in each of which two speakers take turns with their clips in all moods; "
+            "none of them taught the model. A stretch counts where one clip has nine tenths of its speech. "
+            f"'python -m ser_core session-adaptation {again}"
+        )
     if name not in STUDIES:
         return (
             "Out of fold over parts of the speakers; the other clips are those of the same test speaker, drawn with a "
             "fixed seed, as many as there are. How strongly the zero moves was chosen on two of five folds of CREMA-D "
-            "with Whisper tiny.en. 'python -m ser_core speaker-adaptation --corpus "
-            f"{TASKS[task].title if task in TASKS else task}' repeats it."
+            f"with Whisper tiny.en. 'python -m ser_core speaker-adaptation {again}"
         )
     dealt = (
         "clips, so that speakers stand on both sides" if STUDIES[name].by_clip else "speakers, each on one side only"
