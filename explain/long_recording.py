@@ -26,7 +26,7 @@ from ser_core.long_audio import LongSound, part_name
 from ser_core.models import Prediction, SpeechModel
 from ser_core.quality import quality
 from ser_core.speaker_adaptation import adaptable
-from ser_core.speech import Segment, speech_segments, utterances
+from ser_core.speech import Segment, Utterance, speech_segments, utterances
 from ser_core.voices import embeddings
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Stretch:
     """A stretch of speech of one voice: what the model answers, and its cues over the whole stretch.
 
     prediction is None where the stretch is no clip that can be asked, and note says why. embedding (192,) tells the
-    voice; it is biometric and is never written. outside says in what the stretch lies outside the model's training;
+    voice; it is biometric and is never written. around_s are the seconds of sound before and after the speech that
+    belong to the clip that is asked about. outside says in what the stretch lies outside the model's training;
     that its ends are cut is left out, since it is we who cut them. settings are those in force when the cues were
     measured, None where there are none. seen (features,) is what the model's classifier saw, where the model can be
     adapted to a voice; it is never written either.
@@ -59,6 +60,12 @@ class Stretch:
     outside: tuple[Outside, ...] = ()
     settings: CueSettings | None = None
     seen: np.ndarray | None = field(default=None, repr=False)
+    around_s: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def clip_s(self) -> tuple[float, float]:
+        """Start and end in seconds of the clip that is asked about: the speech and some sound around it."""
+        return self.start_s - self.around_s[0], self.end_s + self.around_s[1]
 
     @property
     def length_s(self) -> float:
@@ -170,12 +177,12 @@ def stretches(
 
     with ThreadPoolExecutor(1, thread_name_prefix="cues") as measuring:
         try:
-            for number, (part, samples) in enumerate(_pieces(heard())):
-                made, clip = _asked(number, part, samples, sound.name, model)
+            for number, piece in enumerate(_pieces(heard())):
+                made, clip = _asked(number, piece, sound.name, model)
                 cues = None if clip is None else measuring.submit(_measured, clip, settings or CueSettings(), model)
                 waiting.append((made, cues))
                 if progress is not None:
-                    progress(_share(part.end_s, heard_s, sound.stated_s), f"Listening, {part.end_s / 60:.1f} min")
+                    progress(_share(made.end_s, heard_s, sound.stated_s), f"Listening, {made.end_s / 60:.1f} min")
                 # The first comes at once; later ones are measured while the next are asked about.
                 while waiting and (len(waiting) > min(AHEAD, number) or _ready(waiting[0][1])):
                     yield finished()
@@ -187,9 +194,9 @@ def stretches(
             yield finished()
 
 
-def _pieces(blocks: Iterable[np.ndarray]) -> Iterator[tuple[Segment, np.ndarray]]:
-    for segment, samples in utterances(blocks):
-        yield from split(segment, samples)
+def _pieces(blocks: Iterable[np.ndarray]) -> Iterator[Utterance]:
+    for whole in utterances(blocks):
+        yield from split(whole)
 
 
 def _share(at_s: float, heard_s: float, stated_s: float | None) -> float:
@@ -200,16 +207,15 @@ def _ready(cues: "Measured | None") -> bool:
     return cues is None or cues.done()
 
 
-def _asked(
-    number: int, part: Segment, samples: np.ndarray, name: str, model: SpeechModel
-) -> "tuple[Stretch, Recording | None]":
+def _asked(number: int, piece: Utterance, name: str, model: SpeechModel) -> "tuple[Stretch, Recording | None]":
     """Return a stretch with its voice and the model's answer, and the clip whose cues are still to be measured."""
-    embedding = embeddings([samples])[0]
-    bare = Stretch(number, part.start_s, part.end_s, None, (), embedding)
-    if len(samples) < MIN_SECONDS * SAMPLE_RATE:
+    around_s = piece.before / SAMPLE_RATE, piece.after / SAMPLE_RATE
+    embedding = embeddings([piece.spoken])[0]
+    bare = Stretch(number, piece.speech.start_s, piece.speech.end_s, None, (), embedding, around_s=around_s)
+    if len(piece.spoken) < MIN_SECONDS * SAMPLE_RATE:
         return dataclasses.replace(bare, note=f"shorter than {MIN_SECONDS} s"), None
     try:
-        clip = from_samples(samples, SAMPLE_RATE, part_name(name, part.start_s, part.end_s))
+        clip = from_samples(piece.samples, SAMPLE_RATE, part_name(name, *bare.clip_s))
     except AudioError as fault:
         return dataclasses.replace(bare, note=str(fault)), None
     prediction, seen = model.heard(clip)
@@ -353,7 +359,7 @@ def remeasured(
     for place, (stretch, samples) in enumerate(_cut(sound, asked)):
         if progress is not None:
             progress(place / len(asked), f"Measuring stretch {place + 1} of {len(asked)} again")
-        clip = from_samples(samples, SAMPLE_RATE, part_name(sound.name, stretch.start_s, stretch.end_s))
+        clip = from_samples(samples, SAMPLE_RATE, part_name(sound.name, *stretch.clip_s))
         try:
             cues, in_force = _cues(clip, speech_segments(clip), settings)
         except ExplanationError as fault:
@@ -367,7 +373,7 @@ def _cut(sound: LongSound, wanted: Sequence[Stretch]) -> Iterator[tuple[Stretch,
     """Yield the samples of stretches in time order, out of one pass over the session."""
     blocks, held, at = sound.blocks(), np.zeros(0, np.float32), 0
     for stretch in wanted:
-        start, end = (round(time_s * SAMPLE_RATE) for time_s in (stretch.start_s, stretch.end_s))
+        start, end = (round(time_s * SAMPLE_RATE) for time_s in stretch.clip_s)
         while at + len(held) < end:
             past = min(max(0, start - at), len(held))
             block = next(blocks, None)
@@ -375,18 +381,6 @@ def _cut(sound: LongSound, wanted: Sequence[Stretch]) -> Iterator[tuple[Stretch,
                 raise AudioError(f"'{sound.name}' ends before {stretch.end_s:.2f} s; open the whole recording again.")
             held, at = np.concatenate([held[past:], block]), at + past
         yield stretch, held[start - at : end - at]
-
-
-def as_clips(sound: LongSound, wanted: Sequence[Stretch]) -> "list[Recording]":
-    """Return stretches, given in time order, as clips, out of one pass over the session.
-
-    Raises:
-        AudioError: the file is damaged or cut off before the last of them.
-    """
-    return [
-        from_samples(samples, SAMPLE_RATE, part_name(sound.name, stretch.start_s, stretch.end_s))
-        for stretch, samples in _cut(sound, wanted)
-    ]
 
 
 def exchanged(found: LongRecording, measured: Iterable[Stretch]) -> LongRecording:

@@ -32,7 +32,7 @@ def _follow(options: argparse.Namespace) -> int:
     from ser_core import workers
     from ser_core.long_audio import clock, open_long
     from ser_core.models import load_model, model_names
-    from ser_core.speaker_adaptation import check_adaptable
+    from ser_core.speaker_adaptation import adaptable
 
     for path in (options.csv, options.parquet, options.json, options.textgrid):
         if path is not None and not path.absolute().parent.is_dir():
@@ -41,8 +41,6 @@ def _follow(options: argparse.Namespace) -> int:
     model = load_model(options.model or model_names()[0])
     settings = CueSettings(options.sex, options.pitch_floor, options.pitch_ceiling, options.formant_ceiling)
     check(settings)
-    if options.adapt:
-        check_adaptable(model)
     found: list[Stretch] = []
     cut_short = ""
     try:
@@ -62,7 +60,7 @@ def _follow(options: argparse.Namespace) -> int:
         known = renamed(known, voice, name)
     if not found:
         print("No speech was found.")
-    if options.adapt:
+    if adaptable(model) and not options.alone:
         alone, known = known, heard_first(known, model)
         print(_otherwise(alone, known))
     for voice in known.voices:
@@ -122,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("pitch-floor", "pitch-ceiling", "formant-ceiling"):
         parser.add_argument(f"--{name}", type=float, metavar="HZ", help="for all voices (default: by each stretch)")
     parser.add_argument(
-        "--adapt", action="store_true", help="let the model hear each voice's stretches before it answers"
+        "--alone",
+        action="store_true",
+        help="answer each stretch by itself; by default a model that can be adapted hears each voice first",
     )
     parser.add_argument("--quiet", action="store_true", help="no stretches while they are made")
     for name, what in (

@@ -22,6 +22,7 @@ SETTINGS = ("pitch_floor_hz", "pitch_ceiling_hz", "formant_ceiling_hz")
 def table(found: LongRecording) -> "pd.DataFrame":
     """Return one row a stretch: times in s, voice, answer, each output, entropy, and each cue with its z-score.
 
+    From ``clip_start_s`` to ``clip_end_s`` goes the clip that was asked about, the speech and some sound around it.
     ``z_…`` sets a cue against the same voice's other stretches; ``unusual`` names the cues that stand out for it. What
     could not be measured is missing, and ``note`` says why a stretch was not asked about. Pitch was looked for from
     ``pitch_floor_hz`` to ``pitch_ceiling_hz``, formants up to ``formant_ceiling_hz``. ``adapted`` says whether the
@@ -40,6 +41,8 @@ def table(found: LongRecording) -> "pd.DataFrame":
                 "start_s": stretch.start_s,
                 "end_s": stretch.end_s,
                 "length_s": stretch.length_s,
+                "clip_start_s": stretch.clip_s[0],
+                "clip_end_s": stretch.clip_s[1],
                 "voice": found.called(voice),
                 "answer": None if asked is None or asked.values is not None else asked.top,
                 **{output: value_of(stretch, output) for output in found.outputs},
@@ -81,6 +84,7 @@ def to_json(found: LongRecording) -> str:
                 "number": stretch.number + 1,
                 "start_s": stretch.start_s,
                 "end_s": stretch.end_s,
+                "clip_s": list(stretch.clip_s),
                 "voice": voice,
                 "answer": None if stretch.prediction is None else plain(stretch.prediction),
                 "cues": [plain(value) for value in stretch.cues],

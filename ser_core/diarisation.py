@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_core.audio import SAMPLE_RATE
-from ser_core.speech import Segment
+from ser_core.speech import Segment, Utterance
 from ser_core.voices import embeddings
 
 SPAN_S, STEP_S, FINE_STEP_S, SHORTEST_S, DIP_S = 1.5, 0.5, 0.125, 0.75, 0.35
@@ -80,13 +80,16 @@ def _peaks(values: np.ndarray, least: float) -> np.ndarray:
     return np.flatnonzero((values >= least) & (values >= padded[:-2]) & (values > padded[2:]))
 
 
-def split(segment: Segment, samples: np.ndarray) -> list[tuple[Segment, np.ndarray]]:
-    """Return a stretch of speech in pieces of one voice each, with their samples."""
-    edges = [0, *(round(at * SAMPLE_RATE) for at in cuts(samples)), len(samples)]
-    return [
-        (Segment(segment.start_s + a / SAMPLE_RATE, segment.start_s + b / SAMPLE_RATE), samples[a:b])
-        for a, b in itertools.pairwise(edges)
-    ]
+def split(whole: Utterance) -> list[Utterance]:
+    """Return a stretch of speech in pieces of one voice each; where two meet there is no sound around them."""
+    spoken, start_s = whole.spoken, whole.speech.start_s
+    edges = [0, *(round(at * SAMPLE_RATE) for at in cuts(spoken)), len(spoken)]
+    pieces = []
+    for a, b in itertools.pairwise(edges):
+        before, after = whole.before if a == 0 else 0, whole.after if b == len(spoken) else 0
+        samples = whole.samples[whole.before + a - before : whole.before + b + after]
+        pieces.append(Utterance(Segment(start_s + a / SAMPLE_RATE, start_s + b / SAMPLE_RATE), samples, before, after))
+    return pieces
 
 
 def voices(found: np.ndarray, lengths_s: np.ndarray, count: int | None = None) -> np.ndarray:

@@ -63,13 +63,13 @@ def made_up(table: pd.DataFrame, rng: np.random.Generator, seconds: float, peopl
 def turns_of(samples: np.ndarray, *counts: int | None) -> list[list[Turn]]:
     """Return who speaks when as it is found in samples (samples,), once for each number of voices (None: estimated)."""
     blocks = (samples[i : i + SAMPLE_RATE] for i in range(0, len(samples), SAMPLE_RATE))
-    pieces = [piece for segment, sound in utterances(blocks) for piece in split(segment, sound)]
-    lengths_s = np.array([part.end_s - part.start_s for part, _ in pieces])
-    found = embeddings([sound for _, sound in pieces])
+    pieces = [piece for whole in utterances(blocks) for piece in split(whole)]
+    lengths_s = np.array([piece.speech.end_s - piece.speech.start_s for piece in pieces])
+    found = embeddings([piece.spoken for piece in pieces])
     return [
         [
-            Turn(part.start_s, part.end_s, int(k))
-            for (part, _), k in zip(pieces, voices(found, lengths_s, count), strict=True)
+            Turn(piece.speech.start_s, piece.speech.end_s, int(k))
+            for piece, k in zip(pieces, voices(found, lengths_s, count), strict=True)
         ]
         for count in counts
     ]
@@ -161,7 +161,9 @@ def main(arguments: list[str] | None = None) -> int:
             (people, n) for people in (2, 3) for n in range(options.sessions if people == 2 else options.sessions // 2)
         ]
         for people, number in tasks:
-            if not any((row["corpus"], row["voices"], row["session"]) == (name, people, number) for row in done):
+            # The row of a corpus's pairs is of no session.
+            known = {(row["corpus"], row.get("voices"), row.get("session")) for row in done}
+            if (name, people, number) not in known:
                 done.append(session_row(name, table, people, number, options.seconds))
                 _write(done, options.out)
         if not any(row["corpus"] == name and row.get("pairs_of_clips", 0) > 0 for row in done):

@@ -154,11 +154,6 @@ def adaptable(model: SpeechModel) -> bool:
     return model.class_means is not None
 
 
-def check_adaptable(model: SpeechModel) -> None:
-    """Raise ModelError where a model cannot be adapted."""
-    _means(model)
-
-
 def adapted(
     model: SpeechModel, clips: Sequence[Recording], progress: Callable[[float, str], None] | None = None
 ) -> AdaptedModel:
@@ -172,7 +167,7 @@ def adapted(
     Raises:
         ModelError: the model cannot be adapted, or there is no clip.
     """
-    check_adaptable(model)
+    _means(model)
     clips = list({clip.sha256: clip for clip in clips}.values())
     found = []
     for place, clip in enumerate(clips):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ser_core.audio import MAX_CHANNELS, SAMPLE_RATE, decode, read
+from ser_core.diarisation import split
 from ser_core.errors import AudioError
 from ser_core.long_audio import MAX_SECONDS, clock, long_sound, open_long, part_name
-from ser_core.speech import LONGEST_S, Segment, speech_segments, utterances
+from ser_core.speech import AROUND_S, LONGEST_S, Segment, Utterance, speech_segments, utterances
 from tests.bad_inputs import ffmpeg, flac, voice, wav
 
 
@@ -127,14 +128,40 @@ def test_utterances_are_found_where_they_lie_across_windows_with_their_own_sampl
     found = list(utterances(blocks(samples)))
     whole_file = speech_segments_of(samples)
     assert len(found) >= 25
-    for segment, sound in found:
-        first = round(segment.start_s * SAMPLE_RATE)
-        assert np.array_equal(sound, samples[first : first + len(sound)])
-        assert len(sound) == round((segment.end_s - segment.start_s) * SAMPLE_RATE)
-    in_pieces = sum(s.end_s - s.start_s for s, _ in found)
+    for each in found:
+        first, last = (round(at_s * SAMPLE_RATE) for at_s in (each.speech.start_s, each.speech.end_s))
+        assert np.array_equal(each.spoken, samples[first:last])
+        assert np.array_equal(each.samples, samples[first - each.before : last + each.after])
+    in_pieces = sum(each.speech.end_s - each.speech.start_s for each in found)
     at_once = sum(s.end_s - s.start_s for s in whole_file)
     assert in_pieces == pytest.approx(at_once, rel=0.05)
-    assert all(a.end_s <= b.start_s for (a, _), (b, _) in itertools.pairwise(found))
+    assert all(a.speech.end_s <= b.speech.start_s for a, b in itertools.pairwise(found))
+
+
+def test_an_utterance_comes_with_the_sound_around_it_up_to_half_the_pause() -> None:
+    most = round(AROUND_S * SAMPLE_RATE)
+    samples = np.concatenate([spoken(12), *[voice(2.0), np.zeros(2000, np.float32)] * 8, voice(2.0)])
+    found = list(utterances(blocks(samples)))
+    ends = [0.0, *(each.speech.end_s for each in found)]
+    for number, each in enumerate(found):
+        pause = round((each.speech.start_s - ends[number]) * SAMPLE_RATE)
+        assert each.before == min(most, pause if number == 0 else pause // 2)
+        if number:
+            assert abs(found[number - 1].after - each.before) <= 1  # half of the same pause, or the most
+    assert found[-1].after == min(most, len(samples) - round(found[-1].speech.end_s * SAMPLE_RATE))
+    assert {each.before for each in found} > {most}
+
+
+def test_pieces_of_an_utterance_share_its_sound_without_a_gap_or_an_overlap(monkeypatch) -> None:
+    from ser_core import diarisation
+
+    monkeypatch.setattr(diarisation, "cuts", lambda spoken: [1.0, 2.5])
+    whole = Utterance(Segment(10.0, 14.0), np.arange(5 * SAMPLE_RATE), SAMPLE_RATE // 4, 3 * SAMPLE_RATE // 4)
+    pieces = split(whole)
+    assert [(each.speech.start_s, each.speech.end_s) for each in pieces] == [(10.0, 11.0), (11.0, 12.5), (12.5, 14.0)]
+    assert np.array_equal(np.concatenate([each.samples for each in pieces]), whole.samples)
+    assert np.array_equal(np.concatenate([each.spoken for each in pieces]), whole.spoken)
+    assert [(each.before, each.after) for each in pieces] == [(whole.before, 0), (0, 0), (0, whole.after)]
 
 
 def speech_segments_of(samples: np.ndarray) -> tuple[Segment, ...]:
@@ -160,7 +187,7 @@ def test_the_first_utterance_comes_before_the_rest_is_read() -> None:
 def test_speech_without_a_pause_is_cut_into_clips_of_bounded_length() -> None:
     found = list(utterances(blocks(voice(50.0))))
     assert found
-    assert max(s.end_s - s.start_s for s, _ in found) <= LONGEST_S + 0.2
+    assert max(each.speech.end_s - each.speech.start_s for each in found) <= LONGEST_S + 0.2
 
 
 def test_silence_holds_no_utterance() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from explain import method_choice
 from explain.experiment_study import TURNED
+from ser_core import session_study
 from ser_core.numbers import signed, unsigned
 from ser_core.results import RESULTS, figures, labels_of, paired_change, read_summary
 from ser_core.settings import ROOT
@@ -162,6 +163,33 @@ def test_adapted_to_the_speaker() -> None:
     says(f"on EMO-DB nothing: {pair[0]} and {pair[1]}")
     most, accuracy = Given(40, "any").words, told("whisper-base-statistics", "WA")
     says(f"base alone reaches UAR {plain(base, most)} and accuracy {plain(accuracy, most)}")
+
+
+def test_each_voice_of_a_session_heard_first() -> None:
+    summary = read_summary()
+
+    def told(model: str, task: str) -> pd.DataFrame:
+        rows = summary[(summary["table"] == f"session-adaptation-whisper-{model}-statistics")]
+        return rows[(rows["task"] == task) & (rows["measure"] == "UAR")].set_index("variant")
+
+    def alone(found: pd.DataFrame) -> str:
+        each = found.loc[session_study.ALONE]
+        return f"{three(each['value'])} [{three(each['low'])}, {three(each['high'])}]"
+
+    def moved(found: pd.DataFrame, variant: str) -> str:
+        each = found.loc[variant]
+        return f"{three(each['value'])} ({change(each['change'], each['change_low'], each['change_high'])})"
+
+    tiny, base = told("tiny", "crema_d"), told("base", "crema_d")
+    after, cut = session_study.FOUND, session_study.CUT
+    true = [three(found.loc[session_study.TRUE, "value"]) for found in (tiny, base)]
+    says(f"Whisper tiny.en {alone(tiny)} for each stretch alone, {moved(tiny, after)} after all stretches of its voice")
+    says(f"({true[0]} with the true voices); base {alone(base)} and {moved(base, after)} ({true[1]})")
+    says(f"left around speech {moved(tiny, cut)} and {moved(base, cut)}")
+    tiny, base = told("tiny", "ravdess"), told("base", "ravdess")
+    says(
+        f"tiny.en {alone(tiny)} and {moved(tiny, after)}, base {alone(base)} and {moved(base, after)}; chance is 0.167"
+    )
 
 
 def test_speakers_on_both_sides_and_fine_tuned_folds() -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -135,7 +136,9 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
 def heard_first_page() -> None:
     import streamlit as st
 
-    from pages.parts import baseline_panel, long_recording, stretches
+    from explain.long_recording_baseline import hearing
+    from pages.parts import baseline_panel, long_recording
+    from pages.parts import session as reader
     from ser_core.long_audio import long_sound
     from ser_core.models import load_model
     from tests.bad_inputs import wav
@@ -150,8 +153,9 @@ def heard_first_page() -> None:
         if "long-heard" in st.session_state and st.button("Open the third"):
             found = st.session_state["long-heard"][1]
             stretch = found.stretches[2]
-            clip = sound.stretch(stretch.start_s, stretch.end_s)
-            stretches.take(found, 2, sound, clip)
+            clip = sound.stretch(*stretch.clip_s)
+            reader.use(clip, "opened")
+            reader.keep_voice("all stretches of the patient", hearing(found, found.voice_of[2], model))
             st.session_state["opened"] = found, clip
             st.rerun()
     else:
@@ -162,9 +166,11 @@ def heard_first_page() -> None:
 
 def test_a_session_is_answered_after_each_voice_was_heard() -> None:
     app = settled(AppTest.from_function(heard_first_page, default_timeout=120).run())
+    app.toggle[0].set_value(False).run(timeout=120)
     alone = app.dataframe[0].value
     app.toggle[0].set_value(True).run(timeout=120)
     assert "are answered otherwise than alone" in text(app)
+    assert "In made-up sessions of 18 actors of CREMA-D who are new to the model it brought UAR " in text(app)
     made, found = app.session_state["long-heard"]
     assert found.adapted and app.session_state["long-made"][1] is made and not made.adapted
     heard = app.dataframe[0].value
@@ -180,10 +186,11 @@ def test_a_session_is_answered_after_each_voice_was_heard() -> None:
     press(app, "Open the third")
     settled(app)
     settled(app)
-    assert len(app.session_state["own_clips"]) == 3
-    assert app.toggle[0].label == "Hear this voice first (3 other clips of the person)" and app.toggle[0].value
+    assert app.toggle[0].label == "Hear this voice first (all stretches of the patient)" and app.toggle[0].value
     explained, answered = app.session_state["answers"]
     assert explained.probabilities == pytest.approx(answered.probabilities, abs=1e-5)
+    app.toggle[0].set_value(False).run(timeout=120)
+    assert not np.allclose(app.session_state["answers"][0].probabilities, answered.probabilities, atol=1e-4)
 
 
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
-    """Return the model, adapted to the person by their other clips if there are any and the reader wants it.
+    """Return the model, adapted to the person by what else was heard of them if the reader wants it.
 
     Takes one place on the page whether there is anything to choose or not, as an opened panel below would else close.
     """
@@ -33,6 +33,10 @@ def beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
 
 
 def _beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
+    of, voice = session.voice()
+    if voice is not None and voice.plain.name == model.name:
+        wanted = st.toggle(f"{HEAR_FIRST} ({plain(of)})", True, key=session.input_key("voice"), help=_HEAR_HELP)
+        return voice if wanted else model
     clips = session.own_clips()
     if not clips or not adaptable(model):
         return model
@@ -59,11 +63,6 @@ def _asked(recording: "Recording", model: "SpeechModel", clips: "list[Recording]
 def _kept() -> "dict[tuple, SpeechModel]":
     """Return the session's adapted models."""
     return st.session_state.setdefault("adapted", {})
-
-
-def hear_first() -> None:
-    """Choose for the reader, who has chosen it elsewhere, that the model hears the person's other clips first."""
-    st.session_state[session.input_key("beside")] = True
 
 
 HEAR_FIRST = "Hear this voice first"

@@ -12,7 +12,7 @@ from pages.parts.cards import table
 from pages.parts.exports import buttons, stem_of
 from pages.parts.words import percent, plain
 from ser_core.errors import AudioError, SerscopeError
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     from explain.long_recording import LongRecording, Stretch
@@ -230,7 +230,7 @@ def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     from explain.long_recording_baseline import heard_first
     from ser_core.speaker_adaptation import adaptable
 
-    if not adaptable(model) or not st.toggle("Hear each voice first", key="long-hear-first", help=_HEAR_HELP):
+    if not adaptable(model) or not st.toggle("Hear each voice first", True, key="long-hear-first", help=_HEAR_HELP):
         return made
     kept = st.session_state.get("long-heard")
     if kept is None or kept[0] is not made:
@@ -243,10 +243,29 @@ def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     )
     st.caption(
         f"The model has heard all stretches of each voice; {moved} of {len(made.stretches)} are answered otherwise "
-        "than alone. What hearing a voice first gains was measured on acted clips of one speaker, recorded alike "
-        "(page Results); it helps only where the voices are told apart rightly."
+        f"than alone. It helps only where the voices are told apart rightly. {_gain(model.name)}"
     )
     return found
+
+
+def _gain(model: str) -> str:
+    """Return what hearing each voice first gained in made-up sessions, where that was measured."""
+    from ser_core.results import read_summary
+    from ser_core.session_study import ALONE, FOUND, table_name
+    from ser_core.tasks import CREMA_D
+
+    found = read_summary()
+    rows = found[(found["table"] == table_name(model)) & (found["task"] == CREMA_D.name) & (found["measure"] == "UAR")]
+    known = {row.variant: row for row in rows.itertuples()}
+    if not {ALONE, FOUND} <= set(known):
+        return "What that gains in a session has not been measured for this model."
+    alone, heard = known[ALONE], known[FOUND]
+    return (
+        f"In made-up sessions of {alone.speakers} actors of {CREMA_D.title} who are new to the model it brought UAR "
+        f"{unsigned(heard.value, 3)} instead of {unsigned(alone.value, 3)} ({signed(heard.change, 3)} "
+        f"[{signed(heard.change_low, 3)}, {signed(heard.change_high, 3)}]); {unsigned(alone.chance, 3)} is chance. "
+        "Real sessions were not measured."
+    )
 
 
 _HEAR_HELP = (

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from ser_core.audio import Recording
+    from ser_core.speaker_adaptation import AdaptedModel
 
 # What a reader gives to a session; the rest of it is made from this.
 GIVEN = (
     "clip",
     "own_clips",
+    "voice",
     "second",
     "long-sound",
     "batch-clips",
@@ -82,6 +84,21 @@ def keep_own_clips(clips: "list[Recording]") -> None:
     st.session_state["own_clips"] = clips
 
 
+def voice() -> "tuple[str, AdaptedModel | None]":
+    """Return what was heard of the clip's voice in a long recording, in words, and the model that has heard it."""
+    return st.session_state.get("voice", ("", None))
+
+
+def keep_voice(of: str, heard: "AdaptedModel") -> None:
+    """Keep the model that has heard the clip's voice in a long recording.
+
+    Args:
+        of: what it has heard, in words.
+        heard: the model.
+    """
+    st.session_state["voice"] = of, heard
+
+
 def keep_choices() -> None:
     """Bring back the model and the method that the reader chose; Streamlit forgets them on a page without the box."""
     kept: dict[str, str] = st.session_state.setdefault("choices", {})
@@ -106,7 +123,7 @@ def forget() -> None:
         "region_rule",
         "clicked",
     )
-    for key in ("clip", "origin", "judged", "others", "own_clips", "second", *made):
+    for key in ("clip", "origin", "judged", "others", "own_clips", "voice", "second", *made):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 

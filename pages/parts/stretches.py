@@ -106,7 +106,7 @@ def one(
         model: the one that was asked.
         give: gives the stretch to another voice; None while the session is still growing.
     """
-    from explain.baseline import MOST
+    from explain.cues import CueSettings
     from explain.long_recording_baseline import hearing, own_cues
     from pages.parts.sound import player
     from ser_core.long_audio import clock
@@ -119,16 +119,18 @@ def one(
     if stretch.prediction is None:
         st.caption(plain(stretch.note))
         return
+    heard = hearing(found, voice, model) if found.adapted else None
     left, right = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
     with left, st.spinner("Reading the stretch"):
-        clip = taken.stretch(stretch.start_s, stretch.end_s)
-        player(clip, f"{stretch.length_s:.1f} s")
+        clip = taken.stretch(*stretch.clip_s)
+        player(clip, f"{clip.duration_s:.1f} s")
     with right:
         if st.button("Explain this stretch", type="primary", width="stretch"):
-            take(found, picked, taken, clip)
+            session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
+            st.session_state["settings"] = stretch.settings or CueSettings()
+            if heard is not None:
+                session.keep_voice(f"all stretches of {found.called(voice)}", heard)
             st.switch_page("pages/explain.py")
-        if found.adapted and len(found.of(voice)) > MOST + 1:
-            st.caption(f"It is explained beside the voice’s {MOST} longest other stretches: figures differ a little.")
         if give is not None:
             others = {found.called(v): v for v in found.voices if v != voice}
             others[f"a new voice ({max(found.voices) + 2})"] = max(found.voices) + 1
@@ -136,27 +138,7 @@ def one(
             if given:
                 give(others[given])
     st.html(_own(own_cues(found, picked), found.called(voice)))
-    asked = hearing(found, voice, model) if found.adapted else None
-    _salient(clip, stretch, asked or model, model.name)
-
-
-def take(found: "LongRecording", picked: int, taken: "LongSound", clip: "Recording") -> None:
-    """Make a stretch the clip that is explained, beside other stretches of its voice where those were heard first."""
-    from explain.baseline import MOST
-    from explain.cues import CueSettings
-    from explain.long_recording import as_clips
-    from pages.parts.baseline_panel import hear_first
-    from ser_core.long_audio import clock
-
-    stretch, voice = found.stretches[picked], found.voice_of[picked]
-    session.use(clip, f"minute {clock(stretch.start_s)} of {taken.name}, {found.called(voice)}")
-    st.session_state["settings"] = stretch.settings or CueSettings()
-    others = [each for each in found.of(voice) if each.number != picked and each.seen is not None]
-    if found.adapted and others:
-        longest = sorted(others, key=lambda each: each.length_s)[-MOST:]
-        with st.spinner("Reading the voice’s other stretches"):
-            session.keep_own_clips(as_clips(taken, sorted(longest, key=lambda each: each.start_s)))
-        hear_first()
+    _salient(clip, stretch, heard or model, model.name)
 
 
 def _salient(clip: "Recording", stretch: "Stretch", asked: "SpeechModel", model: str) -> None:
