@@ -94,7 +94,7 @@ MEASURES = {
             "ends against the loud parts",
             "dB",
             0,
-            high="The clip begins or ends in the middle of sound, as if it had been cut",
+            high="The clip begins or ends in the middle of sound, as if it had been cut (leave half a second of room)",
         ),
         Measure(
             "flat_percent",
