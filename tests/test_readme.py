@@ -351,6 +351,12 @@ def test_explanations_that_pass() -> None:
     )
     named = own[own["model"].str.startswith(("egemaps", "compare")) & (own["method"] != "occlusion")]["holds"]
     says(f"Named features: eGeMAPS and ComParE {round(100 * named.min())} to {round(100 * named.max())} %")
+    in_time = own[own["method"] == "occlusion"].set_index("model")["holds"]
+    egemaps, compare = (
+        "{} to {} %".format(*sorted(round(100 * in_time[f"{of}-{kind}"]) for kind in ("logistic", "mlp")))
+        for of in ("egemaps", "compare")
+    )
+    says(f"with occlusion over time eGeMAPS {egemaps}, ComParE {compare}")
     whisper = [name for name in set(own["model"]) if name.startswith(("whisper", "mll", "co-vada", "edrl"))]
     others = own[own["model"].isin([*whisper, "label-distribution", "emosphere-emotale"])]
     occluded = others[others["method"] == "occlusion"]
