@@ -12,7 +12,7 @@ import torch
 from explain.baseline import FEWEST, UNUSUAL_P, OwnCue, against_clips
 from explain.cues import CLIP, CUES, CueSummary
 from explain.long_recording import LongRecording, Stretch
-from ser_core.models import SpeechModel
+from ser_core.models import Prediction, SpeechModel
 from ser_core.speaker_adaptation import AdaptedModel, adapted_by
 
 Z_TOLD = 3
@@ -43,15 +43,15 @@ def heard_first(found: LongRecording, model: SpeechModel) -> LongRecording:
 
     Voices, times and cues stay; the arguments and what is raised are those of :func:`hearing`.
     """
-    by = {voice: hearing(found, voice, model) for voice in found.voices}
-
-    def again(stretch: Stretch, voice: int) -> Stretch:
-        asked = by[voice]
-        if asked is None or stretch.seen is None:
-            return stretch
-        return dataclasses.replace(stretch, prediction=asked.of_embedding(torch.from_numpy(stretch.seen)))
-
-    answered = tuple(again(stretch, voice) for stretch, voice in zip(found.stretches, found.voice_of, strict=True))
+    answers: dict[int, Prediction] = {}
+    for voice in found.voices:
+        asked = hearing(found, voice, model)
+        if asked is not None:
+            seen = {each.number: torch.from_numpy(each.seen) for each in found.of(voice) if each.seen is not None}
+            answers |= dict(zip(seen, asked.of_embeddings(torch.stack(list(seen.values()))), strict=True))
+    answered = tuple(
+        dataclasses.replace(each, prediction=answers.get(each.number, each.prediction)) for each in found.stretches
+    )
     return dataclasses.replace(found, stretches=answered, adapted=True)
 
 

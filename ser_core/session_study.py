@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, from_samples
@@ -182,6 +183,7 @@ def _after(model: SpeechModel, seen: dict[int, Tensor], voice: np.ndarray) -> di
     answered: dict[int, Prediction] = {}
     for each in dict.fromkeys(voice[place] for place in seen):
         mine = [place for place in seen if voice[place] == each]
-        asked = adapted_by(model, [seen[place] for place in mine], [str(place) for place in mine])
-        answered |= {place: asked.of_embedding(seen[place]) for place in mine}
+        heard = [seen[place] for place in mine]
+        asked = adapted_by(model, heard, [str(place) for place in mine])
+        answered |= dict(zip(mine, asked.of_embeddings(torch.stack(heard)), strict=True))
     return answered

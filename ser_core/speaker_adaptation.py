@@ -142,11 +142,12 @@ class AdaptedModel(SpeechModel):
         """Return the plain model's own weights over time for one clip, if it has any."""
         return self.plain.pooling(inputs)
 
-    def of_embedding(self, embedding: Tensor) -> Prediction:
-        """Return the answer for a clip of which the plain model's embedding (features,) is known."""
+    def of_embeddings(self, embeddings: Tensor) -> list[Prediction]:
+        """Return the answers for clips of which the plain model's embeddings (clips, features) are known."""
         with torch.inference_mode():
-            moved = embedding[None] - self.network.zero
-            return self._told(self.network.classify(moved), moved)
+            moved = embeddings - self.network.zero
+            logits = self.network.classify(moved)
+            return [self._told(*each) for each in zip(logits.split(1), moved.split(1), strict=True)]
 
 
 def adaptable(model: SpeechModel) -> bool:
