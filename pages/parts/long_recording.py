@@ -242,7 +242,7 @@ def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
         if one.prediction is not None and two.prediction is not None
     )
     st.caption(
-        f"The model has heard all stretches of each voice; {moved} of {len(made.stretches)} are answered otherwise "
+        f"The model has heard all stretches of each voice, and answers {moved} of {len(made.stretches)} otherwise "
         f"than alone. It helps only where the voices are told apart rightly. {_gain(model.name)}"
     )
     return found
