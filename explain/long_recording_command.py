@@ -87,8 +87,8 @@ def _otherwise(alone: "LongRecording", heard: "LongRecording") -> str:
     both = [(one.prediction, two.prediction) for one, two in pairs if one.prediction and two.prediction]
     moved = sum(one.top != two.top for one, two in both)
     return (
-        f"Having heard all stretches of each voice, the model answers {moved} of {len(both)} otherwise than above; the "
-        "files hold these answers."
+        f"Having heard all stretches of each voice, the model answers {moved} of {len(both)} otherwise than alone; the "
+        "files hold those answers."
     )
 
 
