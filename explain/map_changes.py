@@ -232,7 +232,7 @@ OTHER_METHODS = ("input_x_gradient", "gradient_shap", "deeplift", "lrp", "occlus
 
 def agreement_tests(
     model: SpeechModel,
-    recording: Recording,
+    by_method: Callable[[str], Attribution],
     attribution: Attribution,
     cells: Masking,
     regions: Sequence[Region],
@@ -243,6 +243,16 @@ def agreement_tests(
     """Return how much of the salient regions other methods find, too, against their regions at random places.
 
     The value is the overlap of the two sets of salient cells, intersection over union.
+
+    Args:
+        model: the explained model.
+        by_method: gives another method's explanation of the same target.
+        attribution: the explanation.
+        cells: takes cells of the clip away.
+        regions: the explanation's salient regions.
+        speech: stretches of speech, round which regions are turned.
+        random: source of the random places.
+        most: how many methods are asked at most.
     """
     axes = {method.name: method.axes for method in methods_for(model)}
     others = [name for name in OTHER_METHODS if axes.get(name) == attribution.axes and name != attribution.method]
@@ -251,7 +261,7 @@ def agreement_tests(
         if len(found) == most or not regions:
             break
         try:
-            other = attribute(model, recording, attribution.target, name)
+            other = by_method(name)
         except ExplanationError:
             continue
         test, theirs = f"agreement with {method_label(name)}", salient_regions(other)

@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from explain.attribution import Attribution, attribute, method_label, methods_for
+from explain.attribution import Attribution, method_label, methods_for
 from explain.map_changes import likeness
 from explain.removal import PERTURBATIONS, PLACEMENTS, Curve, infidelity, overlap, removal_tests
 from explain.verdicts import Test, against, share_of, undecided
-from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
 from ser_core.numbers import rounded_percent
@@ -79,11 +78,16 @@ def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.
 
 
 def feature_agreement(
-    model: SpeechModel, recording: Recording, attribution: Attribution, random: np.random.Generator, most: int = 2
+    model: SpeechModel,
+    by_method: Callable[[str], Attribution],
+    attribution: Attribution,
+    random: np.random.Generator,
+    most: int = 2,
 ) -> tuple[Test, ...]:
     """Return how many of the salient features other methods name, too, against random ones.
 
-    The value is the overlap of the two sets, intersection over union.
+    The value is the overlap of the two sets, intersection over union. ``by_method`` gives another method's explanation
+    of the same target.
     """
     ours = _set(attribution.relevance)
     found: list[Test] = []
@@ -93,7 +97,7 @@ def feature_agreement(
         if method.axes != "features" or method.name == attribution.method:
             continue
         try:
-            other = attribute(model, recording, attribution.target, method.name)
+            other = by_method(method.name)
         except ExplanationError:
             continue
         test, theirs = f"agreement with {method_label(method.name)}", _set(other.relevance)

@@ -28,7 +28,7 @@ from functools import partial
 
 import numpy as np
 
-from explain.attribution import Attribution, Target, feature_masking, masking
+from explain.attribution import Attribution, Target, attribute, feature_masking, masking
 from explain.map_changes import agreement_tests, randomised_weights, stability_tests, unrelated
 from explain.named_features import feature_agreement, feature_infidelity, feature_tests
 from explain.regions import Region, salient_regions
@@ -156,12 +156,20 @@ def trust(
 
 
 def further_tests(
-    model: SpeechModel, recording: Recording, attribution: Attribution, speech: Sequence[Segment] = (), seed: int = 0
+    model: SpeechModel,
+    recording: Recording,
+    attribution: Attribution,
+    speech: Sequence[Segment] = (),
+    seed: int = 0,
+    by_method: Callable[[str], Attribution] | None = None,
 ) -> tuple[Test, ...]:
-    """Return the tests of :func:`trust` that are not ``QUICK``: infidelity, sensitivity, stability and agreement."""
+    """Return the tests of :func:`trust` that are not ``QUICK``: infidelity, sensitivity, stability and agreement.
+
+    ``by_method`` gives another method's explanation of the same clip and target where it is at hand.
+    """
     random = np.random.default_rng(seed)
     turned = unrelated(attribution, random)
-    _, further = _tests_of(model, recording, attribution, speech, None, random, seed)
+    _, further = _tests_of(model, recording, attribution, speech, None, random, seed, by_method)
     return tuple(test for _, _, more in further for test in more(turned))
 
 
@@ -173,22 +181,24 @@ def _tests_of(
     regions: Sequence[Region] | None,
     random: np.random.Generator,
     seed: int,
+    by_method: Callable[[str], Attribution] | None = None,
 ) -> tuple[Callable[[], tuple[tuple[Test, ...], tuple[Curve, ...]]], tuple[Further, ...]]:
     """Return deletion and insertion of what the explanation has, features or regions, and the further tests."""
     removals: Callable[[], tuple[tuple[Test, ...], tuple[Curve, ...]]]
     foretells: Callable[[], Test]
     agrees: Callable[[], tuple[Test, ...]]
+    by_method = by_method or partial(attribute, model, recording, attribution.target)
     if attribution.axes == "features":
         logits = feature_masking(model, recording, attribution.target)
         removals = partial(feature_tests, logits, attribution.relevance, random)
         foretells = partial(feature_infidelity, logits, attribution.relevance, random)
-        agrees = partial(feature_agreement, model, recording, attribution, random)
+        agrees = partial(feature_agreement, model, by_method, attribution, random)
     else:
         regions = salient_regions(attribution) if regions is None else tuple(regions)
         cells = masking(model, recording, attribution.target, seed=seed)
         removals = partial(region_tests, cells, regions, speech, random)
         foretells = partial(infidelity_test, cells, attribution, random)
-        agrees = partial(agreement_tests, model, recording, attribution, cells, regions, speech, random)
+        agrees = partial(agreement_tests, model, by_method, attribution, cells, regions, speech, random)
     return removals, (
         (0.3, "Asking whether it foretells removals", lambda turned: (foretells(),)),
         (

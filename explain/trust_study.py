@@ -29,7 +29,7 @@ from ser_core.parallel import HERE, Workers, as_done, check_present
 if TYPE_CHECKING:
     import pandas as pd
 
-    from explain.attribution import Attribution
+    from explain.attribution import Attribution, Target
     from explain.verdicts import Test
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
@@ -85,20 +85,24 @@ def clip_rows(
 
 
 def further_rows(clip: Clip, number: int, model: "SpeechModel", method: str) -> list[dict]:
-    """Return one row per test of :func:`explain.trust.further_tests` of one clip, with the columns of `clip_rows`."""
+    """Return one row per test of :func:`explain.trust.further_tests` of one clip, with the columns of `clip_rows`.
+
+    Its seconds are NaN: what a clip takes by one method is shared with the others that it is put to.
+    """
     from explain.trust import further_tests
 
     recording, speech = _heard(clip.file)
-    started = time.process_time()
     constant, found = _explained(clip, number, model, method)
-    tests = further_tests(model, recording, found, speech)
-    constant |= {"map": OWN, "regions": _salient(found), "seconds": time.process_time() - started}
+    tests = further_tests(
+        model, recording, found, speech, by_method=lambda other: _map(clip.file, model, found.target, other)
+    )
+    constant |= {"map": OWN, "regions": _salient(found), "seconds": float("nan")}
     return [constant | {"draws": len(test.null)} | _row(test) for test in tests]
 
 
 def _explained(clip: Clip, number: int, model: "SpeechModel", method: str) -> "tuple[dict, Attribution]":
     """Return the columns that all rows of a clip share, and its explanation."""
-    from explain.attribution import attribute, default_target
+    from explain.attribution import default_target
 
     recording, _ = _heard(clip.file)
     prediction = model.predict(recording)
@@ -114,7 +118,16 @@ def _explained(clip: Clip, number: int, model: "SpeechModel", method: str) -> "t
         "model": model.name,
         "method": method,
     }
-    return constant, attribute(model, recording, target, method)
+    return constant, _map(clip.file, model, target, method)
+
+
+@lru_cache(maxsize=16)
+def _map(file: str, model: "SpeechModel", target: "Target", method: str) -> "Attribution":
+    """Return a clip's explanation; kept, as tests of agreement ask for it again."""
+    from explain.attribution import attribute
+
+    recording, _ = _heard(file)
+    return attribute(model, recording, target, method)
 
 
 def faithfulness(
@@ -189,7 +202,7 @@ def _heard(file: str) -> "tuple[Recording, tuple[Segment, ...]]":
 def run(
     clips: Sequence[Clip],
     asked: Sequence[str],
-    method: str,
+    methods: Sequence[str],
     runs: Path,
     tell: Callable[[str], None],
     by: Workers = HERE,
@@ -204,7 +217,7 @@ def run(
     Args:
         clips: to explain.
         asked: names or folders of models that take each clip in turn, so that they share what an encoder gave.
-        method: of attribution.
+        methods: of attribution, which take each clip in turn, too.
         runs: keeps the parts.
         tell: is told how far the study is, and why a clip is left out.
         by: who does the work; on a cluster every machine needs model and clips under the same paths.
@@ -214,25 +227,29 @@ def run(
     import pandas as pd
 
     chunks = [(start, clips[start : start + CHUNK]) for start in range(0, len(clips), CHUNK)]
-    kind = f"{method}-further" if further else method
-    stores = {name: [_store(runs, name, kind, *chunk) for chunk in chunks] for name in asked}
+    stores = {
+        (name, method): [_store(runs, name, method, further, *chunk) for chunk in chunks]
+        for name in asked
+        for method in methods
+    }
     tasks: list[_Task] = []
     for place, (start, chunk) in enumerate(chunks):
-        if missing := tuple(name for name in asked if not _holds(stored_table(stores[name][place]), name, tell)):
-            tasks.append((start, chunk, missing, method, further))
+        if missing := tuple(one for one in stores if not _holds(stored_table(stores[one][place]), one[0], tell)):
+            tasks.append((start, chunk, missing, further))
     done = len(clips) - sum(len(task[1]) for task in tasks)
     weights = {name: weights_of(name) for name in asked}
     for number, (rows, left_out) in as_done(_part, tasks, by):
         start, chunk, missing, *_ = tasks[number]
         for words in left_out:
             tell(words)
-        for name in missing:
-            _write(pd.DataFrame(rows[name]).assign(weights=weights[name]), stores[name][start // CHUNK])
+        for one in missing:
+            _write(pd.DataFrame(rows[one]).assign(weights=weights[one[0]]), stores[one][start // CHUNK])
         done += len(chunk)
-        tell(f"{', '.join(missing)}, {kind}: {done} of {len(clips)} clips")
+        names, kinds = (", ".join(dict.fromkeys(part)) for part in zip(*missing, strict=True))
+        tell(f"{names}, {kinds}{' (further)' if further else ''}: {done} of {len(clips)} clips")
         if done < len(clips) and over():
             return None
-    return pd.concat([pd.read_parquet(store) for name in asked for store in stores[name]], ignore_index=True)
+    return pd.concat([pd.read_parquet(store) for one in stores.values() for store in one], ignore_index=True)
 
 
 @lru_cache(maxsize=64)
@@ -286,29 +303,32 @@ def take_over(table: Path, clips: Sequence[Clip], runs: Path, tell: Callable[[st
         if not _holds(part, name, tell_once):
             continue
         chunk = clips[start : start + CHUNK]
-        store = _store(runs, name, f"{method}-further" if further else method, start, chunk)
+        store = _store(runs, name, method, further, start, chunk)
         if {Path(clip.file).stem for clip in chunk} == set(part["clip"]) and stored_table(store) is None:
             _write(part.drop(columns=["further", "start"]), store)
 
 
-def _store(runs: Path, name: str, method: str, start: int, chunk: Sequence[Clip]) -> Path:
-    return runs / f"{Path(name).name}-{method}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
+def _store(runs: Path, name: str, method: str, further: bool, start: int, chunk: Sequence[Clip]) -> Path:
+    kind = f"{method}-further" if further else method
+    return runs / f"{Path(name).name}-{kind}-{chunk[0].corpus}-{start:04d}-{len(chunk)}.parquet"
 
 
-_Task = tuple[int, Sequence[Clip], tuple[str, ...], str, bool]
-"""The place of the first clip, the clips, the models, the method, and whether further tests are asked for."""
+_Task = tuple[int, Sequence[Clip], tuple[tuple[str, str], ...], bool]
+"""The place of the first clip, the clips, each model with a method, and whether further tests are asked for."""
 
 
-def _part(task: _Task) -> tuple[dict[str, list[dict]], list[str]]:
-    """Return the rows of some clips by model, and why others are left out."""
-    start, clips, asked, method, further = task
+def _part(task: _Task) -> tuple[dict[tuple[str, str], list[dict]], list[str]]:
+    """Return the rows of some clips by model and method, and why others are left out."""
+    start, clips, asked, further = task
     check_present(clip.file for clip in clips)
-    rows: dict[str, list[dict]] = {name: [] for name in asked}
+    models = _models(tuple(dict.fromkeys(name for name, _ in asked)), further)
+    rows: dict[tuple[str, str], list[dict]] = {one: [] for one in asked}
     left_out = []
     for number, clip in enumerate(clips, start):
-        for name, (model, broken) in _models(asked).items():
+        for name, method in asked:
+            model, broken = models[name]
             try:
-                rows[name] += (
+                rows[name, method] += (
                     further_rows(clip, number, model, method)
                     if further
                     else clip_rows(clip, number, model, method, broken=broken)
@@ -319,13 +339,18 @@ def _part(task: _Task) -> tuple[dict[str, list[dict]], list[str]]:
 
 
 @lru_cache(maxsize=1)
-def _models(asked: tuple[str, ...]) -> "dict[str, tuple[SpeechModel, SpeechModel]]":
-    """Return each model and its destroyed copy; several of them share what their encoders gave."""
+def _models(asked: tuple[str, ...], further: bool) -> "dict[str, tuple[SpeechModel, SpeechModel | None]]":
+    """Return each model and its destroyed copy (None for the further tests, which destroy nothing).
+
+    Several models share what their encoders gave, and so do the methods of the further tests.
+    """
     from explain.map_changes import destroyed
     from ser_core.models import load_model
     from ser_core.shared_encoders import on_shared_encoders
 
     models = [load_model(name) for name in asked]
+    if further:
+        return {name: (model, None) for name, model in zip(asked, on_shared_encoders(models), strict=True)}
     models += [destroyed(model) for model in models]
     if len(asked) > 1:
         models = on_shared_encoders(models)

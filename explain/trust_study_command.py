@@ -3,7 +3,8 @@
 What is run of :mod:`explain.trust_study`, in which order, and where it is stored: a stopped run goes on. Large networks
 are occluded together, clip by clip: most stand on the same encoder, which then answers once for all of them.
 ``--further`` asks for the other tests of :mod:`explain.trust` instead (infidelity, sensitivity, stability, agreement),
-which take about eight maps a clip; rows of the tests of faithfulness stay. The rows, one a clip × model × method × map
+which take about eight maps a clip and method, all methods of a model clip by clip; rows of the tests of faithfulness
+stay. The rows, one a clip × model × method × map
 × test, are stored in ``assets/results/trust.parquet``, and their summary beside it as CSV. Rows of large networks that
 were stored up to 22 November 2026 have their masked clips answered in bfloat16 (the explained clip and its null alike).
 """
@@ -12,10 +13,11 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explain.method_choice import TABLE, candidates, no_shares
+from explain.method_choice import TABLE, candidates, no_shares, read_summary
 from explain.study import add_run_options, in_turn
 from explain.trust_study import run, summary, take_over
 from ser_core.errors import SerscopeError, SettingError
@@ -74,16 +76,15 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
     def shares() -> pd.DataFrame:
         return summary(pd.concat(parts.values(), ignore_index=True), replicates=2000) if parts else no_shares()
 
-    for names, method, count in _plan(options.model or model_names(), shares):
-        if options.method and method not in options.method:
-            continue
+    plan = _plan(options.model or model_names(), (lambda: read_summary(options.out)) if options.further else shares)
+    wanted = (each for each in plan if not options.method or each[1] in options.method)
+    for names, methods, count in _together(wanted) if options.further else ((n, (m,), c) for n, m, c in wanted):
         if over():
             break
-        wanted = clips[: options.count or count]
         rows = run(
-            wanted,
+            clips[: options.count or count],
             names,
-            method,
+            methods,
             options.runs / "trust",
             lambda words: print(words, flush=True),
             chosen(options),
@@ -92,9 +93,12 @@ def _study(options: argparse.Namespace) -> "pd.DataFrame":
         )
         if rows is None:
             unfinished = True
-            print(f"stopped in {method}: the clips done so far are kept in {options.runs / 'trust'}", flush=True)
+            print(
+                f"stopped in {', '.join(methods)}: the clips done so far are kept in {options.runs / 'trust'}",
+                flush=True,
+            )
             break
-        parts |= {(str(name), method): part for name, part in rows.groupby("model", sort=False)}
+        parts |= {(str(n), str(m)): part for (n, m), part in rows.groupby(["model", "method"], sort=False)}
         found = _stored(parts, options.out, options.further)
     if unfinished and not parts:
         raise SettingError(
@@ -159,6 +163,14 @@ def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterat
         yield tuple(names), method, SCREENED
     for method in candidates(shares(), models[0]):
         yield (models[0],), method, FINAL
+
+
+def _together(
+    plan: Iterator[tuple[tuple[str, ...], str, int]],
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], int]]:
+    """Yield methods of the same models and count as one, so that they share what they ask of a clip."""
+    for (names, count), some in groupby(plan, key=lambda each: (each[0], each[2])):
+        yield names, tuple(method for _, method, _ in some), count
 
 
 def _size(model: "SpeechModel") -> int:

@@ -125,7 +125,7 @@ def test_explanations_and_their_tests_of_trust_are_the_same_bits_on_a_cluster(
         clips.append(Clip(str(tmp_path / f"{number}.wav"), "toy", f"s{number}", "unknown", "anger"))
     found = []
     for name, who in (("two", TWO), ("there", cluster), ("here", Workers())):
-        rows = trust_study.run(clips, ["log-mel-resnet"], "saliency", tmp_path / name, lambda words: None, who)
+        rows = trust_study.run(clips, ["log-mel-resnet"], ["saliency"], tmp_path / name, lambda words: None, who)
         found.append(rows.drop(columns="seconds"))
     pd.testing.assert_frame_equal(*found[:2], check_exact=True)
     pd.testing.assert_frame_equal(found[0], found[2], rtol=1e-4)  # several threads add up in other orders

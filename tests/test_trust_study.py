@@ -174,13 +174,13 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
     with pytest.raises(KeyboardInterrupt):
-        trust_study.run(clips, ["toy"], "ig", tmp_path, told.append)
-    found = trust_study.run(clips, ["toy"], "ig", tmp_path, told.append)
+        trust_study.run(clips, ["toy"], ["ig"], tmp_path, told.append)
+    found = trust_study.run(clips, ["toy"], ["ig"], tmp_path, told.append)
     assert found["number"].tolist() == [n for n in range(45) if n != 3]
     assert asked.count("c0") == 1
     assert any("c3" in line and "damaged" in line for line in told)
     more = trust_study.run(
-        [*clips, study.Clip("c45", "toy", "s", "male", "fear")], ["toy"], "ig", tmp_path, told.append
+        [*clips, study.Clip("c45", "toy", "s", "male", "fear")], ["toy"], ["ig"], tmp_path, told.append
     )
     assert len(more) == 45 and asked.count("c0") == 1
 
@@ -201,8 +201,8 @@ def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monke
     monkeypatch.setattr(ser_core.models, "load_model", made)
     clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(7)]
     told: list[str] = []
-    alone = trust_study.run(clips, ["first"], "ig", tmp_path / "alone", told.append)
-    both = trust_study.run(clips, ["first", "second"], "ig", tmp_path / "both", told.append)
+    alone = trust_study.run(clips, ["first"], ["ig"], tmp_path / "alone", told.append)
+    both = trust_study.run(clips, ["first", "second"], ["ig"], tmp_path / "both", told.append)
     assert both[both["model"] == "first"].reset_index(drop=True).equals(alone)
     assert both[both["model"] == "second"]["number"].tolist() == [0, 2, 3, 4, 5, 6]
     assert any("left out for second" in line for line in told)
@@ -210,7 +210,7 @@ def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monke
     monkeypatch.setattr(
         trust_study, "clip_rows", lambda one, n, model, *_, **__: [{"clip": "new", "model": model.name}]
     )
-    later = trust_study.run(clips, ["first", "third"], "ig", tmp_path / "alone", told.append)
+    later = trust_study.run(clips, ["first", "third"], ["ig"], tmp_path / "alone", told.append)
     assert set(later.loc[later["model"] == "first", "clip"]) == {f"c{i}" for i in range(7)}
     assert set(later.loc[later["model"] == "third", "clip"]) == {"new"}
 
@@ -230,11 +230,11 @@ def test_a_study_goes_on_from_its_table_where_its_parts_are_lost(
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
     clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
     table = tmp_path / "trust.parquet"
-    found = trust_study.run(clips[:7], ["toy"], "ig", tmp_path / "lost", print)
+    found = trust_study.run(clips[:7], ["toy"], ["ig"], tmp_path / "lost", print)
     found.to_parquet(table)
     trust_study.take_over(table, clips, tmp_path / "runs")
     asked.clear()
-    again = trust_study.run(clips, ["toy"], "ig", tmp_path / "runs", print)
+    again = trust_study.run(clips, ["toy"], ["ig"], tmp_path / "runs", print)
     assert asked == [f"c{i}" for i in range(5, 12)]  # the second part was not whole
     assert again[again["number"] < 5].equals(found[found["number"] < 5])
     assert again["number"].max() == 11
@@ -264,7 +264,7 @@ def test_rows_of_other_weights_are_measured_anew_and_that_is_said(
 ) -> None:
     table, told = tmp_path / "trust.parquet", []
     studied_by("0123456789ab", monkeypatch)
-    found = trust_study.run(CLIPS, ["toy"], "ig", tmp_path / "before", told.append)
+    found = trust_study.run(CLIPS, ["toy"], ["ig"], tmp_path / "before", told.append)
     assert set(found["weights"]) == {"0123456789ab"}
     found.to_parquet(table)
     told.clear()
@@ -275,7 +275,7 @@ def test_rows_of_other_weights_are_measured_anew_and_that_is_said(
     trust_study.take_over(table, CLIPS, tmp_path / "other", told.append)
     assert not (tmp_path / "other").exists()
     assert told == ["toy: rows measured with other weights than those at hand are measured anew."]
-    again = trust_study.run(CLIPS, ["toy"], "ig", tmp_path / "before", told.append)  # parts of the run, not the table
+    again = trust_study.run(CLIPS, ["toy"], ["ig"], tmp_path / "before", told.append)  # parts of the run, not the table
     assert len(measured) == 12 and set(again["weights"]) == {"ba9876543210"}
 
     told.clear()
@@ -344,6 +344,49 @@ def test_further_tests_stand_beside_those_of_faithfulness_and_decide_nothing(
     assert (whole(table)["holds"] == 1.0) == bool((core["verdict"] == "holds").all())
     again = trust_study_command._stored({("toy", "integrated_gradients"): core}, out)
     assert again.shape == table.shape  # neither takes the place of the other
+
+
+def test_methods_of_the_further_tests_share_maps_and_are_those_that_faithfulness_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    sound = recording(clip(np.random.default_rng(5), "low")[0])
+    monkeypatch.setattr(trust_study, "_heard", lambda file: (sound, (Segment(0.0, 1.2),)))
+    monkeypatch.setattr(trust_study, "check_present", lambda files: None)
+    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    monkeypatch.setattr(trust_study_command, "in_turn", lambda *_: [study.Clip("c", "toy", "s", "female", "low")])
+    planned = [(("toy",), "input_x_gradient", 1), (("toy",), "integrated_gradients", 1)]
+    seen: list[pd.DataFrame] = []
+
+    def plan(models: list[str], shares: Any) -> Any:
+        seen.append(shares())
+        yield from planned
+
+    monkeypatch.setattr(trust_study_command, "_plan", plan)
+    explained: list[str] = []
+
+    def counted(model: SpeechModel, sound: Any, target: Target, method: str) -> attribution.Attribution:
+        explained.append(method)
+        return attribute(model, sound, target, method)
+
+    monkeypatch.setattr(attribution, "attribute", counted)
+    monkeypatch.setattr("explain.trust.attribute", None)  # which asks anew
+    out = tmp_path / "trust.parquet"
+    trust_study_command._stored({("toy", "saliency"): rows("saliency", [GOOD] * 3)}, out)
+    options = ["--corpus", str(tmp_path), "--model", "toy", "--out", str(out), "--processes", "1", "--further"]
+    assert trust_study_command.main([*options, "--runs", str(tmp_path / "runs")]) == 0
+    # What decides which methods are run in full is what their stored tests of faithfulness said.
+    assert set(seen[0]["test"]) >= {*QUICK, ALL}
+    assert "input_x_gradient, integrated_gradients (further): 1 of 1 clips" in capsys.readouterr().out
+    assert sorted(explained) == sorted(set(explained)), "an explanation of the clip itself was computed twice"
+    together = pd.read_parquet(out).query("model != 'm'").drop(columns="weights").reset_index(drop=True)
+    apart = []
+    for name, method, _ in planned:
+        trust_study._map.cache_clear()
+        alone = trust_study_command.main([*options, "--runs", str(tmp_path / method), "--method", method])
+        assert alone == 0
+        stored = pd.read_parquet(out)
+        apart.append(stored[(stored["method"] == method) & stored["model"].ne("m")].drop(columns="weights"))
+    pd.testing.assert_frame_equal(together, pd.concat(apart, ignore_index=True))
 
 
 def test_a_table_keeps_what_other_models_gave(tmp_path: Path) -> None:
