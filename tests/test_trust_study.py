@@ -380,7 +380,7 @@ def test_methods_of_the_further_tests_share_maps_and_are_those_that_faithfulness
     assert sorted(explained) == sorted(set(explained)), "an explanation of the clip itself was computed twice"
     together = pd.read_parquet(out).query("model != 'm'").drop(columns="weights").reset_index(drop=True)
     apart = []
-    for name, method, _ in planned:
+    for _, method, _ in planned:
         trust_study._map.cache_clear()
         alone = trust_study_command.main([*options, "--runs", str(tmp_path / method), "--method", method])
         assert alone == 0
