@@ -180,13 +180,21 @@ def remeasure(
     regions = explanation.regions if regions is None else regions
     rule = explanation.region_rule if regions == explanation.regions else "yours"
     tracks, own, seconds = explanation.tracks, explanation.own_baseline, dict(explanation.seconds)
+    recorded = explanation.quality
     if settings is not None:
         with _timed(seconds, "cues"):
             # The other clips of the person were measured with the settings before.
             tracks, own = measure(explanation.recording, settings, explanation.speech), None
+            recorded = dataclasses.replace(recorded, voiced_share=_voiced_share(tracks))
     return _with_cues(
         dataclasses.replace(
-            explanation, tracks=tracks, regions=regions, seconds=seconds, region_rule=rule, own_baseline=own
+            explanation,
+            tracks=tracks,
+            quality=recorded,
+            regions=regions,
+            seconds=seconds,
+            region_rule=rule,
+            own_baseline=own,
         )
     )
 

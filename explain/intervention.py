@@ -11,6 +11,7 @@ A change may be confined to a stretch of the clip (a salient region); its edges 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -228,12 +229,14 @@ def dose_response(
         asked,
         clips,
         emotion=emotion,
+        start_s=start_s,
+        end_s=end_s,
         progress=lambda share, words: tell(0.2 + 0.5 * share, words),
     )
     tell(0.7, "Measuring what came out")
     measured = in_worker(measure_changes, name, recording.samples, [clip.samples for clip in clips], start_s, end_s)
     tell(1.0, "Done")
-    return replace(found, start_s=start_s, end_s=end_s, measured=np.array(measured))
+    return replace(found, measured=np.array(measured))
 
 
 def answers(
@@ -244,9 +247,11 @@ def answers(
     clips: Sequence[Recording],
     *,
     emotion: str,
+    start_s: float | None = None,
+    end_s: float | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> DoseResponse:
-    """Return the model's answers to clips that were changed as a whole, of which nothing is measured.
+    """Return the model's answers to clips that were changed, of which nothing is measured.
 
     Args:
         model: the model that is asked.
@@ -255,17 +260,21 @@ def answers(
         doses: (doses,) in the experiment's unit, the one that changes nothing among them.
         clips: one a dose.
         emotion: the class to follow.
+        start_s: where the change begins; None for the whole clip.
+        end_s: where it ends.
         progress: told the share done (0 … 1) and what is being done.
     """
     said = []
     for place, clip in enumerate(clips):
         if progress is not None:
             progress(place / len(clips), f"Asking about {words_of(experiment, doses[place])}")
-        said.append(model.predict(clip).probabilities)
+        moved = partial(at_tempo, dose=float(doses[place]), start_s=start_s, end_s=end_s)
+        asked = model.at_tempo(moved) if experiment.name == "tempo" else model
+        said.append(asked.predict(clip).probabilities)
     return DoseResponse(
         experiment=experiment,
-        start_s=None,
-        end_s=None,
+        start_s=start_s,
+        end_s=end_s,
         emotion=emotion,
         emotions=model.emotions,
         doses=doses,
@@ -274,6 +283,14 @@ def answers(
         measured=np.full(len(doses), np.nan),
         clips=tuple(clips),
     )
+
+
+def at_tempo(time_s: float, dose: float, start_s: float | None = None, end_s: float | None = None) -> float:
+    """Return where a moment of the clip, in seconds, lies after a change of tempo, of the whole clip or a stretch."""
+    if start_s is None or end_s is None:
+        return time_s / dose
+    inside = min(max(time_s - start_s, 0.0), end_s - start_s)
+    return time_s + inside * (1 / dose - 1)
 
 
 def _check_stretch(recording: Recording, start_s: float | None, end_s: float | None) -> None:
@@ -377,13 +394,11 @@ def _tempo(samples: np.ndarray, dose: float, start_s: float | None, end_s: float
     if start_s is None or end_s is None:
         call(tier, "Add point", 0.0, 1 / dose)
     else:
-        for time, factor in (
-            (start_s - FADE_S, 1.0),
-            (start_s, 1 / dose),
-            (end_s, 1 / dose),
-            (end_s + FADE_S, 1.0),
-        ):
-            call(tier, "Add point", float(np.clip(time, sound.xmin, sound.xmax)), factor)
+        points = [(start_s, 1 / dose), (min(end_s, sound.xmax), 1 / dose)]
+        # A tier takes one point at a time, so a stretch that begins or ends with the clip has no flank there.
+        points += [(time, 1.0) for time in (start_s - FADE_S, end_s + FADE_S) if sound.xmin < time < sound.xmax]
+        for time, factor in points:
+            call(tier, "Add point", float(time), factor)
     call([manipulation, tier], "Replace duration tier")
     spoken: np.ndarray = call(manipulation, "Get resynthesis (overlap-add)").values[0]
     return _within_full_scale(spoken)

@@ -15,7 +15,7 @@ _FOLLOWED = {
     "HNRdBACF": "harmonics-to-noise ratio",
     "logRelF0-H1-H2": "first over second harmonic (H1–H2)",
     "logRelF0-H1-A3": "first harmonic over third formant (H1–A3)",
-    "alphaRatio": "alpha ratio (50–1000 Hz over 1–5 kHz)",
+    "alphaRatio": "alpha ratio (1–5 kHz over 50–1000 Hz)",
     "hammarbergIndex": "Hammarberg index (peak below over peak above 2 kHz)",
     "slope0-500": "spectral slope 0–500 Hz",
     "slope500-1500": "spectral slope 500–1500 Hz",

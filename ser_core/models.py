@@ -1,6 +1,7 @@
 """Models as the app sees them: a card, an input with named axes, and logits."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -179,6 +180,10 @@ class SpeechModel(ABC):
     @abstractmethod
     def inputs(self, samples: Tensor) -> Tensor:
         """Return the network's inputs for (batch, samples) of 16 kHz audio of equal length."""
+
+    def at_tempo(self, moved: Callable[[float], float]) -> "SpeechModel":
+        """Return the model for the clip at another tempo; ``moved`` maps seconds of what it knows of the clip."""
+        return self
 
     def first_column_s(self, samples: Tensor) -> float:
         """Return where the first column of a clip's inputs is centred, in seconds; a model that trims moves it."""

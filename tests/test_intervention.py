@@ -1,5 +1,7 @@
 """Voice experiments: what was asked is what comes out, and a model reacts to what it listens to."""
 
+import copy
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +13,7 @@ from explain import measured_change
 from explain.intervention import (
     EXPERIMENTS,
     DoseResponse,
+    at_tempo,
     changed,
     dose_response,
     possible_doses,
@@ -128,6 +131,51 @@ def test_the_tempo_of_a_stretch_moves_only_its_length() -> None:
     made = changed(voice().samples, "tempo", (2.0,), 0.6, 1.0)[0]
     assert (len(voice().samples) - len(made)) / SAMPLE_RATE == pytest.approx(0.2, abs=0.02)
     assert measure_changes("tempo", voice().samples, [made], 0.6, 1.0)[0] == pytest.approx(2.0, abs=0.2)
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(0.0, 0.6), (0.005, 0.605), (2.4, None)])
+@pytest.mark.parametrize("dose", [0.7, 1.4])
+def test_a_stretch_at_an_end_of_the_clip_gets_the_whole_change_of_tempo(
+    start_s: float, end_s: float | None, dose: float
+) -> None:
+    samples = voice().samples
+    end_s = end_s or len(samples) / SAMPLE_RATE
+    made = changed(samples, "tempo", (dose,), start_s, end_s)[0]
+    assert (end_s - start_s) / (end_s - start_s + (len(made) - len(samples)) / SAMPLE_RATE) == pytest.approx(
+        dose, rel=0.04
+    )
+
+
+def test_moments_lie_where_the_change_of_tempo_puts_them() -> None:
+    assert at_tempo(3.0, 1.5) == 2.0
+    moved = [at_tempo(time, 2.0, 1.0, 2.0) for time in (0.5, 1.0, 1.5, 2.0, 3.0)]
+    assert moved == [0.5, 1.0, 1.25, 1.5, 2.5]
+
+
+def test_a_model_that_knows_of_moments_in_the_clip_is_asked_with_them_at_the_new_tempo() -> None:
+    asked: list[tuple[float, float]] = []
+
+    class Knowing(OneCueModel):
+        moment_s = 2.0
+
+        def at_tempo(self, moved: Callable[[float], float]) -> "Knowing":
+            other = copy.copy(self)
+            other.moment_s = moved(self.moment_s)
+            return other
+
+        def inputs(self, samples: Tensor) -> Tensor:
+            asked.append((self.moment_s, samples.shape[1] / SAMPLE_RATE))
+            return super().inputs(samples)
+
+    model = Knowing("level")
+    asked.clear()
+    dose_response(model, voice(), "tempo", doses=(0.8, 1.25))
+    (_, long), *changed_clips = asked
+    assert [moment for moment, _ in changed_clips] == pytest.approx([2.5, 2.0, 1.6])
+    assert [moment / length for moment, length in changed_clips] == pytest.approx([2.0 / long] * 3, rel=0.02)
+    asked.clear()
+    dose_response(model, voice(), "loudness", doses=(-6,))
+    assert {moment for moment, _ in asked} == {2.0}
 
 
 def test_a_model_that_hears_only_pitch_reacts_to_pitch_and_not_to_loudness() -> None:

@@ -206,6 +206,13 @@ def test_another_text_changes_the_text_and_leaves_the_first_model_as_it_was(mode
     assert not torch.allclose(a[place["utterance", "text"]], b[place["utterance", "text"]])
 
 
+def test_words_that_were_given_move_with_the_tempo_of_their_clip(model: MaterModel) -> None:
+    slow = model.with_words(SPOKEN, reads=False).at_tempo(lambda time_s: 2 * time_s)
+    assert slow.spoken is not None and slow.spoken.text == SPOKEN.text and not slow.reads
+    assert [word.end_s for word in slow.spoken.words] == [2 * word.end_s for word in SPOKEN.words]
+    assert model.at_tempo(lambda time_s: 2 * time_s) is model  # which hears the changed clip anew
+
+
 @pytest.mark.parametrize("language, reads", [("de", True), ("en", False)])
 def test_text_that_cannot_be_read_or_is_not_to_count_is_left_out(
     model: MaterModel, clip: Recording, language: str, reads: bool

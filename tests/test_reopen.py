@@ -18,14 +18,16 @@ from hypothesis import strategies as st
 from opened import example_opened
 
 from explain import export, figures, report
+from explain.cues import CueSettings
 from explain.explanation import Explanation, explain, remeasure
 from explain.intervention import dose_response
 from explain.opened import NOTHING, Opened
 from explain.regions import Region
 from explain.reopen import Reopened, Unheard, attached, remake, reopen, restored, why_not_again
 from explain.trust import trust
-from ser_core.audio import Recording
+from ser_core.audio import Recording, read
 from ser_core.errors import ExplanationError
+from ser_core.settings import ASSETS
 from tests.planted import burst_model, clip, recording
 
 NOT_STORED = {"samples", "spectrogram_db", "clips", "recording"}
@@ -108,6 +110,18 @@ def test_regions_that_were_chosen_by_hand_are_kept_when_made_anew() -> None:
     mine = remeasure(found, regions=(Region(1, 0.2, 0.6, None, None, 0.5),))
     made = remake(reopen(export.to_json(mine).encode()), sound, burst_model())
     assert made.same and made.explanation.region_rule == "yours"
+
+
+def test_a_corrected_measurement_is_the_same_when_made_anew() -> None:
+    sound = read(ASSETS / "samples" / "neutral_woman.flac")
+    found, at_once = (
+        explain(sound, burst_model(), "saliency", settings=settings)
+        for settings in (CueSettings(), CueSettings(pitch_floor_hz=250.0))
+    )
+    mine = remeasure(found, CueSettings(pitch_floor_hz=250.0))
+    assert mine.quality.voiced_share == at_once.quality.voiced_share < 0.8 * found.quality.voiced_share
+    made = remake(reopen(export.to_json(mine).encode()), sound, burst_model())
+    assert made.same, [check.sentence for check in made.checks if check.different]
 
 
 def test_a_figure_that_was_changed_is_found_and_counted() -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +110,16 @@ class MaterModel(SpeechModel):
         bound.card = dataclasses.replace(self.card, name=f"{self.card.name} ({digest})")
         bound.spoken = spoken
         return bound
+
+    def at_tempo(self, moved: Callable[[float], float]) -> "MaterModel":
+        """Return this model with the words that it was given at their new times."""
+        if self.spoken is None:
+            return self
+        words = (
+            dataclasses.replace(word, start_s=moved(word.start_s), end_s=moved(word.end_s))
+            for word in self.spoken.words
+        )
+        return self.with_words(dataclasses.replace(self.spoken, words=tuple(words)), reads=self.reads)
 
     def hears(self, samples: np.ndarray) -> SpokenText:
         """Return the words that the model works with for a clip (samples,)."""
