@@ -30,7 +30,7 @@ from explain.comparison_words import (
     relative_in_words,
 )
 from explain.cues import CLIP, CUES, CueSettings, CueTracks
-from explain.expert import expert_emotion
+from explain.expert import expert_emotion, shared_name, shared_names
 from explain.explanation import Explanation, explain
 from explain.map_changes import correlation
 from explain.reference import load_reference
@@ -380,13 +380,13 @@ def _target(model: SpeechModel, recording: Recording, emotion: str) -> Target | 
     """The emotion where the model knows it by this or another name, else the model's own answer."""
     if model.card.answer == "dimensions":
         return None
-    own = {expert_emotion(each): each for each in model.emotions}
-    known = own.get(expert_emotion(emotion))
+    own = shared_names(model.emotions)
+    known = own.get(emotion, own.get(expert_emotion(emotion)))
     return None if known is None else Target(known)
 
 
 def _most_common(predictions: Sequence[Prediction]) -> str:
-    tops = [expert_emotion(p.top) for p in predictions if p.values is None]
+    tops = [shared_name(p.top, p.emotions) for p in predictions if p.values is None]
     return Counter(tops).most_common(1)[0][0] if tops else ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from explain.change import HIGHER, LOWER, UNKNOWN, Change
-from explain.expert import expert_emotion
+from explain.expert import shared_name, shared_names
 from explain.words import cue_name, in_percent, listed
 from ser_core.numbers import signed
 
@@ -27,7 +27,7 @@ def models_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> li
     apart = [title for title, side in zip(titles, sides, strict=True) if side.prediction.values is not None]
     for title, side in zip(titles, sides, strict=True):
         if side.prediction.values is None:
-            groups.setdefault(expert_emotion(side.prediction.top), []).append(title)
+            groups.setdefault(shared_name(side.prediction.top, side.prediction.emotions), []).append(title)
     ranked = sorted(groups.items(), key=lambda item: -len(item[1]))
     said = []
     if ranked:
@@ -44,7 +44,7 @@ def models_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> li
             (side.prediction.probability(own), title)
             for title, side in zip(titles, sides, strict=True)
             if side.prediction.values is None
-            and (own := {expert_emotion(e): e for e in side.prediction.emotions}.get(emotion)) is not None
+            and (own := shared_names(side.prediction.emotions).get(emotion)) is not None
         ]
         if len(known) > 1 and max(known)[0] - min(known)[0] >= 0.01:
             (low, lowest), (high, highest) = min(known), max(known)
@@ -60,7 +60,9 @@ def models_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> li
 
 def maps_in_words(titles: Sequence[str], sides: "Sequence[Explanation]", pairs: "Sequence[MapPair]") -> list[str]:
     """Whether the maps agree, and which do most and least."""
-    names = {expert_emotion(side.target.emotion) + (side.target.direction or "") for side in sides}
+    names = {
+        shared_name(side.target.emotion, side.prediction.emotions) + (side.target.direction or "") for side in sides
+    }
     said = []
     if len(names) > 1:
         told = [f"{title} {side.target.name}" for title, side in zip(titles, sides, strict=True)]

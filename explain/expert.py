@@ -177,6 +177,21 @@ def expert_emotion(emotion: str) -> str:
     return SYNONYMS.get(name, name)
 
 
+def shared_names(emotions: Sequence[str]) -> dict[str, str]:
+    """Return a model's classes by the names under which they stand beside those of other models.
+
+    That is the name in the experts' table; where two classes of the model share it ("calm", "neutral"), both keep
+    their own.
+    """
+    names = [expert_emotion(each) for each in emotions]
+    return {name if names.count(name) == 1 else own: own for name, own in zip(names, emotions, strict=True)}
+
+
+def shared_name(emotion: str, emotions: Sequence[str]) -> str:
+    """Return the one of :func:`shared_names` that is the class ``emotion`` of a model."""
+    return next(name for name, own in shared_names(emotions).items() if own == emotion)
+
+
 def agreements(
     summary: CueSummary,
     emotions: Sequence[str],

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -31,6 +32,7 @@ from explain.comparison_words import changes_in_words
 from explain.explanation import Explanation
 from explain.reference import load_reference
 from explain.samples import samples
+from pages.parts import comparison as page
 from ser_core.audio import from_samples, read
 from ser_core.errors import ExplanationError
 from tests.planted import PlantedModel, burst_model, clip, recording
@@ -81,6 +83,17 @@ def test_names_of_the_same_emotion_count_as_one():
     found = compare_models(burst_clip(), [renamed(("happiness", "sadness", "neutral"), "long"), other], method=METHOD)
     assert found.sentences[0] == "Both models answer happiness."
     assert [side.target.emotion for side in found.sides] == ["happiness", "happy"]
+
+
+def test_two_classes_of_a_model_that_the_experts_call_alike_stay_two():
+    calm, other = renamed(("calm", "neutral", "joy"), "calm"), renamed(("neutral", "anger", "joy"), "other")
+    found = compare_models(burst_clip(), [calm, other], method=METHOD)
+    assert found.sentences[0] == "No two models agree: calm answers calm and other answers neutral."
+    assert [side.target.emotion for side in found.sides] == ["calm", "neutral"]
+    assert any("different questions" in sentence for sentence in found.sentences)
+    shown = page.answers(found)
+    assert re.search(r'<th scope="row">calm</th><td><strong>[^<]+</strong></td><td>–</td>', shown)
+    assert re.search(r'<th scope="row">neutral</th><td>[^<]+ %</td><td><strong>[^<]+</strong></td>', shown)
 
 
 def test_a_model_that_does_not_know_the_emotion_explains_its_own_answer_and_that_is_said():

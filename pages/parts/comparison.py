@@ -218,7 +218,7 @@ def draw(found: "Comparison") -> None:
 
 def answers(found: "Comparison") -> str:
     """Return the table of answers: a row an emotion or dimension, a column a side; the strongest regions below."""
-    from explain.expert import expert_emotion
+    from explain.expert import shared_name
 
     shown: list[dict[str, str]] = []
     for side in found.sides:
@@ -226,7 +226,7 @@ def answers(found: "Comparison") -> str:
         figures = {e: percent(p.probability(e)) if p.values is None else number(p.value(e)) for e in p.order}
         shown.append(
             {
-                expert_emotion(e): f"<strong>{value}</strong>" if e == p.top and p.values is None else value
+                shared_name(e, p.emotions): f"<strong>{value}</strong>" if e == p.top and p.values is None else value
                 for e, value in figures.items()
             }
         )
