@@ -99,16 +99,16 @@ with place if made else place.container():
     answer.show_quality(shown.quality)
     why_and_cues()
     tables.show_agreement(shown)
-    key = work.identity(shown)
     with st.expander("Set against the same person’s other clips"):
         shown = baseline_panel.show(shown, model)
-    rival_panel.show(shown, model, key)
+    rival_panel.show(shown, model, work.identity(shown))
 
     # 6 Corrections
     with st.expander("Correct the measurement"):
         choose.measurement(shown.tracks.settings, shown.tracks.sex_guess)
 
     # 7 Whether it is true, what else would have done it, how it sounds
+    key = work.map_identity(shown)
     trust_panel.show(shown, model, key)
     experiment_panel.show(shown, model, key)
     listen_panel.show(shown, model, key)

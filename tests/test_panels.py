@@ -1,5 +1,6 @@
 """The panels under an explanation, on a planted model: started by the reader, run in the background."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from explain.intervention import EXPERIMENTS, DoseResponse
 from explain.removal import Curve
 from explain.trust import Trust
 from explain.verdicts import Test
-from pages.parts import background, experiment_panel, listen_panel, trust_panel
+from pages.parts import background, experiment_panel, listen_panel, trust_panel, work
 from pages.parts.switch_player import Take
 from pages.parts.words import plain
 from ser_core.errors import ExplanationError
@@ -177,6 +178,43 @@ def test_work_that_nobody_wants_any_more_ends_at_its_next_step() -> None:
     with pytest.raises(background.StoppedError):
         job.tell(0.6, "More")
     assert job.share == 0.5
+
+
+def test_many_experiments_push_out_the_oldest_of_them_and_never_the_trust_tests() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from pages.parts import background
+
+        def once(*key: object) -> None:
+            started = background.start(key, lambda job: "done")
+            while not started.done:
+                pass
+
+        once("trust", "map")
+        for place in range(background.KEPT + 1):
+            once("experiment", "map", place)
+        st.write(len(background.found(("trust", "map"))), len(background.found(("experiment", "map"))))
+        st.write(background.let_go(("experiment", "map")), background.let_go(("experiment", "another")))
+        once("experiment", "map", 0)
+        st.write(background.let_go(("experiment", "map")), background.job(("experiment", "map", 0)) is not None)
+        background.stop_all()
+        st.write(background.let_go(("experiment", "map")))
+
+    app = AppTest.from_function(page).run(timeout=30)
+    assert not app.exception
+    kept = background.KEPT - 1  # and the trust tests
+    # Two were let go; the first is made again, for which the third makes way.
+    assert [line.value.replace("`", "") for line in app.markdown] == [f"1 {kept}", "2 0", "2 True", "0"]
+
+
+def test_to_measure_the_voice_otherwise_leaves_what_was_tested_of_the_map() -> None:
+    first = shown()
+    settings = dataclasses.replace(first.tracks.settings, octave_jump_cost=0.7)
+    again = dataclasses.replace(first, tracks=dataclasses.replace(first.tracks, settings=settings))
+    assert work.map_identity(again) == work.map_identity(first)
+    assert work.identity(again) != work.identity(first)
+    assert work.map_identity(dataclasses.replace(first, regions=())) != work.map_identity(first)
 
 
 def test_a_fault_of_the_work_is_told_in_its_own_sentence() -> None:

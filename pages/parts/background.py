@@ -5,6 +5,7 @@ when the clip is changed. All readers' work takes turns in one queue, so that no
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent import futures
 from functools import cache
@@ -21,7 +22,7 @@ from ser_core.errors import SerscopeError
 from ser_core.settings import settings
 from ser_core.turns import StoppedError, Turns
 
-KEPT = 12
+KEPT = 24
 EVERY_S = 1.0
 AT_ONCE_S, LOOK_S, REDRAWN_S = 0.3, 0.1, 0.5
 
@@ -189,10 +190,28 @@ def _start(key: tuple, work: Callable[[Job], Any], kind: int) -> Job:
     if key not in jobs:
         context = get_script_run_ctx()
         jobs[key] = queue().submit(work, context.session_id if context else "", kind)
-        short = [name for name, each in jobs.items() if not each.long]
-        for name in short[: max(0, len(short) - KEPT)]:
-            stop(name)
+        if len([each for each in jobs.values() if not each.long]) > KEPT:
+            _let_one_go()
     return jobs[key]
+
+
+def _let_one_go() -> None:
+    """Forget the oldest piece of work of the kind of which there is most, so that a single one of its kind stays."""
+    short = [key for key, each in _jobs().items() if not each.long]
+    (kind, _), *_ = Counter(key[0] for key in short).most_common(1)
+    oldest = next(key for key in short if key[0] == kind)
+    if _jobs()[oldest].result is not None:
+        _let_go().append(oldest)
+    stop(oldest)
+
+
+def _let_go() -> list[tuple]:
+    return st.session_state.setdefault("let-go", [])
+
+
+def let_go(start: tuple) -> int:
+    """Return how many results of keys that begin so were forgotten because there were too many, and not made again."""
+    return len({key for key in _let_go() if key[: len(start)] == start and key not in _jobs()})
 
 
 def result(started: Job) -> Any:
@@ -244,6 +263,7 @@ def stop(key: tuple) -> None:
 def stop_all() -> None:
     """Stop the session's work and forget its results, but for what is long."""
     st.session_state.pop("stopped", None)
+    st.session_state.pop("let-go", None)
     for key in [key for key, each in _jobs().items() if not each.long]:
         stop(key)
 

@@ -226,7 +226,9 @@ def answers(found: "Comparison") -> str:
         figures = {e: percent(p.probability(e)) if p.values is None else number(p.value(e)) for e in p.order}
         shown.append(
             {
-                shared_name(e, p.emotions): f"<strong>{value}</strong>" if e == p.top and p.values is None else value
+                shared_name(e, p.emotions): f"<strong>{escape(value)}</strong>"
+                if e == p.top and p.values is None
+                else escape(value)
                 for e, value in figures.items()
             }
         )

@@ -64,6 +64,9 @@ def show(shown: "Explanation", model: "SpeechModel", key: str) -> None:
     started = background.job(asked)
     if started is not None:
         background.show(started, draw)
+    if gone := background.let_go(("experiment", key)):
+        earlier = "The first experiment was" if gone == 1 else f"The first {gone} experiments were"
+        st.caption(f"{earlier} let go to spare memory; the report holds those after. To keep one, run it again.")
 
 
 def draw(found: "DoseResponse") -> None:

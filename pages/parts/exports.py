@@ -84,10 +84,14 @@ def gathered(explanation: Explanation) -> "Opened":
     from explain.opened_sections import baseline_section, comparison_section, rivalry_section
     from explain.trust import Trust
 
-    key = work.identity(explanation)
+    key = work.map_identity(explanation)
     tested = [each for each in background.found(("trust", key)) if isinstance(each, Trust)]
     experiments = [each for each in background.found(("experiment", key)) if isinstance(each, DoseResponse)]
-    rivals = [each.rivalry for each in background.found(("rival", key)) if isinstance(each, Explanation)]
+    rivals = [
+        each.rivalry
+        for each in background.found(("rival", work.identity(explanation)))
+        if isinstance(each, Explanation)
+    ]
     sections = [rivalry_section(each) for each in (explanation.rivalry, *rivals) if each is not None]
     if explanation.own_baseline is not None:
         sections.append(baseline_section(explanation.own_baseline, explanation.prediction))

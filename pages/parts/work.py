@@ -115,6 +115,14 @@ def own_cues(shown: Explanation, region: Region) -> CueSummary:
 
 def identity(shown: Explanation) -> str:
     """Return a short key of everything that the linked view draws."""
+    return _digest(map_identity(shown), repr(shown.tracks.settings))
+
+
+def map_identity(shown: Explanation) -> str:
+    """Return a short key of the map and its regions; to measure the voice otherwise leaves it as it is."""
     parts = (shown.recording.sha256, shown.prediction.model, shown.attribution.method, shown.target.name)
-    more = (shown.region_rule, repr(shown.tracks.settings), repr(shown.regions))
-    return hashlib.sha256("\n".join((*parts, *more)).encode()).hexdigest()[:16]
+    return _digest(*parts, shown.region_rule, repr(shown.regions))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
