@@ -64,7 +64,7 @@ class Row:
 
     outputs are probabilities by emotion, or values by dimension. entropy_bits is NaN for dimensions. top_cues are the
     cues in which the salient regions differ most from the rest of the speech, with Cliff's delta, those beyond chance
-    (p_corrected < 0.05) first. agree of compared counts the cues of the whole clip that go with the experts' table for
+    first. agree of compared counts the cues of the whole clip that go with the experts' table for
     the answer. verdict is the trust tests' ("holds", "weak", "fails", "undecided"), "" where they were not run.
     """
 
@@ -350,7 +350,7 @@ def row_of(
 
 def _top_cues(made: Explanation) -> tuple[tuple[str, float, bool], ...]:
     found = [
-        (c.cue, c.effect, c.p_corrected is not None and c.p_corrected < 0.05)
+        (c.cue, c.effect, c.beyond_chance)
         for c in made.cues.contrasts
         if c.scope == ALL_REGIONS and c.effect is not None
     ]

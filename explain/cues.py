@@ -34,6 +34,8 @@ LIMITS = {
 }
 """What each number of :class:`CueSettings` is called, the least and the most that it may be, and its unit."""
 STEP_S = 0.01
+CLEAR = 0.05
+"""A corrected p below it counts."""
 CLIP, ALL_REGIONS = "clip", "all regions"
 
 
@@ -123,6 +125,17 @@ class Contrast:
     p_corrected: float | None
     count: int
     note: str = ""
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the cue differs there: the corrected p is below .05, and an effect lies outside its chance range."""
+        within = (
+            self.effect is not None
+            and self.chance_low is not None
+            and self.chance_high is not None
+            and self.chance_low <= self.effect <= self.chance_high
+        )
+        return not within and self.p_corrected is not None and self.p_corrected < CLEAR
 
 
 @dataclass(frozen=True)

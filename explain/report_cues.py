@@ -60,13 +60,6 @@ def contrasts(e: Explanation) -> dict[str, Any]:
     rows = []
     for c in e.cues.contrasts:
         measured = c.difference is not None
-        outside = (
-            c.effect is None
-            or c.chance_low is None
-            or c.chance_high is None
-            or not c.chance_low <= c.effect <= c.chance_high
-        )
-        beyond = outside and c.p_corrected is not None and c.p_corrected < 0.05
         rows.append(
             [
                 place_name(c.scope),
@@ -78,7 +71,7 @@ def contrasts(e: Explanation) -> dict[str, Any]:
                 f"{unsigned(c.chance_low)} to {unsigned(c.chance_high)}" if c.chance_low is not None else "–",
                 p_value(c.p_corrected),
                 str(c.count),
-                (("yes" if beyond else "no") if measured else "not measurable") + notes.mark(c.note),
+                (("yes" if c.beyond_chance else "no") if measured else "not measurable") + notes.mark(c.note),
             ]
         )
     return {

@@ -13,7 +13,6 @@ from ser_core.sphere import NEAR_ZERO, POLES
 if TYPE_CHECKING:
     from explain.explanation import Explanation
 
-_CLEAR = 0.05
 _MEASURED = frozenset(c.name for c in CUES)
 _MOST = 3
 
@@ -104,7 +103,7 @@ def _contrast(explanation: "Explanation") -> str:
     tested = [c for c in pooled if c.p_corrected is not None and c.difference is not None]
     if not tested:
         return "There is too little speech to tell whether the voice is different there."
-    clear = [c for c in tested if c.p_corrected is not None and c.p_corrected < _CLEAR and _one_way(c)]
+    clear = [c for c in tested if c.beyond_chance and _one_way(c)]
     if not clear:
         return "No cue differs there from the rest of the speech by more than chance."
     clear.sort(key=lambda c: -abs(c.effect or 0.0))

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from opened import example_opened
 
 from explain import figures, printing, report, report_cues
+from explain.words import paragraph
+from pages.parts import tables
 
 WHEN = datetime(2026, 3, 4, 15, 16, 17, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -117,8 +119,16 @@ def test_contrast_beyond_chance_needs_effect_and_corrected_p():
     spread = replace(first, effect=None, chance_low=None, chance_high=None)
     cases = (replace(first, effect=0.3), replace(first, p_corrected=0.06), first, spread)
     cues = replace(explanation.cues, contrasts=cases)
-    rows = report_cues.contrasts(replace(explanation, cues=cues))["contrasts"]
+    shown = replace(explanation, cues=cues)
+    rows = report_cues.contrasts(shown)["contrasts"]
     assert [row[-1] for row in rows] == ["no", "no", "yes", "yes"]
+    # The page and the paragraph say the same as the report.
+    on_page = [tables._contrast(each, tables._Notes()) for each in cases]
+    assert ["higher here" in row for row in on_page] == [False, False, True, True]
+    for case, clear in zip(cases, (False, False, True, True), strict=True):
+        pooled = replace(case, scope="all regions")
+        said = paragraph(replace(explanation, cues=replace(cues, contrasts=(pooled,))))
+        assert ("beyond chance, pitch level is higher" in said) is clear
 
 
 def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():

@@ -206,17 +206,16 @@ def _contrast(c: Contrast, notes: _Notes) -> str:
         reason = notes.mark(c.note) if c.note else ""
         return f'<tr>{name}<td colspan="7" class="words none">not measurable{reason}</td></tr>'
     chance = "–" if c.chance_low is None else f"{number(c.chance_low)} … {number(c.chance_high)}"
-    beyond = c.p_corrected is not None and c.p_corrected < 0.05
     way = c.difference if c.effect is None else c.effect
     reading = "no chance level" if c.p_corrected is None else "within chance"
-    if beyond:
-        reading = "higher here" if way > 0 else "lower here"
+    if c.beyond_chance:
+        reading = f"<strong>{'higher' if way > 0 else 'lower'} here</strong>"
     remark = notes.mark(c.note) if c.note else ""
     sign = "+" if c.difference > 0 else ""
     return (
         f"<tr>{name}<td>{number(c.inside, c.unit)}</td><td>{number(c.outside, c.unit)}</td>"
         f"<td>{sign}{number(c.difference, c.unit)}</td><td>{number(c.effect)}</td><td>{chance}</td>"
-        f'<td>{p_value(c.p_corrected)}</td><td class="words">{f"<strong>{reading}</strong>" if beyond else reading}'
+        f'<td>{p_value(c.p_corrected)}</td><td class="words">{reading}'
         f"{remark}</td></tr>"
     )
 
