@@ -142,6 +142,16 @@ def test_the_two_axes_name_the_corner(beaten: float, agrees: int, corner: str) -
     assert "<svg" not in drawn and 'src="data:image/svg+xml;base64,' in drawn and 'alt="Faithful: ' in drawn
 
 
+def test_the_axes_say_what_was_measured_where_another_test_of_faithfulness_fails() -> None:
+    null = np.linspace(0, 1, 40)
+    verdicts = {"deletion": "holds", "insertion": "holds", "randomised weights": "fails"}
+    tests = tuple(Test(name, 2.0, "logit", null, 0.95, 0.02, verdict, name) for name, verdict in verdicts.items())
+    found = dataclasses.replace(trust_with(list(null), 2.0), tests=tests)
+    drawn = trust_panel.axes(found, (agreement("agrees"),))
+    assert "beats 100 % of random places; not every test of faithfulness holds (randomised weights: fails)" in drawn
+    assert "plausible, not faithful (here)" in drawn.replace("Plausible", "plausible")
+
+
 def test_without_a_judged_cue_there_is_no_place_on_the_axes() -> None:
     assert trust_panel.standing(trust_with([0.0], 1.0), (agreement("contested"),)) is None
 

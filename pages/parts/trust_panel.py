@@ -161,7 +161,8 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
             '<div class="ss"><p class="soft">Faithful and plausible cannot be set against each other here: a test or '
             "every expectation is missing.</p></div>"
         )
-    across, up = place
+    beaten, short, up = place
+    across = min(beaten, SHORT_OF_FAITHFUL) if short else beaten
     corner = CORNERS[(0 if up >= 0.5 else 2) + (1 if across >= 0.95 else 0)]
     corners = "".join(
         f"<li><strong>{escape(name.capitalize())}{' (here)' if name == corner[0] else ''}.</strong> {escape(told)}</li>"
@@ -170,9 +171,10 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     # The line between "holds" and not lies at 95 % of random places, drawn in the middle.
     x = 20 + 260 * (0.5 * across / 0.95 if across < 0.95 else 0.5 + 0.5 * (across - 0.95) / 0.05)
     y = 20 + 180 * (1 - up)
+    told = f"; not every test of faithfulness holds ({short})" if short else ""
     words = (
-        f"Faithful: taking the regions away or leaving them alone beats {rounded_percent(across)} of random places. "
-        f"Plausible: {rounded_percent(up)} of the cues that could be judged move as experts expect of "
+        f"Faithful: taking the regions away or leaving them alone beats {rounded_percent(beaten)} of random "
+        f"places{told}. Plausible: {rounded_percent(up)} of the cues that could be judged move as experts expect of "
         f"{found.target.emotion}."
     )
     labels = "".join(
@@ -195,11 +197,11 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     )
 
 
-def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float, float] | None:
+def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float, str, float] | None:
     """Return how faithful (share of random places beaten) and how plausible (share of cues) an explanation is.
 
-    Of deletion and insertion the worse one counts, and an explanation whose tests of faithfulness do not all hold never
-    stands among the faithful ones.
+    Of deletion and insertion the worse one counts. Between the two stand the tests of faithfulness that do not hold, in
+    words; an explanation that has any never stands among the faithful ones.
     """
     from explain.trust import QUICK
 
@@ -214,5 +216,7 @@ def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float
     if not removals or not judged:
         return None
     beaten = min(float((test.null < test.value).mean()) for test in removals)
-    holds = all(test.verdict == "holds" for test in found.tests if test.name in QUICK)
-    return beaten if holds else min(beaten, SHORT_OF_FAITHFUL), judged.count("agrees") / len(judged)
+    short = ", ".join(
+        f"{test.name}: {test.verdict}" for test in found.tests if test.name in QUICK and test.verdict != "holds"
+    )
+    return beaten, short, judged.count("agrees") / len(judged)
