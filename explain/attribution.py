@@ -48,6 +48,11 @@ class Target:
             return f"{self.direction} {self.emotion}"
         return self.emotion if self.against is None else f"{self.emotion} rather than {self.against}"
 
+    @property
+    def unit(self) -> str:
+        """What is explained: the "logit" of a class, or the "value" of a dimension."""
+        return "logit" if self.direction is None else "value"
+
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
@@ -302,13 +307,14 @@ class Masking:
     """A clip whose cells can be taken away: the grid they lie on, and the explained logit of what is left.
 
     times_s (columns,) and bands_hz (bands,) are the cells' centres; bands_hz is None where only time can be masked (a
-    model on functionals, whose audio is replaced by quiet noise).
+    model on functionals, whose audio is replaced by quiet noise). unit is the target's.
     """
 
     times_s: np.ndarray
     bands_hz: np.ndarray | None
     baseline_name: str
     logits: Callable[[np.ndarray], np.ndarray]
+    unit: str
 
 
 def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: int = 0) -> Masking:
@@ -333,7 +339,7 @@ def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: i
             found = [logit(view.baseline + rows * (view.point - view.baseline)) for rows in masks.split(batch)]
         return torch.cat(found).double().numpy()
 
-    return Masking(view.times_s, view.bands_hz, view.baseline_name, logits)
+    return Masking(view.times_s, view.bands_hz, view.baseline_name, logits, target.unit)
 
 
 def feature_masking(model: SpeechModel, recording: Recording, target: Target) -> Callable[[np.ndarray], np.ndarray]:
@@ -400,7 +406,7 @@ def default_target(prediction: Prediction) -> Target:
 
 def _explained(target: Target) -> str:
     if target.direction is not None:
-        return f"value of a dimension, {target.direction}"
+        return f"{target.unit} of a dimension, {target.direction}"
     return "calibrated logit" if target.against is None else "difference of two calibrated logits"
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
-def removals(curves: tuple[Curve, ...], of: str) -> str:
-    """Return SVG of the logit as the salient regions or features (``of``) are taken away, or put in, against chance."""
+def removals(curves: tuple[Curve, ...], of: str, unit: str = "logit") -> str:
+    """Return SVG of the explained ``unit`` as the salient regions or features (``of``) go or come, against chance."""
     figure = new_figure(6.85, 2.3)
     places = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
     for axes, curve, colour in zip(places, curves, (VERMILION, BLUE), strict=False):
@@ -35,7 +35,7 @@ def removals(curves: tuple[Curve, ...], of: str) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7, width=0.5, length=2.5, labelfontfamily=text_style(7)["fontfamily"])
         axes.legend(frameon=False, prop={"family": text_style(7)["fontfamily"], "size": 7})
-    places[0].set_ylabel("logit", **text_style(8))
+    places[0].set_ylabel(unit, **text_style(8))
     return svg_of(figure, bbox_inches="tight", pad_inches=0.02)
 
 

@@ -40,6 +40,7 @@ def feature_tests(
     *,
     draws: int = PLACEMENTS,
     with_curves: bool = True,
+    unit: str = "logit",
 ) -> tuple[tuple[Test, ...], tuple[Curve, ...]]:
     """Return deletion and insertion of the salient features against as many drawn at random.
 
@@ -49,19 +50,20 @@ def feature_tests(
         random: source of the draws.
         draws: random sets; 19 are the fewest with which a test can hold.
         with_curves: whether the way to the end is drawn, too.
+        unit: of what ``logits`` gives.
     """
     salient = salient_features(relevance)
     if not len(salient):
         words = "No feature speaks for it, so nothing could be taken away."
-        return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
+        return tuple(undecided(name, unit, words) for name in ("deletion", "insertion")), ()
     size, count = len(relevance), len(salient)
     drawn = np.stack([_growing(random.permutation(size)[:count], size) for _ in range(draws)])
     what = "the salient feature" if count == 1 else f"the {count} salient features"
     of = "as many drawn at random"
-    return removal_tests(logits, _growing(salient, size), drawn, what, of, with_curves=with_curves)
+    return removal_tests(logits, _growing(salient, size), drawn, what, of, with_curves=with_curves, unit=unit)
 
 
-def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.Generator) -> Test:
+def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.Generator, unit: str = "logit") -> Test:
     """Return how well the relevance foretells what removing random features does, against the same dealt anew."""
     size = len(relevance)
     taken = np.zeros((PERTURBATIONS, size))
@@ -74,7 +76,7 @@ def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.
         f"removing {len(taken)} random sets of features is foretold with a mean squared error of {value:.3g}, better "
         f"than by {share_of(null > value)} of {len(null)} ways to deal the same relevance anew."
     )
-    return against("infidelity", value, "squared logit", null, words, smaller_is_better=True)
+    return against("infidelity", value, f"squared {unit}", null, words, smaller_is_better=True)
 
 
 def feature_agreement(

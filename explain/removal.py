@@ -87,16 +87,16 @@ def region_tests(
     """
     if not regions:
         words = "There is no salient region, so nothing could be taken away."
-        return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
+        return tuple(undecided(name, cells.unit, words) for name in ("deletion", "insertion")), ()
     each = np.stack([mask_of(cells, [region]) for region in regions])
     steps = np.logical_or.accumulate(each, axis=0)
     drawn = np.logical_or.accumulate(placements(each, spoken_in(cells, speech), draws, random), axis=1)
     if (drawn[:, -1] == steps[-1]).all():
         words = "The salient regions fill all speech there is, so there is no other place for their shapes."
-        return tuple(undecided(name, "logit", words) for name in ("deletion", "insertion")), ()
+        return tuple(undecided(name, cells.unit, words) for name in ("deletion", "insertion")), ()
     what = "the salient region" if len(regions) == 1 else f"the {len(regions)} salient regions"
     of = "the same shapes at random places"
-    return removal_tests(cells.logits, steps, drawn, what, of, with_curves=with_curves)
+    return removal_tests(cells.logits, steps, drawn, what, of, with_curves=with_curves, unit=cells.unit)
 
 
 def removal_tests(
@@ -107,6 +107,7 @@ def removal_tests(
     of: str,
     *,
     with_curves: bool = True,
+    unit: str = "logit",
 ) -> tuple[tuple[Test, ...], tuple[Curve, ...]]:
     """Return deletion and insertion of something that grows step by step, against the same of random draws.
 
@@ -117,6 +118,7 @@ def removal_tests(
         what: is taken away, in words.
         of: what the draws are, in words.
         with_curves: whether the way to the end is drawn, too; the verdict does not need it.
+        unit: of what ``logits`` gives, a "logit" or a "value".
     """
     blank = np.zeros((1, *steps.shape[1:]))
     whole, nothing = (float(logits(mask)[0]) for mask in (1 - blank, blank))
@@ -136,7 +138,7 @@ def removal_tests(
         did = f"taking {what} away lowers" if name == "deletion" else f"{what} alone {raises}"
         beaten = share_of(null < effect)
         tests.append(
-            against(name, effect, "logit", null, f"{did} the logit by {signed(effect)}, more than {beaten} of {of}.")
+            against(name, effect, unit, null, f"{did} the {unit} by {signed(effect)}, more than {beaten} of {of}.")
         )
         if not with_curves:
             continue
@@ -166,7 +168,7 @@ def infidelity(removed: np.ndarray, foretold: np.ndarray) -> float:
 
 def infidelity_test(cells: Masking, attribution: Attribution, random: np.random.Generator) -> Test:
     """Return how well the map foretells what removing random boxes does, against the map turned in time."""
-    unit = "squared logit"
+    unit = f"squared {cells.unit}"
     relevance = _on_cells(attribution, cells)
     boxes = _random_boxes(relevance.shape, random)
     whole = cells.logits(np.ones((1, *relevance.shape)))[0]

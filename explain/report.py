@@ -230,13 +230,17 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
         else "The method has no sign: relevance says that a place matters, not in which direction. "
     )
     on_map = "The map shows relevance for the class only. " if a.axes == "time_frequency" and a.signed else ""
+    shown = (
+        f"Relevance for {e.target.name} by {method}, on {axes}. {sign}{on_map}"
+        "Numbered boxes and bands are the salient regions"
+        if a.axes != "features"
+        else "The clip; relevance over named features has no place in it"
+    )
     drawn = [
         {
             "key": "linked",
             "alt": figures.describe(e),
-            "caption": f"Relevance for {e.target.name} by {method}, on {axes}. "
-            + (sign + on_map if a.axes != "features" else "")
-            + "Numbered boxes and bands are the salient regions; the black bar under the waveform marks speech. "
+            "caption": f"{shown}; the black bar under the waveform marks speech. "
             "The spectrogram’s level is uncalibrated."
             + (f" The line under it: the model’s own weights, {e.pooling.what}." if e.pooling else ""),
         }

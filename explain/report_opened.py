@@ -9,6 +9,7 @@ from explain.explanation import Explanation
 from explain.intervention import DoseResponse, words_of
 from explain.opened import Opened
 from explain.printing import number, p_value, percent
+from explain.removal import Curve
 from explain.trust import Trust
 
 _MARKS = {"holds": "✓ holds", "weak": "~ weak", "fails": "✗ fails", "cannot be decided": "– cannot be decided"}
@@ -30,7 +31,7 @@ def drawings(opened: Opened) -> dict[str, str]:
     """Return the SVG figures of what was opened by their key in the template."""
     found = {f"dose-{number}": figures_of_tests.doses(each) for number, each in enumerate(opened.experiments)}
     if opened.trust is not None and opened.trust.curves:
-        found["removals"] = figures_of_tests.removals(opened.trust.curves, opened.trust.of)
+        found["removals"] = figures_of_tests.removals(opened.trust.curves, opened.trust.of, opened.trust.target.unit)
     return found
 
 
@@ -58,7 +59,7 @@ def _trust(found: Trust) -> dict[str, Any]:
     drawn = [
         {
             "key": "removals",
-            "alt": "; ".join(_curve_in_words(curve.name, curve.ours, curve.random) for curve in found.curves) + ".",
+            "alt": "; ".join(_curve_in_words(curve, found) for curve in found.curves) + ".",
             "caption": found.reading,
         }
     ]
@@ -73,7 +74,7 @@ def _trust(found: Trust) -> dict[str, Any]:
             [
                 test.name,
                 _MARKS[test.verdict],
-                number(test.value, test.unit if test.unit == "logit" else ""),
+                number(test.value, test.unit if test.unit == found.target.unit else ""),
                 test.limit,
                 p_value(test.p),
                 _sentence(test.words),
@@ -87,10 +88,10 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _curve_in_words(name: str, ours: tuple[float, ...], random: tuple[float, ...]) -> str:
+def _curve_in_words(curve: Curve, found: Trust) -> str:
     return (
-        f"{name}: the logit goes from {number(ours[0])} to {number(ours[-1])} with the salient regions and to "
-        f"{number(random[-1])} with the same shapes at random places"
+        f"{curve.name}: the {found.target.unit} goes from {number(curve.ours[0])} to {number(curve.ours[-1])} with the "
+        f"salient {found.of} and to {number(curve.random[-1])} with {found.chance}"
     )
 
 

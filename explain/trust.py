@@ -61,12 +61,16 @@ class Trust:
     complete: bool = True
 
     @property
+    def chance(self) -> str:
+        """What the salient regions or features are set against."""
+        return "the same shapes at random places" if self.of == "regions" else f"as many {self.of} drawn at random"
+
+    @property
     def reading(self) -> str:
         """How to read the curves."""
-        chance = "the same shapes at random places" if self.of == "regions" else f"as many {self.of} drawn at random"
         return (
-            f"The logit of {self.target.name} as its salient {self.of} are taken away one after another, or are all "
-            f"that is left. Grey: {chance}, mean and range of five draws."
+            f"The {self.target.unit} of {self.target.name} as its salient {self.of} are taken away one after another, "
+            f"or are all that is left. Grey: {self.chance}, mean and range of five draws."
         )
 
     @property
@@ -190,8 +194,8 @@ def _tests_of(
     by_method = by_method or partial(attribute, model, recording, attribution.target)
     if attribution.axes == "features":
         logits = feature_masking(model, recording, attribution.target)
-        removals = partial(feature_tests, logits, attribution.relevance, random)
-        foretells = partial(feature_infidelity, logits, attribution.relevance, random)
+        removals = partial(feature_tests, logits, attribution.relevance, random, unit=attribution.target.unit)
+        foretells = partial(feature_infidelity, logits, attribution.relevance, random, attribution.target.unit)
         agrees = partial(feature_agreement, model, by_method, attribution, random)
     else:
         regions = salient_regions(attribution) if regions is None else tuple(regions)

@@ -169,7 +169,12 @@ def removals_of(
     if explained.axes == "features":
         logits = feature_masking(model, recording, explained.target)
         return lambda found: feature_tests(
-            logits, found.relevance, np.random.default_rng(0), draws=draws, with_curves=False
+            logits,
+            found.relevance,
+            np.random.default_rng(0),
+            draws=draws,
+            with_curves=False,
+            unit=explained.target.unit,
         )[0]
     cells = masking(model, recording, explained.target)
 

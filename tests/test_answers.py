@@ -12,10 +12,13 @@ import torch
 from explanations import example_explanation
 from torch import Tensor, nn
 
-from explain import export, report
+from explain import export, report, report_opened
 from explain.attribution import Target, attribute, default_target, methods_for
 from explain.explanation import Explanation
+from explain.opened import Opened
+from explain.trust import trust
 from explain.words import NO_EXPECTATION, dimensions_in_words, paragraph
+from pages.parts import trust_panel
 from pages.parts.answer import listeners, reading, scales
 from ser_core.errors import ExplanationError, ModelError, SettingError
 from ser_core.models import Prediction
@@ -89,6 +92,17 @@ def test_down_is_the_mirror_of_up_and_both_are_the_weight(model: PlantedModel, m
         assert up.relevance.sum() == pytest.approx(moved, rel=0.01)
     assert up.settings["explains"] == "value of a dimension, higher"
     assert all("logit" not in offered.hint for offered in methods_for(model))
+
+
+def test_the_tests_of_a_dimension_speak_of_its_value(model: PlantedModel) -> None:
+    clip = recording(np.random.default_rng(0).standard_normal(16000) * np.linspace(0.01, 0.1, 16000))
+    found = trust(model, clip, attribute(model, clip, Target("arousal", direction="lower"), "input_x_gradient"))
+    units = {test.name: test.unit for test in found.tests}
+    assert (units["deletion"], units["insertion"], units["infidelity"]) == ("value", "value", "squared value")
+    shown = report_opened.contents(with_answer(VALUES, found.target), Opened(found))
+    said = json.dumps(shown["trust"]) + found.reading + found.sentence
+    assert "logit" not in said and "the value goes from" in said
+    assert trust_panel.curves(found.curves, found.of, found.target.unit).layout.yaxis.title.text == "value"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import example_opened
 
-from explain import figures, printing, report, report_cues
+from explain import figures, printing, report, report_cues, report_opened
+from explain.opened import Opened
 from explain.words import paragraph
 from pages.parts import tables
 
@@ -187,6 +188,10 @@ def test_relevance_over_features_claims_nothing_about_time():
     text = _text(_example(axes="features"))
     assert "nothing is said about time" in text
     assert "There is no salient region: this attribution has no time axis." in text
+    assert "Numbered boxes" not in text and "The clip; relevance over named features has no place in it" in text
+    tested = replace(example_opened().trust, of="features")
+    (drawn,) = report_opened.contents(example_explanation(axes="features"), Opened(tested))["trust"][0]["figures"]
+    assert "with the salient features and to 0.700 with as many features drawn at random" in drawn["alt"]
 
 
 def test_a_clip_without_speech_gets_a_report_without_invented_figures():

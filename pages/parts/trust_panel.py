@@ -82,10 +82,10 @@ def draw(shown: "Explanation", found: "Trust") -> None:
     with left:
         if found.curves:
             st.plotly_chart(
-                curves(found.curves, found.of),
+                curves(found.curves, found.of, found.target.unit),
                 config={"displaylogo": False},
                 width="stretch",
-                alt=in_words(found.curves, found.of),
+                alt=in_words(found.curves, found.of, found.target.unit),
             )
             st.caption(found.reading)
     right.html(axes(found, shown.agreements))
@@ -105,8 +105,8 @@ def tests(found: "tuple[Test, ...]") -> str:
     return table("Tests of the explanation", head, rows)
 
 
-def curves(found: "tuple[Curve, ...]", of: str) -> "go.Figure":
-    """Return the logit against the number of regions or features (``of``) taken away or put in."""
+def curves(found: "tuple[Curve, ...]", of: str, unit: str = "logit") -> "go.Figure":
+    """Return the logit or value against the number of regions or features (``of``) taken away or put in."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -128,7 +128,7 @@ def curves(found: "tuple[Curve, ...]", of: str) -> "go.Figure":
         )
         figure.add_trace(go.Scatter(x=steps, y=curve.ours, line={"color": colour, "width": 3}, name=curve.name))
     figure.update_xaxes(title=of, dtick=1)
-    figure.update_yaxes(title="logit")
+    figure.update_yaxes(title=unit)
     figure.update_layout(
         height=340,
         margin={"l": 10, "r": 10, "t": 10, "b": 40},
@@ -138,14 +138,14 @@ def curves(found: "tuple[Curve, ...]", of: str) -> "go.Figure":
     return figure
 
 
-def in_words(found: "tuple[Curve, ...]", of: str) -> str:
+def in_words(found: "tuple[Curve, ...]", of: str, unit: str = "logit") -> str:
     """Return where each curve begins and ends, beside chance, for those who do not see it."""
     said = [
         f"{curve.name}: from {unsigned(curve.ours[0])} to {unsigned(curve.ours[-1])} over {len(curve.ours) - 1} "
         f"{of}, at random to {unsigned(curve.random[-1])}"
         for curve in found
     ]
-    return f"The logit as {of} are taken away or put in. {'; '.join(said)}."
+    return f"The {unit} as {of} are taken away or put in. {'; '.join(said)}."
 
 
 def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
