@@ -95,7 +95,7 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
     method = method_label(e.attribution.method)
     return {
         "title": f"SERscope report: {target}, {short}",
-        "heading": f"What speaks for {target} in this clip, to this model",
+        "heading": f"What {'speaks' if e.attribution.signed else 'matters'} for {target} in this clip, to this model",
         "header_left": f"SERscope · {short}",
         "header_right": f"explained: {cut(target, LONGEST_LABEL)}",
         "footer": f"{STATEMENT} Audio SHA-256 {e.recording.sha256[:12]}…",

@@ -236,6 +236,12 @@ def test_maps_share_one_time_axis_and_are_told_in_words():
     figure = strips.maps(twins().sides, twins().titles)
     assert len(figure.data) == 2 and figure.layout.xaxis.matches == "x2"
     assert "what speaks for low" in figure.layout.annotations[0].text
+    one = example_explanation()
+    without = dataclasses.replace(one, attribution=dataclasses.replace(one.attribution, signed=False))
+    both = "Orange speaks for joy, blue against it"
+    assert strips.colours_in_words((one, one), "joy") == both
+    assert strips.colours_in_words((one, without), "joy").startswith(f"{both}, or only marks")
+    assert strips.colours_in_words((without,), "joy") == "Orange marks what matters for joy, in neither direction"
     assert strips.regions_in_words(example_explanation()).startswith("1.00–1.22 s, 2.0–3.4 kHz (34 %)")
     assert strips.regions_in_words(example_explanation(region_count=0)) == "no salient region"
 

@@ -181,8 +181,8 @@ def draw(found: "Comparison") -> None:
         alt=strips.maps_in_words(found.sides, found.titles),
     )
     st.caption(
-        "Orange speaks for what is named above the map, blue against it; outlined: salient regions. Each map has a "
-        "scale of its own, so colours tell where, not how much."
+        f"{strips.colours_in_words(found.sides, 'what is named above the map')}; outlined: salient regions. Each map "
+        "has a scale of its own, so colours tell where, not how much."
     )
     if found.pairs:
         st.html(f'<div class="ss">{pairs(found)}</div>')

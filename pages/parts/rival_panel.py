@@ -73,8 +73,9 @@ def _contrast(shown: "Explanation", found: "Explanation") -> None:
             alt=strips.maps_in_words((shown, found), ("Alone", "Contrast")),
         )
         st.caption(
-            f"Orange speaks for {found.target.emotion}, blue against it, in the lower map for "
-            f"{found.target.against}; outlined: salient regions. Contrast: {strips.regions_in_words(found)}."
+            strips.colours_in_words((shown, found), found.target.emotion)
+            + (f", in the lower map for {found.target.against}" if found.attribution.signed else "")
+            + f"; outlined: salient regions. Contrast: {strips.regions_in_words(found)}."
         )
     st.html(f'<div class="ss">{rows(found.rivalry)}</div>')
 

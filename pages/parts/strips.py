@@ -123,6 +123,20 @@ def maps_in_words(sides: "Sequence[Explanation]", titles: Sequence[str]) -> str:
     return f"Maps on one time axis. Salient regions: {'. '.join(said)}."
 
 
+def colours_in_words(sides: "Sequence[Explanation]", what: str) -> str:
+    """Return what the colours of the maps mean; methods without a sign have one colour, which speaks for nothing.
+
+    Args:
+        sides: the explanations.
+        what: orange speaks for, in words.
+    """
+    signs = {side.attribution.signed for side in sides if side.attribution.times_s is not None}
+    if signs == {False}:
+        return f"Orange marks what matters for {what}, in neither direction"
+    only = ", or only marks what matters where the method has no sign" if False in signs else ""
+    return f"Orange speaks for {what}, blue against it{only}"
+
+
 def contours(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
     """Return pitch around each clip's own median and level around its own mean, on one time axis."""
     import plotly.graph_objects as go
