@@ -135,7 +135,7 @@ def given() -> tuple[Any, dict]:
     from pages.parts import background, work
 
     found, opened = example_explanation(), example_opened()
-    key = work.identity(found)
+    key = work.map_identity(found)
     jobs = {}
     for name, result in (
         (("trust", key), opened.trust),
