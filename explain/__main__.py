@@ -65,7 +65,7 @@ def _explain(options: argparse.Namespace) -> int:
     from explain.explanation import explain, with_baseline, with_language
     from explain.method_choice import best_first
     from explain.opened import Opened
-    from explain.opened_sections import baseline_section, rivalry_section
+    from explain.opened_sections import baseline_section, rivalry_section, spoken_section
     from explain.report import pdf
     from explain.rivals import rival_target
     from explain.trust import trust
@@ -137,6 +137,9 @@ def _explain(options: argparse.Namespace) -> int:
         for test in tested.tests:
             print(f"  {test.name}: {test.verdict}; {test.words}")
     sections = [rivalry_section(explanation.rivalry)] if explanation.rivalry else []
+    if hasattr(model, "evidence"):  # it reads words
+        evidence = model.evidence(recording, explanation.target.emotion, explanation.target.against)
+        sections.insert(0, spoken_section(evidence, explanation.target.name, model.emotions))
     sections += [baseline_section(explanation.own_baseline, explanation.prediction)] if explanation.own_baseline else []
     experiments = _experiments(options, model, recording, explanation.target.emotion)
     for experiment in experiments:

@@ -1,15 +1,22 @@
 """Comparisons, rival emotions and a person's own baseline as further parts of a report."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from explain.baseline import ALONE_IS_EXPLAINED, OwnBaseline, answer_sentence
 from explain.comparison import Comparison
 from explain.cues import CLIP
 from explain.opened import Section, Table
-from explain.printing import cue_title, number, p_value, percent, place_name
+from explain.printing import LONGEST_NAME, cue_title, cut, number, p_value, percent, place_name
 from explain.rivals import Rivalry
 from explain.words import dimensions_in_words
 from ser_core.models import Prediction
+from ser_core.numbers import signed
+
+if TYPE_CHECKING:
+    from ser_core.systems.mater.evidence import Evidence
 
 
 def comparison_section(found: Comparison) -> Section:
@@ -100,6 +107,56 @@ def baseline_section(found: OwnBaseline, alone: Prediction) -> Section:
         )
         tables.append(Table(("emotion", "the clip alone", "having heard the others"), answers))
     return Section("Against the same person’s other clips", tuple(sentences), tuple(tables))
+
+
+def spoken_section(found: "Evidence", target: str, emotions: Sequence[str]) -> Section:
+    """Return the words that a model worked with, whether their text counted, and what each word and level says.
+
+    Args:
+        found: of a model that reads words.
+        target: what is explained, in words.
+        emotions: the model's classes.
+    """
+    text = f"“{cut(found.spoken.text, LONGEST_NAME)}”" if found.words else "no words"
+    counted = "its text was left out" if found.text_left_out else "its text counted"
+    levels = tuple(
+        (
+            level.level,
+            f"{emotions[(best := int(np.argmax(level.probabilities)))]} {percent(level.probabilities[best], 0)}",
+            number(level.entropy_bits, "bits"),
+            percent(level.weight, 0),
+            *(signed(value) for value in (level.acoustic, level.text, level.constant, level.moves)),
+        )
+        for level in found.levels
+    )
+    tables = [Table(_LEVEL_HEAD, levels, f"How far each level moves the logit of {target}")]
+    if found.words:
+        words = tuple(
+            (
+                word.measures.word.text,
+                f"{word.measures.word.start_s:.2f} to {word.measures.word.end_s:.2f} s",
+                signed(word.acoustic),
+                signed(word.text),
+                number(word.measures.pitch_hz, "Hz"),
+                f"{signed(word.measures.level_against_clip)} dB",
+                f"{word.measures.pause_s:.2f} s",
+                signed(word.measures.valence) if word.measures.valence is not None else "–",
+            )
+            for word in found.words
+        )
+        tables.insert(0, Table(_WORD_HEAD, words, f"How far each word moves the logit of {target}"))
+    return Section(
+        "Words and levels",
+        (
+            f"The model worked with {text}; {counted}.",
+            f"{found.spoken.origin[:1].upper()}{found.spoken.origin[1:]}; language: {found.spoken.language}.",
+        ),
+        tuple(tables),
+    )
+
+
+_WORD_HEAD = ("word", "when", "voice moves", "text moves", "pitch", "level against the clip", "pause before", "valence")
+_LEVEL_HEAD = ("level", "answers", "entropy", "weight", "voice moves", "text moves", "constant", "together")
 
 
 def _answer(prediction: Prediction) -> str:

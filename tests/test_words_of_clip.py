@@ -7,6 +7,7 @@ import pytest
 from explanations import HOSTILE_NAMES
 from streamlit.testing.v1 import AppTest
 
+from explain.opened_sections import spoken_section
 from pages.parts.words_of_clip import level_table, word_strip, word_table
 from ser_core.systems.mater.evidence import Evidence, LevelEvidence, WordEvidence
 from ser_core.turns import EXPLANATION
@@ -51,6 +52,42 @@ def test_the_strip_lays_words_over_the_clips_own_seconds() -> None:
 def test_each_level_shows_its_answer_weight_and_what_adds_up() -> None:
     html = level_table(evidence("go"), "anger", EMOTIONS)
     assert cells(html)[1] == ["word", "neutral 75 %", "0.81 bits", "60 %", "+0.80", "−0.90", "+0.10", "0.00"]
+
+
+def test_the_report_holds_the_words_and_whether_their_text_counted() -> None:
+    said = spoken_section(evidence("zanzibar", "away"), "anger", EMOTIONS)
+    assert said.sentences == (
+        "The model worked with “zanzibar away”; its text counted.",
+        "Your text; language: en.",
+    )
+    words, levels = said.tables
+    assert words.rows[0] == ("zanzibar", "0.00 to 0.40 s", "+0.40", "0.00", "200 Hz", "−3.00 dB", "0.10 s", "–")
+    assert levels.rows == (("word", "neutral 75 %", "0.811 bits", "60 %", "+0.80", "−0.90", "+0.10", "0.00"),)
+    assert all(len(row) == len(table.head) for table in said.tables for row in table.rows)
+    left = spoken_section(evidence("geh", foreign=True), "anger", EMOTIONS)
+    assert left.sentences[0] == "The model worked with “geh”; its text was left out."
+    none = spoken_section(evidence(), "anger", EMOTIONS)
+    assert none.sentences[0].startswith("The model worked with no words") and len(none.tables) == 1
+
+
+def exported() -> None:
+    import streamlit as st
+    from explanations import example_explanation
+
+    from pages.parts import exports, words_of_clip
+    from tests.test_words_of_clip import evidence
+
+    shown = example_explanation()
+    st.write(len(exports.gathered(shown).sections))
+    words_of_clip._kept()[shown.prediction.model, shown.target] = evidence("zanzibar")
+    st.write(exports.gathered(shown).sections[0].title)
+
+
+def test_what_a_model_read_goes_into_the_export() -> None:
+    app = AppTest.from_function(exported, default_timeout=60).run()
+    assert not app.exception
+    before, title = (line.value.replace("`", "") for line in app.markdown)
+    assert title == "Words and levels" and before in "01"
 
 
 def test_a_clip_without_words_and_a_foreign_text_are_said_in_words() -> None:

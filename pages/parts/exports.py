@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from explain.explanation import Explanation
-from pages.parts import background, work
+from pages.parts import background, words_of_clip, work
 
 if TYPE_CHECKING:
     from explain.opened import Opened
@@ -81,7 +81,7 @@ def gathered(explanation: Explanation) -> "Opened":
     from explain.comparison import Comparison
     from explain.intervention import DoseResponse
     from explain.opened import Opened
-    from explain.opened_sections import baseline_section, comparison_section, rivalry_section
+    from explain.opened_sections import baseline_section, comparison_section, rivalry_section, spoken_section
     from explain.trust import Trust
 
     key = work.map_identity(explanation)
@@ -92,7 +92,9 @@ def gathered(explanation: Explanation) -> "Opened":
         for each in background.found(("rival", work.identity(explanation)))
         if isinstance(each, Explanation)
     ]
-    sections = [rivalry_section(each) for each in (explanation.rivalry, *rivals) if each is not None]
+    spoken = words_of_clip.evidence(explanation)
+    sections = [] if spoken is None else [spoken_section(spoken, explanation.target.name, explanation.card.emotions)]
+    sections += [rivalry_section(each) for each in (explanation.rivalry, *rivals) if each is not None]
     if explanation.own_baseline is not None:
         sections.append(baseline_section(explanation.own_baseline, explanation.prediction))
     sections += [

@@ -16,6 +16,7 @@ from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.attribution import Target
+    from explain.explanation import Explanation
     from ser_core.audio import Recording
     from ser_core.models import SpeechModel
     from ser_core.systems.mater.evidence import Evidence, LevelEvidence, MaterModel, WordEvidence
@@ -82,6 +83,12 @@ def show(recording: "Recording", given: "SpeechModel", target: "Target") -> None
     st.html(word_strip(found, recording.duration_s))
     st.html(word_table(found, target.name))
     st.html(level_table(found, target.name, model.emotions))
+
+
+def evidence(shown: "Explanation") -> "Evidence | None":
+    """Return what ``show`` drew for an explanation; None where the model reads no words."""
+    found: Evidence | None = _kept().get((shown.prediction.model, shown.target))
+    return found
 
 
 def _kept() -> dict[Any, Any]:
