@@ -245,8 +245,17 @@ def _groups(options: argparse.Namespace) -> int:
     found = of_table(compared)
     told = ["by", "measure", "group", "speakers", "clips", "value", "low", "high", "difference", "chance", "p_holm"]
     print(found[[*told, "finding", "too_small"]].round(3).to_string(index=False, na_rep="–"))
-    if emotions := sum(str(name).startswith("p_") for name in rows):
-        print(f"Of {emotions} emotions a constant answer has UAR {1 / emotions:.3f}, and so has chance.")
+    if answers := [str(name)[2:] for name in rows if str(name).startswith("p_")]:
+        labelled = set(rows["emotion"])
+        at_most = "at most as much" if labelled < set(answers) else "so"
+        print(
+            f"Of {len(labelled)} emotions a constant answer has UAR {1 / len(labelled):.3f}, and {at_most} has chance."
+        )
+    if dropped := rows.attrs.get("dropped"):
+        print(
+            f"No clip is labelled {', '.join(dropped)}: these answers are dropped, and the next most probable emotion "
+            "counts in their place, which may flatter the model."
+        )
     if options.power:
         print("\nWhat could have been found against the reference, alone and among all that is tested:")
         print(powers_of_table(compared).round(3).to_string(index=False, na_rep="–"))

@@ -80,7 +80,7 @@ def read_stored(path: Path) -> pd.DataFrame:
 
 
 def read_answers(path: Path) -> pd.DataFrame:
-    """Return a stored table, or somebody's own (:func:`ser_core.predictions.read_predictions`), cut to shared emotions.
+    """Return a stored table, cut to shared emotions (:func:`in_common`), or somebody's own (:func:`own_answers`).
 
     Raises:
         SettingError: there is no such file.
@@ -89,7 +89,23 @@ def read_answers(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise SettingError(f"There is no file {path}; name a table that 'evaluate' has stored, or one of your own.")
-    return in_common(read_stored(path) if _is_stored(path) else read_predictions(path.read_bytes(), path.name))
+    return in_common(read_stored(path)) if _is_stored(path) else own_answers(path.read_bytes(), path.name)
+
+
+def own_answers(data: bytes, name: str) -> pd.DataFrame:
+    """Return a reader's own table (:func:`ser_core.predictions.read_predictions`) with every answer as it was given.
+
+    An answer that no clip is labelled with is simply wrong: such a model was never made to choose among the labels.
+
+    Raises:
+        PredictionsError: it is not a usable table; the sentence says why and what to do.
+        CorpusError: the clips are labelled with fewer than two emotions.
+    """
+    rows = read_predictions(data, name)
+    labels = sorted(rows["emotion"].dropna().unique())
+    if len(labels) < 2 and any(str(column).startswith("p_") for column in rows):
+        raise CorpusError(f"All clips are labelled {', '.join(labels)}; clips of two emotions or more are needed.")
+    return rows
 
 
 def _is_stored(path: Path) -> bool:
@@ -105,7 +121,8 @@ def _is_stored(path: Path) -> bool:
 def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the clips whose emotion both corpus and model know, with probabilities over these emotions only.
 
-    Answers without probabilities (valence, arousal, dominance) are returned as they are.
+    ``attrs["dropped"]`` names the answers that are gone, since no clip is labelled with them. Answers without
+    probabilities (valence, arousal, dominance) are returned as they are.
 
     Args:
         rows: of one model and corpus.
@@ -123,6 +140,7 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     kept = rows.loc[shared.kept].drop(columns=outputs).reset_index(drop=True)
     kept["emotion"] = truth
     kept[[f"p_{word}" for word in shared.emotions]] = shared.chances
+    kept.attrs["dropped"] = list(shared.dropped)
     return kept
 
 
@@ -135,12 +153,14 @@ class Shared:
         kept: (rows,) whether a row's label is one of these.
         truth: (kept rows,) the label's place among them.
         chances: (kept rows, emotions) probabilities over these alone, rows sum to 1.
+        dropped: answers that no row is labelled with, sorted.
     """
 
     emotions: tuple[str, ...]
     kept: np.ndarray
     truth: np.ndarray
     chances: np.ndarray
+    dropped: tuple[str, ...]
 
 
 def shared_answers(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> Shared:
@@ -167,7 +187,7 @@ def shared_answers(rows: pd.DataFrame, called: Mapping[str, str] | None = None) 
     given = np.stack([answers[word][keep] for word in shared], axis=1)
     whole = given.sum(axis=1, keepdims=True)
     given = np.divide(given, whole, out=np.full(given.shape, 1 / len(shared)), where=whole > 0)
-    return Shared(tuple(shared), keep, truth[keep], given)
+    return Shared(tuple(shared), keep, truth[keep], given, tuple(sorted(set(answers) - {"", *shared})))
 
 
 def has_heard(card: Card, corpus: Corpus) -> bool:

@@ -169,9 +169,11 @@ def measures_of(found: Evidence) -> dict[str, Measure]:
     """Return every measure of a group by name, the ones to judge by first."""
     offered = []
     if found.classes:
+        labelled = found.confusions.sum(axis=(0, 1, 3)) > 0
         offered.append(Measure("UAR", found.confusions, metrics.uar))
         for place, name in enumerate(found.classes):
-            offered.append(Measure(f"recall of {name}", found.confusions, _recall_of(place)))
+            if labelled[place]:
+                offered.append(Measure(f"recall of {name}", found.confusions, _recall_of(place)))
         offered.append(Measure("ECE", found.calibration, calibration_error))
         for place, name in enumerate(found.classes):
             offered.append(Measure(f"precision of {name}", found.confusions, _precision_of(place)))

@@ -292,6 +292,29 @@ def test_every_way_to_group_a_table_is_tested_by_itself_by_command_too(tmp_path:
     assert main(["groups", str(table)]) == 2 and "not a table" in capsys.readouterr().err
 
 
+def test_answers_outside_the_labels_are_wrong_in_an_own_table_and_told_in_a_stored_one(tmp_path: Path, capsys) -> None:
+    rows = made_up({"female": 16, "male": 15}).assign(language="en", file=lambda t: t["clip"])
+    rows = rows[rows["emotion"] != "neutral"].reset_index(drop=True)
+    table, out = tmp_path / "own.csv", tmp_path / "groups.parquet"
+    rows.drop(columns="clip").to_csv(table, index=False)
+    asked = ["--by", "sex", "--measure", "UAR", "--out", str(out)]
+    assert main(["groups", str(table), *asked]) == 0
+    said = capsys.readouterr().out
+    assert "Of 2 emotions a constant answer has UAR 0.500, and at most as much has chance" in said
+    assert "dropped" not in said
+    female = rows[rows["sex"] == "female"]
+    right = female["emotion"] == answers(female)
+    found = pd.read_parquet(out).query("measure == 'UAR' and group == 'female'").iloc[0]
+    assert found["value"] == pytest.approx(right.groupby(female["emotion"]).mean().mean())
+    stored = tmp_path / "m.toy.parquet"
+    rows.assign(corpus="toy", split="other corpus", fold=-1, model="m", run="r").to_parquet(stored)
+    assert main(["groups", str(stored), *asked]) == 0
+    assert "No clip is labelled neutral: these answers are dropped" in capsys.readouterr().out
+    rows[rows["emotion"] == "fear"].drop(columns="clip").to_csv(table, index=False)
+    assert main(["groups", str(table), "--by", "sex"]) == 2
+    assert "All clips are labelled fear; clips of two emotions or more" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not (TABLES / "emosphere-emotale.emotale.parquet").exists(), reason="no stored answers")
 def test_a_stored_table_of_values_is_taken_by_command(capsys) -> None:
     assert main(["groups", str(TABLES / "emosphere-emotale.emotale.parquet"), "--by", "sex"]) == 0

@@ -198,6 +198,46 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
     assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
 
 
+SURPRISED = """file,speaker,emotion,sex,p_anger,p_neutral,p_surprise
+a1,ann,anger,female,0.3,0.1,0.6
+a2,ann,neutral,female,0.1,0.8,0.1
+b1,bob,anger,male,0.9,0.05,0.05
+b2,bob,neutral,male,0.2,0.7,0.1
+c1,cy,anger,male,0.4,0.0,0.6
+c2,cy,neutral,male,0.2,0.7,0.1
+d1,di,anger,female,0.7,0.2,0.1
+d2,di,neutral,female,0.0,0.9,0.1
+"""
+
+
+def test_an_answer_that_no_clip_is_labelled_with_is_wrong_in_a_readers_own_table(store) -> None:
+    from pages.parts.predictions import OWN as SOURCE
+    from ser_core.speakers import overall
+
+    shown = page("speakers", **{"predictions-source": SOURCE})
+    shown = shown.file_uploader[0].set_value(("mine.csv", SURPRISED.encode(), "text/csv")).run()
+    assert not shown.exception
+    own = shown.session_state["own predictions"].rows
+    assert overall(own, "UAR", replicates=10)["value"] == 0.75
+    assert "no clip is labelled surprise, so such an answer is always wrong" in text(shown)
+    assert "recall of surprise" not in box(shown, "Measure").options
+    groups = page("fairness", **{key: shown.session_state[key] for key in ("predictions-source", "own predictions")})
+    measures = next(each for each in groups.multiselect if each.label == "Measures").options
+    assert "recall of surprise" not in measures and "answered surprise" in measures
+    costs = page("efficiency", **{"own predictions": shown.session_state["own predictions"]})
+    costs.number_input(key="efficiency-own-ms").set_value(0.01).run()
+    assert "mine.csv (yours) (75.0 % at 0.01 ms)" in text(costs)
+
+
+def test_stored_answers_that_no_clip_is_labelled_with_are_told_where_they_are_dropped(store) -> None:
+    rows = answers()
+    store(rows[rows["emotion"] != "fear"].reset_index(drop=True))
+    found = text(page("speakers"))
+    assert "no clip is labelled fear, so these answers are dropped" in found and "are left out" not in found
+    store(rows)
+    assert "dropped" not in text(page("speakers"))
+
+
 def test_clips_of_a_readers_own_table_can_be_heard_in_the_corpus_that_is_named(tmp_path, monkeypatch, store) -> None:
     from pages.parts.predictions import OWN as SOURCE
     from pages.parts.predictions import row_of_clip

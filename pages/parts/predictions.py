@@ -13,7 +13,7 @@ from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -25,9 +25,10 @@ KEPT = 12
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Predictions of one model in the columns of ``ser_core.evaluation``, cut to the emotions that all clips share.
+    """Predictions of one model in the columns of ``ser_core.evaluation``.
 
-    key tells them from any others of the session.
+    Those that the app stores or asks for are cut to the emotions that labels and model share; a reader's own are as
+    given. key tells them from any others of the session.
     """
 
     title: str
@@ -155,15 +156,21 @@ def _in_common(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _say(rows: "pd.DataFrame", before: int) -> None:
-    """Say what is compared."""
+    """Say what is compared, and what answers and clips are left out of it."""
     emotions = [str(column)[2:] for column in rows if str(column).startswith("p_")]
+    labelled = set(rows["emotion"])
     words = f"{len(rows):,} clips of {rows['speaker'].nunique()} speakers".replace(",", "\u202f")
     if emotions:
-        words += f"; emotions that labels and model share: {', '.join(emotions)}"
+        words += f"; emotions that labels and model share: {', '.join(name for name in emotions if name in labelled)}"
         if before > len(rows):
+            words += f"; {before - len(rows)} clips with other labels are left out"
+        if dropped := rows.attrs.get("dropped"):
             words += (
-                f"; {before - len(rows)} clips with other labels are left out, and the probabilities sum to 1 again"
+                f"; no clip is labelled {_either(dropped)}, so these answers are dropped, the next most probable "
+                "emotion counts in their place, and the probabilities sum to 1 again, which may flatter the model"
             )
+        elif wrong := [name for name in emotions if name not in labelled]:
+            words += f"; no clip is labelled {_either(wrong)}, so such an answer is always wrong"
     st.caption(f"{plain(words)}.")
     from ser_core.corpora.confounding import CONFOUNDED
 
@@ -172,6 +179,10 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
             "In URDU-Dataset nearly every speaker is heard in one emotion only: a high figure on it may be the model "
             "telling speakers apart, not emotions."
         )
+
+
+def _either(names: "Sequence[str]") -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def own_table(*columns: str) -> "dict[tuple[str, str], pd.DataFrame]":
@@ -199,7 +210,7 @@ OWN_TOO = (
 
 
 def _own() -> Chosen | None:
-    from ser_core.predictions import read_predictions
+    from ser_core.evaluation import own_answers
 
     st.caption(
         "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
@@ -208,7 +219,7 @@ def _own() -> Chosen | None:
         "Parquet. The table stays in the memory "
         "of this session and is dropped with it."
     )
-    own = taken("own predictions", lambda data, name: _in_common(read_predictions(data, name)), EXAMPLE)
+    own = taken("own predictions", own_answers, EXAMPLE)
     if own is not None:
         own = _with_audio(own)
         _say(own.rows, len(own.rows))
