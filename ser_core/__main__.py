@@ -101,7 +101,7 @@ def _train(options: argparse.Namespace) -> int:
     from ser_core.bundled import PLANS, on_corpus, with_converted_voices, with_encoder
     from ser_core.corpora import read_corpus
     from ser_core.crossvalidation import assemble, run_fold
-    from ser_core.tasks import with_folds
+    from ser_core.tasks import check_folds, with_folds
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -114,6 +114,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.converted_voices:
         plan = with_converted_voices(plan, options.converted_voices)
     task = plan.its_task
+    check_folds(task, options.fold or ())
     table = with_folds(task, corpus.table)
     runs = options.runs / plan.name
     with ranks.joined():
@@ -390,7 +391,9 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     for command in (train, study):
         command.add_argument("--corpus", type=Path, required=True, help="folder of the corpus (CREMA-D: lossless)")
-        command.add_argument("--fold", type=int, action="append", help="only these folds (default: all)")
+        command.add_argument(
+            "--fold", type=int, action="append", help="only these folds (default: all); others stay stored"
+        )
         command.add_argument("--runs", type=Path, default=Path("runs"), help="where runs and checkpoints are kept")
         command.add_argument("--threads", type=int, help="CPU threads")
 
