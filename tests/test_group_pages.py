@@ -477,6 +477,13 @@ def test_a_corpus_that_the_app_has_never_seen_is_found_without_a_restart_and_ask
     shown = shown.run()
     assert box(shown, "Corpus").options == ["new one"]
     assert asked_and_drawn(shown)
+    labels = tmp_path / "new one" / "labels.csv"
+    labels.write_text(labels.read_text().replace("s3", "s2"))
+    shown = shown.run()
+    assert "4 speakers" not in text(shown) and not shown.session_state["asked"]
+    next(each for each in shown.button if each.label == "Ask").click().run()
+    list(shown.session_state["jobs"].values())[-1].future.result(timeout=60)
+    assert "12 clips of 3 speakers" in text(shown.run())
 
 
 def test_a_reader_on_this_machine_names_a_folder_and_nobody_else_does(tmp_path: Path, monkeypatch) -> None:

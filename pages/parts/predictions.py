@@ -317,8 +317,10 @@ def _ask() -> Chosen | None:
     model = left.selectbox("Model", names(), format_func=title_of, key=session_key("asked model"))
     name = middle.selectbox("Corpus", list(folders), format_func=corpus_title, key=session_key("asked corpus"))
     corpus = corpus_in(folders[name])
-    asked = ("evaluate", model, name)
+    asked = ("evaluate", model, name, *_changed(folders[name]))
     done: dict[tuple, Chosen] = st.session_state.setdefault("asked", {})
+    for before in [each for each in done if each[:3] == asked[:3] and each != asked]:
+        del done[before]  # its labels are those of the corpus as it was
     if not corpus.table["file"].notna().any():
         st.info(f"{plain(corpus.title)} has labels but no audio.")
         return None
@@ -353,7 +355,8 @@ def _ask() -> Chosen | None:
             return None
         title = f"{title_of(model)} on {corpus.title}"
         lost = rows.attrs.get("left_out", [])
-        done[asked] = Chosen(title, _in_common(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
+        key = f"{model}|{name}|asked {len(rows)} {len(lost)} {asked[-1]}"
+        done[asked] = Chosen(title, _in_common(_plain(rows)), key)
         while len(done) > KEPT:
             del done[next(iter(done))]
     _say(done[asked].rows, int(corpus.table["file"].notna().sum()))
