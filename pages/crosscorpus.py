@@ -91,6 +91,7 @@ else:
             f"Blank, since the model's training has heard speech of that corpus or the two share fewer than two "
             f"emotions: {blank}."
         )
+    parts.without_speakers(tables)
     away = shown.loc[~shown["home"], "test"].nunique() if len(shown) else 0
     if not away:
         st.info(

@@ -252,6 +252,8 @@ def _groups(options: argparse.Namespace) -> int:
         print(
             f"Of {len(labelled)} emotions a constant answer has UAR {1 / len(labelled):.3f}, and {at_most} has chance."
         )
+    if nobody := rows.attrs.get("without_speaker"):
+        print(f"{nobody} clips without a speaker are left out.")
     if dropped := rows.attrs.get("dropped"):
         print(
             f"No clip is labelled {', '.join(dropped)}: these answers are dropped, and the next most probable emotion "

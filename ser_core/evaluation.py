@@ -122,8 +122,9 @@ def _is_stored(path: Path) -> bool:
 def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the clips whose emotion both corpus and model know, with probabilities over these emotions only.
 
-    ``attrs["dropped"]`` names the answers that are gone, since no clip is labelled with them. Answers without
-    probabilities (valence, arousal, dominance) are returned as they are.
+    ``attrs["dropped"]`` names the answers that are gone, since no clip is labelled with them. Clips without a speaker
+    are left out as by :func:`with_speakers`; other than that, answers without probabilities (valence, arousal,
+    dominance) are returned as they are.
 
     Args:
         rows: of one model and corpus.
@@ -133,6 +134,7 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     Raises:
         CorpusError: fewer than two emotions are shared.
     """
+    rows = with_speakers(rows)
     outputs = [column for column in rows if str(column).startswith("p_")]
     if not outputs:
         return rows
@@ -143,6 +145,18 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     kept[[f"p_{word}" for word in shared.emotions]] = shared.chances
     kept.attrs["dropped"] = list(shared.dropped)
     return kept
+
+
+def with_speakers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the clips whose speaker is known, since speakers are what is resampled.
+
+    ``attrs["without_speaker"]`` is the number of the others, where there are any.
+    """
+    if "speaker" not in rows or not (unknown := rows["speaker"].isna()).any():
+        return rows
+    found = rows[~unknown].reset_index(drop=True)
+    found.attrs["without_speaker"] = int(unknown.sum())
+    return found
 
 
 @dataclass(frozen=True, eq=False)

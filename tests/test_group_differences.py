@@ -309,7 +309,13 @@ def test_answers_outside_the_labels_are_wrong_in_an_own_table_and_told_in_a_stor
     stored = tmp_path / "m.toy.parquet"
     rows.assign(corpus="toy", split="other corpus", fold=-1, model="m", run="r").to_parquet(stored)
     assert main(["groups", str(stored), *asked]) == 0
-    assert "No clip is labelled neutral: these answers are dropped" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "No clip is labelled neutral: these answers are dropped" in said and "without a speaker" not in said
+    nameless = pd.read_parquet(stored)
+    nameless.loc[:2, "speaker"] = None
+    nameless.to_parquet(stored)
+    assert main(["groups", str(stored), *asked]) == 0
+    assert "3 clips without a speaker are left out." in capsys.readouterr().out
     rows[rows["emotion"] == "fear"].drop(columns="clip").to_csv(table, index=False)
     assert main(["groups", str(table), "--by", "sex"]) == 2
     assert "All clips are labelled fear; clips of two emotions or more" in capsys.readouterr().err

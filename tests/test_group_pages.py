@@ -238,6 +238,28 @@ def test_stored_answers_that_no_clip_is_labelled_with_are_told_where_they_are_dr
     assert "dropped" not in text(page("speakers"))
 
 
+def test_clips_without_a_speaker_are_left_out_and_counted_wherever_answers_are_chosen(store, monkeypatch) -> None:
+    listed = ser_core.evaluation.stored
+    monkeypatch.setattr(ser_core.evaluation, "stored", lambda *_: listed(ser_core.evaluation.TABLES))
+    rows = answers()
+    rows.loc[rows.index[:5], "speaker"] = None
+    store(rows)
+    store(answers("other", seed=1).assign(split="other corpus"))
+    for name in ("fairness", "speakers"):
+        assert "235 clips of 20 speakers; 5 without a speaker are left out" in text(page(name))
+    found = text(page("crosscorpus", **{"cross-what": "Bundled models"}))
+    assert "Clips without a speaker are left out: 5 of toy." in found and "UAR, per cent" in found
+    random = np.random.default_rng(1)
+    shares = random.dirichlet([2.0] * 3, len(rows))
+    store(rows.assign(**{f"share_{name}": shares[:, k] for k, name in enumerate(EMOTIONS)}))
+    assert "left out: 5 of toy." in text(page("mixed"))
+    scales = ("valence", "arousal", "dominance")
+    values = {f"{kind}_{name}": random.uniform(-1, 1, len(rows)) for kind in "dt" for name in scales}
+    store(rows.drop(columns=[f"p_{name}" for name in EMOTIONS]).assign(**values))
+    assert "left out: 5 of toy." in text(page("dimensions"))
+    assert "235 clips of 20 speakers; 5 without a speaker" in text(page("fairness"))
+
+
 def test_clips_of_a_readers_own_table_can_be_heard_in_the_corpus_that_is_named(tmp_path, monkeypatch, store) -> None:
     from pages.parts.predictions import OWN as SOURCE
     from pages.parts.predictions import row_of_clip

@@ -160,10 +160,13 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
     emotions = [str(column)[2:] for column in rows if str(column).startswith("p_")]
     labelled = set(rows["emotion"])
     words = f"{len(rows):,} clips of {rows['speaker'].nunique()} speakers".replace(",", "\u202f")
+    nobody = rows.attrs.get("without_speaker", 0)
+    if nobody:
+        words += f"; {nobody} without a speaker are left out"
     if emotions:
         words += f"; emotions that labels and model share: {', '.join(name for name in emotions if name in labelled)}"
-        if before > len(rows):
-            words += f"; {before - len(rows)} clips with other labels are left out"
+        if (others := before - nobody - len(rows)) > 0:
+            words += f"; {others} clips with other labels are left out"
         if dropped := rows.attrs.get("dropped"):
             words += (
                 f"; no clip is labelled {_either(dropped)}, so these answers are dropped, the next most probable "
