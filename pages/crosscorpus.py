@@ -113,6 +113,8 @@ else:
     )
     if what == TRAINED:
         parts.normalising(cells, title_of(system), called)
+    else:  # a field of a table that the reader has since replaced may still be clicked
+        points = [point for point in points if tuple(point) in tables]
     if points:
         trained, test = points[0]
         told = f"{title(trained)} → {corpus_title(test)}"

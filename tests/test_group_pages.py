@@ -238,6 +238,34 @@ def test_stored_answers_that_no_clip_is_labelled_with_are_told_where_they_are_dr
     assert "dropped" not in text(page("speakers"))
 
 
+def test_a_field_of_a_table_that_was_replaced_is_not_clicked_any_more(store) -> None:
+    from pages.parts.charts import CLICKED
+    from pages.parts.predictions import OWN as SOURCE
+    from pages.parts.predictions import Chosen
+
+    rows = read_predictions(OWN.encode(), "old.csv")
+    given = {"cross-what": "Bundled models", "own predictions": Chosen("old.csv", rows, "k")}
+    shown = page("crosscorpus", **given, **{CLICKED: AnyChart([["your model", "old.csv"]])})
+    assert "Clips behind the point" in text(shown) and "your model → old.csv" in text(shown)
+    given["own predictions"] = Chosen("new.csv", rows, "l")
+    shown = page("crosscorpus", **given, **{CLICKED: AnyChart([["your model", "old.csv"]])})
+    assert "In words" in text(shown) and "Clips behind the point" not in text(shown)
+    shown = page("speakers", **{"predictions-source": SOURCE, CLICKED: {"gone": [["your model", "old.csv"]]}})
+    shown = shown.file_uploader[0].set_value(("mine.csv", OWN.encode(), "text/csv")).run()
+    assert not shown.exception and "gone" not in shown.session_state[CLICKED]
+
+
+class AnyChart(dict):
+    """What was clicked, whichever chart asks."""
+
+    def __init__(self, points: list) -> None:
+        super().__init__()
+        self.points = points
+
+    def pop(self, key: str, otherwise: object = None) -> object:
+        return self.points if str(key).startswith("cross-corpus") else super().pop(key, otherwise)
+
+
 def test_clips_without_a_speaker_are_left_out_and_counted_wherever_answers_are_chosen(store, monkeypatch) -> None:
     listed = ser_core.evaluation.stored
     monkeypatch.setattr(ser_core.evaluation, "stored", lambda *_: listed(ser_core.evaluation.TABLES))

@@ -281,6 +281,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
                 rows = reads(data, name)
             st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16])
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
+            st.session_state.pop(CLICKED, None)
             st.rerun()
         except SerscopeError as fault:
             st.error(plain(str(fault)))
