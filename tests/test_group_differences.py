@@ -139,6 +139,23 @@ def test_p_is_that_of_dealing_the_groups_by_hand_and_holm_covers_all_that_is_sho
     assert len(tested) == 3 and tested["p_holm"].min() == pytest.approx(min(1.0, 3 * tested["p"].min()))
 
 
+def test_no_difference_is_no_finding_where_few_deals_have_a_value() -> None:
+    rows = made_up({"few": 3, "many": 60}, clips=6)
+    rows = rows[(rows["emotion"] != "fear") | rows["speaker"].str.endswith("-000")].reset_index(drop=True)
+    fear = rows["emotion"] == "fear"
+    rows.loc[fear, [f"p_{name}" for name in CLASSES]] = [0.1, 0.8, 0.1]
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "many", ["recall of fear"], replicates=2000).set_index("group")
+    assert table.loc["few", "difference"] == 0 and table.loc["few", "p"] == 1 and not table["finding"].any()
+    truth, who, groups = (rows[name].tolist() for name in ("emotion", "speaker", "sex"))
+
+    def recall(matrix: np.ndarray) -> np.ndarray:
+        return metrics.recalls(matrix)[..., 1]
+
+    gap = metrics.group_gap(truth, answers(rows).tolist(), who, groups, CLASSES, measure=recall)
+    assert gap.gap.value == 0 and gap.p == 1
+
+
 @pytest.mark.parametrize(("worse", "expected"), [(0.45, True), (0.0, False)])
 def test_speakers_of_one_group_are_dealt_where_others_are_in_several(worse: float, expected: bool) -> None:
     rows = made_up({"a": 20, "c": 20, "b": 20}, worse=worse)
