@@ -91,6 +91,7 @@ else:
             f"Blank, since the model's training has heard speech of that corpus or the two share fewer than two "
             f"emotions: {blank}."
         )
+    parts.without_speakers(tables)
     away = shown.loc[~shown["home"], "test"].nunique() if len(shown) else 0
     if not away:
         st.info(
@@ -112,6 +113,8 @@ else:
     )
     if what == TRAINED:
         parts.normalising(cells, title_of(system), called)
+    else:  # a field of a table that the reader has since replaced may still be clicked
+        points = [point for point in points if tuple(point) in tables]
     if points:
         trained, test = points[0]
         told = f"{title(trained)} → {corpus_title(test)}"

@@ -15,7 +15,7 @@ st.caption(
 from pages.parts import clips_behind  # noqa: E402
 from pages.parts import dimension_charts as parts  # noqa: E402
 from pages.parts.charts import chart, tabled  # noqa: E402
-from pages.parts.corpora_charts import evaluated  # noqa: E402
+from pages.parts.corpora_charts import evaluated, without_speakers  # noqa: E402
 from pages.parts.words import drawn  # noqa: E402
 from ser_core.sphere import DIMENSIONS, octant_table  # noqa: E402
 
@@ -32,6 +32,7 @@ model, corpus = st.selectbox(
     key="dimensions-model",
 )
 st.caption(OWN_TOO)
+without_speakers({(model, corpus): tables[model, corpus]})
 rows = tables[model, corpus]
 rated = "t_valence" in rows and rows["t_valence"].notna().any()
 if rated:

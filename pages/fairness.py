@@ -52,7 +52,7 @@ picked = st.multiselect(
     "Measures",
     [*measures, *spreads],
     default=[*groups.usual_measures(found), *spreads],
-    key=f"fairness-measures-{'-'.join(found.classes)}",
+    key=f"fairness-measures-{'-'.join(measures)}",
     help="All that is shown is tested together, so that fewer measures ask less of each.",
 )
 shown = [name for name in picked if name in measures]

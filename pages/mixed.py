@@ -14,7 +14,7 @@ st.caption(
 from pages.parts import clips_behind  # noqa: E402
 from pages.parts import mixed_charts as parts  # noqa: E402
 from pages.parts.charts import chart, tabled  # noqa: E402
-from pages.parts.corpora_charts import evaluated  # noqa: E402
+from pages.parts.corpora_charts import evaluated, without_speakers  # noqa: E402
 from pages.parts.words import drawn  # noqa: E402
 from ser_core.distributions import mixtures  # noqa: E402
 from ser_core.predictions import OWN_MODEL  # noqa: E402
@@ -35,6 +35,7 @@ model, corpus = st.selectbox(
     "probabilities say how sure they are, which is not the same.",
 )
 st.caption(OWN_TOO)
+without_speakers({(model, corpus): tables[model, corpus]})
 labels = parts.shared_labels(tables[model, corpus])
 key = (model, corpus, tables[model, corpus]["run"].iloc[0])
 rows = kept(("mixed", *key), lambda: parts.heard_rows(tables[model, corpus], labels))

@@ -101,7 +101,7 @@ def _train(options: argparse.Namespace) -> int:
     from ser_core.bundled import PLANS, on_corpus, with_converted_voices, with_encoder
     from ser_core.corpora import read_corpus
     from ser_core.crossvalidation import assemble, run_fold
-    from ser_core.tasks import with_folds
+    from ser_core.tasks import check_folds, with_folds
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -114,6 +114,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.converted_voices:
         plan = with_converted_voices(plan, options.converted_voices)
     task = plan.its_task
+    check_folds(task, options.fold or ())
     table = with_folds(task, corpus.table)
     runs = options.runs / plan.name
     with ranks.joined():
@@ -245,8 +246,19 @@ def _groups(options: argparse.Namespace) -> int:
     found = of_table(compared)
     told = ["by", "measure", "group", "speakers", "clips", "value", "low", "high", "difference", "chance", "p_holm"]
     print(found[[*told, "finding", "too_small"]].round(3).to_string(index=False, na_rep="–"))
-    if emotions := sum(str(name).startswith("p_") for name in rows):
-        print(f"Of {emotions} emotions a constant answer has UAR {1 / emotions:.3f}, and so has chance.")
+    if answers := [str(name)[2:] for name in rows if str(name).startswith("p_")]:
+        labelled = set(rows["emotion"])
+        at_most = "at most as much" if labelled < set(answers) else "so"
+        print(
+            f"Of {len(labelled)} emotions a constant answer has UAR {1 / len(labelled):.3f}, and {at_most} has chance."
+        )
+    if nobody := rows.attrs.get("without_speaker"):
+        print(f"{nobody} clips without a speaker are left out.")
+    if dropped := rows.attrs.get("dropped"):
+        print(
+            f"No clip is labelled {', '.join(dropped)}: these answers are dropped, and the next most probable emotion "
+            "counts in their place, which may flatter the model."
+        )
     if options.power:
         print("\nWhat could have been found against the reference, alone and among all that is tested:")
         print(powers_of_table(compared).round(3).to_string(index=False, na_rep="–"))
@@ -381,7 +393,9 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     for command in (train, study):
         command.add_argument("--corpus", type=Path, required=True, help="folder of the corpus (CREMA-D: lossless)")
-        command.add_argument("--fold", type=int, action="append", help="only these folds (default: all)")
+        command.add_argument(
+            "--fold", type=int, action="append", help="only these folds (default: all); others stay stored"
+        )
         command.add_argument("--runs", type=Path, default=Path("runs"), help="where runs and checkpoints are kept")
         command.add_argument("--threads", type=int, help="CPU threads")
 

@@ -32,7 +32,7 @@ from ser_core.corpora.confounding import CONFOUNDED
 from ser_core.crossvalidation import prepared, system_of
 from ser_core.draws import draws, summed
 from ser_core.errors import CorpusError
-from ser_core.evaluation import OUT_OF_FOLD, Shared, check_lossless, shared_answers
+from ser_core.evaluation import OUT_OF_FOLD, Shared, check_lossless, shared_answers, with_speakers
 from ser_core.files import stored_table, write_table
 from ser_core.results import RESULTS, labels_of
 from ser_core.tasks import TASKS, task_of, with_folds
@@ -447,7 +447,8 @@ def of_models(
     """Return UAR of each model on each corpus over the emotions that both know, and what it loses against home.
 
     Args:
-        tables: (model, corpus) → rows of :mod:`ser_core.evaluation`; those of dimensions are passed over.
+        tables: (model, corpus) → rows of :mod:`ser_core.evaluation`; those of dimensions are passed over, and clips
+            without a speaker.
         called: which emotion counts as which, as of :func:`evaluation.in_common`.
         replicates: of the bootstrap over speakers.
 
@@ -457,6 +458,7 @@ def of_models(
         different speakers, so their intervals are drawn apart; NaN at home and where there is no home.
     """
     found = []
+    tables = {pair: with_speakers(rows) for pair, rows in tables.items()}
     at_home = {model: rows for (model, _), rows in tables.items() if (rows["split"] == OUT_OF_FOLD).all()}
 
     @cache

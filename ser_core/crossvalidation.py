@@ -136,8 +136,26 @@ def main_measure(plan: Plan, rows: pd.DataFrame) -> dict[str, float]:
     return {name: round(found[name].value, 4)}
 
 
+def with_stored_folds(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return predictions and, after them, those that are stored of folds that these lack.
+
+    A stored table of other columns, or whose speakers were dealt to other folds, is of something else: none is kept.
+
+    Args:
+        rows: of :func:`run_fold`.
+        path: of the stored table; it need not be there.
+    """
+    stored = stored_table(path)
+    if stored is None or list(stored) != list(rows):
+        return rows
+    others = stored[~stored["fold"].isin(rows["fold"].unique())]
+    return rows if others["clip"].isin(rows["clip"]).any() else pd.concat([rows, others], ignore_index=True)
+
+
 def assemble(plan: Plan, folder: Path, command: str) -> Path:
     """Write the model folder (weights of fold ``SHIPPED``) and the stored out-of-fold predictions; return the folder.
+
+    Folds that are stored and have not been run again stay, in the table and on the card.
 
     Raises:
         ModelError: that fold has not been run.
@@ -150,14 +168,17 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
     target, results = ASSETS / "models" / plan.name, ASSETS / "results"
     for parent in (target.parent, results):
         parent.mkdir(parents=True, exist_ok=True)
-    write_table(rows, results / f"{plan.name}.{task.name}.parquet")
+    path = results / f"{plan.name}.{task.name}.parquet"
+    rows = with_stored_folds(rows, path).sort_values("fold", kind="stable", ignore_index=True)
+    write_table(rows, path)
+    folds = int(rows["fold"].nunique())
     actors = int(rows.loc[rows["fold"] == SHIPPED, "speaker"].nunique())
     split = (
-        f"{task.title}, out of fold over {len(done)} of {task.folds} speaker-disjoint folds "
+        f"{task.title}, out of fold over {folds} of {task.folds} speaker-disjoint folds "
         f"({rows.speaker.nunique()} speakers, {len(rows)} clips); the shipped weights are those of fold {SHIPPED}, "
         f"whose {actors} test speakers and its validation speakers they never saw"
     )
-    extra = {"place": plan.place, "folds": len(done), "encoder_mb": _encoder_mb(plan)} | plan.extra
+    extra = {"place": plan.place, "folds": folds, "encoder_mb": _encoder_mb(plan)} | plan.extra
     card = _card(plan, split, card_figures(rows, plan.answer, plan.labels, split, command), extra)
     with whole_folder(target) as partial:
         if target.exists():

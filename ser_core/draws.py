@@ -15,6 +15,9 @@ from ser_core.errors import SettingError
 MOST_KEPT = 10_000_000
 """Entries of what is kept; what is larger is made anew, so that a table of very many speakers fills no memory."""
 
+LEAST_KNOWN = 0.05
+"""Share of the deals in which a measure must have a value, or their rest is too few to tell a p from."""
+
 Seed = int | Sequence[int]
 
 
@@ -60,6 +63,18 @@ def orders(count: int, replicates: int, seed: Seed) -> tuple[np.ndarray, np.rand
     random = np.random.default_rng()
     random.bit_generator.state = state
     return found, random
+
+
+def p_of_deals(deals: np.ndarray, value: float) -> float:
+    """Return the p of a value among those (replicates,) of random deals: how often one is as large.
+
+    Deals in which the measure has no value, as where a group gets no speaker with an emotion, say nothing and are not
+    counted; NaN where fewer than ``LEAST_KNOWN`` of them have one, or ``value`` is none.
+    """
+    known = deals[~np.isnan(deals)]
+    if np.isnan(value) or not len(known) or len(known) < LEAST_KNOWN * len(deals):
+        return float("nan")
+    return (1 + int((known >= value - 1e-12).sum())) / (1 + len(known))
 
 
 def _hashable(seed: Seed) -> Seed:

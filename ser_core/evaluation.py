@@ -11,7 +11,8 @@ t_<dimension>          valence, arousal, dominance as rated, from −1 to 1, whe
 p_<emotion>            the model's probabilities (or shares of listeners) over all of its own emotions
 d_<dimension>          values from −1 to 1 of a model that answers with dimensions
 fold, split            "out of fold" (fold ≥ 0) or "other corpus" (fold −1)
-model, run             name of the model, and a hash of its weights (or stored answers) and of the corpus's files
+model, run             name of the model, and a hash of its weights (or stored answers) and of the corpus's files;
+                       after a hyphen one of what the corpus knows, where that was corrected since
 =====================  ===============================================================================================
 
 On a corpus that its weights have heard, a model is judged by its stored out-of-fold answers or not at all; the shipped
@@ -80,7 +81,7 @@ def read_stored(path: Path) -> pd.DataFrame:
 
 
 def read_answers(path: Path) -> pd.DataFrame:
-    """Return a stored table, or somebody's own (:func:`ser_core.predictions.read_predictions`), cut to shared emotions.
+    """Return a stored table, cut to shared emotions (:func:`in_common`), or somebody's own (:func:`own_answers`).
 
     Raises:
         SettingError: there is no such file.
@@ -89,7 +90,23 @@ def read_answers(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise SettingError(f"There is no file {path}; name a table that 'evaluate' has stored, or one of your own.")
-    return in_common(read_stored(path) if _is_stored(path) else read_predictions(path.read_bytes(), path.name))
+    return in_common(read_stored(path)) if _is_stored(path) else own_answers(path.read_bytes(), path.name)
+
+
+def own_answers(data: bytes, name: str) -> pd.DataFrame:
+    """Return a reader's own table (:func:`ser_core.predictions.read_predictions`) with every answer as it was given.
+
+    An answer that no clip is labelled with is simply wrong: such a model was never made to choose among the labels.
+
+    Raises:
+        PredictionsError: it is not a usable table; the sentence says why and what to do.
+        CorpusError: the clips are labelled with fewer than two emotions.
+    """
+    rows = read_predictions(data, name)
+    labels = sorted(rows["emotion"].dropna().unique())
+    if len(labels) < 2 and any(str(column).startswith("p_") for column in rows):
+        raise CorpusError(f"All clips are labelled {', '.join(labels)}; clips of two emotions or more are needed.")
+    return rows
 
 
 def _is_stored(path: Path) -> bool:
@@ -105,7 +122,9 @@ def _is_stored(path: Path) -> bool:
 def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the clips whose emotion both corpus and model know, with probabilities over these emotions only.
 
-    Answers without probabilities (valence, arousal, dominance) are returned as they are.
+    ``attrs["dropped"]`` names the answers that are gone, since no clip is labelled with them. Clips without a speaker
+    are left out as by :func:`with_speakers`; other than that, answers without probabilities (valence, arousal,
+    dominance) are returned as they are.
 
     Args:
         rows: of one model and corpus.
@@ -115,6 +134,7 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     Raises:
         CorpusError: fewer than two emotions are shared.
     """
+    rows = with_speakers(rows)
     outputs = [column for column in rows if str(column).startswith("p_")]
     if not outputs:
         return rows
@@ -123,7 +143,20 @@ def in_common(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> pd
     kept = rows.loc[shared.kept].drop(columns=outputs).reset_index(drop=True)
     kept["emotion"] = truth
     kept[[f"p_{word}" for word in shared.emotions]] = shared.chances
+    kept.attrs["dropped"] = list(shared.dropped)
     return kept
+
+
+def with_speakers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the clips whose speaker is known, since speakers are what is resampled.
+
+    ``attrs["without_speaker"]`` is the number of the others, where there are any.
+    """
+    if "speaker" not in rows or not (unknown := rows["speaker"].isna()).any():
+        return rows
+    found = rows[~unknown].reset_index(drop=True)
+    found.attrs["without_speaker"] = int(unknown.sum())
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +168,14 @@ class Shared:
         kept: (rows,) whether a row's label is one of these.
         truth: (kept rows,) the label's place among them.
         chances: (kept rows, emotions) probabilities over these alone, rows sum to 1.
+        dropped: answers that no row is labelled with, sorted.
     """
 
     emotions: tuple[str, ...]
     kept: np.ndarray
     truth: np.ndarray
     chances: np.ndarray
+    dropped: tuple[str, ...]
 
 
 def shared_answers(rows: pd.DataFrame, called: Mapping[str, str] | None = None) -> Shared:
@@ -167,7 +202,7 @@ def shared_answers(rows: pd.DataFrame, called: Mapping[str, str] | None = None) 
     given = np.stack([answers[word][keep] for word in shared], axis=1)
     whole = given.sum(axis=1, keepdims=True)
     given = np.divide(given, whole, out=np.full(given.shape, 1 / len(shared)), where=whole > 0)
-    return Shared(tuple(shared), keep, truth[keep], given)
+    return Shared(tuple(shared), keep, truth[keep], given, tuple(sorted(set(answers) - {"", *shared})))
 
 
 def has_heard(card: Card, corpus: Corpus) -> bool:
@@ -222,7 +257,8 @@ def evaluate(
 ) -> list[Path]:
     """Ask models about corpora; write and return one table for each pair that can be judged.
 
-    A table whose ``run`` is unchanged is kept; one under way goes on from its last finished 200 clips.
+    The answers of a table whose ``run`` is unchanged are kept, and labels and speakers that were corrected are written
+    beside them; a table under way goes on from its last finished 200 clips.
 
     Args:
         models: names or folders; all at hand if none is given.
@@ -251,16 +287,24 @@ def evaluate(
                 print(f"{card.name} × {corpus.name}: left out, its weights have heard {corpus.title}", flush=True)
                 continue
             run = _run_of(folds if heard else folder, corpus)
-            if path.exists() and _stored_run(path) == run:
-                print(f"{card.name} × {corpus.name}: done before", flush=True)
-                written.append(path)
-                continue
+            before = read_stored(path) if path.exists() and _stored_run(path) == run else None
             if heard:
                 rows = out_of_fold(pd.read_parquet(folds), corpus)
+            elif before is not None:
+                rows = _known_anew(before, corpus)
             else:
                 kept = runs / "evaluation" / f"{card.name.replace('/', '--')}-{run}"
-                rows = _in_chunks(str(folder.absolute() if folder.is_dir() else asked), corpus, kept, by)
-            _write(rows.assign(model=card.name, run=run), path)
+                asks = str(folder.absolute() if folder.is_dir() else asked)
+                rows = _known_anew(_in_chunks(asks, corpus, kept, by), corpus)
+            rows = rows.assign(model=card.name)
+            if before is not None:
+                if _as_csv(before.drop(columns="run")) == _as_csv(rows):
+                    print(f"{card.name} × {corpus.name}: done before", flush=True)
+                    written.append(path)
+                    continue
+                run += f"-{hashlib.sha256(_as_csv(rows)).hexdigest()[:6]}"
+                print(f"{card.name} × {corpus.name}: labels or speakers have changed; the answers stay", flush=True)
+            _write(rows.assign(run=run), path)
             lost = len(rows.attrs["left_out"])
             print(
                 f"{card.name} × {corpus.name}: {len(rows)} clips" + (f", {lost} left out" if lost else ""), flush=True
@@ -331,6 +375,12 @@ def _with_facts(corpus: Corpus, answers: pd.DataFrame, left_out: list[list[str]]
     return rows
 
 
+def _known_anew(rows: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Return the answers of rows with what the corpus knows now of each clip."""
+    answers = rows[["clip", *(column for column in rows if str(column).startswith(("p_", "d_")))]]
+    return _with_facts(corpus, answers, rows.attrs["left_out"])
+
+
 def _answers_of(task: tuple[str, Sequence[tuple[str, str]]]) -> tuple[pd.DataFrame, list[list[str]]]:
     asked, clips = task
     check_present(file for _, file in clips)
@@ -384,7 +434,10 @@ def _facts(corpus: Corpus) -> pd.DataFrame:
 
 
 def _run_of(answers: Path, corpus: Corpus) -> str:
-    """Return a hash of what the answers follow from: weights or stored answers, and the corpus's files."""
+    """Return a hash of what the answers follow from: weights or stored answers, and the corpus's files.
+
+    Labels are not among it: where these are corrected, nothing has to be asked again.
+    """
     found = hashlib.sha256()
     for path in weight_files(answers) if answers.is_dir() else [answers]:
         found.update(path.read_bytes() if path.is_file() else str(path).encode())
@@ -394,14 +447,25 @@ def _run_of(answers: Path, corpus: Corpus) -> str:
 
 
 def _stored_run(path: Path) -> str:
+    """Return what ``_run_of`` was when the answers of a table were given; "" where they are of several runs."""
     runs = pd.read_parquet(path, columns=["run"])["run"].unique()
-    return str(runs[0]) if len(runs) == 1 else ""
+    return str(runs[0]).partition("-")[0] if len(runs) == 1 else ""
+
+
+def _as_csv(rows: pd.DataFrame) -> bytes:
+    """Return a table as it reads once it is stored, so that two can be compared."""
+    return _small(rows).to_csv(index=False).encode()
 
 
 def _write(rows: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all; words as categories, numbers in single precision."""
+    """Write a table whole or not at all, its numbers and words in few bytes."""
+    write_table(_small(rows), path)
+
+
+def _small(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with words as categories and numbers in single precision."""
     words = [column for column in rows if not pd.api.types.is_numeric_dtype(rows[column]) and column != "clip"]
     shares = rows.select_dtypes(include="float64").columns
     small = rows.astype(dict.fromkeys(words, "category") | dict.fromkeys(shares, np.float32) | {"fold": np.int8})
     small.attrs = rows.attrs
-    write_table(small, path)
+    return small

@@ -24,7 +24,7 @@ import pandas as pd
 from ser_core import metrics
 from ser_core.bundled import PLANS
 from ser_core.corpora import read_corpus
-from ser_core.draws import draws, orders, summed
+from ser_core.draws import draws, orders, p_of_deals, summed
 from ser_core.errors import SettingError
 from ser_core.files import write_table
 from ser_core.metrics import Interval
@@ -63,7 +63,10 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Gap:
-    """A gap, or its change, with its interval over speakers and the chance of so large a one where there is none."""
+    """A gap, or its change, with its interval over speakers and the chance of so large a one where there is none.
+
+    p is NaN where nearly all deals leave nothing to compare.
+    """
 
     interval: Interval
     p: float
@@ -137,8 +140,9 @@ def dp_gaps(matrices: np.ndarray) -> np.ndarray:
 
 
 def equalised_odds_gap(matrices: np.ndarray) -> np.ndarray:
-    """Return the largest TPR or FPR gap (…) of any class."""
-    return np.nanmax(np.concatenate([tpr_gaps(matrices), fpr_gaps(matrices)], axis=-1), axis=-1)
+    """Return the largest TPR or FPR gap (…) of any class; NaN where no class has one."""
+    widest = np.fmax.reduce(np.concatenate([tpr_gaps(matrices), fpr_gaps(matrices)], axis=-1), axis=-1)
+    return np.asarray(widest)
 
 
 def macro_f1_gap(matrices: np.ndarray) -> np.ndarray:
@@ -199,8 +203,8 @@ def gaps(
     for name, measure in chosen.items():
         value, chance = float(measure(placed.sum(axis=0))), measure(deals)
         low, high = _limits(measure(resampled))
-        interval = Interval(value, low, high, baseline=0.0, chance=float(np.nanmean(chance)))
-        found[name] = Gap(interval, _p(int((chance >= value - 1e-12).sum()), replicates))
+        interval = Interval(value, low, high, baseline=0.0, chance=mean_of_known(chance))
+        found[name] = Gap(interval, p_of_deals(chance, value))
     return found
 
 
@@ -242,17 +246,20 @@ def gap_changes(
         value = float(measure(other.sum(axis=0)) - measure(one.sum(axis=0)))
         low, high = _limits(measure(resampled[:, 1]) - measure(resampled[:, 0]))
         swapped = np.abs(measure(second) - measure(first))
-        as_large = int((swapped >= abs(value) - 1e-12).sum())
-        found[name] = Gap(Interval(value, low, high, baseline=0.0, chance=0.0), _p(as_large, replicates))
+        found[name] = Gap(Interval(value, low, high, baseline=0.0, chance=0.0), p_of_deals(swapped, abs(value)))
     return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's step-down method, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    corrected, running = np.empty(len(p_values)), 0.0
+    """Return p-values corrected for their number by Holm's step-down method, in the order given.
+
+    NaN, which is no test, stays and does not count.
+    """
+    tests = int((~np.isnan(p_values)).sum())
+    order = np.argsort(p_values, kind="stable")[:tests]
+    corrected, running = np.full(len(p_values), np.nan), 0.0
     for place, which in enumerate(order):
-        running = max(running, (len(p_values) - place) * float(p_values[which]))
+        running = max(running, (tests - place) * float(p_values[which]))
         corrected[which] = min(1.0, running)
     return corrected.tolist()
 
@@ -373,10 +380,13 @@ def dealt(tensors: np.ndarray, group_of: np.ndarray, groups: int, replicates: in
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Return largest − smallest over the groups of (…, groups, classes), those without a value left out."""
+    """Return largest − smallest over the groups of (…, groups, classes), those without a value left out.
+
+    NaN where fewer than two have one: a single group is not as good as another.
+    """
     unknown = np.isnan(values)
     widest = np.where(unknown, -np.inf, values).max(axis=-2) - np.where(unknown, np.inf, values).min(axis=-2)
-    return np.where(np.isfinite(widest), widest, np.nan)
+    return np.where((~unknown).sum(axis=-2) > 1, widest, np.nan)
 
 
 def _root_mean_square(values: np.ndarray) -> np.ndarray:
@@ -391,10 +401,14 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
+def mean_of_known(values: np.ndarray) -> float:
+    """Return the mean of the values that are not NaN; NaN where all are."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def _limits(values: np.ndarray) -> tuple[float, float]:
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-def _p(as_large: int, replicates: int) -> float:
-    return (1 + as_large) / (1 + replicates)

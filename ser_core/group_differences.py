@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from ser_core import metrics
-from ser_core.draws import draws, orders, summed
+from ser_core.draws import draws, orders, p_of_deals, summed
 from ser_core.errors import SettingError
-from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, holm
+from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, holm, mean_of_known
 from ser_core.results import kind_of, labels_of
 from ser_core.speaker_cues import pitch_groups
 
@@ -169,9 +169,11 @@ def measures_of(found: Evidence) -> dict[str, Measure]:
     """Return every measure of a group by name, the ones to judge by first."""
     offered = []
     if found.classes:
+        labelled = found.confusions.sum(axis=(0, 1, 3)) > 0
         offered.append(Measure("UAR", found.confusions, metrics.uar))
         for place, name in enumerate(found.classes):
-            offered.append(Measure(f"recall of {name}", found.confusions, _recall_of(place)))
+            if labelled[place]:
+                offered.append(Measure(f"recall of {name}", found.confusions, _recall_of(place)))
         offered.append(Measure("ECE", found.calibration, calibration_error))
         for place, name in enumerate(found.classes):
             offered.append(Measure(f"precision of {name}", found.confusions, _precision_of(place)))
@@ -253,7 +255,8 @@ def differences(
 
     Returns:
         measure, group, speakers, clips, value, low, high, difference, difference_low, difference_high, chance, p,
-        p_holm, finding, too_small. The reference has no difference and no p. A spread has the group "all" and, as its
+        p_holm, finding, too_small. The reference has no difference and no p, and there is no p where nearly all deals
+        leave a group without a value (:func:`ser_core.draws.p_of_deals`). A spread has the group "all" and, as its
         difference, the gap itself; it is never below 0, so ``chance`` is its mean when the groups are dealt to the
         speakers at random, and p says how often they then lie as far apart.
 
@@ -293,7 +296,7 @@ def differences(
             row["chance"] = row["p"] = float("nan")
             if place in permuted and np.isfinite(apart):
                 first, second = (measure.statistic(side) for side in permuted[place][id(measure.tensors)])
-                row["p"] = _p(np.abs(first - second), abs(apart))
+                row["p"] = p_of_deals(np.abs(first - second), abs(apart))
             rows.append(row | {"too_small": found.too_small(group)})
     rows += _spreads(found, spreads, sums.get(id(found.confusions)), replicates, seed)
     table = pd.DataFrame(rows)
@@ -377,7 +380,7 @@ def _spreads(
         small = [group for group in found.groups if found.too_small(group)]
         reason = f"{', '.join(small)}: fewer than {FEWEST_SPEAKERS} speakers" if small else ""
         by_chance = MEASURES[name](matrices)
-        row |= {"p": _p(by_chance, value), "chance": float(np.nanmean(by_chance)), "too_small": reason}
+        row |= {"p": p_of_deals(by_chance, value), "chance": mean_of_known(by_chance), "too_small": reason}
         rows.append(row)
     return rows
 
@@ -460,7 +463,3 @@ def _limits(values: np.ndarray | None) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
-
-
-def _p(chance: np.ndarray, value: float) -> float:
-    return (1 + int((chance >= value - 1e-12).sum())) / (1 + len(chance))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.draws import draws, orders, summed
+from ser_core.draws import draws, orders, p_of_deals, summed
 from ser_core.errors import SettingError
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -45,8 +45,9 @@ class Interval:
 class GroupGap:
     """A measure in two groups of speakers and their difference.
 
-    gap is ``first`` minus ``second``; p is two-sided, from dealing the groups to the speakers at random. Percentile
-    intervals raise false alarms with few speakers, so p decides.
+    gap is ``first`` minus ``second``; p is two-sided, from dealing the groups to the speakers at random, and NaN where
+    nearly all deals leave a group without a value. Percentile intervals raise false alarms with few speakers, so p
+    decides.
     """
 
     first: float
@@ -340,12 +341,11 @@ def group_gap(
     dealt = in_first[orders(len(in_first), replicates, [seed, 2])[0]]
     gap = values[0] - values[1]
     permuted = measure(summed(dealt, tensors)) - measure(summed(~dealt, tensors))
-    as_large = int((np.abs(permuted) >= abs(gap) - 1e-12).sum())
     return GroupGap(
         first=values[0],
         second=values[1],
         gap=Interval(gap, low, high, baseline=0.0, chance=0.0),
-        p=(1 + as_large) / (1 + replicates),
+        p=p_of_deals(np.abs(permuted), abs(gap)),
         speakers_first=len(first),
         speakers_second=len(second),
     )

@@ -27,7 +27,8 @@ def measures_of(rows: pd.DataFrame) -> tuple[str, ...]:
     """Return the names of the measures that a speaker of these predictions can have."""
     if kind_of(rows) == "dimensions":
         return tuple(f"error of {name}" for name in labels_of(rows) if f"t_{name}" in rows)
-    return ("UAR", "accuracy", *(f"recall of {name}" for name in emotions_of(rows)))
+    labelled = set(rows["emotion"])
+    return ("UAR", "accuracy", *(f"recall of {name}" for name in emotions_of(rows) if name in labelled))
 
 
 def emotions_of(rows: pd.DataFrame) -> tuple[str, ...]:

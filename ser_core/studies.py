@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ser_core.bundled import PLANS, Plan, slug_of, with_encoder
-from ser_core.crossvalidation import run_fold
+from ser_core.crossvalidation import run_fold, with_stored_folds
 from ser_core.errors import CorpusError
 from ser_core.files import write_table
 from ser_core.settings import ASSETS
-from ser_core.tasks import TASKS, with_folds
+from ser_core.tasks import TASKS, check_folds, with_folds
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,17 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
         study: what to run.
         corpus_table: of the study's corpus.
         runs: folder for runs and checkpoints; finished folds are read from it.
-        folds: only these.
+        folds: only these; what is stored of the others stays.
 
     Returns:
         One row per clip × variant × seed: variant, seed, and the columns of ``crossvalidation.run_fold``; also written
         to ``assets/results/<study>.<task>.parquet``.
+
+    Raises:
+        SettingError: there is no such fold.
     """
     task = TASKS[study.task]
+    check_folds(task, folds or ())
     table = with_folds(task, corpus_table)
     if study.by_clip:
         table = table.assign(fold=np.random.default_rng(0).permutation(len(table)) % task.folds)
@@ -59,8 +63,10 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
             for fold in range(task.folds) if folds is None else folds:
                 rows = run_fold(seeded, table, fold, runs / study.name / variant / f"seed-{seed}", ship=False)
                 parts.append(rows.assign(variant=variant, seed=seed))
-    found = pd.concat(parts, ignore_index=True)
-    write_table(found, ASSETS / "results" / f"{study.name}.{task.name}.parquet")
+    path = ASSETS / "results" / f"{study.name}.{task.name}.parquet"
+    found = with_stored_folds(pd.concat(parts, ignore_index=True), path)
+    found = found[found["variant"].isin(study.variants) & found["seed"].isin(study.seeds)].reset_index(drop=True)
+    write_table(found, path)
     return found
 
 

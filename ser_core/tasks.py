@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, SettingError
 from ser_core.settings import ASSETS
 from ser_core.splits import speaker_folds, speaker_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ser_core.corpora import Corpus
 
 
@@ -63,6 +65,14 @@ def task_of(corpus: "Corpus") -> Task:
             "on different speakers needs three and two."
         )
     return Task(corpus.name, corpus.title, tuple(emotions), min(5, speakers))
+
+
+def check_folds(task: Task, folds: "Iterable[int]") -> None:
+    """Raise SettingError where a fold is asked for that a task has not; its test part would be empty."""
+    if strange := [str(fold) for fold in folds if not 0 <= fold < task.folds]:
+        raise SettingError(
+            f"{task.title} has the folds 0 to {task.folds - 1}, and no fold {', '.join(strange)}; choose one of these."
+        )
 
 
 def fold_table(task: Task, table: pd.DataFrame) -> pd.DataFrame:

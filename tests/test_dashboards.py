@@ -267,6 +267,24 @@ def test_what_hurts_most_is_said_in_words(measured: pd.DataFrame) -> None:
     assert "−20.0" in words
 
 
+def test_the_model_that_loses_most_is_not_called_the_least_affected_for_its_high_uar() -> None:
+    level = KINDS["environment"].levels[-1]
+    facts = {"kind": "environment", "level": level}
+    rows = pd.DataFrame(
+        [
+            {"model": "whisper-tiny-statistics", "uar": 0.36, "drop": -0.404, **facts},
+            {"model": "egemaps-logistic", "uar": 0.272, "drop": -0.202, **facts},
+        ]
+    )
+    models = rows["model"].tolist()
+    of_uar, of_drop = (
+        robustness_charts.severest_in_words(rows, models, ["environment"], measure) for measure in ("uar", "drop")
+    )
+    assert of_uar.startswith("From the highest to the lowest UAR: ") and of_uar.index("36.0") < of_uar.index("27.2")
+    assert of_drop.startswith("From the least to the most affected: ")
+    assert of_drop.index("−20.2") < of_drop.index("−40.4")
+
+
 def drawn(page: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "pages" / page), default_timeout=120).run()
     assert not app.exception, app.exception

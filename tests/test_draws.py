@@ -81,3 +81,13 @@ def test_counts_are_added_in_single_precision_only_while_it_is_exact() -> None:
     assert not room._is_exact_in_single(drawn, np.full((300, 1), 100.5))
     assert not room._is_exact_in_single(drawn, np.full((300, 1), 1 << 20))
     assert not room._is_exact_in_single(drawn * 1.0, np.full((300, 1), 100))
+
+
+def test_deals_without_a_value_are_not_counted_and_too_few_give_no_p() -> None:
+    deals = np.array([0.3, 0.1, np.nan, np.nan])
+    assert room.p_of_deals(deals, 0.2) == 2 / 3 and room.p_of_deals(deals, 0.0) == 1
+    assert room.p_of_deals(deals[:2], 0.2) == 2 / 3
+    rare = np.full(100, np.nan)
+    rare[:5] = 0.0
+    assert room.p_of_deals(rare, 0.1) == 1 / 6 and np.isnan(room.p_of_deals(rare[1:], 0.1))
+    assert np.isnan(room.p_of_deals(deals[2:], 0.1)) and np.isnan(room.p_of_deals(deals, np.nan))

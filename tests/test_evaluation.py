@@ -101,6 +101,28 @@ def test_a_table_is_made_anew_when_the_corpus_or_the_weights_change(unseen, tmp_
     assert len(room.read_stored(path)) == 12 and path.read_bytes() != first
 
 
+def test_corrected_labels_come_into_a_table_without_asking_again(unseen, tmp_path: Path, monkeypatch, capsys) -> None:
+    model, corpus = unseen
+    places = {"out": tmp_path / "out", "runs": tmp_path / "runs"}
+    (path,) = room.evaluate([model], [corpus], **places)
+    first = room.read_stored(path)
+    table = pd.read_csv(corpus / "labels.csv")
+    table["emotion"] = table["emotion"].replace("joy", "neutral")
+    table["speaker"] = table["speaker"].replace("s2", "s9")
+    table.to_csv(corpus / "labels.csv", index=False)
+    monkeypatch.setattr(room, "_in_chunks", lambda *_: pytest.fail("was asked before"))
+    room.evaluate([model], [corpus], **places)
+    second = room.read_stored(path)
+    assert "labels or speakers have changed" in capsys.readouterr().out
+    assert set(second["emotion"]) == {"anger", "neutral"} and {"my_corpus/s9"} == set(second["speaker"].iloc[-4:])
+    answers = [column for column in first if column.startswith("p_")]
+    pd.testing.assert_frame_equal(first[["clip", *answers]], second[["clip", *answers]])
+    assert second.attrs == first.attrs and second["run"].iloc[0] != first["run"].iloc[0]
+    written = path.stat().st_mtime_ns
+    room.evaluate([model], [corpus], **places)
+    assert "done before" in capsys.readouterr().out and path.stat().st_mtime_ns == written
+
+
 def test_a_killed_command_goes_on_where_it_stopped_and_gives_the_same_table(tmp_path: Path) -> None:
     model, corpus = tiny_model(tmp_path / "brand-new"), tiny_corpus(tmp_path / "many", 6, 50)
     (whole,) = room.evaluate([model], [corpus], out=tmp_path / "whole", runs=tmp_path / "other")

@@ -176,6 +176,27 @@ def test_before_and_after_must_be_of_the_same_speakers() -> None:
 def test_holm_corrects_step_by_step() -> None:
     assert fairness.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert fairness.holm([0.6, 0.9]) == [1.0, 1.0]
+    assert fairness.holm([0.01, np.nan, 0.04]) == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
+
+
+def test_deals_that_leave_one_group_without_an_emotion_are_not_counted_as_without_a_gap() -> None:
+    tensors = np.tile(np.diag([4, 0, 4]), (20, 1, 1))
+    tensors[0, 1, 1] = tensors[-1, 1, 1] = 2  # one speaker of each group has the second emotion, always recognised
+    speakers = [f"s{place:02d}" for place in range(20)]
+    groups = fairness.grouping("g", {who: "few" if who < "s03" else "many" for who in speakers}, speakers)
+    measures = {"gap": lambda matrices: fairness.tpr_gaps(matrices)[..., 1]}
+    found = fairness.gaps(tensors, groups, measures, replicates=2000)["gap"]
+    assert found.interval.value == 0 and found.p == 1
+    half = tensors.copy()
+    half[0, 1] = [1, 1, 0]
+    found = fairness.gaps(half, groups, measures, replicates=2000)["gap"]
+    assert found.interval.value == 0.5 and found.p == 1  # as in every deal that sets the two apart
+    # The two models' answers of either speaker may be exchanged, and all exchanges leave a gap of a half or none.
+    change = fairness.gap_changes(tensors, half, groups, measures, replicates=2000)["gap"]
+    assert change.interval.value == 0.5 and change.p == 1
+    alone = tensors.copy()
+    alone[-1, 1, 1] = 0
+    assert np.isnan(fairness.gaps(alone, groups, measures, replicates=200)["gap"].p)
 
 
 @given(st.integers(2, 4), st.integers(0, 10_000))

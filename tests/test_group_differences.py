@@ -139,6 +139,23 @@ def test_p_is_that_of_dealing_the_groups_by_hand_and_holm_covers_all_that_is_sho
     assert len(tested) == 3 and tested["p_holm"].min() == pytest.approx(min(1.0, 3 * tested["p"].min()))
 
 
+def test_no_difference_is_no_finding_where_few_deals_have_a_value() -> None:
+    rows = made_up({"few": 3, "many": 60}, clips=6)
+    rows = rows[(rows["emotion"] != "fear") | rows["speaker"].str.endswith("-000")].reset_index(drop=True)
+    fear = rows["emotion"] == "fear"
+    rows.loc[fear, [f"p_{name}" for name in CLASSES]] = [0.1, 0.8, 0.1]
+    found = room.evidence(rows, "sex", rows["sex"])
+    table = room.differences(found, "many", ["recall of fear"], replicates=2000).set_index("group")
+    assert table.loc["few", "difference"] == 0 and table.loc["few", "p"] == 1 and not table["finding"].any()
+    truth, who, groups = (rows[name].tolist() for name in ("emotion", "speaker", "sex"))
+
+    def recall(matrix: np.ndarray) -> np.ndarray:
+        return metrics.recalls(matrix)[..., 1]
+
+    gap = metrics.group_gap(truth, answers(rows).tolist(), who, groups, CLASSES, measure=recall)
+    assert gap.gap.value == 0 and gap.p == 1
+
+
 @pytest.mark.parametrize(("worse", "expected"), [(0.45, True), (0.0, False)])
 def test_speakers_of_one_group_are_dealt_where_others_are_in_several(worse: float, expected: bool) -> None:
     rows = made_up({"a": 20, "c": 20, "b": 20}, worse=worse)
@@ -290,6 +307,35 @@ def test_every_way_to_group_a_table_is_tested_by_itself_by_command_too(tmp_path:
     assert main(["groups", str(tmp_path / "none.csv")]) == 2 and "There is no file" in capsys.readouterr().err
     table.write_text("nothing")
     assert main(["groups", str(table)]) == 2 and "not a table" in capsys.readouterr().err
+
+
+def test_answers_outside_the_labels_are_wrong_in_an_own_table_and_told_in_a_stored_one(tmp_path: Path, capsys) -> None:
+    rows = made_up({"female": 16, "male": 15}).assign(language="en", file=lambda t: t["clip"])
+    rows = rows[rows["emotion"] != "neutral"].reset_index(drop=True)
+    table, out = tmp_path / "own.csv", tmp_path / "groups.parquet"
+    rows.drop(columns="clip").to_csv(table, index=False)
+    asked = ["--by", "sex", "--measure", "UAR", "--out", str(out)]
+    assert main(["groups", str(table), *asked]) == 0
+    said = capsys.readouterr().out
+    assert "Of 2 emotions a constant answer has UAR 0.500, and at most as much has chance" in said
+    assert "dropped" not in said
+    female = rows[rows["sex"] == "female"]
+    right = female["emotion"] == answers(female)
+    found = pd.read_parquet(out).query("measure == 'UAR' and group == 'female'").iloc[0]
+    assert found["value"] == pytest.approx(right.groupby(female["emotion"]).mean().mean())
+    stored = tmp_path / "m.toy.parquet"
+    rows.assign(corpus="toy", split="other corpus", fold=-1, model="m", run="r").to_parquet(stored)
+    assert main(["groups", str(stored), *asked]) == 0
+    said = capsys.readouterr().out
+    assert "No clip is labelled neutral: these answers are dropped" in said and "without a speaker" not in said
+    nameless = pd.read_parquet(stored)
+    nameless.loc[:2, "speaker"] = None
+    nameless.to_parquet(stored)
+    assert main(["groups", str(stored), *asked]) == 0
+    assert "3 clips without a speaker are left out." in capsys.readouterr().out
+    rows[rows["emotion"] == "fear"].drop(columns="clip").to_csv(table, index=False)
+    assert main(["groups", str(table), "--by", "sex"]) == 2
+    assert "All clips are labelled fear; clips of two emotions or more" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not (TABLES / "emosphere-emotale.emotale.parquet").exists(), reason="no stored answers")

@@ -198,6 +198,96 @@ def test_a_readers_own_table_is_shown_without_its_markup_and_can_be_forgotten(st
     assert "own predictions" not in shown.session_state and "3 speakers" not in text(shown)
 
 
+SURPRISED = """file,speaker,emotion,sex,p_anger,p_neutral,p_surprise
+a1,ann,anger,female,0.3,0.1,0.6
+a2,ann,neutral,female,0.1,0.8,0.1
+b1,bob,anger,male,0.9,0.05,0.05
+b2,bob,neutral,male,0.2,0.7,0.1
+c1,cy,anger,male,0.4,0.0,0.6
+c2,cy,neutral,male,0.2,0.7,0.1
+d1,di,anger,female,0.7,0.2,0.1
+d2,di,neutral,female,0.0,0.9,0.1
+"""
+
+
+def test_an_answer_that_no_clip_is_labelled_with_is_wrong_in_a_readers_own_table(store) -> None:
+    from pages.parts.predictions import OWN as SOURCE
+    from ser_core.speakers import overall
+
+    shown = page("speakers", **{"predictions-source": SOURCE})
+    shown = shown.file_uploader[0].set_value(("mine.csv", SURPRISED.encode(), "text/csv")).run()
+    assert not shown.exception
+    own = shown.session_state["own predictions"].rows
+    assert overall(own, "UAR", replicates=10)["value"] == 0.75
+    assert "no clip is labelled surprise, so such an answer is always wrong" in text(shown)
+    assert "recall of surprise" not in box(shown, "Measure").options
+    groups = page("fairness", **{key: shown.session_state[key] for key in ("predictions-source", "own predictions")})
+    measures = next(each for each in groups.multiselect if each.label == "Measures").options
+    assert "recall of surprise" not in measures and "answered surprise" in measures
+    costs = page("efficiency", **{"own predictions": shown.session_state["own predictions"]})
+    costs.number_input(key="efficiency-own-ms").set_value(0.01).run()
+    assert "mine.csv (yours) (75.0 % at 0.01 ms)" in text(costs)
+
+
+def test_stored_answers_that_no_clip_is_labelled_with_are_told_where_they_are_dropped(store) -> None:
+    rows = answers()
+    store(rows[rows["emotion"] != "fear"].reset_index(drop=True))
+    found = text(page("speakers"))
+    assert "no clip is labelled fear, so these answers are dropped" in found and "are left out" not in found
+    store(rows)
+    assert "dropped" not in text(page("speakers"))
+
+
+def test_a_field_of_a_table_that_was_replaced_is_not_clicked_any_more(store) -> None:
+    from pages.parts.charts import CLICKED
+    from pages.parts.predictions import OWN as SOURCE
+    from pages.parts.predictions import Chosen
+
+    rows = read_predictions(OWN.encode(), "old.csv")
+    given = {"cross-what": "Bundled models", "own predictions": Chosen("old.csv", rows, "k")}
+    shown = page("crosscorpus", **given, **{CLICKED: AnyChart([["your model", "old.csv"]])})
+    assert "Clips behind the point" in text(shown) and "your model → old.csv" in text(shown)
+    given["own predictions"] = Chosen("new.csv", rows, "l")
+    shown = page("crosscorpus", **given, **{CLICKED: AnyChart([["your model", "old.csv"]])})
+    assert "In words" in text(shown) and "Clips behind the point" not in text(shown)
+    shown = page("speakers", **{"predictions-source": SOURCE, CLICKED: {"gone": [["your model", "old.csv"]]}})
+    shown = shown.file_uploader[0].set_value(("mine.csv", OWN.encode(), "text/csv")).run()
+    assert not shown.exception and "gone" not in shown.session_state[CLICKED]
+
+
+class AnyChart(dict):
+    """What was clicked, whichever chart asks."""
+
+    def __init__(self, points: list) -> None:
+        super().__init__()
+        self.points = points
+
+    def pop(self, key: str, otherwise: object = None) -> object:
+        return self.points if str(key).startswith("cross-corpus") else super().pop(key, otherwise)
+
+
+def test_clips_without_a_speaker_are_left_out_and_counted_wherever_answers_are_chosen(store, monkeypatch) -> None:
+    listed = ser_core.evaluation.stored
+    monkeypatch.setattr(ser_core.evaluation, "stored", lambda *_: listed(ser_core.evaluation.TABLES))
+    rows = answers()
+    rows.loc[rows.index[:5], "speaker"] = None
+    store(rows)
+    store(answers("other", seed=1).assign(split="other corpus"))
+    for name in ("fairness", "speakers"):
+        assert "235 clips of 20 speakers; 5 without a speaker are left out" in text(page(name))
+    found = text(page("crosscorpus", **{"cross-what": "Bundled models"}))
+    assert "Clips without a speaker are left out: 5 of toy." in found and "UAR, per cent" in found
+    random = np.random.default_rng(1)
+    shares = random.dirichlet([2.0] * 3, len(rows))
+    store(rows.assign(**{f"share_{name}": shares[:, k] for k, name in enumerate(EMOTIONS)}))
+    assert "left out: 5 of toy." in text(page("mixed"))
+    scales = ("valence", "arousal", "dominance")
+    values = {f"{kind}_{name}": random.uniform(-1, 1, len(rows)) for kind in "dt" for name in scales}
+    store(rows.drop(columns=[f"p_{name}" for name in EMOTIONS]).assign(**values))
+    assert "left out: 5 of toy." in text(page("dimensions"))
+    assert "235 clips of 20 speakers; 5 without a speaker" in text(page("fairness"))
+
+
 def test_clips_of_a_readers_own_table_can_be_heard_in_the_corpus_that_is_named(tmp_path, monkeypatch, store) -> None:
     from pages.parts.predictions import OWN as SOURCE
     from pages.parts.predictions import row_of_clip
@@ -437,6 +527,13 @@ def test_a_corpus_that_the_app_has_never_seen_is_found_without_a_restart_and_ask
     shown = shown.run()
     assert box(shown, "Corpus").options == ["new one"]
     assert asked_and_drawn(shown)
+    labels = tmp_path / "new one" / "labels.csv"
+    labels.write_text(labels.read_text().replace("s3", "s2"))
+    shown = shown.run()
+    assert "4 speakers" not in text(shown) and not shown.session_state["asked"]
+    next(each for each in shown.button if each.label == "Ask").click().run()
+    list(shown.session_state["jobs"].values())[-1].future.result(timeout=60)
+    assert "12 clips of 3 speakers" in text(shown.run())
 
 
 def test_a_reader_on_this_machine_names_a_folder_and_nobody_else_does(tmp_path: Path, monkeypatch) -> None:

@@ -52,12 +52,20 @@ def test_a_system_is_trained_on_a_licensed_layout_and_its_model_answers(iemocap,
     assert "python -m ser_core train egemaps-logistic --corpus IEMOCAP" in card.figures[0].command
     assert any(line.startswith("Training data IEMOCAP: ") for line in card.licences)
     assert not any("CREMA-D" in line for line in (*card.licences, *card.limits, *card.corpora))
-    rows = pd.read_parquet(tmp_path / "assets" / "results" / "egemaps-logistic-iemocap.iemocap.parquet")
+    table = tmp_path / "assets" / "results" / "egemaps-logistic-iemocap.iemocap.parquet"
+    rows = pd.read_parquet(table)
     for fold, part in rows.groupby("fold"):
         assert not set(part["speaker"]) & set(rows.loc[rows["fold"] != fold, "speaker"])
     loud = sorted(iemocap.rglob("*_F000.wav"))[0]
     assert registry.load(folder).predict(read(loud)).top == "anger"
     assert main(command) == 0  # what is done is not done again, and the model is written once more
+    elsewhere = [*command[:-1], str(tmp_path / "other runs"), "--fold", "0"]
+    assert main(elsewhere) == 0  # the folds that were not run stay, in the table and on the card
+    assert pd.read_parquet(table).groupby("fold").size().to_dict() == rows.groupby("fold").size().to_dict()
+    assert "5 of 5 speaker-disjoint folds (6 speakers, 36 clips)" in cards.read_card(folder).split
+    capsys.readouterr()
+    assert main([*elsewhere[:-1], "5"]) == 2 and not (tmp_path / "other runs" / folder.name / "fold-5").exists()
+    assert "IEMOCAP has the folds 0 to 4, and no fold 5" in capsys.readouterr().err
 
 
 def test_folds_of_a_corpus_without_a_table_are_always_the_same(iemocap) -> None:

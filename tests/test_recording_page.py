@@ -3,7 +3,9 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import background
@@ -224,6 +226,35 @@ def test_one_bad_clip_has_its_own_row_among_many() -> None:
     assert list(app.dataframe[0].value["clip"]) == ["bad.wav"]
     press(app, "Forget these clips")
     assert "batch-clips" not in app.session_state
+
+
+def test_a_filter_never_opens_another_clip_than_the_chosen_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit keeps the number of the chosen row for as long as the table has the same key."""
+    drawn, chosen = st.dataframe, {}
+
+    def table(data, *, key: str, **how):
+        drawn(data, key=key, **how)
+        return {"selection": {"rows": chosen.setdefault(key, [] if chosen else [0])}}
+
+    monkeypatch.setattr(st, "dataframe", table)
+    app = settled(press(AppTest.from_function(batch_page).run(timeout=120), "Explain 3 clips"))
+    assert '<p class="title">a.wav</p>' in text(app)
+    app.text_input[-1].input("bad").run(timeout=120)
+    assert list(app.dataframe[0].value["clip"]) == ["bad.wav"] and '<p class="title">' not in text(app)
+    app.text_input[-1].input("").run(timeout=120)
+    assert '<p class="title">a.wav</p>' in text(app)
+
+
+def test_the_list_behind_a_point_opens_no_other_clip_when_its_rows_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pages.parts import clips_behind
+
+    keys = []
+    monkeypatch.setattr(st, "dataframe", lambda *_, key, **__: keys.append(key) or {"selection": {"rows": []}})
+    facts = {"corpus": "toy", "speaker": "toy/1", "emotion": "anger", "model": "m", "p_anger": 0.4, "p_fear": 0.6}
+    one = pd.DataFrame([{"clip": name, **facts} for name in ("a", "b")])
+    for rows in (one, one.assign(clip=["c", "d"]), one):
+        clips_behind.show(rows, "all", "group")
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_long_work_goes_on_while_short_work_is_dropped() -> None:

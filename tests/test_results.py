@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from ser_core import results, studies
 from ser_core.bundled import PLANS, Plan
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, SettingError
 from ser_core.results import by_variant, kind_of, labels_of, paired_change
 from ser_core.studies import Study, run_study
 from ser_core.training import Recipe
@@ -104,6 +104,33 @@ def test_a_study_that_was_stopped_runs_only_what_is_missing(tmp_path: Path, monk
     assert len(asked) == len(set(asked)) == 8
     assert found.groupby(["variant", "seed"]).size().tolist() == [192] * 4
     assert (tmp_path / "results" / "toy.crema_d.parquet").exists()
+
+
+def test_a_study_of_one_fold_leaves_what_is_stored_of_the_others(tmp_path: Path, monkeypatch) -> None:
+    seeds = []
+
+    def of_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: bool) -> pd.DataFrame:
+        rows = predictions(len(seeds), right=0.5)
+        seeds.append(fold)
+        return rows.assign(fold=fold, clip=f"{fold}-" + rows["clip"])
+
+    monkeypatch.setattr(studies, "run_fold", of_fold)
+    monkeypatch.setattr(studies, "with_folds", lambda task, table: table)
+    monkeypatch.setattr(studies, "ASSETS", tmp_path)
+    (tmp_path / "results").mkdir()
+    plan = Plan("p", "P", "s", "e", "", 0, (), recipe=Recipe(epochs=1))
+    study = Study("toy", "Toy", "Is there a gain?", "crema_d", {"plain": plan, "more": plan}, seeds=(0,))
+    whole = run_study(study, pd.DataFrame(), tmp_path / "runs")
+    run_study(study, pd.DataFrame(), tmp_path / "runs", folds=[3])
+    stored = pd.read_parquet(tmp_path / "results" / "toy.crema_d.parquet")
+    assert stored.groupby(["variant", "fold"]).size().to_dict() == whole.groupby(["variant", "fold"]).size().to_dict()
+    keys = ["variant", "fold", "clip"]
+    before, after = (rows.sort_values(keys, ignore_index=True) for rows in (whole, stored))
+    pd.testing.assert_frame_equal(before[before["fold"] != 3], after[after["fold"] != 3])
+    assert not before[before["fold"] == 3].equals(after[after["fold"] == 3])
+    with pytest.raises(SettingError, match="CREMA-D has the folds 0 to 4, and no fold 5"):
+        run_study(study, pd.DataFrame(), tmp_path / "runs", folds=[0, 5])
+    assert len(seeds) == 12
 
 
 def test_every_plan_names_a_system_and_a_task_that_exist() -> None:

@@ -91,7 +91,7 @@ def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
             background.start(key, lambda job: _explain(taken, model, method, trust, job), long=True)
             st.rerun()
     if started is not None:
-        background.follow(started, lambda: _watch(taken, model.card, started))
+        background.follow(started, lambda: _watch(taken, model.card, key, started))
 
 
 def _explain(
@@ -106,14 +106,14 @@ def _explain(
     return tuple(found)
 
 
-def _watch(taken: "list[Clip]", card: "Card", started: background.Job) -> None:
+def _watch(taken: "list[Clip]", card: "Card", key: tuple, started: background.Job) -> None:
     if not started.done:
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.progress(min(1.0, started.share), plain(f"{started.words} …"))
         if right.button("Stop here", key="batch-stop", help="Keeps the rows that are there.", width="stretch"):
             started.stop.set()
         if started.known:
-            draw(started.known, taken, card, finished=False)
+            draw(started.known, taken, card, key, finished=False)
         return
     if not started.drawn:
         started.drawn = True
@@ -125,16 +125,16 @@ def _watch(taken: "list[Clip]", card: "Card", started: background.Job) -> None:
     if fault is not None:
         st.warning(f"Stopped after {len(found)} of {len(taken)} clips.")
     if found:
-        draw(found, taken, card, finished=True)
+        draw(found, taken, card, key, finished=True)
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(found: "tuple[Row, ...]", taken: "list[Clip]", card: "Card", *, finished: bool) -> None:
-    """Draw the rows with their filters, the chosen one, and the files."""
+def draw(found: "tuple[Row, ...]", taken: "list[Clip]", card: "Card", key: tuple, *, finished: bool) -> None:
+    """Draw the rows of the work of a key with their filters, the chosen one, and the files."""
     st.html(summary(found))
-    kept = _filtered(found)
+    kept, asked = _filtered(found)
     if len(kept) < len(found):
         st.caption(f"{len(kept)} of {len(found)} rows.")
     event = st.dataframe(
@@ -142,7 +142,7 @@ def draw(found: "tuple[Row, ...]", taken: "list[Clip]", card: "Card", *, finishe
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key="batch-table",
+        key=f"batch-table-{key}-{asked}",  # a table keeps the number of its chosen row, whatever stands there then
         placeholder="–",
         height=min(520, 38 + 35 * max(1, len(kept))),
         alt="One row a clip: answer, probability, entropy, cues, experts, trust; choose a row to open it",
@@ -189,20 +189,22 @@ def summary(found: "tuple[Row, ...]") -> str:
     return f'<div class="ss"><p role="status">{escape(" · ".join(parts))}</p></div>'
 
 
-def _filtered(found: "tuple[Row, ...]") -> "list[Row]":
+def _filtered(found: "tuple[Row, ...]") -> "tuple[list[Row], tuple]":
+    """Return the rows that the reader wants to see, and what was asked for: further rows come after these."""
     verdicts = sorted({row.verdict for row in found if row.verdict})
     left, right, *more = st.columns(3 if verdicts else 2, gap="small")
     answers = sorted({row.answer for row in found if row.answer})
     wanted = left.multiselect("Answer", answers, key="batch-answers", placeholder="any")
     trusted = more[0].multiselect("Trust verdict", verdicts, key="batch-verdicts", placeholder="any") if more else []
     words = right.text_input("Find in names, errors and warnings", key="batch-words").strip().lower()
-    return [
+    kept = [
         row
         for row in found
         if (not wanted or row.answer in wanted)
         and (not trusted or row.verdict in trusted)
         and (words in row.file.lower() or words in row.error.lower() or words in " ".join(row.warnings).lower())
     ]
+    return kept, (*wanted, *trusted, words)
 
 
 def rows(found: "list[Row]") -> "pd.DataFrame":

@@ -1,5 +1,6 @@
 """The clips behind a point of a chart: a list, each to hear and to open in the page that explains."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,11 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
         + ". Those that the model was surest to get wrong come first. Select one to hear it."
     )
     shown = listed.head(MOST)
+    named = "\n".join(f"{row.corpus}/{row.clip}" for row in shown[["corpus", "clip"]].itertuples())
     event = st.dataframe(
         shown,
-        key=f"clips-{key}-{what}",
+        # A table keeps the number of its chosen row, whatever stands there then.
+        key=f"clips-{key}-{what}-{hashlib.sha256(named.encode()).hexdigest()[:8]}",
         hide_index=True,
         placeholder="–",
         on_select="rerun",

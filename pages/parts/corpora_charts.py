@@ -412,7 +412,10 @@ def cell(
 
 
 def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str], pd.DataFrame]":
-    """Return stored answers, (model, corpus) → rows; only tables that have a column with each of these beginnings."""
+    """Return stored answers, (model, corpus) → rows; only tables that have a column with each of these beginnings.
+
+    Clips without a speaker are left out; see ``without_speakers``.
+    """
     from pyarrow.parquet import read_schema
 
     found = {}
@@ -420,7 +423,14 @@ def evaluated(tables: "Sequence[Stored]", *starts: str) -> "dict[tuple[str, str]
         names = read_schema(table.path).names
         if all(any(name.startswith(start) for name in names) for start in starts):
             found[table.model, table.corpus] = stored_rows(str(table.path), table.path.stat().st_mtime)
-    return found
+    return {pair: rows for pair, rows in found.items() if len(rows)}
+
+
+def without_speakers(tables: "Mapping[tuple[str, str], pd.DataFrame]") -> None:
+    """Say how many clips of which corpus are left out of answers, since nobody knows who speaks."""
+    of = {corpus: rows.attrs.get("without_speaker", 0) for (_, corpus), rows in tables.items()}
+    if told := [f"{count} of {plain(corpus_title(corpus))}" for corpus, count in of.items() if count]:
+        st.caption(f"Clips without a speaker are left out: {', '.join(told)}.")
 
 
 @st.cache_data(show_spinner="Setting the systems side by side", max_entries=4)
@@ -518,7 +528,10 @@ def urdu_note() -> None:
 
 @st.cache_resource(show_spinner="Reading the stored answers", max_entries=128)
 def stored_rows(path: str, changed: float) -> "pd.DataFrame":
-    """Return a stored table of answers, never to be changed; it holds public speech, so that sessions may share it."""
-    from ser_core.evaluation import read_stored
+    """Return a stored table of answers, never to be changed; it holds public speech, so that sessions may share it.
 
-    return read_stored(Path(path))
+    Clips without a speaker are left out.
+    """
+    from ser_core.evaluation import read_stored, with_speakers
+
+    return with_speakers(read_stored(Path(path)))

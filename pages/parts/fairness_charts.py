@@ -212,8 +212,9 @@ def against(table: "pd.DataFrame", reference: str, name: str, title: str, state:
         title=f"{title}, against {reference}",
         how="each row is a group; intervals draw the speakers anew. The difference is the group minus the reference. "
         "Only the permutation test of the speakers' groups, corrected by Holm's method over all that is shown, makes a "
-        "finding; an interval of a difference that leaves out 0 does not. A gap over all groups is never below 0, so "
-        "what it is by chance stands below it.",
+        "finding; an interval of a difference that leaves out 0 does not. A dash stands where nothing can be tested, "
+        "as where so few speakers have an emotion that nearly every deal leaves a group without it. A gap over all "
+        "groups is never below 0, so what it is by chance stands below it.",
         words=headline(table, reference),
         state=state,
     )

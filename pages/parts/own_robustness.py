@@ -128,16 +128,20 @@ def conditions(found: "pd.DataFrame", measure: str) -> "go.Figure":
 
 
 def in_words(found: "pd.DataFrame", measure: str) -> str:
-    """Return which condition costs most and which least, with its interval."""
+    """Return which condition costs most and which least, with its interval; of UAR, where it is lowest and highest.
+
+    Conditions may hold other clips, so that a lower UAR alone does not say that a condition costs more.
+    """
+    ends = ("lowest under", "highest under") if measure == "uar" else ("affected most by", "least by")
     rows = found[found["condition"] != CLEAN].sort_values(measure, ascending=measure in ("uar", "drop"))
     said = [
         f"{word} {row['condition']}: {shown(measure, row[measure])} [{shown(measure, row[f'{measure}_low'])}, "
         f"{shown(measure, row[f'{measure}_high'])}]"
-        for word, row in (("most by", rows.iloc[0]), ("least by", rows.iloc[-1]))[: len(rows)]
+        for word, row in ((ends[0], rows.iloc[0]), (ends[1], rows.iloc[-1]))[: len(rows)]
     ]
     clean = found[found["condition"] == CLEAN].iloc[0]
     before = f" Clean: {shown(measure, clean[measure])}." if measure == "uar" else ""
-    return f"{MEASURES[measure]}, affected {', '.join(said)}.{before}"
+    return f"{MEASURES[measure]}, {', '.join(said)}.{before}"
 
 
 def table(found: "pd.DataFrame") -> Rows:

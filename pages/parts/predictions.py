@@ -13,7 +13,7 @@ from pages.parts.words import plain
 from ser_core.errors import SerscopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -25,9 +25,10 @@ KEPT = 12
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Predictions of one model in the columns of ``ser_core.evaluation``, cut to the emotions that all clips share.
+    """Predictions of one model in the columns of ``ser_core.evaluation``.
 
-    key tells them from any others of the session.
+    Those that the app stores or asks for are cut to the emotions that labels and model share; a reader's own are as
+    given. key tells them from any others of the session.
     """
 
     title: str
@@ -155,15 +156,24 @@ def _in_common(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _say(rows: "pd.DataFrame", before: int) -> None:
-    """Say what is compared."""
+    """Say what is compared, and what answers and clips are left out of it."""
     emotions = [str(column)[2:] for column in rows if str(column).startswith("p_")]
+    labelled = set(rows["emotion"])
     words = f"{len(rows):,} clips of {rows['speaker'].nunique()} speakers".replace(",", "\u202f")
+    nobody = rows.attrs.get("without_speaker", 0)
+    if nobody:
+        words += f"; {nobody} without a speaker are left out"
     if emotions:
-        words += f"; emotions that labels and model share: {', '.join(emotions)}"
-        if before > len(rows):
+        words += f"; emotions that labels and model share: {', '.join(name for name in emotions if name in labelled)}"
+        if (others := before - nobody - len(rows)) > 0:
+            words += f"; {others} clips with other labels are left out"
+        if dropped := rows.attrs.get("dropped"):
             words += (
-                f"; {before - len(rows)} clips with other labels are left out, and the probabilities sum to 1 again"
+                f"; no clip is labelled {_either(dropped)}, so these answers are dropped, the next most probable "
+                "emotion counts in their place, and the probabilities sum to 1 again, which may flatter the model"
             )
+        elif wrong := [name for name in emotions if name not in labelled]:
+            words += f"; no clip is labelled {_either(wrong)}, so such an answer is always wrong"
     st.caption(f"{plain(words)}.")
     from ser_core.corpora.confounding import CONFOUNDED
 
@@ -172,6 +182,10 @@ def _say(rows: "pd.DataFrame", before: int) -> None:
             "In URDU-Dataset nearly every speaker is heard in one emotion only: a high figure on it may be the model "
             "telling speakers apart, not emotions."
         )
+
+
+def _either(names: "Sequence[str]") -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def own_table(*columns: str) -> "dict[tuple[str, str], pd.DataFrame]":
@@ -199,7 +213,7 @@ OWN_TOO = (
 
 
 def _own() -> Chosen | None:
-    from ser_core.predictions import read_predictions
+    from ser_core.evaluation import own_answers
 
     st.caption(
         "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
@@ -208,7 +222,7 @@ def _own() -> Chosen | None:
         "Parquet. The table stays in the memory "
         "of this session and is dropped with it."
     )
-    own = taken("own predictions", lambda data, name: _in_common(read_predictions(data, name)), EXAMPLE)
+    own = taken("own predictions", own_answers, EXAMPLE)
     if own is not None:
         own = _with_audio(own)
         _say(own.rows, len(own.rows))
@@ -267,6 +281,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
                 rows = reads(data, name)
             st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16])
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
+            st.session_state.pop(CLICKED, None)
             st.rerun()
         except SerscopeError as fault:
             st.error(plain(str(fault)))
@@ -306,8 +321,10 @@ def _ask() -> Chosen | None:
     model = left.selectbox("Model", names(), format_func=title_of, key=session_key("asked model"))
     name = middle.selectbox("Corpus", list(folders), format_func=corpus_title, key=session_key("asked corpus"))
     corpus = corpus_in(folders[name])
-    asked = ("evaluate", model, name)
+    asked = ("evaluate", model, name, *_changed(folders[name]))
     done: dict[tuple, Chosen] = st.session_state.setdefault("asked", {})
+    for before in [each for each in done if each[:3] == asked[:3] and each != asked]:
+        del done[before]  # its labels are those of the corpus as it was
     if not corpus.table["file"].notna().any():
         st.info(f"{plain(corpus.title)} has labels but no audio.")
         return None
@@ -342,7 +359,8 @@ def _ask() -> Chosen | None:
             return None
         title = f"{title_of(model)} on {corpus.title}"
         lost = rows.attrs.get("left_out", [])
-        done[asked] = Chosen(title, _in_common(_plain(rows)), f"{model}|{name}|asked {len(rows)} {len(lost)}")
+        key = f"{model}|{name}|asked {len(rows)} {len(lost)} {asked[-1]}"
+        done[asked] = Chosen(title, _in_common(_plain(rows)), key)
         while len(done) > KEPT:
             del done[next(iter(done))]
     _say(done[asked].rows, int(corpus.table["file"].notna().sum()))

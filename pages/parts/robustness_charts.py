@@ -219,7 +219,10 @@ def in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
 
 
 def severest_in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> str:
-    """Return for each kind of change at its severest which model minds it least and which most."""
+    """Return for each kind of change at its severest which model minds it least and which most; of UAR, which has more.
+
+    A model may have the highest UAR under a change that cost it most, so that UAR alone says nothing of the effect.
+    """
     said = []
     for kind in kinds:
         level = KINDS[kind].levels[-1]
@@ -230,7 +233,8 @@ def severest_in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[st
                 f"{title_of(row['model'])} ({shown(measure, row[measure])})" for _, row in part.iloc[[0, -1]].iterrows()
             ]
             said.append(f"{kind}, {level_words(kind, level)}: {' … '.join(dict.fromkeys(ends))}")
-    return f"From the least to the most affected: {'; '.join(said)}."
+    order = "From the highest to the lowest UAR" if measure == "uar" else "From the least to the most affected"
+    return f"{order}: {'; '.join(said)}."
 
 
 def of_model(rows: "pd.DataFrame", model: str, kinds: "list[str]") -> "pd.DataFrame":
