@@ -235,7 +235,7 @@ def _fairness(options: argparse.Namespace) -> int:
 def _groups(options: argparse.Namespace) -> int:
     from ser_core.evaluation import read_answers
     from ser_core.files import write_table
-    from ser_core.group_differences import groupings, of_table
+    from ser_core.group_differences import groupings, left_out, of_table
     from ser_core.power import of_table as powers_of_table
 
     if options.out and options.out.suffix.lower() != ".parquet":
@@ -247,6 +247,8 @@ def _groups(options: argparse.Namespace) -> int:
     print(found[[*told, "finding", "too_small"]].round(3).to_string(index=False, na_rep="–"))
     if emotions := sum(str(name).startswith("p_") for name in rows):
         print(f"Of {emotions} emotions a constant answer has UAR {1 / emotions:.3f}, and so has chance.")
+    for sentence in () if options.by else left_out(rows):
+        print(sentence)
     if options.power:
         print("\nWhat could have been found against the reference, alone and among all that is tested:")
         print(powers_of_table(compared).round(3).to_string(index=False, na_rep="–"))
