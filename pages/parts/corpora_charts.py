@@ -305,7 +305,7 @@ def leaks_between() -> None:
 
 def _concerned(found: "Leaks") -> None:
     """List the clips of the test part that a leak concerns."""
-    for each in found.leaks:
+    for each in (leak for leak in found.leaks if leak.clips):
         with st.expander(f"Clips concerned: same {each.what}"):
             st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220, alt="The clips that are meant")
 
