@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ser_core.audio import SAMPLE_RATE, Recording, read
+from ser_core.domain import outside
 from ser_core.errors import SettingError
 from ser_core.models import Card
 from ser_core.settings import ASSETS
@@ -204,6 +206,19 @@ def test_another_text_changes_the_text_and_leaves_the_first_model_as_it_was(mode
     place = slices(ENCODER)
     assert torch.equal(a[place["utterance", "acoustic"]], b[place["utterance", "acoustic"]])
     assert not torch.allclose(a[place["utterance", "text"]], b[place["utterance", "text"]])
+
+
+def test_what_lies_outside_the_training_costs_a_model_with_words_what_it_costs_the_model(model: MaterModel) -> None:
+    quiet = {"level_dbfs": -90.0}
+
+    def costs(card: Card) -> list[str]:
+        return [each.cost for each in outside(replace(card, corpora=("CREMA-D",)), quiet)]
+
+    (cost,) = costs(model.card)
+    assert "points of UAR" in cost
+    assert costs(model.with_words(SPOKEN).card) == [cost]
+    assert costs(model.with_words(SPOKEN, reads=False).card) == [""]
+    assert costs(replace(model.card, name="mater (0123abcd)")) == [""]  # adapted, whose figures nobody measured
 
 
 @pytest.mark.parametrize("language, reads", [("de", True), ("en", False)])
