@@ -21,7 +21,7 @@ from explain.cues import ALL_REGIONS, CLIP
 from explain.expert import OURS, SALIENT
 from explain.explanation import Explanation
 from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
-from explain.text_files import by_field, cell, inside, interval_tier, layers, line, plain
+from explain.text_files import by_field, cell, csv_file, inside, interval_tier, layers, line, plain
 from ser_core.errors import ExplanationError
 from ser_core.intended_use import COLUMN, IN_A_CELL, in_a_cell, intended_use, trained_on
 from ser_core.numbers import rounded_percent
@@ -267,8 +267,7 @@ def bundle(explanation: Explanation, when: datetime | None = None, opened: Opene
 
     files: dict[str, str | bytes] = {
         "report.pdf": pdf(explanation, when, opened),
-        # With a byte order mark, or Excel takes UTF-8 for the local code page.
-        "cues.csv": cue_csv(explanation).encode("utf-8-sig"),
+        "cues.csv": csv_file(cue_csv(explanation)),
         "regions.TextGrid": text_grid(explanation),
         "pitch.PitchTier": pitch_tier(explanation),
         "intensity.IntensityTier": intensity_tier(explanation),
@@ -276,9 +275,9 @@ def bundle(explanation: Explanation, when: datetime | None = None, opened: Opene
         "explanation.json": to_json(explanation, opened=opened),
     }
     if opened.trust is not None:
-        files["trust.csv"] = trust_csv(opened.trust, explanation.card).encode("utf-8-sig")
+        files["trust.csv"] = csv_file(trust_csv(opened.trust, explanation.card))
     if opened.experiments:
-        files["experiments.csv"] = experiments_csv(opened.experiments, explanation.card).encode("utf-8-sig")
+        files["experiments.csv"] = csv_file(experiments_csv(opened.experiments, explanation.card))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

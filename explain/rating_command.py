@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ratings(options: argparse.Namespace) -> int:
     from explain.rating import CONDITIONS, MEASURES, by_condition, stored, summary, tests, to_csv
+    from explain.text_files import csv_file
     from ser_core.settings import settings
 
     folder = options.folder or settings().ratings_dir
@@ -43,7 +44,7 @@ def _ratings(options: argparse.Namespace) -> int:
         print("\nPaired by rater (Wilcoxon's signed-rank test, p corrected by Holm):")
         print(paired.to_string(index=False, float_format="{:.3f}".format))
     if options.csv is not None:
-        write_bytes(options.csv, to_csv(ratings).encode("utf-8-sig"))
+        write_bytes(options.csv, csv_file(to_csv(ratings)))
         print(f"written: {options.csv}")
     return 0
 

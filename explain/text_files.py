@@ -46,6 +46,11 @@ def csv_text(table: "pd.DataFrame", digits: int | None = None) -> str:
     return out.getvalue()
 
 
+def csv_file(text: str) -> bytes:
+    """Return CSV text as a file for people: with a byte order mark, or Excel takes UTF-8 for the local code page."""
+    return text.encode("utf-8-sig")
+
+
 def utf8(text: str) -> str:
     """Return text that UTF-8 can hold."""
     # A file name that is not UTF-8 reaches Python with lone surrogates, which no encoder takes.

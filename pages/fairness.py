@@ -28,8 +28,12 @@ from pages.parts.charts import chart  # noqa: E402
 from ser_core import group_differences as groups  # noqa: E402
 
 offered = predictions.kept(("attributes", chosen.key), lambda: groups.attributes_of(chosen.rows))
+too_many = predictions.kept(("left out", chosen.key), lambda: groups.left_out(chosen.rows))
+if too_many:
+    st.warning(" ".join(too_many))
 if not offered:
-    st.info(groups.NO_GROUPS)
+    if not too_many:
+        st.info(groups.NO_GROUPS)
     st.stop()
 left, right = st.columns(2)
 attribute = left.selectbox("Groups by", list(offered), key="fairness-attribute")

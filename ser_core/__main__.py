@@ -236,7 +236,7 @@ def _fairness(options: argparse.Namespace) -> int:
 def _groups(options: argparse.Namespace) -> int:
     from ser_core.evaluation import read_answers
     from ser_core.files import write_table
-    from ser_core.group_differences import groupings, of_table
+    from ser_core.group_differences import groupings, left_out, of_table
     from ser_core.power import of_table as powers_of_table
 
     if options.out and options.out.suffix.lower() != ".parquet":
@@ -259,6 +259,8 @@ def _groups(options: argparse.Namespace) -> int:
             f"No clip is labelled {', '.join(dropped)}: these answers are dropped, and the next most probable emotion "
             "counts in their place, which may flatter the model."
         )
+    for sentence in () if options.by else left_out(rows):
+        print(sentence)
     if options.power:
         print("\nWhat could have been found against the reference, alone and among all that is tested:")
         print(powers_of_table(compared).round(3).to_string(index=False, na_rep="–"))

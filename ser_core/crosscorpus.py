@@ -338,7 +338,7 @@ def run(
 ) -> str:
     """Fill the matrix of these systems, store it, return it as Markdown.
 
-    Rows that are stored of other systems over the same corpora stay.
+    Rows that are stored of other systems over the same clips and labels stay; it is said where others make way.
 
     Args:
         folders: of the corpora.
@@ -363,7 +363,10 @@ def run(
     kept = runs / "cross-corpus"
     if called or any(part.name not in TASKS for part in parts):
         kept /= _digest(parts)
-    rows = with_others(matrix(parts, kept, systems), stored_table(out))
+    answered, earlier = matrix(parts, kept, systems), stored_table(out)
+    rows = with_others(answered, earlier)
+    if earlier is not None and rows is answered:
+        print(f"{out} was of other clips, labels or corpora; its figures make way for the new ones.", flush=True)
     write_table(stored(rows), out)
     confounded = []
     for part in parts:
@@ -380,12 +383,24 @@ def _digest(parts: Sequence[Part]) -> str:
 
 
 def with_others(rows: pd.DataFrame, earlier: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the rows of a matrix with those of other systems from an earlier one over the same corpora."""
-    if earlier is None or set(earlier["train"].astype(str)) != set(rows["train"]) or "system" not in earlier:
+    """Return the rows of a matrix with those of other systems from an earlier one over the same clips and labels."""
+    if earlier is None or not _is_alike(rows, earlier):
         return rows
     words = dict.fromkeys(rows.select_dtypes(include=["object", "string"]).columns, "str")
     others = earlier.astype(words)
     return pd.concat([others[~others["system"].isin(set(rows["system"]))], rows], ignore_index=True)
+
+
+def _is_alike(rows: pd.DataFrame, earlier: pd.DataFrame) -> bool:
+    """Return whether two matrices are of the same corpora, emotions, clips, labels and folds."""
+    if set(rows) != set(earlier) or set(labels_of(rows)) != set(labels_of(earlier)):
+        return False
+    if set(earlier["train"].astype(str)) != set(rows["train"].astype(str)):
+        return False
+    clips, known = (
+        each[["test", "clip", "speaker", "emotion", "fold"]].drop_duplicates().astype(str) for each in (rows, earlier)
+    )
+    return set(clips.itertuples(index=False, name=None)) == set(known.itertuples(index=False, name=None))
 
 
 def stored(rows: pd.DataFrame) -> pd.DataFrame:

@@ -248,7 +248,7 @@ def outside(card: "Card", values: Mapping[str, float]) -> tuple[Outside, ...]:
             f"{measure.low if value < low else measure.high}: {measure.label} {_said(value, measure)}; the clips it "
             f"learnt from ({known.corpus}) have {_range(low, high, measure)}."
         )
-        cost = _cost(card.name, measure) if value < low else ""
+        cost = _cost(card.extra.get("measured_as", card.name), measure) if value < low else ""
         found.append(Outside(name, value, measure.unit, low, high, known.corpus, said, cost))
     return tuple(found)
 

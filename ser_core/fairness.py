@@ -349,7 +349,13 @@ def compare(before: str, after: str, corpus: Path, *, replicates: int = 10_000) 
 
     Returns:
         The rows of ``overall_changes`` and ``change_table``, also in ``assets/results/fairness-<before>-<after>.csv``.
+
+    Raises:
+        SettingError: there is no bundled model ``after``.
+        CorpusError: a model has no stored predictions of the task, or the corpus cannot be read.
     """
+    if after not in PLANS:
+        raise SettingError(f"There is no bundled model {after}; there are {', '.join(PLANS)}.")
     task = PLANS[after].task
     rows = [read_study(f"{name}.{task}") for name in (before, after)]
     people = speaker_table(read_corpus(corpus, task).table)

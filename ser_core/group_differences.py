@@ -27,6 +27,9 @@ from ser_core.speaker_cues import pitch_groups
 
 LEVEL = 0.05
 BINS = 15
+MOST_GROUPS = 30
+MOST_CELLS = 4_000
+"""Groups × emotions², each of which is a number in every one of 10,000 replicates: what memory holds."""
 SPREADS = ("TPR gap", "FPR gap", "DP gap", "equalised odds gap")
 """Gaps over all groups at once, of ``fairness.MEASURES``."""
 NO_GROUPS = (
@@ -91,8 +94,40 @@ def attributes_of(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """Return every way to group the clips of a table, and each clip's group; NaN where it is not known.
 
     Sex, age group, race, ethnicity, language, pitch (of the speaker, where the clips' cues are stored) and corpus where
-    they differ; and two of them at once where two or more such groups have enough speakers.
+    they differ; and two of them at once where two or more such groups have enough speakers. What makes more groups than
+    memory holds is not among them; :func:`left_out` tells it.
     """
+    most = _most_groups(rows)
+    single = {name: groups for name, groups in _single(rows).items() if groups.nunique() <= most}
+    both = {}
+    for place, first in enumerate(single):
+        for second in list(single)[place + 1 :]:
+            one, other = single[first], single[second]
+            together = (one.astype(str) + ", " + other.astype(str)).where(one.notna() & other.notna())
+            sizes = rows["speaker"].groupby(together).nunique()
+            if (sizes >= FEWEST_SPEAKERS).sum() > 1 and len(sizes) <= most:
+                both[f"{first} and {second}"] = together
+    return single | both
+
+
+def left_out(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return a sentence for each way to group the clips that makes too many groups to be compared."""
+    most = _most_groups(rows)
+    return tuple(
+        f"The speakers are not grouped by {name}: {count:,} groups, and at most {most} can be compared at "
+        "once; join groups in your table."
+        for name, groups in _single(rows).items()
+        if (count := groups.nunique()) > most
+    )
+
+
+def _most_groups(rows: pd.DataFrame) -> int:
+    emotions = sum(str(column).startswith("p_") for column in rows)
+    return min(MOST_GROUPS, max(2, MOST_CELLS // max(1, emotions) ** 2))
+
+
+def _single(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return each clip's group by every one thing in which the clips differ; NaN where it is not known."""
     known = {name: rows[name] for name in ("sex", "race", "ethnicity", "language", "corpus") if name in rows}
     if "age" in rows:
         ages = pd.to_numeric(rows["age"])
@@ -107,15 +142,7 @@ def attributes_of(rows: pd.DataFrame) -> dict[str, pd.Series]:
             groups = groups.where(groups.astype(str).str.lower() != "unknown")
             if groups.nunique() > 1:
                 single[name] = groups
-    both = {}
-    for place, first in enumerate(single):
-        for second in list(single)[place + 1 :]:
-            one, other = single[first], single[second]
-            together = (one.astype(str) + ", " + other.astype(str)).where(one.notna() & other.notna())
-            sizes = rows["speaker"].groupby(together).nunique()
-            if (sizes >= FEWEST_SPEAKERS).sum() > 1:
-                both[f"{first} and {second}"] = together
-    return single | both
+    return single
 
 
 def evidence(rows: pd.DataFrame, attribute: str, group_of: pd.Series) -> Evidence:
@@ -330,7 +357,7 @@ def groupings(
             f"These speakers cannot be grouped by {', '.join(strange)}; they can by {', '.join(offered) or 'nothing'}."
         )
     if not offered:
-        raise SettingError(NO_GROUPS)
+        raise SettingError(" ".join(left_out(rows)) or NO_GROUPS)
     compared: list[Grouping] = []
     for name in by or offered:
         found = evidence(rows, name, offered[name])

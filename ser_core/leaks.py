@@ -2,7 +2,8 @@
 
 A split is a column of words per clip, such as "train" and "test"; what is in none is left out. Beside the two sides of
 a split, the corpus itself can give emotions away: where a speaker or a sentence is heard in one emotion only, whoever
-knows the voice or the words need not listen to how it is said. That is measured without any model.
+knows the voice or the words need not listen to how it is said. That is measured without any model, over speakers and
+sentences with two clips or more: whoever is heard once has one emotion by arithmetic.
 """
 
 import hashlib
@@ -33,9 +34,10 @@ class Shared:
 
     Attributes:
         what: "speaker", "recording" or "sentence".
-        values: those that are in more than one part, sorted.
+        values: those that are in more than one part, sorted; of a recording the name of one clip, of the test part if
+            it is there.
         of: how many different ones there are.
-        clips: (clips,) names of the clips of the test part that are concerned.
+        clips: (clips,) names of the clips of the test part that are concerned; none where only others are.
         known: share (0 … 1) of clips of which it is known.
     """
 
@@ -99,8 +101,8 @@ def find_leaks(table: pd.DataFrame, split: Sequence[str | None], hashes: Sequenc
 
     Args:
         table: of a corpus reader: name, speaker, emotion and text_id are looked at; unknown is missing.
-        split: part of each clip; clips in none (missing) are left out of the comparison. The part called "test", or
-            the last by name, is the one whose clips are counted.
+        split: part of each clip; clips in none (missing) are left out of the comparison. Parts whose names begin with
+            "test" or "eval", or all but those of "train" where there are none, are those whose clips are counted.
         hashes: of each clip's sound, as of :func:`audio_hashes`; recordings are not compared without.
 
     Raises:
@@ -110,7 +112,9 @@ def find_leaks(table: pd.DataFrame, split: Sequence[str | None], hashes: Sequenc
     names = sorted(parts.dropna().unique())
     if len(names) < 2:
         raise CorpusError("A split needs two parts or more, such as train and test; this one has fewer.")
-    tested = "test" if "test" in names else names[-1]
+    called = {name: str(name).casefold() for name in names}
+    tested = [name for name in names if called[name].startswith(("test", "eval"))]
+    tested = tested or [name for name in names if not called[name].startswith("train")]
     looked_at = {"speaker": table["speaker"], "sentence": table["text_id"]}
     if hashes is not None:
         looked_at["recording"] = pd.Series(list(hashes), index=table.index, dtype="object")
@@ -121,10 +125,12 @@ def find_leaks(table: pd.DataFrame, split: Sequence[str | None], hashes: Sequenc
         inside = pd.DataFrame({"name": table["name"], "part": parts, "value": looked_at[what]}).dropna(subset=["part"])
         known = inside.dropna(subset=["value"])
         several = known.groupby("value")["part"].nunique()
-        values = tuple(sorted(map(str, several.index[several > 1])))
-        concerned = known[(known["part"] == tested) & known["value"].astype(str).isin(values)]
-        words = values if what != "recording" else tuple(sorted(concerned["name"]))
-        shared.append(Shared(what, words, len(several), tuple(concerned["name"]), len(known) / max(1, len(inside))))
+        both = known[known["value"].isin(several.index[several > 1])]
+        inside_test = both["part"].isin(tested)
+        one_each = pd.concat([both[inside_test], both[~inside_test]]).drop_duplicates("value")
+        values = tuple(sorted(map(str, one_each["name" if what == "recording" else "value"])))
+        clips = tuple(both.loc[inside_test, "name"])
+        shared.append(Shared(what, values, len(several), clips, len(known) / max(1, len(inside))))
     return Leaks(tuple(shared), _confounding(table, "speaker"), _confounding(table, "text_id"))
 
 
@@ -245,10 +251,12 @@ def confounding_words(found: Confounding, what: str = "speaker") -> str:
     return (
         f"{found.one_emotion} of {found.speakers} {what}s are heard in one emotion only; knowing the {what}, without "
         f"listening, gives a UAR of {100 * found.recall_from_speaker:.1f} % (chance {100 * found.chance:.1f} %) and "
-        f"takes away {100 * found.explained:.0f} % of the uncertainty about the emotion."
+        f"takes away {100 * found.explained:.0f} % of the uncertainty about the emotion ({what}s with one clip are not "
+        "judged)."
     )
 
 
 def _confounding(table: pd.DataFrame, column: str) -> Confounding | None:
-    named = pd.DataFrame({"speaker": table[column], "emotion": table["emotion"]})
-    return speaker_emotion_confounding(named) if len(named.dropna()) else None
+    named = pd.DataFrame({"speaker": table[column], "emotion": table["emotion"]}).dropna()
+    several = named[named.duplicated("speaker", keep=False)]
+    return speaker_emotion_confounding(several) if len(several) else None

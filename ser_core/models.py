@@ -35,6 +35,7 @@ class Card:
 
     ``emotions`` names the outputs in their order. ``answer`` says what they mean: "emotion" (one class, probabilities),
     "distribution" (how listeners would split) or "dimensions" (valence, arousal, dominance from −1 to 1).
+    "measured_as" in ``extra`` names the model whose stored figures are this one's under another name.
     """
 
     name: str

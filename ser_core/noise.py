@@ -101,11 +101,8 @@ def environment(folder: str | Path) -> Source:
         AudioError: there is no audio below the folder.
     """
     files: dict[Path, list[Path]] = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
-            files.setdefault(path.parent, []).append(path)
-    if not files:
-        raise AudioError(f"There are no recordings of noise in {folder}; give a folder of audio files such as ESC-10.")
+    for path in noise_files(folder):
+        files.setdefault(path.parent, []).append(path)
     kinds = list(files.values())
 
     def source(samples: int, generator: np.random.Generator) -> np.ndarray:
@@ -116,6 +113,22 @@ def environment(folder: str | Path) -> Source:
         return recorded(heard)(samples, generator)
 
     return source
+
+
+def noise_files(folder: str | Path) -> list[Path]:
+    """Return the recordings that :func:`environment` draws from, sorted.
+
+    Raises:
+        AudioError: there is no audio below the folder.
+    """
+    found = [
+        path
+        for path in sorted(Path(folder).rglob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    ]
+    if not found:
+        raise AudioError(f"There are no recordings of noise in {folder}; give a folder of audio files such as ESC-10.")
+    return found
 
 
 def _shaped(gains: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:

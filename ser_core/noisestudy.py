@@ -3,7 +3,8 @@
 CREMA-D, out of fold: a model that was trained on clean speech answers for its test speakers' clips clean and with
 noise. Noise is unseen: stationary noise and babble are made from neutral clips of other test speakers of the same fold,
 real noise comes from a folder of recordings. The level is set over the stretches in which somebody speaks. A clip gets
-the same noise at every level. Each noisy clip is encoded once; what was encoded is kept in the cache folder.
+the same noise at every level. Each noisy clip is encoded once; what was encoded is kept in the cache folder. All
+that is kept is kept apart for other clips, other recordings of noise and, of fold 0, other corpora.
 """
 
 import hashlib
@@ -24,8 +25,8 @@ from ser_core.crossvalidation import fold_parts, prepared, run_fold
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError
 from ser_core.features import LogMel
-from ser_core.files import stored_table, whole, write_table
-from ser_core.noise import Source, babble, environment, speech_shaped
+from ser_core.files import digest_of, stored_table, whole, write_table
+from ser_core.noise import Source, babble, environment, noise_files, speech_shaped
 from ser_core.numbers import signed
 from ser_core.results import RESULTS, STAGED, by_variant
 from ser_core.settings import settings
@@ -89,7 +90,7 @@ def encoded(table: pd.DataFrame, chosen: pd.DataFrame, noise_folder: Path, encod
         encoder: name of the frozen encoder.
     """
     real = environment(noise_folder)
-    store = settings().cache_dir / "noisy" / encoder
+    store = settings().cache_dir / "noisy" / f"{encoder}-{digest_of([*noise_files(noise_folder), *table['file']])}"
     store.mkdir(parents=True, exist_ok=True)
     found: dict[str, np.ndarray] = {}
     for speaker, clips in chosen.groupby("speaker", sort=False):
@@ -135,9 +136,11 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
     elsewhere = [_other(folder, plan) for folder in others]
     values = prepared(plan, table["file"].tolist())
     targets = (table["emotion"].to_numpy()[:, None] == np.array(plan.labels)).astype(np.float32)
+    heard = [*noise_files(noise_folder), *table["file"]]
     found = []
     for fold in range(task.folds):
-        store = runs / "noise" / f"fold-{fold}.parquet"
+        also = [file for rows, _ in elsewhere for file in rows["file"]] if fold == 0 else []
+        store = runs / "noise" / digest_of([*heard, *also]) / f"fold-{fold}.parquet"
         if stored_table(store) is None:
             training, testing = fold_parts(table, fold)
             learnt = [values[i] for i in np.flatnonzero(training)]

@@ -9,7 +9,7 @@ emotion (or label)              the true emotion
 p_<emotion>                     the model's probabilities, which sum to 1; a column for every emotion it can answer
 share_<emotion>                 if known, the share of listeners who heard it; they sum to 1, or are 0 for a clip that
                                 nobody judged
-sex, age, race, ethnicity,      of the speaker, as far as known; groups are made from them
+sex, age, race, ethnicity,      of the speaker, as far as known; groups are made from them. Empty or NA where unknown
 language
 corpus                          where the clip is from, if from several
 ==============================  ======================================================================================
@@ -34,6 +34,7 @@ from ser_core.parquet import LIMIT_S, read_parquet
 from ser_core.sphere import DIMENSIONS
 
 OWN_MODEL = "your model"
+OWN_TABLE = "your table"
 CLEAN = "clean"
 MOST_CONDITIONS = 100
 MOST_SPEAKERS = 3_000
@@ -50,6 +51,8 @@ ALIASES = {
     **dict.fromkeys(("label", "truth", "true", "emotion_label"), "emotion"),
     **dict.fromkeys(("gender",), "sex"),
 }
+UNKNOWN = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "unknown", "-", "?"})
+"""What programs and people write where they do not know, in small letters; R's write.csv writes NA."""
 SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 
 
@@ -196,7 +199,7 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
         )
     values = _numbers(table, columns)
     rows = pd.DataFrame({"clip": text["file"], "speaker": text["speaker"]})
-    rows.insert(1, "corpus", _text(table["corpus"]) if "corpus" in table else "your table")
+    rows.insert(1, "corpus", _corpora(_text(table["corpus"])) if "corpus" in table else OWN_TABLE)
     rows = rows.assign(**_people(table, text["speaker"]))
     if kind == "p":
         words = output_words([column[2:] for column in columns])
@@ -364,7 +367,7 @@ def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
         if not np.isfinite(numbers).all():
             row = int(np.argmin(np.isfinite(numbers)))
             cell = str(table[column].iloc[row]).strip()
-            if cell.lower() in ("", "nan", "none", "<na>"):
+            if cell.lower() in UNKNOWN:
                 raise PredictionsError(f"Column {short(column)} is empty in row {row + 1}; fill it in or leave it out.")
             what = "is infinite" if np.isinf(numbers[row]) else "is no number"
             raise PredictionsError(
@@ -384,8 +387,9 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
             continue
         given = _text(table[column])
         if column == "age":
-            years = pd.to_numeric(given.where(given != "", np.nan), errors="coerce")
-            wrong = (years.isna() & (given != "")) | (years < 0) | (years > 120)
+            told = ~_is_unknown(given)
+            years = pd.to_numeric(given.where(told, np.nan), errors="coerce")
+            wrong = (years.isna() & told) | (years < 0) | (years > 120)
             if wrong.any():
                 raise PredictionsError(
                     f"The age {_quoted(given[wrong].iloc[0])} is no number of years from 0 to 120; leave it empty "
@@ -395,7 +399,7 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
             continue
         if column == "sex":
             given = given.str.lower().map(lambda word: SEXES.get(word, word))
-        given = given.mask(given.str.lower().isin(["", "nan", "none", "unknown"]))
+        given = given.mask(_is_unknown(given))
         if column != "language":
             several = given.groupby(speakers).nunique()
             if (several > 1).any():
@@ -404,6 +408,16 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
                 )
         found[column] = given
     return found
+
+
+def _corpora(given: pd.Series) -> pd.Series:
+    """Return the corpus of each clip; "unknown", which is in no group, where others have one."""
+    blank = _is_unknown(given)
+    return given.mask(blank, OWN_TABLE if blank.all() else "unknown")
+
+
+def _is_unknown(given: pd.Series) -> pd.Series:
+    return given.str.lower().isin(UNKNOWN)
 
 
 def _text(column: pd.Series) -> pd.Series:

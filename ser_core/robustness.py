@@ -29,10 +29,10 @@ from ser_core.degradations import KINDS, Voice, changed
 from ser_core.distributions import mean_over_speakers
 from ser_core.errors import CorpusError
 from ser_core.evaluation import check_lossless
-from ser_core.files import write_table
+from ser_core.files import digest_of, write_table
 from ser_core.metrics import Interval
 from ser_core.models import SpeechModel
-from ser_core.noise import Source, babble, environment, speech_shaped
+from ser_core.noise import Source, babble, environment, noise_files, speech_shaped
 from ser_core.noisestudy import noisy_clips
 from ser_core.predictions import CLEAN
 from ser_core.registry import cards, load, model_folders
@@ -57,8 +57,8 @@ def run(
 ) -> pd.DataFrame:
     """Ask the models, write their tables and the summary, and return the summary.
 
-    What is finished is kept clip by clip, so that a run that was stopped goes on. Models on one frozen encoder hear a
-    clip once.
+    What is finished is kept clip by clip, so that a run that was stopped goes on, apart for other noise or other clips.
+    Models on one frozen encoder hear a clip once.
 
     Args:
         folders: of corpora; each model is asked about the one that it was trained on.
@@ -89,9 +89,10 @@ def run(
         testing = table[table["fold"] == 0]
         each = max(1, round(clips / testing.groupby(["speaker", "emotion"]).ngroups))
         chosen = noisy_clips(testing, each)
-        ask_all(asked, testing, chosen, environment(noise_folder), runs / "robustness" / corpus.name)
+        kept = runs / "robustness" / f"{corpus.name}-{digest_of([*noise_files(noise_folder), *testing['file']])}"
+        ask_all(asked, testing, chosen, environment(noise_folder), kept)
         for model in asked:
-            store = runs / "robustness" / corpus.name / f"{model.name}-{run_of(model)}"
+            store = kept / f"{model.name}-{run_of(model)}"
             parts = [store / f"{clip}.parquet" for clip in (*chosen["clip"], CONSTANT)]
             rows = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
             _write(rows.assign(model=model.name, run=run_of(model)), TABLES / f"{model.name}.{corpus.name}.parquet")

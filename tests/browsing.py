@@ -139,7 +139,7 @@ def take_figure_and_data_away(page: "playwright.Page") -> list[dict[str, str]]:
     assert figure.startswith("<svg") and "<script" not in figure
     with page.expect_download() as download:
         page.get_by_role("button", name="Data (CSV)").first.click()
-    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()))
     assert rows
     return rows
 

@@ -59,6 +59,20 @@ def test_all_missing_columns_are_named_when_the_csv_itself_is_given(tmp_path):
         read_corpus(tmp_path / "labels.csv")
 
 
+@pytest.mark.parametrize(
+    ("header", "meant"),
+    [("path,filename,speaker,emotion", "file"), ("file,label,speaker,emotion_label", "emotion")],
+)
+def test_columns_that_mean_the_same_are_refused(tmp_path, header, meant):
+    with pytest.raises(CorpusError, match=f"labels.csv has several columns that mean {meant}; keep one of each"):
+        read_corpus(_csv(tmp_path, header, "a.wav,fear,x,fear", "b.wav,joy,x,joy"), "csv")
+
+
+def test_the_own_spelling_wins_over_an_alias(tmp_path):
+    table = read_corpus(_csv(tmp_path, "file,filename,speaker,emotion", "a.wav,gone.wav,x,joy")).table
+    assert table["name"].tolist() == ["a"]
+
+
 def test_labels_outside_the_vocabulary_are_all_named(tmp_path):
     with pytest.raises(CorpusError, match="'hangry', 'meh'"):
         read_corpus(_csv(tmp_path, "file,speaker,emotion", "a.wav,x,meh", "b.wav,x,hangry"))

@@ -211,6 +211,14 @@ def test_rows_of_other_systems_stay_and_those_of_other_corpora_go(rows) -> None:
     assert len(again) == len(rows) and again.duplicated([*crosscorpus.CELL, "clip"]).sum() == 0
     elsewhere = crosscorpus.stored(first.assign(train="three"))
     assert crosscorpus.with_others(second, elsewhere) is second and crosscorpus.with_others(second, None) is second
+    for other in (
+        second.assign(p_calm=0.0),
+        second.drop(columns="p_neutral"),
+        second.replace({"emotion": {EMOTIONS[0]: EMOTIONS[1]}}),
+        second.assign(fold=(second["fold"] + 1) % 3),
+        second[second["clip"] != second["clip"].iloc[0]],
+    ):
+        assert crosscorpus.with_others(other, crosscorpus.stored(first)) is other
 
 
 def test_only_systems_that_any_corpus_can_train_are_taken(tmp_path) -> None:
@@ -249,7 +257,9 @@ def test_corpora_without_folds_are_dealt_and_labels_count_as_asked(own, tmp_path
     assert merged.table["emotion"].value_counts().to_dict() == {"neutral": 12, "anger": 6}
 
 
-def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(own, tmp_path, monkeypatch) -> None:
+def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(
+    own, tmp_path, monkeypatch, capsys
+) -> None:
     monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(CorpusError, match="its own corpora and labels; name another file with --out"):
         crosscorpus.run(own, tmp_path, PLAIN, called={"calm": "neutral"})
@@ -264,6 +274,12 @@ def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(
     assert main([*command, "--count-as", "calm=neutral", "--out", str(table)]) == 0  # what changed is done anew
     turned = summary(counted(pd.read_parquet(table)), replicates=100).set_index(crosscorpus.CELL)["uar"]
     assert turned[("ward", "clinic", PLAIN[0], False)] < 0.5
+    relabelled = labels.assign(emotion=labels["emotion"].replace({"neutral": "calm", "boredom": "neutral"}))
+    relabelled.to_csv(own[1] / "labels.csv", index=False)
+    capsys.readouterr()
+    assert main([*command[:-4], "--systems", PLAIN[1], *command[-2:], "--out", str(table)]) == 0
+    assert "its figures make way" in capsys.readouterr().out
+    assert set(pd.read_parquet(table)["system"]) == {PLAIN[1]}  # the other one's answers are of other labels
     with pytest.raises(SystemExit):
         main([*command, "--count-as", "calm"])
 

@@ -410,6 +410,50 @@ def test_two_corpora_are_searched_for_what_they_share_and_their_recordings_on_de
     assert app.dataframe[0].value["clip"].tolist() == ["two-2"]
 
 
+def test_recordings_are_compared_anew_where_a_corpus_has_changed(monkeypatch, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    (folder / "wav").mkdir(parents=True)
+    monkeypatch.setenv("SERSCOPE_CORPORA", str(tmp_path))
+
+    def record(place: int, seed: int) -> None:
+        sound = np.random.default_rng(seed).integers(-3000, 3000, 6000).astype(np.int16)
+        sf.write(folder / "wav" / f"{place}.wav", sound, 16_000, subtype="PCM_16")
+
+    def label(count: int) -> None:
+        rows = [(f"wav/{k}.wav", f"s{k % 2}", EMOTIONS[k % 2], ("train", "test")[k % 2]) for k in range(count)]
+        pd.DataFrame(rows, columns=["file", "speaker", "emotion", "split"]).to_csv(folder / "labels.csv", index=False)
+
+    def page() -> None:
+        from pages.parts.corpora_charts import leaks
+
+        leaks()
+
+    def compared(app: AppTest) -> str:
+        app.button(key="hash-own").click().run()
+        for _ in range(100):
+            app.run()
+            words = " ".join(html.proto.body for html in app.get("html"))
+            if "same recording" in words:
+                break
+            time.sleep(0.1)
+        assert not app.exception, app.exception
+        return words
+
+    for place in range(8):
+        record(place, place)
+    label(8)
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert "No recording is on both sides" in compared(app)
+    record(1, 0)  # as many files, other sound
+    app.run()
+    assert "1 of 7 recordings are on both sides" in compared(app)
+    record(8, 8)
+    label(9)
+    app.run()
+    assert not app.exception, app.exception
+    assert "1 of 8 recordings are on both sides" in compared(app)
+
+
 def test_names_of_clips_and_emotions_never_become_markup_in_the_mixed_charts() -> None:
     rows = pd.DataFrame({"clip": ["<img src=x>", "b"], "emotion": ["<b>glee</b>", "anger"], "speaker": ["s", "t"]})
     rows = rows.assign(heard_bits=[0.5, 1.0], expected_bits=[1.0, 1.5])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, recall_score
 
 from ser_core import fairness, metrics
+from ser_core.__main__ import main
 from ser_core.errors import SettingError
 from ser_core.splits import speaker_table
 
@@ -230,3 +231,10 @@ def test_real_actors_fall_into_the_groups_of_their_table(corpora) -> None:  # ty
         "Caucasian": 61,
     }
     assert found["ethnicity"].too_small == ("Hispanic",)
+
+
+def test_a_model_that_does_not_exist_is_told_in_a_sentence(tmp_path, capsys) -> None:
+    assert main(["fairness", "mll-crema-d", "other", "--corpus", str(tmp_path)]) == 2
+    assert "There is no bundled model other; there are " in capsys.readouterr().err
+    assert main(["fairness", "other", "mll-crema-d", "--corpus", str(tmp_path)]) == 2
+    assert "There are no stored results 'other.crema_d'" in capsys.readouterr().err

@@ -234,6 +234,19 @@ def test_two_attributes_at_once_are_offered_where_enough_speakers_share_both() -
     assert list(room.attributes_of(made_up({"f": 9, "m": 9}, clips=3).assign(race="x"))) == ["sex"]
 
 
+def test_a_grouping_of_more_groups_than_memory_holds_is_left_out_and_told() -> None:
+    rows = made_up({"female": 32, "male": 32}, clips=3)
+    each = rows.assign(ethnicity=rows["speaker"])
+    assert list(room.attributes_of(each)) == ["sex"] and room.left_out(rows) == ()
+    (told,) = room.left_out(each)
+    assert "not grouped by ethnicity: 64 groups, and at most 30" in told
+    with pytest.raises(SettingError, match="not grouped by sex: 64 groups"):
+        room.groupings(rows.assign(sex=rows["speaker"]))
+    number = rows["speaker"].str[-3:].astype(int)
+    many = rows.assign(language=(number % 5).astype(str), **{f"p_{place}": 0.0 for place in range(37)})
+    assert list(room.attributes_of(many)) == ["sex"] and "5 groups, and at most 2 " in room.left_out(many)[0]
+
+
 def test_bias_of_dimensions_is_the_mean_error_of_a_group() -> None:
     random = np.random.default_rng(0)
     names = np.repeat([f"s{number:02d}" for number in range(20)], 10)

@@ -145,6 +145,16 @@ def test_no_stored_answers_and_no_groups_are_told(store) -> None:
     assert "there are no groups to compare" in text(page("fairness"))
 
 
+def test_a_grouping_of_too_many_groups_is_left_out_and_told(store) -> None:
+    rows = answers(speakers=40)
+    store(rows.assign(ethnicity=rows["speaker"]))
+    shown = page("fairness")
+    assert "ethnicity" not in box(shown, "Groups by").options
+    assert "not grouped by ethnicity: 40 groups" in shown.warning[0].value
+    store(rows.assign(ethnicity=rows["speaker"], sex=None, age=np.nan))
+    assert "no groups to compare" not in text(page("fairness"))
+
+
 def test_every_chart_and_table_says_how_to_read_it_what_it_says_and_gives_its_data(store) -> None:
     store(answers(worse=0.3))
     for name, charts in (("fairness", 3), ("speakers", 2)):

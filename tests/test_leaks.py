@@ -98,6 +98,46 @@ def test_speakers_of_one_emotion_each_trip_and_what_is_unknown_is_said() -> None
         leaks.find_leaks(table, ["train"] * len(table))
 
 
+@pytest.mark.parametrize("names", [("train", "eval"), ("Train", "Test"), ("train", "dev"), ("training", "Evaluation")])
+def test_the_clips_of_the_tested_part_are_listed_whatever_it_is_called(names: tuple[str, str]) -> None:
+    table = balanced()
+    split = [names[part == "test"] for part in by_speaker(table)]
+    planted = table.index[table["speaker"] == "s7"][2]
+    split[planted] = names[1]
+    assert of(leaks.find_leaks(table, split), "speaker").clips == (table["name"][planted],)
+
+
+def test_several_test_parts_are_tested_and_validation_is_not() -> None:
+    table = balanced()
+    split = np.select([table["speaker"] == "s0", table["speaker"] == "s1"], ["test1", "test2"], "train")
+    split = np.where(table["speaker"] == "s2", "validation", split)
+    copies = {0: "one", 12: "two", 24: "three", 36: "one", 37: "two", 38: "three"}  # of each part and of training
+    found = leaks.find_leaks(table, split.tolist(), [copies.get(place, str(place)) for place in range(len(table))])
+    shared = of(found, "recording")
+    assert shared.clips == (table["name"][0], table["name"][12])
+    assert shared.values == tuple(sorted(table["name"][[0, 12, 24]]))
+
+
+def test_a_recording_in_training_and_validation_is_a_leak_though_no_test_clip_is_concerned() -> None:
+    table = balanced()
+    split = [{"s0": "test", "s1": "validation"}.get(speaker, "train") for speaker in table["speaker"]]
+    found = leaks.find_leaks(table, split, ["same" if place in (12, 24) else str(place) for place in range(len(table))])
+    shared = of(found, "recording")
+    assert shared.verdict == "leak" and shared.clips == () and [each.what for each in found.leaks] == ["recording"]
+    assert f"1 of {len(table) - 1} recordings are on both sides, 0 clips of the test part" in shared.sentence
+
+
+def test_speakers_and_sentences_with_one_clip_are_not_judged() -> None:
+    table = balanced(100, 1).drop_duplicates("speaker")
+    table = table.assign(emotion=[EMOTIONS[place % 4] for place in range(100)], text_id=[f"t{k}" for k in range(100)])
+    split = leaks.clip_split(table).tolist()
+    found = leaks.find_leaks(table, split)
+    assert not found.confounded and found.by_speaker is None and found.by_sentence is None
+    mixed = pd.concat([table, balanced(3).assign(speaker=lambda known: "x" + known["speaker"])], ignore_index=True)
+    judged = leaks.find_leaks(mixed, leaks.clip_split(mixed).tolist()).by_speaker
+    assert judged is not None and (judged.one_emotion, judged.speakers) == (0, 3)
+
+
 @pytest.mark.parametrize(("corpus", "confounded"), [("urdu", True), ("ravdess", False), ("emodb", False)])
 def test_urdu_dataset_trips_and_acted_corpora_do_not(corpus: str, confounded: bool) -> None:
     folder = find_corpora(settings().corpora_dirs).get(corpus)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ser_core.audio import SAMPLE_RATE, Recording, read
+from ser_core.domain import outside
 from ser_core.errors import SettingError
 from ser_core.models import Card
 from ser_core.settings import ASSETS
@@ -211,6 +213,19 @@ def test_words_that_were_given_move_with_the_tempo_of_their_clip(model: MaterMod
     assert slow.spoken is not None and slow.spoken.text == SPOKEN.text and not slow.reads
     assert [word.end_s for word in slow.spoken.words] == [2 * word.end_s for word in SPOKEN.words]
     assert model.at_tempo(lambda time_s: 2 * time_s) is model  # which hears the changed clip anew
+
+
+def test_what_lies_outside_the_training_costs_a_model_with_words_what_it_costs_the_model(model: MaterModel) -> None:
+    quiet = {"level_dbfs": -90.0}
+
+    def costs(card: Card) -> list[str]:
+        return [each.cost for each in outside(replace(card, corpora=("CREMA-D",)), quiet)]
+
+    (cost,) = costs(model.card)
+    assert "points of UAR" in cost
+    assert costs(model.with_words(SPOKEN).card) == [cost]
+    assert costs(model.with_words(SPOKEN, reads=False).card) == [""]
+    assert costs(replace(model.card, name="mater (0123abcd)")) == [""]  # adapted, whose figures nobody measured
 
 
 @pytest.mark.parametrize("language, reads", [("de", True), ("en", False)])

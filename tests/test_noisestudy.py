@@ -1,3 +1,6 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ from ser_core.audio import read
 from ser_core.noise import white
 from ser_core.noisestudy import CONDITIONS, LEVELS_DB, NOISES, STAGES, markdown, mixtures, noisy_clips, summary
 from ser_core.results import by_variant
+from ser_core.tasks import TASKS
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
@@ -98,3 +102,52 @@ def test_the_table_sets_every_stage_against_the_plain_encoder(measured) -> None:
     assert len(text.splitlines()) == 2 + 2 + len(CONDITIONS)
     assert "| babble, 0 dB |" in text and "| clean, all clips |" in text
     assert text.count(";") == (len(STAGES) - 1) * (2 + len(CONDITIONS))
+
+
+def hiss(path: Path, seed: int, seconds: float = 0.4) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * np.random.default_rng(seed).normal(size=round(16_000 * seconds)), 16_000)
+    return str(path)
+
+
+def test_clips_in_the_noise_of_another_folder_are_encoded_anew(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    heard = []
+    monkeypatch.setattr(noisestudy, "_statistics", lambda mixed, encoder: heard.append(mixed) or mixed[:, :4])
+    files = [hiss(tmp_path / f"s{speaker}.wav", speaker) for speaker in range(8)]
+    table = pd.DataFrame({"clip": [f"c{i}" for i in range(8)], "file": files, "speaker": [f"s{i}" for i in range(8)]})
+    table = table.assign(emotion="neutral", fold=0)
+    street, cafe = tmp_path / "street", tmp_path / "cafe"
+    hiss(street / "a.wav", 90)
+    hiss(cafe / "b.wav", 91, 0.5)
+    first = noisestudy.encoded(table, table[:2], street, "any")
+    assert np.array_equal(noisestudy.encoded(table, table[:2], street, "any"), first) and len(heard) == 2
+    other = noisestudy.encoded(table, table[:2], cafe, "any")
+    assert len(heard) == 4 and not np.array_equal(other, first)
+
+
+def test_a_corpus_that_is_named_later_is_answered_as_well(tmp_path, monkeypatch) -> None:
+    tables = {}
+    for place, name in enumerate(("crema_d", "ravdess")):
+        rows = corpus().assign(corpus=name)
+        tables[name] = rows.assign(fold=rows["fold"] % 3, file=hiss(tmp_path / f"{name}.wav", place, 0.5 + place))
+    monkeypatch.setattr(noisestudy, "read_corpus", lambda folder, name=None: SimpleNamespace(name=folder.name, table=0))
+    monkeypatch.setattr(noisestudy, "with_folds", lambda task, table: tables[task.name])
+    monkeypatch.setitem(TASKS, "crema_d", TASKS["crema_d"].__class__("crema_d", "CREMA-D", EMOTIONS, 3))
+    monkeypatch.setattr(noisestudy, "run_fold", lambda *given: None)
+    monkeypatch.setattr(noisestudy, "prepared", lambda plan, files: [np.zeros((1, 1))] * len(files))
+    monkeypatch.setattr(noisestudy, "encoded", lambda table, chosen, *_: np.zeros((len(chosen), len(CONDITIONS), 1)))
+    for name in ("read_head", "up_to"):
+        monkeypatch.setattr(noisestudy.edrl_mea, name, lambda *given: None)
+    monkeypatch.setattr(noisestudy.edrl_mea, "logits", lambda network, values: np.zeros((len(values), 6)))
+    monkeypatch.setattr(noisestudy, "summary", lambda rows: rows)
+    monkeypatch.setattr(noisestudy, "markdown", lambda measured: "")
+    monkeypatch.setattr(noisestudy, "RESULTS", tmp_path)
+    hiss(tmp_path / "street" / "a.wav", 9)
+    given = tmp_path / "crema_d", tmp_path / "street"
+    assert "RAVDESS" not in noisestudy.run(*given, [], tmp_path / "runs")
+    assert "RAVDESS" in noisestudy.run(*given, [tmp_path / "ravdess"], tmp_path / "runs")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.parquet")}
+    assert len(kept) == 4  # fold 0 without and with the other corpus, folds 1 and 2
+    noisestudy.run(*given, [tmp_path / "ravdess"], tmp_path / "runs")
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.parquet")}

@@ -56,6 +56,19 @@ def test_every_usual_form_of_a_good_table_is_read_alike(data: bytes) -> None:
     assert found.sizes == (2, 2) and found.confusions.sum() == 20
 
 
+@pytest.mark.parametrize("word", ["NA", "n/a", "<NA>", "-", "?", "", "None", "Unknown"])
+def test_what_is_written_for_unknown_is_no_group_of_people(word: str) -> None:
+    unknown = np.arange(20) < 5  # the first speaker
+    given = {"gender": good()["gender"], "age": "40", "race": "A", "corpus": "here"}
+    table = good().assign(**{column: np.where(unknown, word, values) for column, values in given.items()})
+    rows = read_predictions(csv(table.assign(language=["da", "en", word, "en"] * 5)), "mine.csv")
+    assert rows.loc[unknown, ["sex", "age", "race"]].isna().all(axis=None)
+    groups = {name: set(each.dropna()) for name, each in attributes_of(rows).items()}
+    assert groups == {"sex": {"female", "male"}, "language": {"da", "en"}}
+    blank = read_predictions(csv(table.assign(corpus=word)), "mine.csv")
+    assert set(blank["corpus"]) == {"your table"}
+
+
 def changed(**columns: object) -> pd.DataFrame:
     return good().assign(**columns)
 

@@ -386,6 +386,9 @@ def test_warnings_outside_the_training() -> None:
     held = row(told, group="held out, test speakers", warning="any")
     low, high = round(100 * held["low"]), round(100 * held["high"])
     says(f"false alarms {round(100 * held['share'])} % [{low}, {high}] of held-out CREMA-D")
+    child = row(told, group="EmoTale, children aged 9 to 12", warning="any")
+    figures = f"{round(100 * child['share'])} % [{round(100 * child['low'])}, {round(100 * child['high'])}]"
+    says(f"children of 9 to 12 only {figures} without language, of {child['speakers']} speakers, too few to say more")
     for group in ("telephone 4.75", "clipping 10", "repeated 2", "repeated 3"):
         assert (shares[group, "any"], row(told, group=group, warning="any")["clips"]) == (100, 19)
     says("telephone, 10 % clipped, said two or three times | 19 of 19 each")

@@ -1,6 +1,7 @@
 """Robustness: changes of sound against their definitions, and the study on a made-up model and corpus."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -204,3 +205,30 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(study: tuple[Loudness, p
     assert model.asked == 1 + sum(len(kind.levels) for kind in robustness.KINDS.values())
     assert gone.read_bytes() == before
     assert all(path.stat().st_mtime_ns == when for path, when in files.items() if path != gone)
+
+
+def test_noise_of_another_folder_is_asked_about_anew(
+    study: tuple[Loudness, pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import soundfile
+
+    model, table, _ = study
+    task, made = SimpleNamespace(title="Made up"), SimpleNamespace(name="made_up", title="Made up", table=table)
+    monkeypatch.setattr(robustness, "TASKS", {"made_up": task})
+    monkeypatch.setattr(robustness, "read_corpus", lambda folder: made)
+    monkeypatch.setattr(robustness, "with_folds", lambda task, table: table)
+    monkeypatch.setattr(robustness, "cards", lambda: [model.card])
+    monkeypatch.setattr(robustness, "load", lambda name: model)
+    monkeypatch.setattr(robustness, "TABLES", tmp_path / "tables")
+    monkeypatch.setattr(robustness, "SUMMARY", tmp_path / "summary.csv")
+    monkeypatch.setattr(robustness, "summary", lambda: pd.DataFrame({"model": ["loudness"]}))
+    for seed, name in enumerate(("street", "cafe")):
+        (tmp_path / name).mkdir()
+        noise = 0.1 * np.random.default_rng(seed).normal(size=8000 * (1 + seed))
+        soundfile.write(tmp_path / name / "a.wav", noise, SAMPLE_RATE)
+    asked = []
+    for name in ("street", "street", "cafe"):
+        model.asked = 0
+        robustness.run([tmp_path], tmp_path / name, tmp_path / "runs")
+        asked.append(model.asked)
+    assert asked[0] > 0 and asked[1] == 0 and asked[2] == asked[0]

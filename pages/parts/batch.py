@@ -251,13 +251,13 @@ def _one(row: "Row", taken: "list[Clip]") -> None:
 
 def _files(found: "tuple[Row, ...]", card: "Card") -> None:
     from explain.batch import table
-    from explain.text_files import csv_text
+    from explain.text_files import csv_file, csv_text
 
     st.subheader("Take it away")
     left, right = st.columns(2)
     left.download_button(
         "Table (CSV)",
-        lambda: csv_text(table(found, card)).encode("utf-8-sig"),
+        lambda: csv_file(csv_text(table(found, card))),
         file_name="clips.csv",
         mime="text/csv",
         on_click="ignore",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explain.text_files import csv_text
+from explain.text_files import csv_file, csv_text
 from pages.parts import boards
 from pages.parts.cards import table
 from pages.parts.words import meanings
@@ -135,7 +135,7 @@ def _told(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Data (CSV)",
-            csv_text(data.assign(**{COLUMN: IN_A_CELL}), 5),
+            csv_file(csv_text(data.assign(**{COLUMN: IN_A_CELL}), 5)),
             f"serscope-{name}.csv",
             "text/csv",
             key=f"csv-{name}",

@@ -347,16 +347,17 @@ def _share(share: float | None) -> str:
 
 def _downloads(found: "Comparison") -> None:
     from explain.comparison_files import to_csv, to_json
+    from explain.text_files import csv_file
 
     stem = re.sub(r"[^\w-]+", "_", f"compare_{found.titles[0]}_{found.titles[1]}")[:60].strip("_")
     files = (
-        ("Cue tables (CSV)", to_csv, "csv", "text/csv"),
-        ("Everything (JSON)", to_json, "json", "application/json"),
+        ("Cue tables (CSV)", lambda: csv_file(to_csv(found)), "csv", "text/csv"),
+        ("Everything (JSON)", lambda: to_json(found).encode(), "json", "application/json"),
     )
     for (label, make, ending, mime), column in zip(files, st.columns(4), strict=False):
         column.download_button(
             label,
-            lambda make=make: make(found).encode(),
+            make,
             file_name=f"{stem}.{ending}",
             mime=mime,
             on_click="ignore",

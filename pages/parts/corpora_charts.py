@@ -305,7 +305,7 @@ def leaks_between() -> None:
 
 def _concerned(found: "Leaks") -> None:
     """List the clips of the test part that a leak concerns."""
-    for each in found.leaks:
+    for each in (leak for leak in found.leaks if leak.clips):
         with st.expander(f"Clips concerned: same {each.what}"):
             st.dataframe({"clip": list(each.clips)}, hide_index=True, height=220, alt="The clips that are meant")
 
@@ -356,7 +356,7 @@ def _hashes(*corpora: "Corpus") -> "list[str | None] | None":
         st.caption(f"The audio of {plain(' and '.join(silent))} is not here, so that recordings cannot be compared.")
         return None
     names = tuple(corpus.name for corpus in corpora)
-    key = ("hashes", *names)
+    key = ("hashes", names, tuple(map(_state, files)))
     started = background.job(key)
     if started is None:
         if st.button("Compare the recordings, too", key=f"hash-{'-'.join(names)}"):
@@ -368,6 +368,15 @@ def _hashes(*corpora: "Corpus") -> "list[str | None] | None":
         return None
     found: list[str | None] | None = background.result(started)
     return found
+
+
+def _state(file: str | None) -> tuple[str, int, int] | None:
+    """Return a file's path, size (bytes) and time of change (ns), which are others where its sound is; None without."""
+    try:
+        known = None if file is None else Path(file).stat()
+    except OSError:  # taken away this moment
+        return None
+    return None if known is None else (str(file), known.st_size, known.st_mtime_ns)
 
 
 @st.cache_resource(show_spinner="Reading the stored answers", max_entries=1)

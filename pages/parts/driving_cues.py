@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.text_files import csv_text
+from explain.text_files import csv_file, csv_text
 from pages.parts.cards import table
 from pages.parts.predictions import title_of
 from pages.parts.words import percent
@@ -43,7 +43,7 @@ def show() -> None:
         "In points of probability against the clip built anew without a change, mean over clips with its 95 % interval "
         "over speakers; bold where that leaves out 0."
     )
-    data = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
+    data = csv_file(csv_text(found.assign(**{COLUMN: IN_A_CELL})))
     st.download_button("Take this study away (CSV)", data, "serscope-experiments.csv", "text/csv")
 
 

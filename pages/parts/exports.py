@@ -19,6 +19,7 @@ def show(explanation: Explanation) -> None:
     """Draw the download buttons."""
     from explain import export, report
     from explain.opened import experiments_csv, trust_csv
+    from explain.text_files import csv_file
 
     stem = stem_of(explanation.recording.name)
     opened = gathered(explanation)
@@ -29,7 +30,7 @@ def show(explanation: Explanation) -> None:
         stem,
         [
             ("Report (PDF)", lambda: report.pdf(explanation, opened=opened), "pdf", "application/pdf"),
-            ("Cue table (CSV)", lambda: export.cue_csv(explanation).encode(), "csv", "text/csv"),
+            ("Cue table (CSV)", lambda: csv_file(export.cue_csv(explanation)), "csv", "text/csv"),
             ("Praat and all files (ZIP)", lambda: export.bundle(explanation, opened=opened), "zip", "application/zip"),
             (
                 "Everything (JSON)",
@@ -41,13 +42,15 @@ def show(explanation: Explanation) -> None:
     )
     more: list[File] = []
     if (trust := opened.trust) is not None:
-        more.append(("Trust tests (CSV)", lambda: trust_csv(trust, explanation.card).encode(), "trust.csv", "text/csv"))
+        more.append(
+            ("Trust tests (CSV)", lambda: csv_file(trust_csv(trust, explanation.card)), "trust.csv", "text/csv")
+        )
     if opened.experiments:
         made = opened.experiments
         more.append(
             (
                 "Voice experiments (CSV)",
-                lambda: experiments_csv(made, explanation.card).encode(),
+                lambda: csv_file(experiments_csv(made, explanation.card)),
                 "experiments.csv",
                 "text/csv",
             )

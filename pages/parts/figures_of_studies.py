@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from explain.text_files import csv_text
+from explain.text_files import csv_file, csv_text
 from pages.parts.charts import bars, rows_of
 from pages.parts.predictions import corpus_title, title_of
 from pages.parts.words import hint_of
@@ -106,7 +106,7 @@ def studies() -> None:
         _costs()
     st.download_button(
         "Take these figures away (CSV)",
-        csv_text(found[found["table"] == name].assign(**{COLUMN: IN_A_CELL})),
+        csv_file(csv_text(found[found["table"] == name].assign(**{COLUMN: IN_A_CELL}))),
         f"serscope-{name}.csv",
         "text/csv",
     )
@@ -226,7 +226,7 @@ def salient_cues() -> None:
     columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
     st.html(rows_of("Cues in salient regions", columns, lines, ("Answer",)))
     st.caption("Of speakers whom the answering model never heard. 'python -m explain study' repeats it.")
-    data = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
+    data = csv_file(csv_text(found.assign(**{COLUMN: IN_A_CELL})))
     st.download_button("Take this study away (CSV)", data, "serscope-salient-cues.csv", "text/csv")
 
 

@@ -307,12 +307,13 @@ def _answers(found: "LongRecording", voice: int) -> str:
 
 def _files(found: "LongRecording") -> None:
     from explain import long_recording_files as files
+    from explain.text_files import csv_file
 
     st.subheader("Take it away")
     buttons(
         stem_of(found.name),
         [
-            ("Stretches (CSV)", lambda: files.to_csv(found).encode("utf-8-sig"), "csv", "text/csv"),
+            ("Stretches (CSV)", lambda: csv_file(files.to_csv(found)), "csv", "text/csv"),
             ("Stretches (Parquet)", lambda: files.to_parquet(found), "parquet", "application/octet-stream"),
             ("Praat (TextGrid)", lambda: files.text_grid(found).encode(), "TextGrid", "text/plain"),
             ("Everything (JSON)", lambda: files.to_json(found).encode(), "json", "application/json"),

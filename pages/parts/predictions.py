@@ -266,6 +266,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
         reads: the file's bytes and name; raises our own error with the sentence that is shown.
         example: a small table, as CSV.
     """
+    from explain.text_files import csv_file
     from ser_core.predictions import MOST_BYTES
 
     left, right = st.columns([3, 1], vertical_alignment="bottom")
@@ -273,7 +274,7 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
     rounds = f"{place} round"
     key = session_key(f"upload-{place}-{st.session_state.get(rounds, 0)}")
     file = left.file_uploader("Your predictions", type=kinds, key=key, max_upload_size=most)
-    right.download_button("Example (CSV)", example, "serscope-example.csv", "text/csv", on_click="ignore")
+    right.download_button("Example (CSV)", csv_file(example), "serscope-example.csv", "text/csv", on_click="ignore")
     if file is not None:
         try:
             data, name = room.content(file), file.name

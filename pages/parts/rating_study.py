@@ -223,6 +223,7 @@ def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
 def results(folder: Path) -> None:
     """Draw how many answers the folder has; for whoever runs the study, their analysis, and all of them as a file."""
     from explain.rating import by_condition, stored, summary, tests, to_csv
+    from explain.text_files import csv_file
 
     ratings = stored(folder)
     st.markdown(summary(ratings))
@@ -236,9 +237,7 @@ def results(folder: Path) -> None:
         "Intervals: raters drawn anew. Tests: Wilcoxon’s signed-rank test, paired by rater, corrected over all tests "
         "(Holm). Right and wrong count only for the models built by hand."
     )
-    st.download_button(
-        "All answers (CSV)", to_csv(ratings).encode("utf-8-sig"), "ratings.csv", "text/csv", on_click="ignore"
-    )
+    st.download_button("All answers (CSV)", csv_file(to_csv(ratings)), "ratings.csv", "text/csv", on_click="ignore")
 
 
 def _measures(found: "pd.DataFrame") -> str:

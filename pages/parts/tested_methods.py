@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from explain.text_files import csv_text
+from explain.text_files import csv_file, csv_text
 from pages.parts.charts import rows_of
 from pages.parts.predictions import title_of
 from pages.parts.words import percent
@@ -60,7 +60,7 @@ def show() -> None:
         )
     else:
         st.caption("The further tests (infidelity, sensitivity, stability, agreement) have not been run for it yet.")
-    data = csv_text(found.assign(**{COLUMN: IN_A_CELL}))
+    data = csv_file(csv_text(found.assign(**{COLUMN: IN_A_CELL})))
     st.download_button("Take this study away (CSV)", data, "serscope-trust.csv", "text/csv")
 
 

@@ -60,6 +60,9 @@ def _read(tree: Tree) -> Corpus:
         if canonical[place] == column.strip().lower() or canonical[place] not in exact
     ]
     table = table.iloc[:, keep].set_axis([canonical[place] for place in keep], axis=1)
+    names = list(table.columns)
+    if twice := sorted({name for name in (*_NEEDED, *_TEXTS, *_NUMBERS) if names.count(name) > 1}):
+        raise CorpusError(f"{short(path.name)} has several columns that mean {', '.join(twice)}; keep one of each.")
     absent = [column for column in _NEEDED if column not in table]
     if absent:
         raise CorpusError(

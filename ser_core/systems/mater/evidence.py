@@ -107,7 +107,10 @@ class MaterModel(SpeechModel):
         bound = copy.copy(self)
         bound.reads = reads
         digest = hashlib.sha256(f"{spoken!r} {reads}".encode()).hexdigest()[:8]
-        bound.card = dataclasses.replace(self.card, name=f"{self.card.name} ({digest})")
+        # Figures were measured with the text; without it they are another model's.
+        measured = {"measured_as": self.card.name} if reads else {}
+        name = f"{self.card.name} ({digest})"
+        bound.card = dataclasses.replace(self.card, name=name, extra=self.card.extra | measured)
         bound.spoken = spoken
         return bound
 
