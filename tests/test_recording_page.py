@@ -212,6 +212,35 @@ def test_to_forget_a_recording_drops_its_sound_its_work_and_its_results(session:
     assert "At most 65 minutes" in text(session)
 
 
+@pytest.mark.parametrize("part", ["long_recording", "batch"])
+def test_what_is_forgotten_is_held_by_no_part_of_the_page(part: str) -> None:
+    def page(part: str) -> None:
+        import gc
+        import importlib
+        import weakref
+
+        import numpy as np
+        import streamlit as st
+
+        from pages.parts import background
+        from ser_core.audio import SAMPLE_RATE, from_samples
+
+        def followed(kind: str) -> weakref.ref:
+            clip = from_samples(np.sin(np.arange(SAMPLE_RATE)), SAMPLE_RATE, "a")
+            started = background.start((kind, 1), lambda job: clip.name, long=True)
+            background.follow(started, lambda: st.caption(clip.name))
+            started.future.result(30)
+            return weakref.ref(clip)
+
+        held = followed("long" if part == "long_recording" else part)
+        importlib.import_module(f"pages.parts.{part}").forget()
+        gc.collect()
+        st.session_state["freed"] = held() is None
+
+    app = AppTest.from_function(page, args=(part,)).run(timeout=60)
+    assert not app.exception and app.session_state["freed"]
+
+
 def test_one_bad_clip_has_its_own_row_among_many() -> None:
     app = AppTest.from_function(batch_page).run(timeout=120)
     assert not app.session_state["jobs"]

@@ -66,6 +66,7 @@ def forget() -> None:
     """Drop the recording and all that was made of it."""
     for key in [key for key in st.session_state.get("jobs", {}) if str(key[0]).startswith("long")]:
         background.stop(key)
+    session.forget_parts()
     taken = st.session_state.get("long-round", 0)
     for key in [key for key in st.session_state if str(key).startswith("long-")]:
         del st.session_state[key]
