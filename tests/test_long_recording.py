@@ -252,6 +252,34 @@ def test_z_scores_of_all_stretches_are_those_of_each_against_the_others() -> Non
                 assert scores[number, place] == pytest.approx(rows[c.name], rel=1e-6)
 
 
+def with_values(cue: str, values: list[float]) -> LongRecording:
+    """A session of one voice whose values of one cue are given."""
+    found = made_up([0.1] * len(values))
+    told = [
+        dataclasses.replace(
+            each, cues=tuple(dataclasses.replace(v, value=value) if v.cue == cue else v for v in each.cues)
+        )
+        for each, value in zip(found.stretches, values, strict=True)
+    ]
+    return exchanged(found, told)
+
+
+@pytest.mark.parametrize(("others", "spread"), [(0.0, 0.0), (0.3, 0.0), (123.4, 0.0), (0.0, 1e-5), (123.4, 1e-5)])
+@pytest.mark.parametrize("outlier", [0.217, 7.7, 1234.5])
+def test_one_stretch_far_from_others_that_are_alike_has_the_z_score_of_itself_against_them(
+    others: float, spread: float, outlier: float
+) -> None:
+    place = [c.name for c in CUES].index("pauses")
+    found = with_values("pauses", [others + spread * (k % 3) for k in range(40)] + [outlier])
+    (row,) = (row for row in own_cues(found, 40) if row.cue == "pauses")
+    z = own_z(found)[40, place]
+    if spread:
+        assert row.z is not None and z == pytest.approx(row.z, rel=1e-6)
+    else:
+        assert row.note == "the same in every other clip" and np.isnan(z)
+        assert not any(name == "pauses" for name, _ in standing_out(found)[40])
+
+
 def test_what_stands_out_is_what_is_unusual_against_the_others() -> None:
     values = [0.2, 0.21, 0.19, 0.2, 0.22, 0.18, 0.2, 0.21, 0.9]
     found = made_up(values)
