@@ -123,7 +123,7 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
 
         clip, model = read(samples()[0].path), load_model("log-mel-resnet")
         stretches._salient(clip, Stretch(0, 0.0, clip.duration_s, None, (), None), model, model.name)
-        background.job(("long-salient", clip.sha256, "log-mel-resnet")).future.result(timeout=60)
+        background.job(("long-salient", clip.sha256, "log-mel-resnet", None)).future.result(timeout=60)
 
     shown = AppTest.from_function(page, default_timeout=90).run()
     assert not shown.exception, shown.exception
@@ -131,6 +131,29 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
     told = " ".join(each.proto.body for each in shown.get("html"))
     assert "In its salient regions for " in told and " against the rest of its speech" in told
     assert "higher" in told or "lower" in told
+
+
+def test_salient_regions_are_told_anew_for_cues_that_were_measured_again() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from explain.cues import CueSettings
+        from explain.long_recording import Stretch
+        from pages.parts import background, stretches
+        from ser_core.audio import from_samples
+        from tests.bad_inputs import voice
+        from tests.planted import burst_model
+
+        clip, model = from_samples(voice(2.0), 16_000, "a"), burst_model()
+        settings = CueSettings(formant_ceiling_hz=st.session_state["ceiling_hz"])
+        stretches._salient(clip, Stretch(0, 0.0, 2.0, None, (), None, settings=settings), model, model.name)
+        for job in background._jobs().values():
+            job.future.result(60)
+
+    app = AppTest.from_function(page, default_timeout=90)
+    for number, ceiling_hz in enumerate((5500.0, 4000.0), start=1):
+        app.session_state["ceiling_hz"] = ceiling_hz
+        assert not app.run().exception and len(app.session_state["jobs"]) == number
 
 
 def heard_first_page() -> None:

@@ -168,7 +168,7 @@ def _salient(clip: "Recording", stretch: "Stretch", asked: "SpeechModel", model:
         )
 
     try:
-        started = background.start(("long-salient", clip.sha256, asked.name), work)
+        started = background.start(("long-salient", clip.sha256, asked.name, stretch.settings), work)
     except BusyError as fault:
         st.caption(plain(str(fault)))
         return
