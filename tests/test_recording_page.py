@@ -156,6 +156,41 @@ def test_salient_regions_are_told_anew_for_cues_that_were_measured_again() -> No
         assert not app.run().exception and len(app.session_state["jobs"]) == number
 
 
+def opened_page() -> None:
+    """A session whose third stretch is open; it still grows where the test says so."""
+    import streamlit as st
+
+    from explain.long_recording import analyse
+    from pages.parts import stretches
+    from ser_core.long_audio import LongSound, long_sound
+    from tests.bad_inputs import wav
+    from tests.planted import burst_model
+    from tests.test_long_recording import two_voices
+
+    decoded, _ = st.session_state.setdefault("decoded", []), st.session_state.setdefault("jobs", {})
+    model = burst_model()
+    if "found" not in st.session_state:
+        sound = long_sound(wav(two_voices()), "session.wav")
+        st.session_state["found"] = sound, analyse(sound, model)
+    sound, found = st.session_state["found"]
+    plain = LongSound.stretch
+    LongSound.stretch = lambda self, *part_s: decoded.append(part_s) or plain(self, *part_s)
+    try:
+        stretches.one(found, 2, sound, model, None if st.session_state["growing"] else lambda voice: None)
+    finally:
+        LongSound.stretch = plain
+
+
+def test_an_open_stretch_is_explained_once_all_of_its_voice_is_known_and_is_decoded_once() -> None:
+    app = AppTest.from_function(opened_page, default_timeout=90)
+    for growing, kinds in ((True, set()), (True, set()), (False, {"long-salient"}), (False, {"long-salient"})):
+        app.session_state["growing"] = growing
+        app.run()
+        assert not app.exception and len(app.session_state["decoded"]) == 1
+        assert {key[0] for key in app.session_state["jobs"]} == kinds
+    settled(app)
+
+
 def heard_first_page() -> None:
     import streamlit as st
 
