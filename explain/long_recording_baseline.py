@@ -83,9 +83,10 @@ def own_z(found: LongRecording) -> np.ndarray:
         squares = (filled**2).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = (filled.sum(axis=0) - filled) / n
-            square = (squares - filled**2 - n * mean**2) / (n - 1)
+            left = squares - filled**2 - n * mean**2
+            square = left / (n - 1)
         # Beside one far outlier the difference is rounding: there the others are gone through themselves.
-        for place, cue in np.argwhere(known & (n >= FEWEST) & (square * (n - 1) <= DOUBTFUL * squares)):
+        for place, cue in np.argwhere(known & (n >= FEWEST) & (left <= DOUBTFUL * squares)):
             others = np.delete(filled[:, cue], place)[np.delete(known[:, cue], place)]
             mean[place, cue], square[place, cue] = others.mean(), others.var(ddof=1)
         sd = np.sqrt(np.maximum(square, 0))
