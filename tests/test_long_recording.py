@@ -170,12 +170,21 @@ def test_voices_are_renamed_reassigned_and_merged_by_hand() -> None:
     assert found.voice_of == (0, 1, 0, 1, 2, 0)
 
 
+def test_the_name_of_a_voice_goes_with_its_last_stretch() -> None:
+    found = renamed(made_up([0.1] * 3, voices=[0, 1, 0]), 1, "Ada")
+    gone = reassigned(found, 1, 0)
+    new = reassigned(gone, 2, 1)
+    assert [new.called(v) for v in new.voice_of] == ["Voice 1", "Voice 1", "Voice 2"]
+    assert renamed(found, 0, "Voice 1").called(0) == "Voice 1"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         lambda f: renamed(f, 7, "x"),
         lambda f: renamed(f, 0, "  "),
         lambda f: renamed(f, 0, "Voice 2"),
+        lambda f: renamed(f, 0, " voice  3"),
         lambda f: reassigned(f, 99, 0),
         lambda f: reassigned(f, 0, 5),
         lambda f: merged(f, 0, 0),

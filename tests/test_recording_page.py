@@ -252,6 +252,13 @@ def test_a_session_is_answered_after_each_voice_was_heard() -> None:
 
 
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:
+    session.segmented_control[0].set_value(1).run(timeout=120)
+    chosen(session, "Rename", "Voice 2")
+    session.text_input[0].input("therapist")
+    press(session, "Rename")
+    # The voice that is looked at stays, though it is called otherwise.
+    assert session.segmented_control[0].value == 1 and "stretch of therapist" in text(session)
+    chosen(session, "Rename", "Voice 1")
     session.text_input[0].input("patient")
     press(session, "Rename")
     assert "patient" in text(session)

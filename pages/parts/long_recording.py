@@ -193,10 +193,11 @@ def draw(
     if len(found.stretches) < FEWEST_DRAWN:
         return
     left, right = st.columns([2, 3], gap="medium")
-    names = {found.called(v): v for v in found.voices}
     with left:
-        chosen = st.segmented_control("Voice", list(names), default=next(iter(names)), required=True, key="long-voice")
-    voice = names.get(chosen, found.voices[0])
+        chosen = st.segmented_control(
+            "Voice", found.voices, format_func=found.called, default=found.voices[0], required=True, key="long-voice"
+        )
+    voice = chosen if chosen in found.voices else found.voices[0]
     with right:
         outputs = st.multiselect(
             "Over time",
