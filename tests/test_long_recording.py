@@ -404,6 +404,33 @@ def test_the_command_refuses_what_cannot_be_followed(tmp_path: Path, capsys: pyt
     assert main(["recording", str(path), "--csv", str(tmp_path / "none" / "x.csv")]) == 2
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_the_command_refuses_a_number_of_voices_that_cannot_be(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as told:
+        main(["recording", "a.wav", "--voices", count])
+    assert told.value.code == 2
+    assert f"'{count}' is no number of voices; give 1 or more, or 'estimate'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [["Ada", " Ada"], ["Ada", ""], ["Voice 2"]])
+def test_the_command_refuses_names_before_it_listens(
+    names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
+    assert main(["recording", str(path), "--model", MODEL, "--names", *names]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("error: ")
+
+
+def test_the_command_says_which_names_no_voice_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
+    options = ["--model", MODEL, "--voices", "1", "--quiet", "--names", "Ada", "Ben", "Cy"]
+    assert main(["recording", str(path), *options]) == 0
+    assert "Fewer voices were found than were named; not used: Ben, Cy.\nAda: " in capsys.readouterr().out
+
+
 def test_two_voices_are_told_apart_by_default(heard) -> None:
     _, found = heard
     assert len(found.voices) == 2
