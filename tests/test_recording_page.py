@@ -7,6 +7,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import background
+from ser_core.long_audio import long_sound
+from ser_core.turns import Job, StoppedError
+from tests.bad_inputs import wav
+from tests.planted import burst_model
+from tests.test_long_recording import two_voices
 
 
 def recording_page() -> None:
@@ -249,6 +254,22 @@ def test_a_session_is_answered_after_each_voice_was_heard() -> None:
     assert explained.probabilities == pytest.approx(answered.probabilities, abs=1e-5)
     app.toggle[0].set_value(False).run(timeout=120)
     assert not np.allclose(app.session_state["answers"][0].probabilities, answered.probabilities, atol=1e-4)
+
+
+def test_a_recording_stopped_before_its_first_stretch_is_followed_again_and_not_called_silent() -> None:
+    job, sound = Job(), long_sound(wav(two_voices()), "session.wav")
+    job.stop.set()
+    job.future.set_exception(StoppedError())
+    key = ("long", sound.sha256, burst_model().name)
+    app = AppTest.from_function(recording_page, default_timeout=120)
+    given = {"given": True, "long-sound": sound, "jobs": {key: job}, f"long-stopped-{key}": True}
+    for name, value in given.items():
+        app.session_state[name] = value
+    app.run().run()
+    assert [said.value for said in app.warning] == [r"The recording was not followed to its end\."]
+    assert not app.info and not app.dataframe
+    settled(press(app, "Follow it again"))
+    assert len(app.dataframe[0].value) == 8 and not app.warning
 
 
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:

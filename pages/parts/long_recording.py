@@ -94,11 +94,16 @@ def show(taken: "LongSound", model: "SpeechModel", count: int | None) -> None:
         started = background.start(key, lambda job: _follow(taken, model, job), long=True)
     if started is None:
         st.info("The recording is not followed any more.")
-        if st.button("Follow it again", type="primary"):
-            st.session_state.pop(f"long-stopped-{key}")
-            st.rerun()
+        _offer_again(key)
         return
     background.follow(started, lambda: _watch(taken, model, count, key, started))
+
+
+def _offer_again(key: tuple) -> None:
+    if st.button("Follow it again", type="primary", help="From its start; voices are told apart anew."):
+        background.stop(key)
+        st.session_state.pop(f"long-stopped-{key}", None)
+        st.rerun()
 
 
 def _follow(taken: "LongSound", model: "SpeechModel", job: background.Job) -> "tuple[tuple[Stretch, ...], str]":
@@ -137,12 +142,15 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
         started.drawn = True
         st.rerun()
     found, words = _outcome(started)
-    if words:
-        st.warning(f"{plain(words)} What came before is shown.")
+    complete = not words
+    if not complete:
+        st.warning(f"{plain(words)} What came before is shown." if found else plain(words))
+        if started.stop.is_set():
+            _offer_again(key)
     if not found:
-        st.info("No speech was found in this recording.")
+        if complete:
+            st.info("No speech was found in this recording.")
         return
-    complete = not words and not started.stop.is_set()
     asked = (*key, count, len(found), complete)
     again = st.session_state.get(f"long-cues-{key}", {})
     made = _made(
