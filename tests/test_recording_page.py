@@ -272,6 +272,28 @@ def test_a_recording_stopped_before_its_first_stretch_is_followed_again_and_not_
     assert len(app.dataframe[0].value) == 8 and not app.warning
 
 
+def test_what_is_drawn_over_time_is_what_stands_out_for_the_voice_in_all_its_stretches() -> None:
+    def page() -> None:
+        from types import SimpleNamespace
+
+        import streamlit as st
+
+        from pages.parts import long_recording
+        from tests.planted import burst_model
+        from tests.test_long_recording import made_up
+
+        few, many = made_up([0.1, 0.2]), made_up([0.1, 0.2, 0.9, 0.9, 0.9, 0.1], voices=[0, 0, 0, 0, 0, 1])
+        found, keep = (few, None) if st.session_state["growing"] else (many, lambda corrected: None)
+        long_recording.draw(found, SimpleNamespace(sha256="0" * 64), burst_model(), keep)
+
+    app = AppTest.from_function(page, default_timeout=60)
+    for growing, expected in ((True, ["b", "a"]), (False, ["a", "b"])):
+        app.session_state["growing"] = growing
+        app.run()
+        assert not app.exception and app.multiselect[0].value == expected
+    assert app.segmented_control[0].set_value(1).run().multiselect[0].value == ["b", "a"]
+
+
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:
     session.segmented_control[0].set_value(1).run(timeout=120)
     chosen(session, "Rename", "Voice 2")

@@ -212,7 +212,8 @@ def draw(
             list(found.outputs),
             default=voices_chart.prominent(found, voice),
             max_selections=3,
-            key=f"long-outputs-{found.model}",
+            # What stands out is looked up once for a key: again for another voice, and when all stretches are there.
+            key=f"long-outputs-{found.model}-{voice}-{keep is None}",
         )
     st.plotly_chart(
         voices_chart.figure(found, voice, outputs),
