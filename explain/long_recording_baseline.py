@@ -56,6 +56,13 @@ def heard_first(found: LongRecording, model: SpeechModel) -> LongRecording:
     return dataclasses.replace(found, stretches=answered, adapted=True)
 
 
+def otherwise(alone: LongRecording, heard: LongRecording) -> tuple[int, int]:
+    """Return how many stretches are answered otherwise once the model has heard each voice, and how many were asked."""
+    pairs = zip(alone.stretches, heard.stretches, strict=True)
+    both = [(one.prediction, two.prediction) for one, two in pairs if one.prediction and two.prediction]
+    return sum(one.top != two.top for one, two in both), len(both)
+
+
 def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
     """Return every cue of a stretch against the other stretches of the same voice; empty where none was measured."""
     here = found.stretches[number]

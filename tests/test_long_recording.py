@@ -30,7 +30,7 @@ from explain.long_recording import (
     renamed,
     stretches,
 )
-from explain.long_recording_baseline import heard_first, hearing, own_cues, own_z, standing_out
+from explain.long_recording_baseline import heard_first, hearing, otherwise, own_cues, own_z, standing_out
 from ser_core.audio import SAMPLE_RATE
 from ser_core.errors import AudioError, ExplanationError, ModelError, SettingError
 from ser_core.long_audio import long_sound
@@ -113,6 +113,12 @@ def test_a_recording_without_speech_has_no_stretch() -> None:
     found = analyse(long_sound(wav(noise), "noise.wav"), burst_model())
     assert found.stretches == () and found.voices == ()
     assert files.table(found).empty and json.loads(files.to_json(found))["stretches"] == []
+    back = pd.read_csv(io.StringIO(files.to_csv(found))), pd.read_parquet(io.BytesIO(files.to_parquet(found)))
+    spoken = files.table(made_up([0.1]))
+    for each in back:
+        assert each.empty and [c for c in each if c not in burst_model().emotions] == [
+            c for c in spoken if c not in ("a", "b")
+        ]
     assert "about" in files.text_grid(found)
 
 
@@ -326,6 +332,13 @@ def test_a_model_that_hears_each_voice_first_answers_as_if_given_its_stretches_a
     assert json.loads(files.to_json(found))["adapted"] is True and '"seen"' not in files.to_json(found)
 
 
+def test_only_stretches_that_were_asked_about_count_among_those_answered_otherwise() -> None:
+    alone = made_up([0.9, 0.8, 0.7, 0.2])
+    heard = made_up([0.9, 0.1, 0.7, 0.2])
+    silent = [dataclasses.replace(alone.stretches[3], prediction=None, note="shorter than 0.3 s")]
+    assert otherwise(exchanged(alone, silent), exchanged(heard, silent)) == (1, 3)
+
+
 def test_only_what_can_be_adapted_hears_a_voice_first(heard) -> None:
     _, found = heard
     assert all(stretch.seen is None for stretch in found.stretches)
@@ -390,7 +403,14 @@ def test_the_command_lets_the_model_hear_each_voice_first(tmp_path: Path, capsys
     path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
     said = "Having heard all stretches of each voice, the model answers "
     assert main(["recording", str(path), "--model", ADAPTABLE, "--csv", str(out)]) == 0
-    assert said in capsys.readouterr().out and pd.read_csv(out)["adapted"].all()
+    told = capsys.readouterr().out
+    assert said in told and "than alone; the files hold those answers.\n" in told and pd.read_csv(out)["adapted"].all()
+    assert main(["recording", str(path), "--model", ADAPTABLE, "--quiet"]) == 0
+    assert "otherwise than alone.\n" in capsys.readouterr().out
+    path.write_bytes(wav(0.01 * np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE)))
+    assert main(["recording", str(path), "--model", ADAPTABLE, "--csv", str(out)]) == 0
+    assert capsys.readouterr().out == f"No speech was found.\nwritten: {out}\n" and pd.read_csv(out).empty
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
     assert main(["recording", str(path), "--model", ADAPTABLE, "--alone", "--csv", str(out)]) == 0
     assert said not in capsys.readouterr().out and not pd.read_csv(out)["adapted"].any()
 

@@ -235,6 +235,7 @@ def test_a_session_is_answered_after_each_voice_was_heard() -> None:
     assert "otherwise than alone" in text(app)
     assert "In made-up sessions of 18 actors of CREMA-D who are new to the model it brought UAR " in text(app)
     made, found = app.session_state["long-heard"]
+    assert f" of {len(found.stretches)} otherwise than alone" in text(app) and "so far" not in text(app)
     assert found.adapted and app.session_state["long-made"][1] is made and not made.adapted
     heard = app.dataframe[0].value
     assert heard["p"].tolist() != alone["p"].tolist()
@@ -292,6 +293,30 @@ def test_what_is_drawn_over_time_is_what_stands_out_for_the_voice_in_all_its_str
         app.run()
         assert not app.exception and app.multiselect[0].value == expected
     assert app.segmented_control[0].set_value(1).run().multiselect[0].value == ["b", "a"]
+
+
+def test_stretches_that_were_not_asked_about_are_not_among_those_heard_and_more_may_come() -> None:
+    def page() -> None:
+        import dataclasses
+
+        import streamlit as st
+
+        from explain.long_recording import exchanged
+        from pages.parts import long_recording
+        from ser_core.models import load_model
+        from tests.test_long_recording import made_up
+
+        model = load_model("whisper-tiny-statistics")
+        found = made_up([0.1, 0.2, 0.3])
+        short = dataclasses.replace(found.stretches[2], prediction=None, note="shorter than 0.3 s")
+        found = dataclasses.replace(exchanged(found, [short]), complete=st.session_state["complete"])
+        st.session_state["long-heard"] = found, found
+        long_recording._answered(found, model)
+
+    app = AppTest.from_function(page, default_timeout=60)
+    for complete, words in ((False, "each voice so far, and answers 0 of 2"), (True, "each voice, and answers 0 of 2")):
+        app.session_state["complete"] = complete
+        assert not app.run().exception and words in text(app)
 
 
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:

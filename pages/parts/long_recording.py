@@ -238,7 +238,7 @@ def draw(
 
 def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     """Return the session as it was answered, or, if the reader wants it, after the model has heard each voice."""
-    from explain.long_recording_baseline import heard_first
+    from explain.long_recording_baseline import heard_first, otherwise
     from ser_core.speaker_adaptation import adaptable
 
     if not adaptable(model) or not st.toggle("Hear each voice first", True, key="long-hear-first", help=_HEAR_HELP):
@@ -247,15 +247,13 @@ def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     if kept is None or kept[0] is not made:
         kept = st.session_state["long-heard"] = (made, heard_first(made, model))
     found: LongRecording = kept[1]
-    moved = sum(
-        one.prediction.top != two.prediction.top
-        for one, two in zip(made.stretches, found.stretches, strict=True)
-        if one.prediction is not None and two.prediction is not None
-    )
-    st.caption(
-        f"The model has heard all stretches of each voice, and answers {moved} of {len(made.stretches)} otherwise "
-        f"than alone. It helps only where the voices are told apart rightly. {_gain(model.name)}"
-    )
+    moved, asked = otherwise(made, found)
+    if asked:
+        so_far = "" if made.complete else " so far"
+        st.caption(
+            f"The model has heard all stretches of each voice{so_far}, and answers {moved} of {asked} otherwise than "
+            f"alone. It helps only where the voices are told apart rightly. {_gain(model.name)}"
+        )
     return found
 
 
