@@ -13,6 +13,7 @@ Beside the cues stands what the model answers when it has heard these clips (``s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -168,6 +169,11 @@ def own_answer(
     return adapted(model, [recording, *others], progress).predict(recording)
 
 
+def alike(sd: "float | np.ndarray", mean: "float | np.ndarray") -> Any:
+    """Return whether values of that standard deviation are equal but for their last bits."""
+    return sd <= 1e-9 * np.maximum(1.0, np.abs(mean))
+
+
 def _against(here: CueValue, others: list[float]) -> OwnCue:
     from scipy.stats import t
 
@@ -177,8 +183,7 @@ def _against(here: CueValue, others: list[float]) -> OwnCue:
     if len(others) < FEWEST:
         return replace(nothing, note=f"too few clips ({len(others)} of at least {FEWEST})")
     n, mean, sd = len(others), float(np.mean(others)), float(np.std(others, ddof=1))
-    # Equal values differ in their last bits only.
-    if sd <= 1e-9 * max(1.0, abs(mean)):
+    if alike(sd, mean):
         return replace(nothing, note="the same in every other clip")
     spread = sd * float(np.sqrt(1 + 1 / n))
     p = 2 * float(t.sf(abs(here.value - mean) / spread, n - 1))

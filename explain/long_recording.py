@@ -7,6 +7,7 @@ are those that the explanation of that clip shows. Stretches come out as they ar
 """
 
 import dataclasses
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +37,7 @@ Measured = Future[tuple[tuple[CueValue, ...], CueSettings, tuple[Outside, ...]]]
 AHEAD = 3
 NARROWEST_S, WIDEST_S = 10.0, 60.0
 FEWEST_EFFECTIVE = 3.0
+NUMBERED = re.compile(r"voice \d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,15 +297,32 @@ def renamed(found: LongRecording, voice: int, name: str) -> LongRecording:
     """Return the session with a voice called by another name.
 
     Raises:
-        ExplanationError: there is no such voice, or the name is empty or another voice's.
+        ExplanationError: there is no such voice, or ``voice_name`` refuses the name.
     """
     _check_voice(found, voice)
+    name = voice_name(name, voice, [found.called(other) for other in found.voices if other != voice])
+    return dataclasses.replace(found, names=found.names | {voice: name})
+
+
+def voice_name(name: str, voice: int, others: Iterable[str]) -> str:
+    """Return a name for a voice on one line.
+
+    Args:
+        name: what the user typed.
+        voice: whose it is.
+        others: what the other voices are called.
+
+    Raises:
+        ExplanationError: the name is empty, another voice's, or one that another voice has until it is renamed.
+    """
     name = " ".join(name.split())
     if not name:
         raise ExplanationError("Give the voice a name.")
-    if any(found.called(other) == name for other in found.voices if other != voice):
+    if name in others:
         raise ExplanationError(f"Another voice is called '{name}' already; merge the two, or choose another name.")
-    return dataclasses.replace(found, names=found.names | {voice: name})
+    if NUMBERED.fullmatch(name) and name != f"Voice {voice + 1}":
+        raise ExplanationError(f"'{name}' is what a voice without a name is called; choose another name.")
+    return name
 
 
 def reassigned(found: LongRecording, number: int, voice: int) -> LongRecording:
@@ -318,7 +337,9 @@ def reassigned(found: LongRecording, number: int, voice: int) -> LongRecording:
         raise ExplanationError(f"There is no stretch {number + 1}; there are {len(found.stretches)}.")
     given = list(found.voice_of)
     given[number] = voice
-    return dataclasses.replace(found, voice_of=tuple(given))
+    # The number of a voice that has lost its last stretch goes to the next new voice, its name does not.
+    names = {k: name for k, name in found.names.items() if k in given}
+    return dataclasses.replace(found, voice_of=tuple(given), names=names)
 
 
 def merged(found: LongRecording, voice: int, into: int) -> LongRecording:

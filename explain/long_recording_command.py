@@ -11,7 +11,7 @@ from ser_core.files import write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
-    from explain.long_recording import LongRecording, Stretch
+    from explain.long_recording import Stretch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,16 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _follow(options: argparse.Namespace) -> int:
     from explain import long_recording_files as files
     from explain.cues import CueSettings, check
-    from explain.long_recording import Stretch, renamed, session, stretches
-    from explain.long_recording_baseline import heard_first
+    from explain.long_recording import Stretch, renamed, session, stretches, voice_name
+    from explain.long_recording_baseline import heard_first, otherwise
     from ser_core import workers
     from ser_core.long_audio import clock, open_long
     from ser_core.models import load_model, model_names
     from ser_core.speaker_adaptation import adaptable
 
-    for path in (options.csv, options.parquet, options.json, options.textgrid):
-        if path is not None and not path.absolute().parent.is_dir():
+    written = [path for path in (options.csv, options.parquet, options.json, options.textgrid) if path is not None]
+    for path in written:
+        if not path.absolute().parent.is_dir():
             raise SettingError(f"The folder of {path} does not exist; make it first.")
+    names: list[str] = []
+    for voice, name in enumerate(options.names):
+        names.append(voice_name(name, voice, names))
     sound = open_long(options.file)
     model = load_model(options.model or model_names()[0])
     settings = CueSettings(options.sex, options.pitch_floor, options.pitch_ceiling, options.formant_ceiling)
@@ -56,13 +60,18 @@ def _follow(options: argparse.Namespace) -> int:
     finally:
         workers.shut_down()
     known = session(sound, model, found, count=options.voices, complete=not cut_short)
-    for voice, name in zip(known.voices, options.names, strict=False):
+    for voice, name in zip(known.voices, names, strict=False):
         known = renamed(known, voice, name)
     if not found:
         print("No speech was found.")
+    unused = names[len(known.voices) :]
+    if unused:
+        print(f"Fewer voices were found than were named; not used: {', '.join(unused)}.")
     if adaptable(model) and not options.alone:
         alone, known = known, heard_first(known, model)
-        print(_otherwise(alone, known))
+        moved, asked = otherwise(alone, known)
+        if asked:
+            print(_otherwise(moved, asked, bool(written)))
     for voice in known.voices:
         print(f"{known.called(voice)}: {len(known.of(voice))} stretches, {known.spoken_s(voice):.0f} s")
     writers = (
@@ -81,15 +90,10 @@ def _follow(options: argparse.Namespace) -> int:
     return 0
 
 
-def _otherwise(alone: "LongRecording", heard: "LongRecording") -> str:
+def _otherwise(moved: int, asked: int, written: bool) -> str:
     """Say how many stretches are answered otherwise once the model has heard each voice."""
-    pairs = zip(alone.stretches, heard.stretches, strict=True)
-    both = [(one.prediction, two.prediction) for one, two in pairs if one.prediction and two.prediction]
-    moved = sum(one.top != two.top for one, two in both)
-    return (
-        f"Having heard all stretches of each voice, the model answers {moved} of {len(both)} otherwise than alone; the "
-        "files hold those answers."
-    )
+    said = f"Having heard all stretches of each voice, the model answers {moved} of {asked} otherwise than alone"
+    return f"{said}; the files hold those answers." if written else f"{said}."
 
 
 def _answer(stretch: "Stretch") -> str:
@@ -102,6 +106,15 @@ def _answer(stretch: "Stretch") -> str:
     return f"{asked.top} ({rounded_percent(asked.probability(asked.top), 1)})"
 
 
+def _count(text: str) -> int | None:
+    """Return how many voices are asked for, None where that is to be estimated."""
+    if text == "estimate":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of voices; give 1 or more, or 'estimate'")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m explain recording", description="Follow each voice of a session of up to 65 minutes."
@@ -110,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
     parser.add_argument(
         "--voices",
-        type=lambda text: None if text == "estimate" else int(text),
+        type=_count,
         default=2,
         metavar="N",
         help="how many people speak, or 'estimate' (default: 2, as in a clinical session)",

@@ -30,37 +30,29 @@ def table(found: LongRecording) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    use = in_a_cell(found.model)
-    values, scores, unusual = cue_values(found.stretches), own_z(found), standing_out(found)
-    rows = []
-    for place, (stretch, voice) in enumerate(zip(found.stretches, found.voice_of, strict=True)):
-        asked = stretch.prediction
-        rows.append(
-            {
-                "stretch": stretch.number + 1,
-                "start_s": stretch.start_s,
-                "end_s": stretch.end_s,
-                "length_s": stretch.length_s,
-                "clip_start_s": stretch.clip_s[0],
-                "clip_end_s": stretch.clip_s[1],
-                "voice": found.called(voice),
-                "answer": None if asked is None or asked.values is not None else asked.top,
-                **{output: value_of(stretch, output) for output in found.outputs},
-                "entropy_bits": None if asked is None else asked.entropy_bits,
-                "unusual": ", ".join(f"{name} {signed(z, 1)}" for name, z in unusual[place]),
-                **{f"cue_{c.name}": values[place, k] for k, c in enumerate(CUES)},
-                **{f"z_{c.name}": scores[place, k] for k, c in enumerate(CUES)},
-                **{name: getattr(stretch.settings, name, None) for name in SETTINGS},
-                "note": stretch.note,
-                "outside_training": " ".join(each.measure for each in stretch.outside),
-                "file": found.name,
-                "sha256": found.sha256,
-                "model": found.model,
-                "adapted": found.adapted,
-                COLUMN: use,
-            }
-        )
-    return pd.DataFrame(rows)
+    values, scores = cue_values(found.stretches), own_z(found)
+    asked = [stretch.prediction for stretch in found.stretches]
+    # By columns, so that a session without speech has them, too.
+    columns: dict[str, Any] = {
+        "stretch": [s.number + 1 for s in found.stretches],
+        "start_s": [s.start_s for s in found.stretches],
+        "end_s": [s.end_s for s in found.stretches],
+        "length_s": [s.length_s for s in found.stretches],
+        "clip_start_s": [s.clip_s[0] for s in found.stretches],
+        "clip_end_s": [s.clip_s[1] for s in found.stretches],
+        "voice": [found.called(voice) for voice in found.voice_of],
+        "answer": [None if p is None or p.values is not None else p.top for p in asked],
+        **{output: [value_of(s, output) for s in found.stretches] for output in found.outputs},
+        "entropy_bits": [None if p is None else p.entropy_bits for p in asked],
+        "unusual": [", ".join(f"{name} {signed(z, 1)}" for name, z in told) for told in standing_out(found)],
+        **{f"cue_{c.name}": values[:, k] for k, c in enumerate(CUES)},
+        **{f"z_{c.name}": scores[:, k] for k, c in enumerate(CUES)},
+        **{name: [getattr(s.settings, name, None) for s in found.stretches] for name in SETTINGS},
+        "note": [s.note for s in found.stretches],
+        "outside_training": [" ".join(each.measure for each in s.outside) for s in found.stretches],
+    }
+    about = {"file": found.name, "sha256": found.sha256, "model": found.model, "adapted": found.adapted}
+    return pd.DataFrame(columns).assign(**about, **{COLUMN: in_a_cell(found.model)})
 
 
 def to_csv(found: LongRecording) -> str:

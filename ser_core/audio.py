@@ -330,10 +330,9 @@ def _too_big(name: str, size: int) -> str:
 
 
 def _too_long(name: str, what: str, limit_s: float) -> str:
-    return (
-        f"'{name}' {what} the limit is {_span(limit_s)}; cut out the part to explain, "
-        "or set SERSCOPE_MAX_SECONDS higher."
-    )
+    # Other limits are not moved by the setting.
+    or_else = ", or set SERSCOPE_MAX_SECONDS higher" if limit_s == settings().max_seconds else ""
+    return f"'{name}' {what} the limit is {_span(limit_s)}; cut out the part to explain{or_else}."
 
 
 def _span(seconds: float) -> str:

@@ -134,10 +134,14 @@ def _grouped(found: np.ndarray, lengths_s: np.ndarray, forming: np.ndarray, tree
     """Return the voice of each stretch for that many voices, in the order in which they are first heard."""
     from scipy.cluster.hierarchy import fcluster
 
-    # Lone odd stretches split off before two voices do: cut deeper until there are enough voices of some length.
-    for pieces in range(min(count, len(forming)), len(forming) + 1):
-        groups = fcluster(tree, pieces, "maxclust")
-        kept = _large(groups, lengths_s[forming])
+    # Lone odd stretches split off before two voices do: cut deeper until there are enough voices of some length, and
+    # where there never are, take the first cut that has the most.
+    groups, kept = np.ones(len(forming), int), [1]
+    for pieces in range(2, len(forming) + 1):
+        deeper = fcluster(tree, pieces, "maxclust")
+        large = _large(deeper, lengths_s[forming])
+        if len(large) > len(kept):
+            groups, kept = deeper, large
         if len(kept) >= count:
             break
     centres = np.stack([found[forming[groups == group]].mean(axis=0) for group in kept[:count]])

@@ -129,6 +129,16 @@ def test_one_odd_stretch_is_no_voice() -> None:
     assert (given[:-1] == labels[:-1]).all()
 
 
+@pytest.mark.parametrize(("shares", "count"), [((0.57, 0.40, 0.03), 3), ((0.5, 0.5), 4)])
+def test_more_voices_asked_for_than_there_are_leave_the_large_ones_apart(shares, count: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(len(shares), 300, p=shares)
+    found = around(np.eye(DIMENSIONS)[: len(shares)], labels, 0.05, rng)
+    given = voices(found, np.full(len(labels), 2.0), count)
+    first, second = given[labels == 0], given[labels == 1]
+    assert len(set(first)) == len(set(second)) == 1 and first[0] != second[0]
+
+
 def test_few_and_many_stretches() -> None:
     assert len(voices(np.zeros((0, DIMENSIONS)), np.zeros(0), 2)) == 0
     assert voices(np.eye(DIMENSIONS)[:1], np.array([2.0]), 2).tolist() == [0]

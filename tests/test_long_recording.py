@@ -30,9 +30,8 @@ from explain.long_recording import (
     renamed,
     stretches,
 )
-from explain.long_recording_baseline import heard_first, hearing, own_cues, own_z, standing_out
+from explain.long_recording_baseline import heard_first, hearing, otherwise, own_cues, own_z, standing_out
 from ser_core.audio import SAMPLE_RATE
-from ser_core.diarisation import error_rate
 from ser_core.errors import AudioError, ExplanationError, ModelError, SettingError
 from ser_core.long_audio import long_sound
 from ser_core.models import Prediction, load_model
@@ -114,6 +113,12 @@ def test_a_recording_without_speech_has_no_stretch() -> None:
     found = analyse(long_sound(wav(noise), "noise.wav"), burst_model())
     assert found.stretches == () and found.voices == ()
     assert files.table(found).empty and json.loads(files.to_json(found))["stretches"] == []
+    back = pd.read_csv(io.StringIO(files.to_csv(found))), pd.read_parquet(io.BytesIO(files.to_parquet(found)))
+    spoken = files.table(made_up([0.1]))
+    for each in back:
+        assert each.empty and [c for c in each if c not in burst_model().emotions] == [
+            c for c in spoken if c not in ("a", "b")
+        ]
     assert "about" in files.text_grid(found)
 
 
@@ -170,12 +175,21 @@ def test_voices_are_renamed_reassigned_and_merged_by_hand() -> None:
     assert found.voice_of == (0, 1, 0, 1, 2, 0)
 
 
+def test_the_name_of_a_voice_goes_with_its_last_stretch() -> None:
+    found = renamed(made_up([0.1] * 3, voices=[0, 1, 0]), 1, "Ada")
+    gone = reassigned(found, 1, 0)
+    new = reassigned(gone, 2, 1)
+    assert [new.called(v) for v in new.voice_of] == ["Voice 1", "Voice 1", "Voice 2"]
+    assert renamed(found, 0, "Voice 1").called(0) == "Voice 1"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         lambda f: renamed(f, 7, "x"),
         lambda f: renamed(f, 0, "  "),
         lambda f: renamed(f, 0, "Voice 2"),
+        lambda f: renamed(f, 0, " voice  3"),
         lambda f: reassigned(f, 99, 0),
         lambda f: reassigned(f, 0, 5),
         lambda f: merged(f, 0, 0),
@@ -252,6 +266,34 @@ def test_z_scores_of_all_stretches_are_those_of_each_against_the_others() -> Non
                 assert scores[number, place] == pytest.approx(rows[c.name], rel=1e-6)
 
 
+def with_values(cue: str, values: list[float]) -> LongRecording:
+    """A session of one voice whose values of one cue are given."""
+    found = made_up([0.1] * len(values))
+    told = [
+        dataclasses.replace(
+            each, cues=tuple(dataclasses.replace(v, value=value) if v.cue == cue else v for v in each.cues)
+        )
+        for each, value in zip(found.stretches, values, strict=True)
+    ]
+    return exchanged(found, told)
+
+
+@pytest.mark.parametrize(("others", "spread"), [(0.0, 0.0), (0.3, 0.0), (123.4, 0.0), (0.0, 1e-5), (123.4, 1e-5)])
+@pytest.mark.parametrize("outlier", [0.217, 7.7, 1234.5])
+def test_one_stretch_far_from_others_that_are_alike_has_the_z_score_of_itself_against_them(
+    others: float, spread: float, outlier: float
+) -> None:
+    place = [c.name for c in CUES].index("pauses")
+    found = with_values("pauses", [others + spread * (k % 3) for k in range(40)] + [outlier])
+    (row,) = (row for row in own_cues(found, 40) if row.cue == "pauses")
+    z = own_z(found)[40, place]
+    if spread:
+        assert row.z is not None and z == pytest.approx(row.z, rel=1e-6)
+    else:
+        assert row.note == "the same in every other clip" and np.isnan(z)
+        assert not any(name == "pauses" for name, _ in standing_out(found)[40])
+
+
 def test_what_stands_out_is_what_is_unusual_against_the_others() -> None:
     values = [0.2, 0.21, 0.19, 0.2, 0.22, 0.18, 0.2, 0.21, 0.9]
     found = made_up(values)
@@ -288,6 +330,13 @@ def test_a_model_that_hears_each_voice_first_answers_as_if_given_its_stretches_a
     assert not np.allclose(one.stretches[0].prediction.probabilities, found.stretches[0].prediction.probabilities)
     assert set(files.table(found)["adapted"]) == {True} and set(files.table(alone)["adapted"]) == {False}
     assert json.loads(files.to_json(found))["adapted"] is True and '"seen"' not in files.to_json(found)
+
+
+def test_only_stretches_that_were_asked_about_count_among_those_answered_otherwise() -> None:
+    alone = made_up([0.9, 0.8, 0.7, 0.2])
+    heard = made_up([0.9, 0.1, 0.7, 0.2])
+    silent = [dataclasses.replace(alone.stretches[3], prediction=None, note="shorter than 0.3 s")]
+    assert otherwise(exchanged(alone, silent), exchanged(heard, silent)) == (1, 3)
 
 
 def test_only_what_can_be_adapted_hears_a_voice_first(heard) -> None:
@@ -354,7 +403,14 @@ def test_the_command_lets_the_model_hear_each_voice_first(tmp_path: Path, capsys
     path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
     said = "Having heard all stretches of each voice, the model answers "
     assert main(["recording", str(path), "--model", ADAPTABLE, "--csv", str(out)]) == 0
-    assert said in capsys.readouterr().out and pd.read_csv(out)["adapted"].all()
+    told = capsys.readouterr().out
+    assert said in told and "than alone; the files hold those answers.\n" in told and pd.read_csv(out)["adapted"].all()
+    assert main(["recording", str(path), "--model", ADAPTABLE, "--quiet"]) == 0
+    assert "otherwise than alone.\n" in capsys.readouterr().out
+    path.write_bytes(wav(0.01 * np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE)))
+    assert main(["recording", str(path), "--model", ADAPTABLE, "--csv", str(out)]) == 0
+    assert capsys.readouterr().out == f"No speech was found.\nwritten: {out}\n" and pd.read_csv(out).empty
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
     assert main(["recording", str(path), "--model", ADAPTABLE, "--alone", "--csv", str(out)]) == 0
     assert said not in capsys.readouterr().out and not pd.read_csv(out)["adapted"].any()
 
@@ -367,7 +423,38 @@ def test_the_command_refuses_what_cannot_be_followed(tmp_path: Path, capsys: pyt
     assert main(["recording", str(path), "--csv", str(tmp_path / "none" / "x.csv")]) == 2
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "two"])
+def test_the_command_refuses_a_number_of_voices_that_cannot_be(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as told:
+        main(["recording", "a.wav", "--voices", count])
+    assert told.value.code == 2
+    assert f"'{count}' is no number of voices; give 1 or more, or 'estimate'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [["Ada", " Ada"], ["Ada", ""], ["Voice 2"]])
+def test_the_command_refuses_names_before_it_listens(
+    names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
+    assert main(["recording", str(path), "--model", MODEL, "--names", *names]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("error: ")
+
+
+def test_the_command_says_which_names_no_voice_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(two_voices()[: 8 * SAMPLE_RATE]))
+    options = ["--model", MODEL, "--voices", "1", "--quiet", "--names", "Ada", "Ben", "Cy"]
+    assert main(["recording", str(path), *options]) == 0
+    assert "Fewer voices were found than were named; not used: Ben, Cy.\nAda: " in capsys.readouterr().out
+
+
 def test_two_voices_are_told_apart_by_default(heard) -> None:
     _, found = heard
-    assert len(found.voices) == 2
-    assert error_rate(found.turns, found.turns) == 0
+    assert len(found.turns) == 8
+    for number, turn in enumerate(found.turns):
+        # Low for 2 s, high for 1.25 s, 0.8 s before each.
+        start_s = 0.8 + 4.85 * (number // 2) + 2.8 * (number % 2)
+        assert turn.voice == number % 2
+        assert start_s <= turn.start_s < turn.end_s <= start_s + (2.0, 1.25)[number % 2]

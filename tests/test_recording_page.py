@@ -9,6 +9,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import background
+from ser_core.long_audio import long_sound
+from ser_core.turns import Job, StoppedError
+from tests.bad_inputs import wav
+from tests.planted import burst_model
+from tests.test_long_recording import two_voices
 
 
 def recording_page() -> None:
@@ -125,7 +130,7 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
 
         clip, model = read(samples()[0].path), load_model("log-mel-resnet")
         stretches._salient(clip, Stretch(0, 0.0, clip.duration_s, None, (), None), model, model.name)
-        background.job(("long-salient", clip.sha256, "log-mel-resnet")).future.result(timeout=60)
+        background.job(("long-salient", clip.sha256, "log-mel-resnet", None)).future.result(timeout=60)
 
     shown = AppTest.from_function(page, default_timeout=90).run()
     assert not shown.exception, shown.exception
@@ -133,6 +138,64 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
     told = " ".join(each.proto.body for each in shown.get("html"))
     assert "In its salient regions for " in told and " against the rest of its speech" in told
     assert "higher" in told or "lower" in told
+
+
+def test_salient_regions_are_told_anew_for_cues_that_were_measured_again() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from explain.cues import CueSettings
+        from explain.long_recording import Stretch
+        from pages.parts import background, stretches
+        from ser_core.audio import from_samples
+        from tests.bad_inputs import voice
+        from tests.planted import burst_model
+
+        clip, model = from_samples(voice(2.0), 16_000, "a"), burst_model()
+        settings = CueSettings(formant_ceiling_hz=st.session_state["ceiling_hz"])
+        stretches._salient(clip, Stretch(0, 0.0, 2.0, None, (), None, settings=settings), model, model.name)
+        for job in background._jobs().values():
+            job.future.result(60)
+
+    app = AppTest.from_function(page, default_timeout=90)
+    for number, ceiling_hz in enumerate((5500.0, 4000.0), start=1):
+        app.session_state["ceiling_hz"] = ceiling_hz
+        assert not app.run().exception and len(app.session_state["jobs"]) == number
+
+
+def opened_page() -> None:
+    """A session whose third stretch is open; it still grows where the test says so."""
+    import streamlit as st
+
+    from explain.long_recording import analyse
+    from pages.parts import stretches
+    from ser_core.long_audio import LongSound, long_sound
+    from tests.bad_inputs import wav
+    from tests.planted import burst_model
+    from tests.test_long_recording import two_voices
+
+    decoded, _ = st.session_state.setdefault("decoded", []), st.session_state.setdefault("jobs", {})
+    model = burst_model()
+    if "found" not in st.session_state:
+        sound = long_sound(wav(two_voices()), "session.wav")
+        st.session_state["found"] = sound, analyse(sound, model)
+    sound, found = st.session_state["found"]
+    plain = LongSound.stretch
+    LongSound.stretch = lambda self, *part_s: decoded.append(part_s) or plain(self, *part_s)
+    try:
+        stretches.one(found, 2, sound, model, None if st.session_state["growing"] else lambda voice: None)
+    finally:
+        LongSound.stretch = plain
+
+
+def test_an_open_stretch_is_explained_once_all_of_its_voice_is_known_and_is_decoded_once() -> None:
+    app = AppTest.from_function(opened_page, default_timeout=90)
+    for growing, kinds in ((True, set()), (True, set()), (False, {"long-salient"}), (False, {"long-salient"})):
+        app.session_state["growing"] = growing
+        app.run()
+        assert not app.exception and len(app.session_state["decoded"]) == 1
+        assert {key[0] for key in app.session_state["jobs"]} == kinds
+    settled(app)
 
 
 def heard_first_page() -> None:
@@ -174,6 +237,7 @@ def test_a_session_is_answered_after_each_voice_was_heard() -> None:
     assert "otherwise than alone" in text(app)
     assert "In made-up sessions of 18 actors of CREMA-D who are new to the model it brought UAR " in text(app)
     made, found = app.session_state["long-heard"]
+    assert f" of {len(found.stretches)} otherwise than alone" in text(app) and "so far" not in text(app)
     assert found.adapted and app.session_state["long-made"][1] is made and not made.adapted
     heard = app.dataframe[0].value
     assert heard["p"].tolist() != alone["p"].tolist()
@@ -195,7 +259,76 @@ def test_a_session_is_answered_after_each_voice_was_heard() -> None:
     assert not np.allclose(app.session_state["answers"][0].probabilities, answered.probabilities, atol=1e-4)
 
 
+def test_a_recording_stopped_before_its_first_stretch_is_followed_again_and_not_called_silent() -> None:
+    job, sound = Job(), long_sound(wav(two_voices()), "session.wav")
+    job.stop.set()
+    job.future.set_exception(StoppedError())
+    key = ("long", sound.sha256, burst_model().name)
+    app = AppTest.from_function(recording_page, default_timeout=120)
+    given = {"given": True, "long-sound": sound, "jobs": {key: job}, f"long-stopped-{key}": True}
+    for name, value in given.items():
+        app.session_state[name] = value
+    app.run().run()
+    assert [said.value for said in app.warning] == [r"The recording was not followed to its end\."]
+    assert not app.info and not app.dataframe
+    settled(press(app, "Follow it again"))
+    assert len(app.dataframe[0].value) == 8 and not app.warning
+
+
+def test_what_is_drawn_over_time_is_what_stands_out_for_the_voice_in_all_its_stretches() -> None:
+    def page() -> None:
+        from types import SimpleNamespace
+
+        import streamlit as st
+
+        from pages.parts import long_recording
+        from tests.planted import burst_model
+        from tests.test_long_recording import made_up
+
+        few, many = made_up([0.1, 0.2]), made_up([0.1, 0.2, 0.9, 0.9, 0.9, 0.1], voices=[0, 0, 0, 0, 0, 1])
+        found, keep = (few, None) if st.session_state["growing"] else (many, lambda corrected: None)
+        long_recording.draw(found, SimpleNamespace(sha256="0" * 64), burst_model(), keep)
+
+    app = AppTest.from_function(page, default_timeout=60)
+    for growing, expected in ((True, ["b", "a"]), (False, ["a", "b"])):
+        app.session_state["growing"] = growing
+        app.run()
+        assert not app.exception and app.multiselect[0].value == expected
+    assert app.segmented_control[0].set_value(1).run().multiselect[0].value == ["b", "a"]
+
+
+def test_stretches_that_were_not_asked_about_are_not_among_those_heard_and_more_may_come() -> None:
+    def page() -> None:
+        import dataclasses
+
+        import streamlit as st
+
+        from explain.long_recording import exchanged
+        from pages.parts import long_recording
+        from ser_core.models import load_model
+        from tests.test_long_recording import made_up
+
+        model = load_model("whisper-tiny-statistics")
+        found = made_up([0.1, 0.2, 0.3])
+        short = dataclasses.replace(found.stretches[2], prediction=None, note="shorter than 0.3 s")
+        found = dataclasses.replace(exchanged(found, [short]), complete=st.session_state["complete"])
+        st.session_state["long-heard"] = found, found
+        long_recording._answered(found, model)
+
+    app = AppTest.from_function(page, default_timeout=60)
+    for complete, words in ((False, "each voice so far, and answers 0 of 2"), (True, "each voice, and answers 0 of 2")):
+        app.session_state["complete"] = complete
+        assert not app.run().exception and words in text(app)
+
+
 def test_a_voice_is_renamed_and_two_are_merged(session: AppTest) -> None:
+    session.segmented_control[0].set_value(1).run(timeout=120)
+    chosen(session, "Rename", "Voice 2")
+    session.text_input[0].input("therapist")
+    press(session, "Rename")
+    # The voice that is looked at stays, though it is called otherwise.
+    assert session.segmented_control[0].value == 1 and "stretch of therapist" in text(session)
+    chosen(session, "Rename", "Voice 1")
     session.text_input[0].input("patient")
     press(session, "Rename")
     assert "patient" in text(session)
@@ -212,6 +345,35 @@ def test_to_forget_a_recording_drops_its_sound_its_work_and_its_results(session:
     assert "patient" not in str(session.session_state)
     assert not [key for key in session.session_state["jobs"] if key[:1] == ("long",)]
     assert "At most 65 minutes" in text(session)
+
+
+@pytest.mark.parametrize("part", ["long_recording", "batch"])
+def test_what_is_forgotten_is_held_by_no_part_of_the_page(part: str) -> None:
+    def page(part: str) -> None:
+        import gc
+        import importlib
+        import weakref
+
+        import numpy as np
+        import streamlit as st
+
+        from pages.parts import background
+        from ser_core.audio import SAMPLE_RATE, from_samples
+
+        def followed(kind: str) -> weakref.ref:
+            clip = from_samples(np.sin(np.arange(SAMPLE_RATE)), SAMPLE_RATE, "a")
+            started = background.start((kind, 1), lambda job: clip.name, long=True)
+            background.follow(started, lambda: st.caption(clip.name))
+            started.future.result(30)
+            return weakref.ref(clip)
+
+        held = followed("long" if part == "long_recording" else part)
+        importlib.import_module(f"pages.parts.{part}").forget()
+        gc.collect()
+        st.session_state["freed"] = held() is None
+
+    app = AppTest.from_function(page, args=(part,)).run(timeout=60)
+    assert not app.exception and app.session_state["freed"]
 
 
 def test_one_bad_clip_has_its_own_row_among_many() -> None:

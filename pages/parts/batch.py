@@ -65,6 +65,7 @@ def current(taken: "list[Clip]") -> None:
 def forget() -> None:
     """Drop the clips and their rows."""
     _stop()
+    session.forget_parts()
     taken = st.session_state.get("batch-round", 0)
     for key in [key for key in st.session_state if str(key).startswith("batch-")]:
         del st.session_state[key]

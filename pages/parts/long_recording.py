@@ -66,6 +66,7 @@ def forget() -> None:
     """Drop the recording and all that was made of it."""
     for key in [key for key in st.session_state.get("jobs", {}) if str(key[0]).startswith("long")]:
         background.stop(key)
+    session.forget_parts()
     taken = st.session_state.get("long-round", 0)
     for key in [key for key in st.session_state if str(key).startswith("long-")]:
         del st.session_state[key]
@@ -93,11 +94,16 @@ def show(taken: "LongSound", model: "SpeechModel", count: int | None) -> None:
         started = background.start(key, lambda job: _follow(taken, model, job), long=True)
     if started is None:
         st.info("The recording is not followed any more.")
-        if st.button("Follow it again", type="primary"):
-            st.session_state.pop(f"long-stopped-{key}")
-            st.rerun()
+        _offer_again(key)
         return
     background.follow(started, lambda: _watch(taken, model, count, key, started))
+
+
+def _offer_again(key: tuple) -> None:
+    if st.button("Follow it again", type="primary", help="From its start; voices are told apart anew."):
+        background.stop(key)
+        st.session_state.pop(f"long-stopped-{key}", None)
+        st.rerun()
 
 
 def _follow(taken: "LongSound", model: "SpeechModel", job: background.Job) -> "tuple[tuple[Stretch, ...], str]":
@@ -136,12 +142,15 @@ def _watch(taken: "LongSound", model: "SpeechModel", count: int | None, key: tup
         started.drawn = True
         st.rerun()
     found, words = _outcome(started)
-    if words:
-        st.warning(f"{plain(words)} What came before is shown.")
+    complete = not words
+    if not complete:
+        st.warning(f"{plain(words)} What came before is shown." if found else plain(words))
+        if started.stop.is_set():
+            _offer_again(key)
     if not found:
-        st.info("No speech was found in this recording.")
+        if complete:
+            st.info("No speech was found in this recording.")
         return
-    complete = not words and not started.stop.is_set()
     asked = (*key, count, len(found), complete)
     again = st.session_state.get(f"long-cues-{key}", {})
     made = _made(
@@ -192,17 +201,19 @@ def draw(
     if len(found.stretches) < FEWEST_DRAWN:
         return
     left, right = st.columns([2, 3], gap="medium")
-    names = {found.called(v): v for v in found.voices}
     with left:
-        chosen = st.segmented_control("Voice", list(names), default=next(iter(names)), required=True, key="long-voice")
-    voice = names.get(chosen, found.voices[0])
+        chosen = st.segmented_control(
+            "Voice", found.voices, format_func=found.called, default=found.voices[0], required=True, key="long-voice"
+        )
+    voice = chosen if chosen in found.voices else found.voices[0]
     with right:
         outputs = st.multiselect(
             "Over time",
             list(found.outputs),
             default=voices_chart.prominent(found, voice),
             max_selections=3,
-            key=f"long-outputs-{found.model}",
+            # What stands out is looked up once for a key: again for another voice, and when all stretches are there.
+            key=f"long-outputs-{found.model}-{voice}-{keep is None}",
         )
     st.plotly_chart(
         voices_chart.figure(found, voice, outputs),
@@ -227,7 +238,7 @@ def draw(
 
 def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     """Return the session as it was answered, or, if the reader wants it, after the model has heard each voice."""
-    from explain.long_recording_baseline import heard_first
+    from explain.long_recording_baseline import heard_first, otherwise
     from ser_core.speaker_adaptation import adaptable
 
     if not adaptable(model) or not st.toggle("Hear each voice first", True, key="long-hear-first", help=_HEAR_HELP):
@@ -236,15 +247,13 @@ def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     if kept is None or kept[0] is not made:
         kept = st.session_state["long-heard"] = (made, heard_first(made, model))
     found: LongRecording = kept[1]
-    moved = sum(
-        one.prediction.top != two.prediction.top
-        for one, two in zip(made.stretches, found.stretches, strict=True)
-        if one.prediction is not None and two.prediction is not None
-    )
-    st.caption(
-        f"The model has heard all stretches of each voice, and answers {moved} of {len(made.stretches)} otherwise "
-        f"than alone. It helps only where the voices are told apart rightly. {_gain(model.name)}"
-    )
+    moved, asked = otherwise(made, found)
+    if asked:
+        so_far = "" if made.complete else " so far"
+        st.caption(
+            f"The model has heard all stretches of each voice{so_far}, and answers {moved} of {asked} otherwise than "
+            f"alone. It helps only where the voices are told apart rightly. {_gain(model.name)}"
+        )
     return found
 
 

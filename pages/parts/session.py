@@ -110,7 +110,7 @@ def keep_choices() -> None:
 def forget() -> None:
     """Drop the clip and everything made from it; the inputs that hold its bytes are made anew."""
     background.stop_all()
-    _forget_parts()
+    forget_parts()
     made = (
         "predictions",
         "explanations",
@@ -156,7 +156,7 @@ def delete_all() -> None:
     for key in list(st.session_state):
         del st.session_state[key]
     st.session_state.update({key: number + 1 for key, number in {"round": 0, **taken}.items()})
-    _forget_parts()
+    forget_parts()
     context, uploads = get_script_run_ctx(), _uploads()
     if context is None or uploads is None:
         return
@@ -168,7 +168,7 @@ def delete_all() -> None:
     media.remove_orphaned_files()
 
 
-def _forget_parts() -> None:
+def forget_parts() -> None:
     """Drop the parts of the page that redraw alone: they hold what they draw, and a run that stops early keeps them."""
     context = get_script_run_ctx()
     if context is not None:

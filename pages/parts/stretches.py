@@ -122,7 +122,7 @@ def one(
     heard = hearing(found, voice, model) if found.adapted else None
     left, right = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
     with left, st.spinner("Reading the stretch"):
-        clip = taken.stretch(*stretch.clip_s)
+        clip = _clip(taken, stretch)
         player(clip, f"{clip.duration_s:.1f} s")
     with right:
         if st.button("Explain this stretch", type="primary", width="stretch"):
@@ -138,7 +138,19 @@ def one(
             if given:
                 give(others[given])
     st.html(_own(own_cues(found, picked), found.called(voice)))
-    _salient(clip, stretch, heard or model, model.name)
+    # While a voice still gets stretches, each would be heard anew, and explained anew.
+    if give is not None:
+        _salient(clip, stretch, heard or model, model.name)
+
+
+def _clip(taken: "LongSound", stretch: "Stretch") -> "Recording":
+    """Return a stretch's clip; the last one is kept, since some files are decoded from their start to reach it."""
+    asked = taken.sha256, stretch.clip_s
+    kept = st.session_state.get("long-clip")
+    if kept is None or kept[0] != asked:
+        kept = st.session_state["long-clip"] = (asked, taken.stretch(*stretch.clip_s))
+    clip: Recording = kept[1]
+    return clip
 
 
 def _salient(clip: "Recording", stretch: "Stretch", asked: "SpeechModel", model: str) -> None:
@@ -168,7 +180,7 @@ def _salient(clip: "Recording", stretch: "Stretch", asked: "SpeechModel", model:
         )
 
     try:
-        started = background.start(("long-salient", clip.sha256, asked.name), work)
+        started = background.start(("long-salient", clip.sha256, asked.name, stretch.settings), work)
     except BusyError as fault:
         st.caption(plain(str(fault)))
         return
