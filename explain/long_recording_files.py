@@ -51,7 +51,7 @@ def table(found: LongRecording) -> "pd.DataFrame":
         "note": [s.note for s in found.stretches],
         "outside_training": [" ".join(each.measure for each in s.outside) for s in found.stretches],
     }
-    about = {"file": found.name, "sha256": found.sha256, "model": found.model, "adapted": found.adapted}
+    about: dict[str, Any] = {"file": found.name, "sha256": found.sha256, "model": found.model, "adapted": found.adapted}
     return pd.DataFrame(columns).assign(**about, **{COLUMN: in_a_cell(found.model)})
 
 
