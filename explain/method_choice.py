@@ -115,7 +115,9 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
 def passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":
     """Return the rows of a model's methods that say how many maps pass every test of faithfulness.
 
-    Of its own maps, methods that were put to fewer than ``FEWEST`` clips are left out.
+    Of its own maps, methods that were put to fewer than ``FEWEST`` clips are left out. Shares are of whole percents, as
+    they are printed: a clip more of 500 puts no method before another.
     """
     found = shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
+    found = found.assign(holds=found["holds"].astype(float).round(2))
     return found if of == DESTROYED else found[found["clips"] >= FEWEST]

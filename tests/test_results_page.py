@@ -141,7 +141,8 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
 ) -> None:
     def row(method: str, of: str, test: str, holds: float) -> dict:
         keys = {"model": "log-mel-resnet", "method": method, "map": of, "test": test, "clips": 80, "speakers": 9}
-        return keys | {"holds": holds, "low": holds - 0.1, "high": holds + 0.1, "seconds": 1.25}
+        rest = {"weak": 0.04, "undecided": 0.0 if holds > 0.5 else 0.02}
+        return keys | {"holds": holds, "low": holds - 0.1, "high": holds + 0.1, "seconds": 1.25} | rest
 
     core = ("deletion", "insertion", "randomised weights", method_choice.ALL)
     rows = [
@@ -171,5 +172,6 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
     ]
     found = text(page())
     further = found[found.index("Methods by the further tests") :]
-    assert "<td><strong>55 %</strong> [45, 65]</td><td><strong>95 %</strong>" in further
-    assert "Saliency <strong>35 %</strong> [25, 45]" in further and "Saliency</th>" not in further.split("</table>")[0]
+    assert "<td><strong>55 %</strong> [45, 65]<br><small>weak 4 %</small></td><td><strong>95 %</strong>" in further
+    agreeing = "Saliency <strong>35 %</strong> [25, 45]<br><small>weak 4 %, cannot be decided 2 %</small>"
+    assert agreeing in further and "Saliency</th>" not in further.split("</table>")[0]

@@ -143,15 +143,24 @@ def test_a_tie_keeps_the_usual_method_and_maps_that_seldom_pass_are_called_hints
     assert said.endswith("Most maps do not pass: take one as a hint, and look at its own tests.")
 
 
+def test_a_clip_more_of_hundreds_puts_no_method_before_the_usual_one() -> None:
+    usual = rows("integrated_gradients", ([GOOD] + [NONE] * 24) * 20)
+    for good, taken in ((21, False), (26, True)):
+        shares = summary(pd.concat([usual, rows("occlusion", [GOOD] * good + [NONE] * (500 - good))]), replicates=200)
+        assert default_method("m", "integrated_gradients", shares) == ("occlusion" if taken else "integrated_gradients")
+        said = default_sentence("m", "integrated_gradients", shares)
+        assert ("as many as the next of 2 methods tested, Occlusion (4 % of 500)" in said) != taken
+
+
 def test_a_method_of_fewer_clips_takes_the_place_only_where_it_is_clearly_better() -> None:
     usual = rows("integrated_gradients", ([GOOD] + [NONE] * 17) * 28)
-    for good, taken in ((6, False), (40, True)):
+    for good, taken in ((7, False), (40, True)):
         table = pd.concat([usual, rows("occlusion", [GOOD] * good + [NONE] * (100 - good))])
         shares = summary(table, replicates=500)
         first = "occlusion" if taken else "integrated_gradients"
         assert default_method("m", "integrated_gradients", shares) == first
         said = default_sentence("m", "integrated_gradients", shares)
-        assert ("Occlusion passed in 6 % [" in said and "of 100, too few to tell." in said) != taken
+        assert ("Occlusion passed in 7 % [" in said and "of 100, too few to tell." in said) != taken
     # One clip that was left out makes nothing fewer.
     table = pd.concat([rows("saliency", [NONE] * 100), rows("occlusion", [GOOD] * 9 + [NONE] * 90)])
     assert default_method("m", "saliency", summary(table, replicates=200)) == "occlusion"

@@ -56,7 +56,9 @@ def show() -> None:
         st.caption(
             "Foretells removals (infidelity): the map says what random boxes do to the answer better than when it is "
             "turned in time. Noise (sensitivity), shift, re-encoding: changes that nobody hears leave the map alike. "
-            "Agreement: other methods find the same parts. 'python -m explain trust-study --further' repeats it."
+            "Agreement: other methods find the same parts. Weak, in small figures: better than 80 % "
+            "of chance maps, but not than 95 %, which a map of few places in time cannot be. "
+            "'python -m explain trust-study --further' repeats it."
         )
     else:
         st.caption("The further tests (infidelity, sensitivity, stability, agreement) have not been run for it yet.")
@@ -133,9 +135,9 @@ def further_tests(own: "pd.DataFrame") -> str:
     lines = ""
     for method, part in rest.groupby("method", sort=False):
         by = part.set_index("test")
-        cells = "".join(f"<td>{_share(by.loc[test]) if test in by.index else '–'}</td>" for test in titles)
+        cells = "".join(f"<td>{_outcome(by.loc[test]) if test in by.index else '–'}</td>" for test in titles)
         agreeing = [
-            f"{escape(test.removeprefix(AGREEMENT))} {_share(by.loc[test])}"
+            f"{escape(test.removeprefix(AGREEMENT))} {_outcome(by.loc[test])}"
             for test in by.index
             if test.startswith(AGREEMENT)
         ]
@@ -144,6 +146,13 @@ def further_tests(own: "pd.DataFrame") -> str:
     names = ("Method", *titles.values(), "Agreement", "Clips")
     caption = "Methods by the further tests: share that holds [95 %]"
     return rows_of(caption, names, lines, ("Agreement",)) if lines else ""
+
+
+def _outcome(row: "pd.Series") -> str:
+    """Return the share that holds and, below it, the shares of what is neither held nor failed."""
+    words = {"weak": "weak", "undecided": "cannot be decided"}
+    small = ", ".join(f"{words[kind]} {percent(row[kind])}" for kind in words if row[kind] > 0)
+    return f"{_share(row)}<br><small>{small}</small>" if small else _share(row)
 
 
 def _share(row: "pd.Series") -> str:
