@@ -10,7 +10,7 @@ from explain.experiment_study import TURNED
 from explain.trust import QUICK
 from ser_core import session_study
 from ser_core.numbers import signed, unsigned
-from ser_core.results import RESULTS, figures, labels_of, paired_change, read_summary
+from ser_core.results import RESULTS, by_variant, figures, labels_of, paired_change, read_summary
 from ser_core.settings import ROOT
 from ser_core.speaker_adaptation_study import ALONE, Given
 
@@ -200,6 +200,14 @@ def test_each_voice_of_a_session_heard_first() -> None:
     says(f"Whisper tiny.en {alone(tiny)} for each stretch alone, {moved(tiny, after)} after all stretches of its voice")
     says(f"({true[0]} with the true voices); base {alone(base)} and {moved(base, after)} ({true[1]})")
     says(f"left around speech {moved(tiny, cut)} and {moved(base, cut)}")
+    seven = []
+    for model in ("tiny", "base"):
+        rows = pd.read_parquet(RESULTS / f"session-adaptation-whisper-{model}-statistics.crema_d.parquet")
+        odd = rows[rows["speaker"].str[-1].astype(int) % 2 == 1]
+        assert (rows["speaker"].nunique(), odd["speaker"].nunique()) == (18, 7)
+        found = by_variant(odd).query("measure == 'UAR'").set_index("variant")["value"]
+        seven += [three(found[variant]) for variant in (after, session_study.TRUE)]
+    says("the other seven alone: {} as told apart and {} with the true voices, base {} and {}.".format(*seven))
     tiny, base = told("tiny", "ravdess"), told("base", "ravdess")
     says(
         f"tiny.en {alone(tiny)} and {moved(tiny, after)}, base {alone(base)} and {moved(base, after)}; chance is 0.167"
