@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from explain.cues import ALL_REGIONS, CLIP, CUES, CueSettings
 from explain.expert import SALIENT, tally
 from explain.explanation import Explanation, explain, with_language
+from explain.text_files import utf8
 from explain.words import cue_name
 from ser_core.audio import MAX_BYTES, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
@@ -121,7 +122,8 @@ def in_folder(folder: Path) -> list[Clip]:
         and path.is_file()
         and path.resolve().is_relative_to(folder.resolve())
     )
-    return _some([Clip(str(path.relative_to(folder)), _reader(path)) for path in files], folder.name)
+    # A file name that is not UTF-8 can be opened, but neither printed nor written into a table.
+    return _some([Clip(utf8(str(path.relative_to(folder))), _reader(path)) for path in files], folder.name)
 
 
 def in_csv(table: Path) -> list[Clip]:
@@ -132,10 +134,11 @@ def in_csv(table: Path) -> list[Clip]:
     """
     try:
         with table.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
+            reader = csv.DictReader(opened)
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise SettingError(f"'{clean_name(table.name)}' cannot be read as a CSV in UTF-8; export it again.") from fault
-    heads = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
+    heads = {name.strip().lower(): name for name in reader.fieldnames or () if name}
     column = next((heads[name] for name in FILE_COLUMNS if name in heads), None)
     if column is None:
         raise SettingError(f"'{clean_name(table.name)}' needs a column 'file' with the path of each clip.")

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -217,6 +218,7 @@ def test_files_of_one_name_stay_apart() -> None:
         (lambda p: (p / "x.bin").write_bytes(b"x") and p / "x.bin", "no folder, zip archive or CSV"),
         (lambda p: p, "No audio file was found"),
         (lambda p: (p / "x.csv").write_text("a,b\n1,2\n") and p / "x.csv", "needs a column 'file'"),
+        (lambda p: (p / "z.csv").write_text("file,speaker\n") and p / "z.csv", "No audio file was found in 'z.csv'"),
         (lambda p: (p / "y.csv").write_bytes(b"file\n\xff\xfe\x00") and p / "y.csv", "cannot be read as a CSV"),
     ],
 )
@@ -258,6 +260,53 @@ def test_a_csv_is_explained_from_the_command_line_and_a_stopped_batch_goes_on(
     assert "does not exist" in made.loc[1, "error"] and made.loc[0, "answer"]
     assert not store.exists()
     assert "1 of which could not be explained" in capsys.readouterr().out
+
+
+def test_a_clip_that_was_replaced_since_is_explained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / name).write_bytes(wav(voice(1.5)))
+    asked = ["batch", str(folder), "--out", str(tmp_path / "t.csv"), "--model", MODEL, "--quiet"]
+    real, calls = batch.row, []
+
+    def stopped_at_c(number: int, one: Clip, *args, **kwargs) -> Row:
+        calls.append(one.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(number, one, *args, **kwargs)
+
+    monkeypatch.setattr("explain.batch_command.row", stopped_at_c)
+    with pytest.raises(KeyboardInterrupt):
+        main(asked)
+    (folder / "a.wav").write_bytes(wav(voice(1.8)))
+    assert main(asked) == 0
+    assert calls == ["a.wav", "b.wav", "c.wav", "a.wav", "c.wav"]
+    made = pd.read_csv(tmp_path / "t.csv")
+    assert made["sha256"].tolist() == [decode((folder / name).read_bytes(), name).sha256 for name in made["file"]]
+
+
+def test_a_file_name_that_is_not_utf_8_ends_neither_the_batch_nor_its_table(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")).write_bytes(wav(voice(1.5)))
+    out = tmp_path / "t.parquet"
+    # As a terminal in UTF-8 prints it; what pytest captures takes any text.
+    assert [clip.name.encode("utf-8") for clip in clips_of(folder)] == [b"caf\\udce9.wav"]
+    assert main(["batch", str(folder), "--out", str(out), "--model", MODEL]) == 0
+    (made,) = pd.read_parquet(out).to_dict("records")
+    assert made["file"] == "caf\\udce9.wav" and made["answer"] and not made["error"]
+
+
+def test_the_list_of_the_clips_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(voice(1.5)))
+    listed = tmp_path / "clips.csv"
+    listed.write_text("file,speaker\na.wav,s1\n")
+    assert main(["batch", str(listed), "--out", str(tmp_path / "." / "clips.csv"), "--model", MODEL]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert listed.read_text() == "file,speaker\na.wav,s1\n"
 
 
 def test_rows_of_other_options_are_not_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
