@@ -257,6 +257,7 @@ def rows(
     *,
     trust: str = "",
     progress: Callable[[float, str], None] | None = None,
+    done: int = 0,
 ) -> Iterator[Row]:
     """Yield one row a clip, in order, each as soon as it is made; a clip that fails gives a row that says why.
 
@@ -267,8 +268,9 @@ def rows(
         settings: of the acoustic measurement.
         trust: "", "quick" or "full": which trust tests are run on every explanation.
         progress: told the share done (0 … 1) and what is being done; what it raises ends the work.
+        done: how many of the clips, from the first on, have their rows already.
     """
-    for number, clip in enumerate(clips):
+    for number, clip in enumerate(clips[done:], start=done):
 
         def within(share: float, words: str, number: int = number, clip: Clip = clip) -> None:
             if progress is not None:
