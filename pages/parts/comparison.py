@@ -293,10 +293,7 @@ def relative_table(found: "Comparison") -> str:
     rows = "".join(_relative(row) for row in found.relative)
     # Where there is no voice to tell the sex by, the reference is that of both; for children there is none.
     whose = {"female": "women", "male": "men", "unknown": "adults of both sexes", "child": "children (no reference)"}
-    among = [
-        f"{title} among {whose[side.tracks.sex]}"
-        for title, side in zip(found.titles, found.sides, strict=True)
-    ]
+    among = [f"{title} among {whose[side.tracks.sex]}" for title, side in zip(found.titles, found.sides, strict=True)]
     names = ("Cue", *found.titles, *among, "Difference of scores")
     return table("Relative cues of two speakers", _head(names), rows)
 
