@@ -112,8 +112,12 @@ def _experiment(found: DoseResponse, place: int) -> dict[str, Any]:
                     for dose, share in zip(found.doses, found.followed, strict=True)
                 ),
                 "caption": f"Probability of each class at each dose; thick: {found.emotion}. Dashed: the untouched "
-                f"clip. Dotted: where the answer becomes another. What the unchanged dose moves "
-                f"({percent(found.control_effect)}) is the resynthesis itself.",
+                "clip. Dotted: where the answer becomes another."
+                + (
+                    f" What the unchanged dose moves ({percent(found.control_effect)}) is the resynthesis itself."
+                    if kind.resynthesised
+                    else ""
+                ),
             }
         ],
         "head": ["asked", "measured afterwards", f"probability of {found.emotion}", "answer"],

@@ -91,7 +91,7 @@ def fit_neighbourhood(
 
 def _sentence(percentile: float, corpus: str) -> str:
     if percentile >= 99:
-        share = "all" if percentile >= 99.95 else f"{percentile:.0f} % of"
+        share = "all" if percentile >= 100 else "over 99 % of"
         return (
             f"This clip lies further from the training data than {share} unseen {corpus} clips: the model has not "
             "heard speech like this, so treat its answer with great caution."

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -121,6 +122,10 @@ def test_a_far_embedding_is_called_unfamiliar_and_a_near_one_is_not() -> None:
     near = fit_neighbourhood(points, classes, held_out, components=20)
     assert near.familiarity(3 * np.eye(3, 40)[0], "X").percentile < 20
     assert near.familiarity(np.full(40, 9.0), "X").percentile == 100
+    assert "than all unseen X clips" in near.familiarity(np.full(40, 9.0), "X").sentence
+    # Nearer than one of a thousand: neither all of them nor 100 %.
+    one_farther = dataclasses.replace(near, held_out=np.array([0.0] * 999 + [1e9]))
+    assert "than over 99 % of unseen X clips" in one_farther.familiarity(np.full(40, 9.0), "X").sentence
 
 
 def test_the_network_gives_the_same_answer_alone_and_in_a_batch() -> None:
