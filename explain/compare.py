@@ -25,12 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         found = _compared(options)
+        _print(found)
         for path, content in ((options.json, to_json), (options.csv, to_csv)):
             if path is not None:
                 write_text(path, content(found))
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _print(found: "Comparison") -> None:
     for title, side in zip(found.titles, found.sides, strict=True):
         p = side.prediction
         said = [
@@ -39,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         print(f"{title}: {', '.join(f'{name} {value}' for name, value in zip(p.order, said, strict=True))}")
     print("\n".join(found.sentences))
-    return 0
 
 
 def _compared(options: argparse.Namespace) -> "Comparison":

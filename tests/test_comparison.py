@@ -304,6 +304,14 @@ def test_the_command_compares_and_writes(tmp_path, capsys):
     assert all((tmp_path / name).stat().st_size > 100 for name in ("a.json", "a.csv"))
 
 
+def test_what_was_found_is_told_where_its_file_cannot_be_written(capsys):
+    clip_of = str(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    asked = ["compare", clip_of, "--models", "egemaps-logistic", "egemaps-mlp", "--quiet"]
+    assert main([*asked, "--json", "/no/such/folder/a.json"]) == 2
+    said = capsys.readouterr()
+    assert "models answer" in said.out and "cannot be written" in said.err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
