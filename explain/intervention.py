@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FADE_S = 0.01
 FULL_SCALE = 0.999
+MOST_DOSES = 25
 
 
 @dataclass(frozen=True)
@@ -200,12 +201,13 @@ def dose_response(
         emotion: the class to follow; the predicted one by default.
         start_s: where the change begins; None for the whole clip.
         end_s: where it ends.
-        doses: other than the usual ones; the one that changes nothing is added.
+        doses: other than the usual ones, at most 25 and at most twice as far out; the one that changes nothing is
+            added.
         progress: told the share done (0 … 1) and what is being done.
 
     Raises:
-        ExplanationError: the experiment, the class or the stretch is not one of the clip's, or the clip has no voice
-            whose pitch could be changed.
+        ExplanationError: the experiment, the class or the stretch is not one of the clip's, a dose is too far out, or
+            the clip has no voice whose pitch could be changed.
     """
     from ser_core.workers import in_worker
 
@@ -217,6 +219,7 @@ def dose_response(
     if emotion not in model.emotions:
         raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
     _check_stretch(recording, start_s, end_s)
+    _check_doses(experiment, experiment.doses if doses is None else doses)
     tell = progress or (lambda share, words: None)
     asked = possible_doses(recording.samples, name, experiment.doses if doses is None else doses, start_s, end_s)
     tell(0.05, f"Changing {experiment.title.lower()}")
@@ -299,6 +302,17 @@ def _check_stretch(recording: Recording, start_s: float | None, end_s: float | N
     if start_s is None or end_s is None or not 0 <= start_s < end_s <= recording.duration_s + 0.01:
         raise ExplanationError(
             f"The stretch to change must lie in the clip of {recording.duration_s:.2f} s; give its start and end in s."
+        )
+
+
+def _check_doses(experiment: Experiment, doses: Sequence[float]) -> None:
+    """Raise ExplanationError where doses are too many, or so far out that the clip would grow without end."""
+    low, high = min(experiment.doses), max(experiment.doses)
+    low, high = (low / 2, high * 2) if experiment.unit == "×" else (low * 2, high * 2)
+    if len(doses) > MOST_DOSES or not all(low <= dose <= high for dose in doses):
+        raise ExplanationError(
+            f"{experiment.title} can be changed by up to {MOST_DOSES} doses from {low:g} to {high:g} "
+            f"{experiment.unit}; give others."
         )
 
 

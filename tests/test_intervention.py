@@ -258,6 +258,9 @@ def test_faults_say_what_to_do() -> None:
         dose_response(model, voice(), "loudness", start_s=1.0, end_s=99.0)
     with pytest.raises(ExplanationError, match="does not know 'joy'"):
         dose_response(model, voice(), "loudness", emotion="joy")
+    for doses in ((0.0,), (1e-6, 1.2), (float("nan"),), tuple(np.linspace(0.7, 1.4, 26))):
+        with pytest.raises(ExplanationError, match=r"Tempo can be changed by up to 25 doses from 0\.35 to 2\.8 ×"):
+            dose_response(model, voice(), "tempo", doses=doses)
     noise = from_samples(np.random.default_rng(0).normal(0, 0.05, 16000).astype(np.float32), SAMPLE_RATE, "noise")
     with pytest.raises(ExplanationError, match="hardly any voice"):
         dose_response(model, noise, "pitch_level")
