@@ -47,6 +47,7 @@ FAULTS = (
 )
 _ENDINGS = "wav flac mp3 ogg oga opus m4a aac mp4 3gp webm mka mkv wma amr aif aiff aifc au snd caf sph avi"
 ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
+_UTF_8 = 0x800
 FILE_COLUMNS = ("file", "path", "filename", "wav")
 
 
@@ -170,7 +171,7 @@ def in_zip(archive: Path | bytes, name: str = "archive.zip") -> list[Clip]:
         raise SettingError(
             f"'{name}' unpacks to {total / 2**20:,.0f} MiB and at most {MOST_ARCHIVE_BYTES >> 20:,} are read; split it."
         )
-    found = [Clip(_inner_name(m.filename), partial(_read_member, archive, m)) for m in members]
+    found = [Clip(_inner_name(_stored_name(m)), partial(_read_member, archive, m)) for m in members]
     return _some(sorted(found, key=lambda clip: clip.name), name)
 
 
@@ -181,6 +182,16 @@ def _is_clip(member: zipfile.ZipInfo) -> bool:
     return bool(member.filename) and not member.is_dir() and not hidden and Path(parts[-1]).suffix.lower() in ENDINGS
 
 
+def _stored_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name; macOS packs UTF-8 without the mark of it, which would be read as IBM's code page 437."""
+    if member.flag_bits & _UTF_8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
+
+
 def _inner_name(name: str) -> str:
     """Return a member's name for display: its folders and its base name, no way out of the archive."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -188,7 +199,7 @@ def _inner_name(name: str) -> str:
 
 
 def _read_member(archive: Path | bytes, member: zipfile.ZipInfo) -> "Recording":
-    name = clean_name(member.filename)
+    name = clean_name(_stored_name(member))
     if member.flag_bits & 1:
         raise AudioError(f"'{name}' is locked with a password; pack it without one.")
     if member.file_size > MOST_MEMBER_BYTES:

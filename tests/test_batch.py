@@ -164,6 +164,18 @@ def test_an_archive_is_read_member_by_member_and_its_names_lead_nowhere(tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip"]
 
 
+def test_names_that_macos_packs_as_unmarked_utf_8_are_read_as_such() -> None:
+    name = "Anna Müllér_.wav"
+    plain = "x" * (len(name.encode()) - 4) + ".wav"
+    unmarked = packed({plain: sound()}).replace(plain.encode(), name.encode())
+    (found,) = in_zip(unmarked)
+    assert (found.name, found.load().name) == (name, name)
+    # What is no UTF-8 stays in the code page that the format names.
+    old = packed({"xx.wav": sound()}).replace(b"xx.wav", b"\x84x.wav")
+    assert [clip.name for clip in in_zip(old)] == ["äx.wav"]
+    assert [clip.name for clip in in_zip(packed({"日本.wav": sound()}))] == ["日本.wav"]
+
+
 def test_a_bomb_is_refused_by_its_ratio_its_size_its_count_and_where_its_header_lies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
