@@ -423,12 +423,14 @@ def _loudness(samples: np.ndarray, dose: float, start_s: float | None, end_s: fl
 
 
 def _spectral_tilt(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
-    """Tilt around 1 kHz, between 100 Hz and 8 kHz, at the level that the clip had."""
+    """Tilt around 1 kHz, between 100 Hz and 8 kHz, at the level that the clip, or its stretch, had."""
     length = len(samples)
     spectrum = np.fft.rfft(samples, 2 * length)
     hz = np.clip(np.fft.rfftfreq(2 * length, 1 / SAMPLE_RATE), 100.0, None)
     tilted = np.fft.irfft(spectrum * 10 ** (dose * np.log2(hz / 1000.0) / 20), 2 * length)[:length]
-    level = np.sqrt(np.mean(samples**2) / max(np.mean(tilted**2), 1e-20))
+    # Over the stretch alone, which would else become louder or quieter against the rest.
+    before, after = (stretch(each, start_s, end_s) for each in (samples, tilted))
+    level = np.sqrt(np.mean(before**2) / max(np.mean(after**2), 1e-20))
     return _confined(samples, tilted * level, start_s, end_s)
 
 

@@ -102,6 +102,17 @@ def test_other_cues_stay_when_one_is_changed(name: str) -> None:
             assert found == pytest.approx(EXPERIMENTS[other].nothing, abs=slack), other
 
 
+@pytest.mark.parametrize("dose", EXPERIMENTS["spectral_tilt"].doses)
+def test_a_tilted_stretch_stays_as_loud_against_the_rest_as_it_was(dose: float) -> None:
+    low, high = voice().samples.copy(), np.random.default_rng(0).standard_normal(len(voice().samples))
+    # A hiss in a voice: one tilt for both makes either louder than the other.
+    hiss = slice(round(0.5 * SAMPLE_RATE), round(1.0 * SAMPLE_RATE))
+    low[hiss] = 0.05 * np.diff(high, prepend=0.0)[hiss].astype(np.float32)
+    made = changed(low, "spectral_tilt", (dose,), 0.5, 1.0)
+    assert measure_changes("loudness", low, made, 0.5, 1.0)[0] == pytest.approx(0.0, abs=0.5)
+    assert measure_changes("spectral_tilt", low, made, 0.5, 1.0)[0] == pytest.approx(dose, abs=0.3)
+
+
 def test_a_clip_gets_no_louder_than_full_scale_and_the_doses_say_so() -> None:
     loud = voice().samples / np.abs(voice().samples).max() * 0.5
     doses = possible_doses(loud, "loudness", EXPERIMENTS["loudness"].doses)
