@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FADE_S = 0.01
 FULL_SCALE = 0.999
 MOST_DOSES = 25
+FEWEST_VOICED = 5
 
 
 @dataclass(frozen=True)
@@ -366,14 +367,22 @@ def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end
     return samples * (1 - share) + _within_full_scale(fitted * share)
 
 
-def _median_f0(samples: np.ndarray) -> float:
+def _median_f0(samples: np.ndarray, start_s: float | None, end_s: float | None) -> tuple[float, float]:
+    """Return the median F0 in Hz of a clip and of its stretch; that of the clip twice where there is hardly any voice.
+
+    Raises:
+        ExplanationError: the clip itself has hardly any voice.
+    """
     from ser_core.conversion.voice import pitch
 
-    _, f0_hz = pitch(sound_of(samples), *PITCH_HZ)
-    voiced = f0_hz[f0_hz > 0]
-    if len(voiced) < 5:
+    times_s, f0_hz = pitch(sound_of(samples), *PITCH_HZ)
+    voiced = f0_hz > 0
+    if voiced.sum() < FEWEST_VOICED:
         raise ExplanationError("The clip has hardly any voice, so its pitch cannot be changed; try loudness or tilt.")
-    return float(np.median(voiced))
+    whole = start_s is None or end_s is None
+    inside = voiced if whole else voiced & (times_s >= start_s) & (times_s < end_s)
+    own = inside if inside.sum() >= FEWEST_VOICED else voiced
+    return float(np.median(f0_hz[voiced])), float(np.median(f0_hz[own]))
 
 
 def _revoiced(
@@ -382,8 +391,10 @@ def _revoiced(
     from ser_core.conversion import praat
     from ser_core.conversion.voice import BANDS, Change
 
-    f0_hz = _median_f0(samples)
-    wanted = Change(f0_hz, f0_hz * 2 ** (semitones / 12), spread, scale, (0.0,) * BANDS)
+    f0_hz, middle_hz = _median_f0(samples, start_s, end_s)
+    # A range is spread around the middle of the stretch: around that of the clip, the stretch's level would move, too.
+    target_hz = middle_hz * (f0_hz / middle_hz) ** spread * 2 ** (semitones / 12)
+    wanted = Change(f0_hz, target_hz, spread, scale, (0.0,) * BANDS)
     return _confined(samples, praat.apply(samples, wanted), start_s, end_s)
 
 

@@ -113,6 +113,20 @@ def test_a_tilted_stretch_stays_as_loud_against_the_rest_as_it_was(dose: float) 
     assert measure_changes("spectral_tilt", low, made, 0.5, 1.0)[0] == pytest.approx(dose, abs=0.3)
 
 
+@pytest.mark.parametrize("dose", [0.25, 0.5, 2.0])
+def test_the_range_of_a_stretch_is_changed_around_its_own_middle(dose: float) -> None:
+    # Here the voice lies three semitones above the median of the clip.
+    made = changed(voice().samples, "pitch_range", (dose,), 0.6, 0.9)
+    assert measure_changes("pitch_range", voice().samples, made, 0.6, 0.9)[0] == pytest.approx(dose, rel=0.15)
+    assert measure_changes("pitch_level", voice().samples, made, 0.6, 0.9)[0] == pytest.approx(0.0, abs=0.2)
+
+
+def test_a_stretch_without_voice_takes_the_middle_of_the_clip() -> None:
+    late = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), voice().samples])
+    (made,) = changed(late, "pitch_range", (0.5,), 0.2, 0.6)
+    assert np.allclose(made, late, atol=1e-3)
+
+
 def test_a_clip_gets_no_louder_than_full_scale_and_the_doses_say_so() -> None:
     loud = voice().samples / np.abs(voice().samples).max() * 0.5
     doses = possible_doses(loud, "loudness", EXPERIMENTS["loudness"].doses)
