@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import explain.intervention
 from explain.expert import Agreement
 from explain.intervention import EXPERIMENTS, DoseResponse
+from explain.listen import Heard
 from explain.removal import Curve
 from explain.trust import Trust
 from explain.verdicts import Test
@@ -99,6 +100,14 @@ def test_the_clip_and_its_parts_are_heard_under_one_cursor_with_the_models_answe
     assert all(take.words.startswith("The model answers ") for take in takes)
     assert len({len(take.recording.samples) for take in takes}) == 1
     assert "Raised by" not in takes[0].words and "Raised by" in takes[1].words
+
+
+@pytest.mark.parametrize(
+    ("gain_db", "words"), [(3.21, "Raised by 3.2 dB."), (-0.18, "Lowered by 0.2 dB."), (-0.01, "Raised by 0.0 dB.")]
+)
+def test_a_part_that_full_scale_holds_down_is_not_called_raised(gain_db: float, words: str) -> None:
+    found = shown()
+    assert listen_panel.answer(Heard(found.recording, found.prediction, gain_db), found.target.emotion).endswith(words)
 
 
 def test_the_switch_player_hands_over_every_take() -> None:

@@ -49,9 +49,10 @@ def _takes(shown: "Explanation", alone: "Heard", without: "Heard", key: str) -> 
 
 
 def answer(part: "Heard", emotion: str) -> str:
-    """Return the model's answer to one part, with the gain that it was raised by."""
-    gain = signed(part.gain_db, 1)
-    return f"The model answers {_answer(part.prediction, emotion)}. Raised by {gain} dB."
+    """Return the model's answer to one part, with the gain that it was raised or, near full scale, lowered by."""
+    gain_db = round(part.gain_db, 1)
+    moved = f"{'Lowered' if gain_db < 0 else 'Raised'} by {abs(gain_db):.1f} dB"
+    return f"The model answers {_answer(part.prediction, emotion)}. {moved}."
 
 
 def _answer(said: "Prediction", emotion: str) -> str:
