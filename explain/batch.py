@@ -19,7 +19,7 @@ from explain.cues import ALL_REGIONS, CLIP, CUES, CueSettings
 from explain.expert import SALIENT, tally
 from explain.explanation import Explanation, explain, with_language
 from explain.text_files import utf8
-from explain.words import cue_name
+from explain.words import cue_name, one_way
 from ser_core.audio import MAX_BYTES, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
 from ser_core.intended_use import COLUMN, in_a_cell
@@ -66,8 +66,9 @@ class Row:
 
     outputs are probabilities by emotion, or values by dimension. entropy_bits is NaN for dimensions. top_cues are the
     cues in which the salient regions differ most from the rest of the speech, with Cliff's delta, those beyond chance
-    first. agree of compared counts the cues of the whole clip that go with the experts' table for
-    the answer. verdict is the trust tests' ("holds", "weak", "fails", "cannot be decided"), "" where they were not run.
+    first; those of which means and single values differ in opposite directions are left out. agree of compared counts
+    the cues of the whole clip that go with the experts' table for the answer. verdict is the trust tests' ("holds",
+    "weak", "fails", "cannot be decided"), "" where they were not run.
     """
 
     number: int
@@ -368,7 +369,7 @@ def _top_cues(made: Explanation) -> tuple[tuple[str, float, bool], ...]:
     found = [
         (c.cue, c.effect, c.beyond_chance)
         for c in made.cues.contrasts
-        if c.scope == ALL_REGIONS and c.effect is not None
+        if c.scope == ALL_REGIONS and c.effect is not None and one_way(c)
     ]
     return tuple(sorted(found, key=lambda c: (not c[2], -abs(c[1])))[:TOP_CUES])
 

@@ -24,6 +24,7 @@ from ser_core.audio import decode
 from ser_core.errors import AudioError, SettingError
 from ser_core.models import load_model
 from tests.bad_inputs import BAD_INPUTS, voice, wav
+from tests.explanations import example_explanation
 from tests.planted import burst_model, clip
 
 MODEL = "egemaps-logistic"
@@ -74,6 +75,18 @@ def test_a_real_models_row_counts_the_agreeing_cues_and_names_the_strongest() ->
 def test_top_cues_are_those_beyond_chance_then_the_largest() -> None:
     found = Row(0, "a", top_cues=(("f0_mean", 0.4, True), ("hnr", -0.9, False)))
     assert cues_in_words(found) == "higher pitch level*, lower harmonics-to-noise ratio"
+
+
+def test_a_cue_that_is_higher_by_one_measure_and_lower_by_another_is_called_neither() -> None:
+    made = example_explanation()
+    first, second, *rest = (c for c in made.cues.contrasts if c.scope == "all regions" and c.effect is not None)
+    against = [
+        dataclasses.replace(first, effect=-0.99, difference=2.0, p_corrected=0.001),
+        dataclasses.replace(second, effect=-0.98, difference=-2.0, p_corrected=0.001),
+    ]
+    cues = dataclasses.replace(made.cues, contrasts=(*against, *rest))
+    named = [name for name, _, _ in row_of(0, "a.wav", dataclasses.replace(made, cues=cues)).top_cues]
+    assert named[0] == second.cue and first.cue not in named
 
 
 def test_one_bad_file_never_stops_the_rest_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
