@@ -112,11 +112,14 @@ def _stored(store: Path, asked: dict[str, str]) -> dict[str, Row]:
 
 
 def _is_of(made: Row, clip: Clip) -> bool:
-    """Return whether a row explains the clip as it is now: its file may have been replaced since."""
+    """Return whether a row explains the clip as it is now: its file may have been replaced since.
+
+    Of a file that cannot be read any more the row is kept, as it cannot be made again.
+    """
     try:
         return not made.error and clip.load().sha256 == made.sha256
     except SerscopeError:
-        return False
+        return True
 
 
 def _row(fields: dict[str, Any]) -> Row:

@@ -306,11 +306,14 @@ def test_a_clip_that_was_replaced_since_is_explained_again(
     monkeypatch.setattr("explain.batch_command.row", stopped_at_c)
     with pytest.raises(KeyboardInterrupt):
         main(asked)
-    (folder / "a.wav").write_bytes(wav(voice(1.8)))
+    now = {"a.wav": wav(voice(1.8)), "c.wav": (folder / "c.wav").read_bytes()}
+    (folder / "a.wav").write_bytes(now["a.wav"])
+    kept = (folder / "b.wav").read_bytes()
+    (folder / "b.wav").write_bytes(b"damaged")
     assert main(asked) == 0
     assert calls == ["a.wav", "b.wav", "c.wav", "a.wav", "c.wav"]
     made = pd.read_csv(tmp_path / "t.csv")
-    assert made["sha256"].tolist() == [decode((folder / name).read_bytes(), name).sha256 for name in made["file"]]
+    assert made["sha256"].tolist() == [decode({**now, "b.wav": kept}[name], name).sha256 for name in made["file"]]
 
 
 def test_a_file_name_that_is_not_utf_8_ends_neither_the_batch_nor_its_table(tmp_path: Path) -> None:
