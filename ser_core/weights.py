@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from ser_core.errors import WeightsError
+from ser_core.errors import WeightsError, short
 from ser_core.files import save_tensors
 from ser_core.settings import settings
 
@@ -31,6 +31,8 @@ MOST_WEIGHT_BYTES = 4_000_000_000
 """What the weights of a model from the hub may have: a billion parameters in single precision."""
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json", "model.safetensors.index.json")
 _PART = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+_IN_TRAINING_ONLY = "masked_spec_embed"
+"""Stands for masked frames in training, which many published weights leave out."""
 _HERE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
@@ -47,6 +49,7 @@ def read_folder(source: str, kind: Any) -> tuple[Any, Any, Any]:
 
     Raises:
         OSError, ValueError, KeyError: of ``transformers``; the caller says what was asked for.
+        ValueError: the folder lacks some of the network's weights, which ``transformers`` would draw at random.
     """
     from transformers import AutoFeatureExtractor
 
@@ -55,7 +58,10 @@ def read_folder(source: str, kind: Any) -> tuple[Any, Any, Any]:
     if files := list(folder.glob("*.safetensors")):
         _check_network(config, kind, sum(file.stat().st_size for file in files))
     extractor = AutoFeatureExtractor.from_pretrained(folder, **_HERE)
-    return config, extractor, kind.from_pretrained(folder, use_safetensors=True, **_HERE)
+    network, about = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **_HERE)
+    if missing := sorted(name for name in about["missing_keys"] if not name.endswith(_IN_TRAINING_ONLY)):
+        raise ValueError(f"its weights lack {', '.join(map(short, missing[:3]))}, without which it answers at random")
+    return config, extractor, network
 
 
 def _hub() -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 
 from ser_core import weights
 from ser_core.audio import from_samples
@@ -70,6 +71,50 @@ def test_a_local_folder_answers_as_transformers_itself_does(kind: str, tmp_path:
         expected = reference(**features).logits[0].softmax(0).numpy()
     assert prediction.emotions == ("angry", "happy", "neutral")
     assert np.allclose(prediction.probabilities, expected, atol=1e-3)
+
+
+def saved(folder: Path, network, kind: str = "wav2vec2") -> Path:
+    network.save_pretrained(folder)
+    extractor(kind).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "ast"])
+def test_an_encoder_without_a_classifier_is_refused_as_its_answers_would_be_drawn_at_random(
+    kind: str, tmp_path: Path
+) -> None:
+    family, config = classifiers()[kind]
+    network = family(config)
+    bare = saved(tmp_path / "bare", network, kind)
+    state = {name: value for name, value in load_file(bare / "model.safetensors").items() if "classifier" not in name}
+    save_file(state, bare / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lack .*classifier.*at random"):
+        load_model(bare)
+
+
+def test_weights_that_lack_only_what_training_needs_are_taken(tmp_path: Path, recording) -> None:
+    family, config = classifiers()["wav2vec2"]
+    folder = saved(tmp_path / "published", family(config))
+    state = {k: v for k, v in load_file(folder / "model.safetensors").items() if "masked_spec_embed" not in k}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load_model(folder).predict(recording).probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"problem_type": "regression"}, "made for regression"),
+        ({"problem_type": "multi_label_classification"}, "made for multi label classification"),
+        ({"id2label": {0: "arousal"}}, "has the labels arousal; 2 to 100"),
+        ({"id2label": {0: "Angry", 1: "angry", 2: "Sad"}}, "has the labels angry, angry, sad"),
+    ],
+)
+def test_a_model_that_does_not_choose_one_of_several_labels_is_refused(change, said, tmp_path: Path) -> None:
+    family, _ = classifiers()["wav2vec2"]
+    settings = {name: value for name, value in SMALL.items() if "label" not in name} | CONVOLUTIONS
+    network = family(tf.Wav2Vec2Config(**settings | {"id2label": LABELS} | change))
+    with pytest.raises(ModelError, match=said):
+        load_model(saved(tmp_path / "mine", network))
 
 
 def test_a_folder_with_pickled_weights_only_is_refused(tmp_path: Path) -> None:

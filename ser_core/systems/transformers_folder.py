@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.audio import SAMPLE_RATE
+from ser_core.cards import MOST_EMOTIONS
 from ser_core.encoders import filter_bank_axes
-from ser_core.errors import ModelError
+from ser_core.errors import ModelError, short
 from ser_core.features import LogMel, at_floor, unit_variance
 from ser_core.models import Card, InputAxes, LogMelModel, SpeechModel
 from ser_core.weights import read_folder
@@ -132,6 +133,7 @@ def load_pretrained(name: str) -> SpeechModel:
         ) from fault
     if getattr(extractor, "sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
         raise ModelError(f"'{Path(name).name}' expects {extractor.sampling_rate} Hz; only 16 kHz models are supported.")
+    _check_answers(Path(name).name, config)
     card = _card(name, config, sum(parameter.numel() for parameter in classifier.parameters()))
     if config.model_type == "whisper":
         return WhisperClassifier(card, classifier, config.num_mel_bins)
@@ -145,14 +147,36 @@ def load_pretrained(name: str) -> SpeechModel:
     return WaveformClassifier(card, classifier, normalise=bool(extractor.do_normalize))
 
 
+def _check_answers(name: str, config: Any) -> None:
+    """Refuse a model whose answer is not one of several labels: a softmax over its outputs would mean nothing.
+
+    Raises:
+        ModelError: it predicts numbers or several labels at once, or its labels are too few, too many or alike.
+    """
+    kind = getattr(config, "problem_type", None)
+    if kind not in (None, "single_label_classification"):
+        raise ModelError(
+            f"'{name}' is made for {short(kind).replace('_', ' ')}; only models that choose one of several labels "
+            "(single label classification) are supported."
+        )
+    labels = _labels(config)
+    if not 2 <= len(labels) <= MOST_EMOTIONS or len(set(labels)) < len(labels):
+        raise ModelError(
+            f"'{name}' has the labels {', '.join(map(short, labels[:8]))}; 2 to {MOST_EMOTIONS} that differ are needed."
+        )
+
+
+def _labels(config: Any) -> tuple[str, ...]:
+    return tuple(str(label).lower() for _, label in sorted(config.id2label.items()))
+
+
 def _card(name: str, config: Any, parameters: int) -> Card:
-    labels = [str(label).lower() for _, label in sorted(config.id2label.items())]
     return Card(
         name=Path(name).name,
         title=Path(name).name,
         system="transformers_folder",
         summary=f"A model you brought ({type(config).__name__.removesuffix('Config')}).",
-        emotions=tuple(labels),
+        emotions=_labels(config),
         encoder=str(getattr(config, "model_type", "unknown")),
         corpora=(),
         licences=(),
