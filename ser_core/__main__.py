@@ -100,7 +100,7 @@ def _train(options: argparse.Namespace) -> int:
     from ser_core import ranks
     from ser_core.bundled import PLANS, on_corpus, with_converted_voices, with_encoder
     from ser_core.corpora import read_corpus
-    from ser_core.crossvalidation import assemble, run_fold
+    from ser_core.crossvalidation import assemble, run_fold, run_folder
     from ser_core.tasks import check_folds, with_folds
 
     if options.threads:
@@ -116,7 +116,7 @@ def _train(options: argparse.Namespace) -> int:
     task = plan.its_task
     check_folds(task, options.fold or ())
     table = with_folds(task, corpus.table)
-    runs = options.runs / plan.name
+    runs = run_folder(plan, table, options.runs)
     with ranks.joined():
         for fold in range(task.folds) if options.fold is None else options.fold:
             run_fold(plan, table, fold, runs)
@@ -124,7 +124,7 @@ def _train(options: argparse.Namespace) -> int:
             command = f"python -m ser_core train {options.model} --corpus {task.title}"
             command += f" --encoder {options.encoder}" if options.encoder else ""
             command += f" --converted-voices {options.converted_voices}" if options.converted_voices else ""
-            print(f"written: {assemble(plan, runs, command)}")
+            print(f"written: {assemble(plan, table, runs, command)}")
     return 0
 
 

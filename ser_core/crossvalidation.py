@@ -21,14 +21,17 @@ from ser_core import checkpoints, ranks
 from ser_core.bundled import Plan
 from ser_core.calibration import fit_temperature
 from ser_core.cards import write_card
-from ser_core.errors import ModelError
+from ser_core.encoders import frozen_encoder
+from ser_core.errors import CorpusError, ModelError
 from ser_core.familiarity import fit_neighbourhood
-from ser_core.files import stored_table, whole, whole_folder, write_table
+from ser_core.files import digest_of, state_of, stored_table, whole, whole_folder, write_table
 from ser_core.models import Card, Figure, SpeechModel
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
 from ser_core.speaker_adaptation import class_means, save_class_means
 from ser_core.splits import validation_speakers
+from ser_core.tasks import TASKS
+from ser_core.weights import WHISPER
 
 VALIDATION_SPEAKERS = 8
 SHIPPED = 0
@@ -41,9 +44,21 @@ def system_of(plan: Plan) -> ModuleType:
 
 
 def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
-    """Return every clip's input to the system, extracted once and kept in the cache folder."""
+    """Return every clip's input to the system, extracted once and kept in the cache folder.
+
+    Where a file or an encoder's weights have changed, all are extracted anew.
+
+    Raises:
+        CorpusError: a file is not there.
+        AudioError: a file cannot be read.
+    """
     prepare = system_of(plan).prepare  # systems that read clips alike share what was read
-    key = hashlib.sha256(json.dumps([prepare.__module__, plan.encoder, files]).encode()).hexdigest()
+    try:
+        states = [state_of(file) for file in files]
+    except OSError as fault:
+        raise CorpusError(f"{fault.filename} is not there; complete the corpus or take this clip out.") from fault
+    made_of = [prepare.__module__, plan.encoder, _weights_of(plan), states]
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     store = settings().cache_dir / "features" / f"{prepare.__module__.rpartition('.')[2]}-{key[:12]}.npz"
     if not store.exists():
         arrays = []
@@ -57,6 +72,24 @@ def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
             np.savez(opened, values=np.concatenate(arrays, axis=-1), widths=widths)
     with np.load(store) as stored:
         return np.split(stored["values"], np.cumsum(stored["widths"])[:-1], axis=-1)
+
+
+def run_folder(plan: Plan, table: pd.DataFrame, runs: Path) -> Path:
+    """Return the folder in ``runs`` that keeps the folds of a plan.
+
+    A reader's own corpus may change under its name: each state of its clips and labels has a folder of its own, so that
+    no finished fold of another one is taken for it.
+
+    Args:
+        plan: the model.
+        table: of ``tasks.with_folds``.
+        runs: where all runs are kept.
+    """
+    folder = runs / plan.name
+    if plan.task in TASKS:
+        return folder
+    told = table.drop(columns="file").to_csv(index=False) + digest_of(table["file"])
+    return folder / hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: bool = True) -> pd.DataFrame:
@@ -152,10 +185,25 @@ def with_stored_folds(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     return rows if others["clip"].isin(rows["clip"]).any() else pd.concat([rows, others], ignore_index=True)
 
 
-def assemble(plan: Plan, folder: Path, command: str) -> Path:
+def _as_now(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictions of the folds whose clips, speakers and labels are those of ``tasks.with_folds`` now."""
+    facts = ["clip", "speaker", "emotion", "fold"]
+    known = set(table[facts].itertuples(index=False, name=None))
+    here = np.array([row in known for row in rows[facts].itertuples(index=False, name=None)])
+    return rows[~rows["fold"].isin(rows.loc[~here, "fold"])].reset_index(drop=True)
+
+
+def assemble(plan: Plan, table: pd.DataFrame, folder: Path, command: str) -> Path:
     """Write the model folder (weights of fold ``SHIPPED``) and the stored out-of-fold predictions; return the folder.
 
-    Folds that are stored and have not been run again stay, in the table and on the card.
+    Folds that are stored and have not been run again stay, in the table and on the card, where they are of the clips
+    and labels that the corpus has now.
+
+    Args:
+        plan: the model.
+        table: of ``tasks.with_folds``.
+        folder: of :func:`run_folder`.
+        command: that trains it, for the card.
 
     Raises:
         ModelError: that fold has not been run.
@@ -169,7 +217,7 @@ def assemble(plan: Plan, folder: Path, command: str) -> Path:
     for parent in (target.parent, results):
         parent.mkdir(parents=True, exist_ok=True)
     path = results / f"{plan.name}.{task.name}.parquet"
-    rows = with_stored_folds(rows, path).sort_values("fold", kind="stable", ignore_index=True)
+    rows = _as_now(with_stored_folds(rows, path), table).sort_values("fold", kind="stable", ignore_index=True)
     write_table(rows, path)
     folds = int(rows["fold"].nunique())
     actors = int(rows.loc[rows["fold"] == SHIPPED, "speaker"].nunique())
@@ -244,6 +292,12 @@ def _rows(plan: Plan, table: pd.DataFrame, targets: np.ndarray, logits: np.ndarr
     if plan.answer != "emotion":
         rows[[f"t_{label}" for label in plan.labels]] = targets
     return rows
+
+
+def _weights_of(plan: Plan) -> str:
+    """Return what tells the weights of an encoder that somebody brings from others of its name; "" for all others."""
+    brought = hasattr(system_of(plan), "encoder_mb") and plan.encoder not in WHISPER
+    return frozen_encoder(plan.encoder).key if brought else ""
 
 
 def _encoder_mb(plan: Plan) -> float:

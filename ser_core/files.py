@@ -157,6 +157,17 @@ def digest_of(files: Iterable[str | Path]) -> str:
     return found.hexdigest()[:12]
 
 
+def state_of(file: str | Path) -> str:
+    """Return what tells a file from what was at its place before: its path, size in bytes and time of change (ns).
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    path = Path(file).resolve()
+    state = path.stat()
+    return f"{path} {state.st_size} {state.st_mtime_ns}"
+
+
 def stored_table(path: Path) -> "pd.DataFrame | None":
     """Return a table of ``write_table`` from a Parquet file; None where it is not there or damaged.
 

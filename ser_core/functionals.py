@@ -14,7 +14,7 @@ import numpy as np
 
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.errors import AudioError
-from ser_core.files import whole
+from ser_core.files import state_of, whole
 from ser_core.settings import settings
 
 FEATURE_SETS = ("eGeMAPSv02", "ComParE_2016")
@@ -74,9 +74,7 @@ def clip_functionals(files: list[str], feature_set: str) -> np.ndarray:
 
 
 def _store(file: str | Path, feature_set: str) -> Path:
-    path = Path(file).resolve()
-    state = path.stat()
-    words = f"{version('opensmile')} {path} {state.st_size} {state.st_mtime_ns}"
+    words = f"{version('opensmile')} {state_of(file)}"
     name = f"{hashlib.sha256(words.encode()).hexdigest()[:24]}.npy"
     return settings().cache_dir / "functionals" / feature_set / name
 

@@ -13,7 +13,7 @@ from ser_core.__main__ import main
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.corpora import read_corpus
 from ser_core.errors import SettingError
-from ser_core.systems import co_vada
+from ser_core.systems import co_vada, log_mel_resnet
 from ser_core.tasks import task_of, with_folds
 
 CODES = {"ang": "anger", "neu": "neutral", "sad": "sadness"}
@@ -66,6 +66,47 @@ def test_a_system_is_trained_on_a_licensed_layout_and_its_model_answers(iemocap,
     capsys.readouterr()
     assert main([*elsewhere[:-1], "5"]) == 2 and not (tmp_path / "other runs" / folder.name / "fold-5").exists()
     assert "IEMOCAP has the folds 0 to 4, and no fold 5" in capsys.readouterr().err
+
+
+def test_a_corpus_whose_labels_or_sound_changed_is_learnt_anew(iemocap, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(crossvalidation, "ASSETS", tmp_path / "assets")
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    command = ["train", "log-mel-resnet", "--corpus", str(iemocap), "--runs", str(tmp_path / "runs"), "--fold", "0"]
+    monkeypatch.setattr(log_mel_resnet, "train", lambda network, *given, **more: network.eval())
+    asked, fit = [], log_mel_resnet.fit
+    heard = lambda values, targets, *rest: asked.append((values, targets)) or fit(values, targets, *rest)  # noqa: E731
+    monkeypatch.setattr(log_mel_resnet, "fit", heard)
+    table = tmp_path / "assets" / "results" / "log-mel-resnet-iemocap.iemocap.parquet"
+
+    def rows() -> pd.DataFrame:
+        assert main(command) == 0
+        return pd.read_parquet(table).set_index("clip")
+
+    first = rows()
+    assert len(asked) == 1 and rows().equals(first) and len(asked) == 1  # what is done is not done again
+    assert main([*command[:-1], "1"]) == 0 and set(rows()["fold"]) == {0, 1}
+
+    clip = first.index[first["emotion"] == "anger"][0]
+    for told in iemocap.rglob("EmoEvaluation/*.txt"):
+        told.write_text(told.read_text().replace(f"{clip}\tang\t", f"{clip}\tneu\t"))
+    labelled = rows()
+    assert len(asked) == 3 and labelled.loc[clip, "emotion"] == "neutral"
+
+    file = next(iemocap.rglob(f"{first.index[1]}.wav"))
+    soundfile.write(file, np.random.default_rng(1).normal(0, 0.1, 2 * SAMPLE_RATE), SAMPLE_RATE)
+    sounding = rows()
+    assert len(asked) == 4 and not np.allclose(
+        sounding.loc[first.index[1], ["p_anger", "p_neutral"]].tolist(),
+        labelled.loc[first.index[1], ["p_anger", "p_neutral"]].tolist(),
+    )
+
+
+def test_folds_of_other_labels_are_not_put_beside_those_of_a_corpus_as_it_is_now() -> None:
+    table = pd.DataFrame({"clip": list("abcd"), "speaker": list("wxyz"), "emotion": ["fear"] * 4, "fold": [0, 0, 1, 2]})
+    stored = table.assign(p_fear=1.0)
+    assert crossvalidation._as_now(stored, table)["clip"].tolist() == list("abcd")
+    stored.loc[1, "emotion"] = "anger"
+    assert crossvalidation._as_now(stored, table)["clip"].tolist() == ["c", "d"]
 
 
 def test_folds_of_a_corpus_without_a_table_are_always_the_same(iemocap) -> None:
