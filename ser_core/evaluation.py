@@ -288,6 +288,8 @@ def evaluate(
                 continue
             run = _run_of(folds if heard else folder, corpus)
             before = read_stored(path) if path.exists() and _stored_run(path) == run else None
+            if not heard and not _answers_all(before, corpus.table):
+                before = None
             if heard:
                 rows = out_of_fold(pd.read_parquet(folds), corpus)
             elif before is not None:
@@ -375,6 +377,17 @@ def _with_facts(corpus: Corpus, answers: pd.DataFrame, left_out: list[list[str]]
     return rows
 
 
+def _answers_all(rows: pd.DataFrame | None, table: pd.DataFrame) -> bool:
+    """Return whether a stored table has an answer, or why there is none, for every clip with audio of a corpus table.
+
+    It has not where the clips have been given other names, as of another folder: a hash of the files does not tell.
+    """
+    if rows is None:
+        return False
+    told = {*rows["clip"], *(clip for clip, _ in rows.attrs["left_out"])}
+    return told.issuperset(table.loc[table["file"].notna(), "name"])
+
+
 def _known_anew(rows: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     """Return the answers of rows with what the corpus knows now of each clip."""
     answers = rows[["clip", *(column for column in rows if str(column).startswith(("p_", "d_")))]]
@@ -395,7 +408,7 @@ def _in_chunks(asked: str, corpus: Corpus, folder: Path, by: Workers) -> pd.Data
         folder / f"{corpus.name}-{first:06d}.parquet": replace(corpus, table=table.iloc[first : first + CHUNK])
         for first in range(0, len(table), CHUNK)
     }
-    missing = [path for path in chunks if stored_table(path) is None]
+    missing = [path for path, some in chunks.items() if not _answers_all(stored_table(path), some.table)]
     done, before, started = 0, len(table) - sum(len(chunks[path].table) for path in missing), time.monotonic()
     for place, given in as_done(_answers_of, [(asked, _clips(chunks[path])) for path in missing], by):
         some = chunks[missing[place]]

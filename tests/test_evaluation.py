@@ -123,6 +123,24 @@ def test_corrected_labels_come_into_a_table_without_asking_again(unseen, tmp_pat
     assert "done before" in capsys.readouterr().out and path.stat().st_mtime_ns == written
 
 
+def test_clips_that_were_moved_to_another_folder_are_asked_again_and_not_lost(unseen, tmp_path: Path) -> None:
+    model, corpus = unseen
+    places = {"out": tmp_path / "out", "runs": tmp_path / "runs"}
+    (path,) = room.evaluate([model], [corpus], **places)
+    first = room.read_stored(path)
+    (corpus / "moved").mkdir()
+    for file in corpus.glob("*.wav"):
+        file.rename(corpus / "moved" / file.name)
+    table = pd.read_csv(corpus / "labels.csv")
+    table.assign(file="moved/" + table["file"]).to_csv(corpus / "labels.csv", index=False)
+    room.evaluate([model], [corpus], **places)
+    second = room.read_stored(path)
+    assert second["clip"].tolist() == [f"moved/{clip}" for clip in first["clip"]]
+    assert [clip for clip, _ in second.attrs["left_out"]] == ["moved/s0-0"]
+    answers = [column for column in first if column.startswith("p_")]
+    pd.testing.assert_frame_equal(first[answers], second[answers])
+
+
 def test_a_killed_command_goes_on_where_it_stopped_and_gives_the_same_table(tmp_path: Path) -> None:
     model, corpus = tiny_model(tmp_path / "brand-new"), tiny_corpus(tmp_path / "many", 6, 50)
     (whole,) = room.evaluate([model], [corpus], out=tmp_path / "whole", runs=tmp_path / "other")
