@@ -403,3 +403,30 @@ def test_corpora_are_found_one_level_below_a_folder(tmp_path):
     _write(tmp_path / "mine" / "labels.csv", "file,speaker,emotion", "a.wav,x,fear")
     found = find_corpora([tmp_path, tmp_path / "absent"])
     assert found == {"emodb": tmp_path / "german", "mine": tmp_path / "mine"}
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("ravdess", ("Actor_01/03-01-05-01-01-01-01.wav", "Actor_02/03-01-05-01-01-01-02.wav")),
+        ("emotale", ("wav/DK_001_A_1.wav", "annotations.csv")),
+        ("crema_d", ("AudioMP3/1001_DFA_ANG_XX.mp3", "AudioWAV/1001_DFA_ANG_XX.wav", "VideoDemographics.csv")),
+        ("emodb", ("03a01Fa.wav", "more/03a01Wa.wav")),
+        ("msp_podcast", ("Audios/MSP-PODCAST_0001.wav", "Labels/labels_consensus.csv")),
+    ],
+)
+def test_a_folder_that_is_a_corpus_itself_is_found_whole(tmp_path, name: str, files: tuple[str, ...]):
+    corpus = tmp_path / "mine"
+    _touch(corpus, *files)
+    assert find_corpora([corpus]) == {name: corpus}
+    assert find_corpora([tmp_path]) == {name: corpus}
+
+
+def test_of_two_copies_of_a_corpus_the_first_counts(tmp_path):
+    _touch(tmp_path, "copy/03a01Fa.wav", "other copy/03a01Fa.wav")
+    assert find_corpora([tmp_path]) == {"emodb": tmp_path / "copy"}
+
+
+def test_a_table_beside_a_corpus_does_not_make_one_of_the_folder_above(tmp_path):
+    _touch(tmp_path, "notes.csv", "danish/wav/DK_001_A_1.wav", "danish/annotations.csv")
+    assert find_corpora([tmp_path]) == {"emotale": tmp_path / "danish"}

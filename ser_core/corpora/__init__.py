@@ -66,7 +66,8 @@ def find_corpora(folders: Iterable[str | Path]) -> dict[str, Path]:
     """Return the corpora in these folders, and one level below, as name → folder.
 
     The name is the layout's, or the folder's own for a database or a table; of two folders with one name the first
-    counts. Folders that are absent or of no known layout are passed over. Nothing is read yet.
+    counts. A folder that is a corpus itself counts as one, not as a folder of its parts (such as one for each actor).
+    Folders that are absent or of no known layout are passed over. Nothing is read yet.
     """
     found: dict[str, Path] = {}
     for top in map(Path, folders):
@@ -74,11 +75,30 @@ def find_corpora(folders: Iterable[str | Path]) -> dict[str, Path]:
             continue
         below = sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
         inside = [(path, matches[0]) for path in below if len(matches := _matches(Tree(path))) == 1]
-        whole = [] if inside else [(top, matches[0]) for matches in [_matches(Tree(top))] if len(matches) == 1]
-        for path, reader in [*inside, *whole]:
-            general = reader in (audformat_db.READER, csv_table.READER)
-            found.setdefault(path.resolve().name if general else reader.name, path)
+        for path, reader in _itself(top, inside) or inside:
+            found.setdefault(path.resolve().name if reader in _GENERAL else reader.name, path)
     return found
+
+
+_GENERAL = (audformat_db.READER, csv_table.READER)
+
+
+def _itself(top: Path, inside: list[tuple[Path, Reader]]) -> list[tuple[Path, Reader]]:
+    """Return a folder with its layout if it is a corpus rather than a folder of those inside it, else nothing."""
+    layouts = {reader for _, reader in inside}
+    if len(layouts) > 1 or layouts & set(_GENERAL):
+        return []
+    tree = Tree(top)
+    matches = _matches(tree)
+    if len(matches) != 1 or not layouts <= set(matches):
+        return []
+    names = [path.stem for path in tree.audio]
+    has_tables = any(top.glob("*.csv")) and not any(any(part.glob("*.csv")) for part, _ in inside)
+    has_sound = any(path.parent == top for path in tree.audio)
+    has_parts = len(inside) > 1 and len(set(names)) == len(names)  # copies have the same names
+    has_sound_elsewhere = not any(path.is_relative_to(part) for part, _ in inside for path in tree.audio)
+    itself = not inside or has_tables or has_sound or has_parts or has_sound_elsewhere
+    return [(top, matches[0])] if itself else []
 
 
 def _tree(path: Path) -> Tree:
