@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core import workers
-from ser_core.corpora.table import PEOPLE
+from ser_core.corpora.table import PEOPLE, UNKNOWN, separator, surplus_row
 from ser_core.corpora.vocabulary import EMOTIONS, output_words
 from ser_core.errors import SerscopeError, short
 from ser_core.parquet import LIMIT_S, read_parquet
@@ -51,8 +51,6 @@ ALIASES = {
     **dict.fromkeys(("label", "truth", "true", "emotion_label"), "emotion"),
     **dict.fromkeys(("gender",), "sex"),
 }
-UNKNOWN = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "unknown", "-", "?"})
-"""What programs and people write where they do not know, in small letters; R's write.csv writes NA."""
 SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 
 
@@ -236,7 +234,7 @@ def _csv(data: bytes) -> pd.DataFrame:
             f"The file is not UTF-8 text (byte {fault.start + 1} of {len(data)}); save the table as CSV in UTF-8."
         ) from fault
     first = words.lstrip("\r\n").partition("\n")[0]
-    sign = max(",;\t", key=first.count)
+    sign = separator(words)
     if "\0" in words or not first.count(sign):
         raise PredictionsError("The file is not a table; columns separated by commas under a header line are needed.")
     if first.count(sign) >= MOST_COLUMNS:
@@ -246,24 +244,13 @@ def _csv(data: bytes) -> pd.DataFrame:
     if twice:
         raise PredictionsError(f"The header names {_some(twice)} twice; keep one column of each name.")
     try:
-        _fits_header(words, sign)
+        if surplus := surplus_row(words, sign):
+            raise PredictionsError(surplus)
         return pd.read_csv(io.StringIO(words), sep=sign, dtype=str, keep_default_na=False, index_col=False)
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
         raise PredictionsError(
             "The rows cannot be told apart, as where a quotation mark is not closed; export the table again."
         ) from fault
-
-
-def _fits_header(words: str, sign: str) -> None:
-    """Refuse a row with more cells than the header has names, whose surplus pandas may drop without a word."""
-    rows = (row for row in csv.reader(io.StringIO(words, newline=None), delimiter=sign) if row)
-    width = len(next(rows))
-    for number, row in enumerate(rows, start=1):
-        if any(cell.strip() for cell in row[width:]):
-            raise PredictionsError(
-                f"Row {number} has {len(row)} cells, more than the header's {width} names; put quotation marks around "
-                "a cell that holds the separator, or take out what is too much."
-            )
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

@@ -153,3 +153,52 @@ def test_a_database_that_would_run_code_is_refused_and_nothing_runs(tmp_path, mo
     with pytest.raises(CorpusError, match=words):
         read_corpus(folder, "audformat")
     assert not list(tmp_path.rglob("RAN"))
+
+
+def test_what_is_not_known_is_missing_however_a_program_writes_it(tmp_path):
+    table = read_corpus(
+        _csv(
+            tmp_path,
+            "file,speaker,emotion,sex,age,language,transcript",
+            "a.wav,NA,anger,f,NA,n/a,NA",
+            "b.wav,x,NA,Unknown,inf,en,",
+        )
+    ).table
+    assert table[["speaker", "emotion", "sex", "age"]].isna().to_numpy().tolist() == [
+        [True, False, False, True],
+        [False, True, True, True],
+    ]
+    assert table["language"].tolist()[1] == "en" and table["language"].isna().tolist() == [True, False]
+    assert table["transcript"].tolist()[0] == "NA"  # somebody may have said so
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_tables_of_spreadsheets_with_other_separators_are_read(tmp_path, sign):
+    lines = ["file,speaker,emotion", "a.wav,x,fear", "b.wav,y,joy"]
+    table = read_corpus(_csv(tmp_path, *(line.replace(",", sign) for line in lines))).table
+    assert table[["name", "speaker_id", "emotion"]].to_numpy().tolist() == [["a", "x", "fear"], ["b", "y", "happiness"]]
+
+
+def test_a_separator_at_the_end_of_rows_moves_no_cell(tmp_path, recwarn):
+    table = read_corpus(_csv(tmp_path, "file,speaker,emotion", "a.wav,x,fear,", "b.wav,y,joy,")).table
+    assert table[["name", "speaker_id", "emotion"]].to_numpy().tolist() == [["a", "x", "fear"], ["b", "y", "happiness"]]
+    assert not recwarn
+
+
+def test_a_row_with_more_cells_than_the_header_is_refused(tmp_path):
+    lines = ("file,speaker,emotion,text", "a.wav,x,fear,yes", "b.wav,y,joy,well, no")
+    with pytest.raises(CorpusError, match=r"labels\.csv cannot be read: Row 2 has 5 cells, more than the header's 4"):
+        read_corpus(_csv(tmp_path, *lines))
+
+
+def test_a_column_that_comes_twice_under_one_name_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match=r"labels\.csv has several columns emotion; keep one of each"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion,emotion", "a.wav,x,fear,joy"))
+
+
+def test_a_clip_that_is_listed_by_two_paths_is_a_duplicate(tmp_path):
+    here = _csv(tmp_path, "file,speaker,emotion", "a.wav,x,fear", f"../{tmp_path.name}/a.wav,x,joy")
+    with pytest.raises(CorpusError, match="holds a more than once"):
+        read_corpus(here)
+    absolute = _csv(tmp_path, "file,speaker,emotion", f"{tmp_path / 'a.wav'},x,fear")
+    assert read_corpus(absolute).table["name"].tolist() == ["a"]

@@ -1,9 +1,10 @@
 """Any corpus described by a CSV file with the columns file, speaker and emotion."""
 
+import os
 import re
 from pathlib import Path
 
-from ser_core.corpora.table import About, Corpus, Reader, Tree, finish, number, read_table
+from ser_core.corpora.table import UNKNOWN, About, Corpus, Reader, Tree, finish, header_of, number, read_table
 from ser_core.corpora.vocabulary import EMOTIONS
 from ser_core.errors import CorpusError, short
 
@@ -19,7 +20,8 @@ _ALIASES = {
     "emotion_label": "emotion",
     "transcription": "transcript",
 }
-_TEXTS = ("sex", "race", "ethnicity", "language", "intensity", "transcript", "text_id", "split")
+_TEXTS = ("sex", "race", "ethnicity", "language", "intensity", "split")
+_WORDS = ("transcript", "text_id")
 _NUMBERS = ("age", "arousal", "valence", "dominance", *(f"vote_{word}" for word in EMOTIONS))
 
 
@@ -40,10 +42,10 @@ def _recognises(tree: Tree) -> bool:
     if path is None:
         return False
     try:
-        header = read_table(path, [], nrows=0)
+        header = header_of(path)
     except CorpusError:
         return tree.csv is not None
-    return tree.csv is not None or len({_canonical(str(column)) for column in header} & set(_NEEDED)) > 1
+    return tree.csv is not None or len({_canonical(column) for column in header} & set(_NEEDED)) > 1
 
 
 def _read(tree: Tree) -> Corpus:
@@ -61,7 +63,7 @@ def _read(tree: Tree) -> Corpus:
     ]
     table = table.iloc[:, keep].set_axis([canonical[place] for place in keep], axis=1)
     names = list(table.columns)
-    if twice := sorted({name for name in (*_NEEDED, *_TEXTS, *_NUMBERS) if names.count(name) > 1}):
+    if twice := sorted({name for name in (*_NEEDED, *_TEXTS, *_WORDS, *_NUMBERS) if names.count(name) > 1}):
         raise CorpusError(f"{short(path.name)} has several columns that mean {', '.join(twice)}; keep one of each.")
     absent = [column for column in _NEEDED if column not in table]
     if absent:
@@ -77,10 +79,12 @@ def _read(tree: Tree) -> Corpus:
         rows.append(
             {
                 "file": path.parent / str(record["file"]),
-                "name": str(Path(str(record["file"])).with_suffix("")),
-                "speaker_id": str(record["speaker"]).strip() or None,
-                "emotion": record["emotion"],
-                **{column: str(record.get(column, "")).strip() or None for column in _TEXTS},
+                # One name for one file, however its path is written.
+                "name": str(Path(os.path.relpath(path.parent / str(record["file"]), path.parent)).with_suffix("")),
+                "speaker_id": _known(record["speaker"]),
+                "emotion": _known(record["emotion"]),
+                **{column: _known(record.get(column, "")) for column in _TEXTS},
+                **{column: str(record.get(column, "")).strip() or None for column in _WORDS},
                 **{column: number(record[column]) for column in _NUMBERS if column in record},
             }
         )
@@ -94,6 +98,12 @@ def _read(tree: Tree) -> Corpus:
         note=f"Read from {path.name} as it stands.",
     )
     return finish(about, rows)
+
+
+def _known(cell: object) -> str | None:
+    """Return what a cell says, None where it says that it is not known."""
+    text = str(cell).strip()
+    return None if text.lower() in UNKNOWN else text
 
 
 READER = Reader(

@@ -27,11 +27,15 @@ After these come what one corpus has and others lack: ``vote_<emotion>`` (number
 distribution), each rater's own figures, recognition rates.
 """
 
+import csv
+import io
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -49,6 +53,8 @@ COLUMNS = (
     *("intensity", "transcript", "text_id", "arousal", "valence", "dominance", "split"),
 )
 """Columns that every corpus table has, in their order."""
+UNKNOWN = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "unknown", "-", "?"})
+"""What programs and people write where they do not know, in small letters; R's write.csv writes NA."""
 PEOPLE = ("sex", "age", "race", "ethnicity", "language")
 """Those of which groups of speakers are made."""
 
@@ -229,23 +235,77 @@ def named_rows(
     return rows, dropped
 
 
-def read_table(path: Path, columns: Iterable[str], **options: object) -> pd.DataFrame:
-    """Return a CSV file with every cell as text and missing cells as empty text.
+def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Return a CSV file (commas, semicolons or tabs) with every cell as text and missing cells as empty text.
 
     Raises:
-        CorpusError: the file cannot be read as CSV, or it lacks one of the columns; they are named.
+        CorpusError: the file cannot be read as CSV; it lacks one of the columns, or has it twice (any, where none is
+            asked for); or a row has more cells than the header.
     """
+    asked, header = list(columns), header_of(path)
+    words = path.read_text(encoding="utf-8-sig")
+    sign = separator(words)
+    # Without these a row that ends in a separator moves all cells one column on.
+    own_cells: dict[str, Any] = {"index_col": False, "usecols": range(len(header))}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options)  # type: ignore[call-overload]
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{short(path.name)} cannot be read as a CSV table in UTF-8; export it again.") from error
-    absent = [column for column in columns if column not in table]
+        if surplus := surplus_row(words, sign):
+            raise CorpusError(f"{short(path.name)} cannot be read: {surplus}")
+        table = pd.read_csv(io.StringIO(words), sep=sign, dtype=str, keep_default_na=False, **own_cells)
+    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise CorpusError(_unreadable(path)) from error
+    absent = [column for column in asked if column not in table]
     if absent:
         raise CorpusError(
             f"{short(path.name)} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}; "
             f"it has {', '.join(map(short, table.columns[:20]))}."
         )
+    if twice := sorted({name for name in asked or header if name and header.count(name) > 1}):
+        raise CorpusError(f"{short(path.name)} has several columns {', '.join(map(short, twice))}; keep one of each.")
     return table
+
+
+def header_of(path: Path) -> list[str]:
+    """Return the names of a CSV file's columns.
+
+    Raises:
+        CorpusError: the file cannot be read as CSV, or is empty.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as opened:
+            first = next((line for line in opened if line.strip()), "")
+            opened.seek(0)
+            return next(row for row in csv.reader(opened, delimiter=separator(first)) if row)
+    except (csv.Error, UnicodeDecodeError, StopIteration) as error:
+        raise CorpusError(_unreadable(path)) from error
+
+
+def _unreadable(path: Path) -> str:
+    return f"{short(path.name)} cannot be read as a CSV table in UTF-8; export it again."
+
+
+def separator(words: str) -> str:
+    """Return what separates the cells of a CSV table: a comma, semicolon or tab, as its first line tells."""
+    first = words.lstrip("\r\n").partition("\n")[0]
+    return max(",;\t", key=first.count)
+
+
+def surplus_row(words: str, sign: str) -> str:
+    """Return what is wrong with a row of a CSV table that has more cells than the header, "" where none has.
+
+    pandas would drop such cells, or take the first column for an index, without a word.
+
+    Raises:
+        csv.Error: the rows cannot be told apart.
+    """
+    rows = (row for row in csv.reader(io.StringIO(words, newline=None), delimiter=sign) if row)
+    width = len(next(rows, []))
+    for place, row in enumerate(rows, start=1):
+        if any(cell.strip() for cell in row[width:]):
+            return (
+                f"Row {place} has {len(row)} cells, more than the header's {width} names; put quotation marks around "
+                "a cell that holds the separator, or take out what is too much."
+            )
+    return ""
 
 
 def number(text: object) -> float | None:
@@ -254,7 +314,7 @@ def number(text: object) -> float | None:
         value = float(str(text))
     except ValueError:
         return None
-    return value if value == value else None
+    return value if math.isfinite(value) else None
 
 
 def _no_duplicates(about: About, rows: list[dict[str, object]]) -> None:
