@@ -35,7 +35,7 @@ def _predict(options: argparse.Namespace) -> int:
     from ser_core.speech import speech_segments
 
     model = load_model(options.model or model_names()[0])
-    code = 0
+    code, answered = 0, False
     for clip in options.clips:
         try:
             recording = read(clip)
@@ -47,16 +47,18 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"error: {fault}", file=sys.stderr)
             code = 2
             continue
+        answered = True
         if options.json:
             told = {"file": clip, "model": model.name, "answer": prediction.answer} | _figures(prediction)
             print(json.dumps(told | {"outside_training": [each.measure for each in outside], COLUMN: IN_A_CELL}))
             continue
-        print(f"{clip}: {_answer(prediction)}")
+        # A file system may know a name that is no text.
+        print(f"{clip.encode('utf-8', 'backslashreplace').decode()}: {_answer(prediction)}")
         if prediction.familiarity is not None:
             print(f"  {prediction.familiarity.sentence}")
         for warning in outside:
             print(f"  {warning.sentence}")
-    if not options.json and code == 0:
+    if answered and not options.json:
         print(intended_use(model.card))
     return code
 
@@ -166,6 +168,12 @@ def _cross_corpus(options: argparse.Namespace) -> int:
     systems, out = options.systems or SYSTEMS, options.out or RESULTS / TABLE
     print(run(options.corpora, options.runs, systems, called=dict(options.count_as), out=out))
     return 0
+
+
+def _from_one(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
+    return int(text)
 
 
 def _count_as(text: str) -> tuple[str, str]:
@@ -399,7 +407,7 @@ def _parser() -> argparse.ArgumentParser:
             "--fold", type=int, action="append", help="only these folds (default: all); others stay stored"
         )
         command.add_argument("--runs", type=Path, default=Path("runs"), help="where runs and checkpoints are kept")
-        command.add_argument("--threads", type=int, help="CPU threads")
+        command.add_argument("--threads", type=_from_one, help="CPU threads")
 
     folds = commands.add_parser("folds", help="deal a corpus's speakers to folds and write the table of the repository")
     folds.add_argument("task", choices=sorted(TASKS))
@@ -454,7 +462,7 @@ def _parser() -> argparse.ArgumentParser:
     conversion = commands.add_parser("conversion", help="check converted voices on CREMA-D; resumes")
     conversion.add_argument("--corpus", type=Path, required=True, help="folder of CREMA-D (lossless)")
     conversion.add_argument("--runs", type=Path, default=Path("runs"), help="where measured clips are kept")
-    conversion.add_argument("--clips", type=int, default=240, help="clips to convert by each backend")
+    conversion.add_argument("--clips", type=_from_one, default=240, help="clips to convert by each backend")
     conversion.set_defaults(run=_conversion)
 
     keywords = commands.add_parser("keywords", help="train the keyword network of the edge model")
@@ -518,13 +526,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     robust = commands.add_parser("robustness", help="models on worse recordings of the same clips; resumes")
-    robust.add_argument("--clips", type=int, default=114, help="clips of each corpus, about (default 114)")
+    robust.add_argument("--clips", type=_from_one, default=114, help="clips of each corpus, about (default 114)")
     robust.set_defaults(run=_robustness)
 
     domain = commands.add_parser(
         "domain", help="ranges of training clips, and how often clips outside are told; resumes"
     )
-    domain.add_argument("--clips", type=int, default=19, help="clips of each group, about; six times as many held out")
+    domain.add_argument(
+        "--clips", type=_from_one, default=19, help="clips of each group, about; six times as many held out"
+    )
     domain.set_defaults(run=_domain)
     for each in (robust, domain):
         each.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="FOLDER", help="CREMA-D: lossless")
@@ -533,7 +543,7 @@ def _parser() -> argparse.ArgumentParser:
             "--models", nargs="+", default=[], metavar="MODEL", help="default: all that do not transcribe"
         )
         each.add_argument("--runs", type=Path, default=Path("runs"), help="where what is finished is kept")
-        each.add_argument("--threads", type=int, help="CPU threads")
+        each.add_argument("--threads", type=_from_one, help="CPU threads")
 
     leaks = commands.add_parser("leaks", help="what tests share with their training, and speakers give away")
     leaks.add_argument("corpora", type=Path, nargs="+", metavar="FOLDER", help="folders of corpora or CSV tables")
@@ -543,7 +553,7 @@ def _parser() -> argparse.ArgumentParser:
     power = commands.add_parser(
         "power", help="how often made-up gaps between groups are found, and where there is none"
     )
-    power.add_argument("--runs", type=int, default=1000, help="made-up corpora for each size of groups")
+    power.add_argument("--runs", type=_from_one, default=1000, help="made-up corpora for each size of groups")
     power.set_defaults(run=_power)
 
     cues = commands.add_parser(

@@ -40,7 +40,7 @@ from ser_core.domain import (
 )
 from ser_core.errors import CorpusError
 from ser_core.files import write_table, write_text
-from ser_core.noise import environment
+from ser_core.noise import environment, noise_files
 from ser_core.registry import cards, load
 from ser_core.robustness import voice_of
 from ser_core.shared_encoders import on_shared_encoders
@@ -96,13 +96,15 @@ def run(
 
     Raises:
         CorpusError: CREMA-D is not among the corpora.
+        AudioError: there is no noise in the folder.
     """
+    noise_files(noise_folder)  # before anything is measured or written
     corpora = {corpus.name: corpus for corpus in map(read_corpus, folders)}
     if HOME not in corpora:
         raise CorpusError("CREMA-D is not among the corpora; give its folder too.")
     store = runs / "domain"
     tables = {name: with_folds(TASKS[name], corpus.table) for name, corpus in corpora.items() if name in TASKS}
-    trained_on = {card.corpora[0] for card in cards()}
+    trained_on = {title for card in cards() for title in card.corpora[:1]}
     ranges = []
     for name, table in tables.items():
         if TASKS[name].title in trained_on:
@@ -123,7 +125,7 @@ def run(
     asked = [
         load(card.name)
         for card in cards()
-        if card.corpora[0] == TASKS[HOME].title and (card.name in models if models else card.system != "mater")
+        if card.corpora[:1] == (TASKS[HOME].title,) and (card.name in models if models else card.system != "mater")
     ]
     asked = on_shared_encoders([model for model in asked if model.neighbourhood is not None], most_bytes=0)
     found = []

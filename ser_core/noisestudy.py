@@ -125,7 +125,12 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
         UAR by stage and condition as Markdown; the answers go to ``assets/results/noise-robustness.<corpus>.parquet``,
         one row a clip × condition × stage: variant, seed, noise, snr_db, clip, speaker, fold, emotion, p_<emotion>.
         Of CREMA-D, "clean, all clips" are all, and "clean" those that were also tested with noise.
+
+    Raises:
+        AudioError: there is no noise in the folder.
+        CorpusError: a corpus cannot be read.
     """
+    noises = noise_files(noise_folder)  # before hours of training
     plan = PLANS["edrl-mea"]
     task = TASKS[plan.task]
     table = with_folds(task, read_corpus(corpus, task.name).table)
@@ -136,7 +141,7 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
     elsewhere = [_other(folder, plan) for folder in others]
     values = prepared(plan, table["file"].tolist())
     targets = (table["emotion"].to_numpy()[:, None] == np.array(plan.labels)).astype(np.float32)
-    heard = [*noise_files(noise_folder), *table["file"]]
+    heard = [*noises, *table["file"]]
     found = []
     for fold in range(task.folds):
         also = [file for rows, _ in elsewhere for file in rows["file"]] if fold == 0 else []

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +10,10 @@ from bad_inputs import BAD_INPUTS, wav
 
 from explain.__main__ import main as explain_main
 from explain.samples import samples
+from ser_core import domain_study, noisestudy
 from ser_core.__main__ import main
 from ser_core.audio import read
+from ser_core.settings import ROOT
 
 
 @pytest.fixture
@@ -33,6 +38,53 @@ def test_one_bad_clip_does_not_lose_the_others(clip: str, tmp_path: Path, capsys
     assert main(["predict", str(bad), clip, "--model", "egemaps-logistic", "--json"]) == 2
     row = json.loads(capsys.readouterr().out)
     assert row["file"] == clip and sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_an_answer_is_not_is_said_beside_a_clip_that_failed_too(clip: str, tmp_path: Path, capsys) -> None:
+    absent = str(tmp_path / "absent.wav")
+    assert main(["predict", clip, absent, "--model", "egemaps-logistic"]) == 2
+    assert "not a diagnosis" in capsys.readouterr().out
+    assert main(["predict", absent, "--model", "egemaps-logistic"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_is_no_text_stops_no_answer(clip: str, tmp_path: Path) -> None:
+    strange = os.fsencode(tmp_path) + b"/\xff.wav"
+    try:
+        Path(os.fsdecode(strange)).write_bytes(Path(clip).read_bytes())
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    command = [sys.executable, "-m", "ser_core", "predict", strange, "--model", "egemaps-logistic"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "\\udcff.wav: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train egemaps-logistic --corpus . --threads -1",
+        "study mll --corpus . --threads 0",
+        "power --runs 0",
+        "conversion --corpus . --clips 0",
+        "robustness --corpora . --noise . --clips -3",
+        "domain --corpora . --noise . --clips 1.5",
+    ],
+)
+def test_a_number_that_cannot_be_gets_a_sentence(command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2
+    assert "is no whole number from 1 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["noise --corpus", "domain --corpora"])
+def test_a_folder_without_noise_is_told_before_the_work(command: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    for room in (noisestudy, domain_study):
+        monkeypatch.setattr(room, "read_corpus", lambda *_: pytest.fail("the folder of noise was not looked at first"))
+    assert main([*command.split(), str(tmp_path), "--noise", str(tmp_path), "--runs", str(tmp_path)]) == 2
+    assert "There are no recordings of noise" in capsys.readouterr().err
 
 
 def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
