@@ -223,7 +223,7 @@ class SpeechModel(ABC):
     def _told(self, logits: Tensor, embedding: Tensor | None) -> Prediction:
         """Return the answer, and how familiar it is, of one clip's logits (1, classes) and embedding (1, features)."""
         familiarity = None
-        if self.neighbourhood is not None and embedding is not None:
+        if self.neighbourhood is not None and embedding is not None and self.card.corpora:
             familiarity = self.neighbourhood.familiarity(embedding[0].double().numpy(), self.card.corpora[0])
         return self.reading(logits[0].double().numpy(), familiarity)
 

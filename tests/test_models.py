@@ -135,3 +135,13 @@ def test_the_network_gives_the_same_answer_alone_and_in_a_batch() -> None:
         together = model.logits(samples)
         alone = torch.cat([model.logits(samples[:1]), model.logits(samples[1:])])
     assert torch.allclose(together, alone, atol=1e-3)
+
+
+def test_a_model_that_does_not_say_what_it_learnt_from_is_likened_to_nothing(tmp_path: Path, recording) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(ASSETS / "models" / "egemaps-logistic", folder)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    (folder / "card.json").write_text(json.dumps(card | {"corpora": []}), encoding="utf-8")
+    found, plain = (load_model(name).predict(recording) for name in (folder, "egemaps-logistic"))
+    assert found.familiarity is None and plain.familiarity is not None
+    assert np.array_equal(found.probabilities, plain.probabilities)
