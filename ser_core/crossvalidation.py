@@ -106,6 +106,9 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     Returns:
         The fold's predictions: clip, speaker, emotion, fold, and the columns that ``results`` names for the answer.
         Of the processes that ``torchrun`` starts only the first answers and writes; the others return no rows.
+
+    Raises:
+        CorpusError: fewer than two emotions are left to learn from; or as of :func:`prepared`.
     """
     system = system_of(plan)
     out = folder / f"fold-{fold}"
@@ -113,9 +116,15 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     done = stored_table(out / "predictions.parquet")
     if done is not None:
         return done
+    training, testing = fold_parts(table, fold)
+    if plan.answer == "emotion" and table.loc[training, "emotion"].nunique() < 2:
+        raise CorpusError(
+            f"Without the speakers of fold {fold} and those held back, {plan.its_task.title} has clips of "
+            f"{', '.join(table.loc[training, 'emotion'].unique()) or 'nobody'} only, and nothing can be told apart; "
+            "more speakers of each emotion are needed."
+        )
     with ranks.first_then_others():
         values = prepared(plan, table["file"].tolist())
-    training, testing = fold_parts(table, fold)
     validating = ~training & ~testing
     targets = _targets(plan, table)
 

@@ -152,6 +152,13 @@ def test_principal_components_have_unit_variance_and_no_correlation(bands):
     np.testing.assert_allclose(frames.mean(0), 0, atol=0.05)
 
 
+def test_it_learns_from_clips_with_fewer_frames_than_axes(bands, tmp_path):
+    values, targets = tones(2)
+    short = [value[:, 3000:6000] for value in values]  # two frames each, of sixteen features
+    network = mll.fit(short, targets, replace(RECIPE, epochs=1), "bands", tmp_path, None, eam=False)
+    assert np.isfinite(mll.logits(network, short)).all()
+
+
 def test_a_mix_leaves_the_silence_and_takes_its_share_of_the_label():
     values, _ = tones(2)
     clip, partner = values[0][0], values[1][0]

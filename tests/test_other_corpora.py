@@ -179,6 +179,19 @@ def test_any_system_learns_from_converted_voices(iemocap, tmp_path, monkeypatch)
         bundled.with_converted_voices(bundled.PLANS["co-vada-after"], "praat")
 
 
+def test_a_fold_that_leaves_one_emotion_to_learn_from_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    told = {"a": "anger", "b": "sadness", "c": "sadness"}
+    for speaker in told:
+        soundfile.write(folder / f"{speaker}.wav", voice(1.2), SAMPLE_RATE)
+    lines = [f"{speaker}.wav,{speaker},{emotion}" for speaker, emotion in told.items()]
+    (folder / "labels.csv").write_text("\n".join(["file,speaker,emotion", *lines]))
+    assert main(["train", "egemaps-logistic", "--corpus", str(folder), "--runs", str(tmp_path / "runs")]) == 2
+    assert "mine has clips of sadness only, and nothing can be told apart" in capsys.readouterr().err
+
+
 def test_too_few_speakers_are_refused_in_a_sentence(tmp_path, capsys) -> None:
     lines = ["file,speaker,emotion", "a.wav,ann,anger", "b.wav,ann,joy"]
     (tmp_path / "labels.csv").write_text("\n".join(lines))

@@ -372,7 +372,9 @@ def _axes(encoder: str, codes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         torch.manual_seed(0)
         _, spread, axes = torch.pca_lowrank(frames - centre, min(COMPONENTS, *frames.shape), center=False)
     deviation = spread / len(frames) ** 0.5
-    return centre, torch.where(deviation > 1e-3 * deviation[0], axes / deviation, torch.zeros_like(axes))
+    found = torch.where(deviation > 1e-3 * deviation[0], axes / deviation, torch.zeros_like(axes))
+    # Few frames have fewer axes than a head takes: what they do not span says nothing.
+    return centre, nn.functional.pad(found, (0, min(COMPONENTS, frames.shape[1]) - found.shape[1]))
 
 
 def principal_axes(values: Sequence[np.ndarray], encoder: str) -> tuple[Tensor, Tensor]:
