@@ -204,8 +204,9 @@ class _File:
 
 def _open_sndfile(data: Bytes, kind: _Kind, first: int) -> Stream:
     file = sf.SoundFile(_File(data))
-    # Lossy decoders need what came before to give the same samples.
-    first = file.seek(min(first, file.frames)) if first and kind not in (_MP3, _OGG) else 0
+    # Decoders of other codes need what came before to give the same samples.
+    enters = kind not in (_MP3, _OGG) and file.subtype.startswith((*_LOSSLESS, "ULAW", "ALAW"))
+    first = file.seek(min(first, file.frames)) if first and enters else 0
 
     def blocks() -> Iterator[np.ndarray]:
         with file:

@@ -49,6 +49,11 @@ def test_pieces_are_the_samples_that_decoding_at_once_gives(ending: str, rate: i
     assert np.abs(part - expected[52_000:80_000]).max() < 1e-5
 
 
+def test_a_part_of_adaptively_coded_sound_is_decoded_from_the_start() -> None:
+    sound = long_sound(wav(voice(6.0), subtype="G721_32"), "a.wav")
+    assert np.array_equal(sound.stretch(3.25, 5.0).samples, whole(sound)[52_000:80_000])
+
+
 def test_channels_become_one_the_same_way_all_through() -> None:
     left = voice(4.0)
     table = np.stack([left, -left], axis=1)
