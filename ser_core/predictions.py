@@ -4,7 +4,7 @@ A table is CSV (commas, semicolons or tabs, UTF-8) or Parquet with one row a cli
 
 ==============================  ======================================================================================
 file (or clip, path)            what was heard; each once
-speaker                         who spoke; intervals and tests are over speakers
+speaker                         who spoke, which must be known; intervals and tests are over speakers
 emotion (or label)              the true emotion
 p_<emotion>                     the model's probabilities, which sum to 1; a column for every emotion it can answer
 share_<emotion>                 if known, the share of listeners who heard it; they sum to 1, or are 0 for a clip that
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core import workers
-from ser_core.corpora.table import PEOPLE, UNKNOWN, separator, surplus_row
+from ser_core.corpora.table import PEOPLE, UNKNOWN, first_line, separator, surplus_row
 from ser_core.corpora.vocabulary import EMOTIONS, output_words
 from ser_core.errors import SerscopeError, short
 from ser_core.parquet import LIMIT_S, read_parquet
@@ -175,6 +175,8 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
             f"it has {_some([str(column) for column in table])}."
         )
     text = {column: _text(table[column]) for column in needed}
+    # Clips of unknown speakers are not those of one person called NA.
+    text["speaker"] = text["speaker"].mask(_is_unknown(text["speaker"]), "")
     for column in needed:
         blank = int((text[column] == "").sum())
         if blank:
@@ -233,8 +235,7 @@ def _csv(data: bytes) -> pd.DataFrame:
         raise PredictionsError(
             f"The file is not UTF-8 text (byte {fault.start + 1} of {len(data)}); save the table as CSV in UTF-8."
         ) from fault
-    first = words.lstrip("\r\n").partition("\n")[0]
-    sign = separator(words)
+    first, sign = first_line(words), separator(words)
     if "\0" in words or not first.count(sign):
         raise PredictionsError("The file is not a table; columns separated by commas under a header line are needed.")
     if first.count(sign) >= MOST_COLUMNS:

@@ -38,12 +38,13 @@ def as_parquet(table: pd.DataFrame) -> bytes:
     [
         csv(good()),
         csv(good()).replace(b"\n", b",\n"),
+        csv(good()).replace(b"\n", b"\r"),
         csv(good(), sep=";"),
         csv(good(), sep="\t"),
         b"\xef\xbb\xbf" + csv(good()),
         as_parquet(good()),
     ],
-    ids=["commas", "an empty last column", "semicolons", "tabs", "byte order mark", "parquet"],
+    ids=["commas", "an empty last column", "an old Mac's lines", "semicolons", "tabs", "byte order mark", "parquet"],
 )
 def test_every_usual_form_of_a_good_table_is_read_alike(data: bytes) -> None:
     rows = read_predictions(data, "mine.parquet" if data[:4] == b"PAR1" else "mine.csv")
@@ -101,6 +102,7 @@ MALFORMED = {
     "file twice": (csv(with_cell("file", "s0/0.wav")), "mine.csv", "more than once, first 's0/0.wav'"),
     "no file": (csv(with_cell("file", "")), "mine.csv", "1 row has no file"),
     "no speaker": (csv(with_cell("speaker", " ")), "mine.csv", "1 row has no speaker"),
+    "a speaker called NA": (csv(changed(speaker=["NA", *good()["speaker"][1:]])), "mine.csv", "1 row has no speaker"),
     "one speaker": (csv(changed(speaker="Ann", gender="f")), "mine.csv", "one speaker, 'Ann'"),
     "unknown label": (csv(with_cell("label", "hangry")), "mine.csv", "'hangry' is not known"),
     "truth without a column": (

@@ -285,8 +285,12 @@ def _unreadable(path: Path) -> str:
 
 def separator(words: str) -> str:
     """Return what separates the cells of a CSV table: a comma, semicolon or tab, as its first line tells."""
-    first = words.lstrip("\r\n").partition("\n")[0]
-    return max(",;\t", key=first.count)
+    return max(",;\t", key=first_line(words).count)
+
+
+def first_line(words: str) -> str:
+    """Return the first line of a text that is not empty; a line may end as on any system, old Macs included."""
+    return re.split(r"[\r\n]", words.lstrip("\r\n"), maxsplit=1)[0]
 
 
 def surplus_row(words: str, sign: str) -> str:
