@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core import workers
-from ser_core.corpora.table import PEOPLE, UNKNOWN, first_line, separator, surplus_row
+from ser_core.corpora.table import OLDEST, PEOPLE, UNKNOWN, first_line, separator, surplus_row
 from ser_core.corpora.vocabulary import EMOTIONS, output_words
 from ser_core.errors import SerscopeError, short
 from ser_core.parquet import LIMIT_S, read_parquet
@@ -377,10 +377,10 @@ def _people(table: pd.DataFrame, speakers: pd.Series) -> dict[str, Any]:
         if column == "age":
             told = ~_is_unknown(given)
             years = pd.to_numeric(given.where(told, np.nan), errors="coerce")
-            wrong = (years.isna() & told) | (years < 0) | (years > 120)
+            wrong = (years.isna() & told) | (years < 0) | (years > OLDEST)
             if wrong.any():
                 raise PredictionsError(
-                    f"The age {_quoted(given[wrong].iloc[0])} is no number of years from 0 to 120; leave it empty "
+                    f"The age {_quoted(given[wrong].iloc[0])} is no number of years from 0 to {OLDEST}; leave it empty "
                     "if unknown."
                 )
             found[column] = years

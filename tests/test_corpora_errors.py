@@ -202,3 +202,9 @@ def test_a_clip_that_is_listed_by_two_paths_is_a_duplicate(tmp_path):
         read_corpus(here)
     absolute = _csv(tmp_path, "file,speaker,emotion", f"{tmp_path / 'a.wav'},x,fear")
     assert read_corpus(absolute).table["name"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("age", ["-1", "999"])
+def test_an_age_that_nobody_has_is_refused(tmp_path, age):
+    with pytest.raises(CorpusError, match=rf"holds the age {age} \(of b\), which is no number of years from 0 to 120"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion,age", "a.wav,x,fear,40", f"b.wav,y,joy,{age}"))

@@ -58,6 +58,9 @@ UNKNOWN = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "unknown", 
 PEOPLE = ("sex", "age", "race", "ethnicity", "language")
 """Those of which groups of speakers are made."""
 
+OLDEST = 120
+"""Years; what is beyond stands for an age that is not known, such as 999."""
+
 _SEXES = {"f": "female", "female": "female", "w": "female", "woman": "female"}
 _SEXES |= {"m": "male", "male": "male", "man": "male"}
 
@@ -172,7 +175,8 @@ def finish(about: About, rows: Iterable[Mapping[str, object]], *, dropped: Itera
         dropped: (file name, reason) of what the reader has left out already.
 
     Raises:
-        CorpusError: no clips, duplicate clips, files that are listed but absent, or labels out of the vocabulary.
+        CorpusError: no clips, duplicate clips, files that are listed but absent, ages that nobody has, or labels out of
+            the vocabulary.
     """
     kept: list[dict[str, object]] = []
     faulty: list[tuple[str, str]] = []
@@ -186,6 +190,7 @@ def finish(about: About, rows: Iterable[Mapping[str, object]], *, dropped: Itera
         raise CorpusError(f"The folder of {about.title} holds no clips that can be used.")
     _no_duplicates(about, kept)
     _no_absent_files(about, kept)
+    _no_impossible_ages(about, kept)
     words = emotion_words([row.get("emotion") for row in kept], about.title)
     for row, word in zip(kept, words, strict=True):
         speaker = row.get("speaker_id")
@@ -340,3 +345,13 @@ def _no_absent_files(about: About, rows: list[dict[str, object]]) -> None:
             f"{about.title} lists {len(absent)} of {len(rows)} files that are not there, the first being "
             f"{short(absent[0])}; complete the folder or take these rows out of the table."
         )
+
+
+def _no_impossible_ages(about: About, rows: list[dict[str, object]]) -> None:
+    for row in rows:
+        age = row.get("age")
+        if isinstance(age, int | float) and not 0 <= age <= OLDEST and age == age:
+            raise CorpusError(
+                f"{about.title} holds the age {age:g} (of {short(row['name'])}), which is no number of years from 0 to "
+                f"{OLDEST}; leave it empty where it is not known."
+            )
