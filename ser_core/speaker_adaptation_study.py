@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 from ser_core.bundled import PLANS, Plan, on_corpus
 from ser_core.corpora import read_corpus
-from ser_core.crossvalidation import fold_parts, model_of_fold, prepared, run_fold, system_of
+from ser_core.crossvalidation import fold_parts, model_of_fold, prepared, run_fold, run_folder, system_of
 from ser_core.errors import SettingError
 from ser_core.files import stored_table, write_table
 from ser_core.results import RESULTS, by_variant
@@ -88,13 +88,14 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
         plan = own if heard.name == own.task else on_corpus(own, heard)
         task = plan.its_task
         table = with_folds(task, heard.table)
+        trained, answered = (run_folder(plan, table, kept) for kept in (runs, runs / "speaker-adaptation"))
         parts = []
         for fold in range(task.folds):
-            run_fold(plan, table, fold, runs / plan.name)
-            store = runs / "speaker-adaptation" / plan.name / f"fold-{fold}.parquet"
+            run_fold(plan, table, fold, trained)
+            store = answered / f"fold-{fold}.parquet"
             rows = stored_table(store)
             if rows is None:
-                rows = _of_fold(plan, table, fold, runs / plan.name)
+                rows = _of_fold(plan, table, fold, trained)
                 store.parent.mkdir(parents=True, exist_ok=True)
                 write_table(rows, store)
                 print(f"{plan.name} fold {fold}: answered in {1 + len(CONDITIONS)} ways", flush=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from explain.attribution import attribute, default_target, methods_for
 from explain.baseline import own_answer
 from explain.samples import samples
+from ser_core import crossvalidation
 from ser_core import speaker_adaptation_study as study
 from ser_core.audio import read
 from ser_core.bundled import PLANS
@@ -226,6 +227,30 @@ def test_the_study_finds_what_a_planted_voice_hides(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(study, "_of_fold", lambda *_: pytest.fail("was answered already"))
     assert study.run(tmp_path, tmp_path / "runs", [MODEL]) == text
     capsys.readouterr()
+
+
+def test_a_readers_own_corpus_is_trained_on_where_train_keeps_it_and_anew_when_its_labels_change(
+    tmp_path, monkeypatch
+) -> None:
+    places = []
+
+    def stopped(plan, table, fold, folder) -> None:
+        places.append((folder, crossvalidation.run_folder(plan, table, tmp_path / "runs")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run_fold", stopped)
+    (tmp_path / "mine").mkdir()
+    for emotions in (("fear", "joy"), ("joy", "fear")):
+        lines = ["file,speaker,emotion"]
+        for speaker in "abc":
+            for emotion in emotions:
+                name = f"{speaker}{len(lines)}.wav"
+                (tmp_path / "mine" / name).write_bytes(b"sound")
+                lines.append(f"{name},{speaker},{emotion}")
+        (tmp_path / "mine" / "labels.csv").write_text("\n".join(lines))
+        with pytest.raises(KeyboardInterrupt):
+            study.run(tmp_path / "mine", tmp_path / "runs", [MODEL])
+    assert all(folder == known for folder, known in places) and places[0] != places[1]
 
 
 def test_a_model_that_cannot_be_adapted_is_refused(tmp_path) -> None:
