@@ -164,7 +164,10 @@ def published(tmp_path: Path, monkeypatch) -> Path:
 def test_a_hub_model_answers_and_only_what_it_needs_is_downloaded(published: Path, monkeypatch, recording) -> None:
     hub = Hub(published)
     monkeypatch.setattr(weights, "_hub", lambda: hub)
-    found = load("somebody/speech-emotion").predict(recording)
+    model = load("somebody/speech-emotion")
+    found = model.predict(recording)
+    assert model.name == found.model == "somebody/speech-emotion" != load("else/speech-emotion").name
+    assert load(published).name == "published"
     assert np.allclose(found.probabilities, load(published).predict(recording).probabilities)
     assert set(hub.downloaded) == {"config.json", "preprocessor_config.json", "model.safetensors"}
 

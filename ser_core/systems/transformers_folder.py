@@ -133,8 +133,10 @@ def load_pretrained(name: str) -> SpeechModel:
         ) from fault
     if getattr(extractor, "sampling_rate", SAMPLE_RATE) != SAMPLE_RATE:
         raise ModelError(f"'{Path(name).name}' expects {extractor.sampling_rate} Hz; only 16 kHz models are supported.")
-    _check_answers(Path(name).name, config)
-    card = _card(name, config, sum(parameter.numel() for parameter in classifier.parameters()))
+    # A hub model keeps its owner's name: others may have published one that is called the same.
+    called = Path(name).name if Path(name).is_dir() else name
+    _check_answers(called, config)
+    card = _card(called, config, sum(parameter.numel() for parameter in classifier.parameters()))
     if config.model_type == "whisper":
         return WhisperClassifier(card, classifier, config.num_mel_bins)
     if config.model_type == "audio-spectrogram-transformer":
@@ -172,8 +174,8 @@ def _labels(config: Any) -> tuple[str, ...]:
 
 def _card(name: str, config: Any, parameters: int) -> Card:
     return Card(
-        name=Path(name).name,
-        title=Path(name).name,
+        name=name,
+        title=name,
         system="transformers_folder",
         summary=f"A model you brought ({type(config).__name__.removesuffix('Config')}).",
         emotions=_labels(config),
