@@ -8,6 +8,7 @@ disk.
 
 import io
 import mmap
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -135,6 +136,11 @@ def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
             f"'{name}' is cut off: about {max(1, round(100 * missing))} % of this {kind.label} file is missing; "
             "copy or export it again."
         )
+    if kind is _OGG and _is_chained(data):
+        raise AudioError(
+            f"'{name}' holds several recordings one after the other, of which only the first would be read; export it "
+            "again as one, or choose a single one."
+        )
     if kind.sndfile:
         try:
             return _open_sndfile(data, kind, first)
@@ -170,6 +176,12 @@ def _missing_share(data: Bytes, kind: _Kind) -> float:
         # A whole page is lost with any part of it, and pages run to a second: any gap counts.
         return max(0.02, 1 - len(data) / end) if end > len(data) or not table else 0.0
     return 0.0
+
+
+def _is_chained(data: Bytes) -> bool:
+    """Return whether a stream begins in an OGG file after the pages of another one (RFC 3533, section 4)."""
+    following = re.search(rb"OggS\x00[\x00\x01\x04\x05]", data)
+    return following is not None and re.compile(rb"OggS\x00[\x02\x06]").search(data, following.end()) is not None
 
 
 def _bad_header(name: str, kind: _Kind) -> str:

@@ -187,6 +187,9 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput(
         "OGG cut off", lambda: cut(wav(voice(), subtype="VORBIS", container="OGG"), 0.7), "half.ogg", "is cut off"
     ),
+    BadInput(
+        "OGG after OGG", lambda: 2 * wav(voice(), subtype="VORBIS", container="OGG"), "two.ogg", "several recordings"
+    ),
     BadInput("MP3 cut in half", lambda: cut(_mp3(), 0.5), "half.mp3", "is cut off or damaged"),
     BadInput("M4A cut in half", lambda: cut(_m4a(), 0.5), "half.m4a", "header is damaged, cut off"),
     BadInput("M4A payload damaged", lambda: scramble(_m4a()), "scratched.m4a", "is damaged after"),
