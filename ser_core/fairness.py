@@ -28,7 +28,7 @@ from ser_core.draws import draws, orders, p_of_deals, summed
 from ser_core.errors import SettingError
 from ser_core.files import write_table
 from ser_core.metrics import Interval
-from ser_core.results import CHANGES, RESULTS, figures, labels_of, paired_change, read_study
+from ser_core.results import CHANGES, RESULTS, figures, kind_of, labels_of, paired_change, read_study
 from ser_core.splits import speaker_table
 
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -351,13 +351,16 @@ def compare(before: str, after: str, corpus: Path, *, replicates: int = 10_000) 
         The rows of ``overall_changes`` and ``change_table``, also in ``assets/results/fairness-<before>-<after>.csv``.
 
     Raises:
-        SettingError: there is no bundled model ``after``.
+        SettingError: there is no bundled model ``after``, or a model answers with dimensions.
         CorpusError: a model has no stored predictions of the task, or the corpus cannot be read.
     """
     if after not in PLANS:
         raise SettingError(f"There is no bundled model {after}; there are {', '.join(PLANS)}.")
     task = PLANS[after].task
     rows = [read_study(f"{name}.{task}") for name in (before, after)]
+    for name, each in zip((before, after), rows, strict=True):
+        if kind_of(each) == "dimensions":
+            raise SettingError(f"{name} answers with {', '.join(labels_of(each))}; choose models that name emotions.")
     people = speaker_table(read_corpus(corpus, task).table)
     changes = change_table(rows[0], rows[1], people, replicates=replicates)
     table = pd.concat([overall_changes(rows[0], rows[1], replicates=replicates), changes], ignore_index=True)

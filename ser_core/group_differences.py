@@ -20,7 +20,7 @@ import pandas as pd
 
 from ser_core import metrics
 from ser_core.draws import draws, orders, p_of_deals, summed
-from ser_core.errors import SettingError
+from ser_core.errors import SettingError, short
 from ser_core.fairness import ATTRIBUTES, FEWEST_SPEAKERS, MEASURES, age_group, dealt, holm, mean_of_known
 from ser_core.results import kind_of, labels_of
 from ser_core.speaker_cues import pitch_groups
@@ -345,7 +345,8 @@ def groupings(
     Args:
         rows: predictions of one model, as for :func:`evidence`.
         by: of :func:`attributes_of`; all of them if none is named.
-        reference: group that the others are set against; the one with most speakers if none is named.
+        reference: group that the others are set against; the one with most speakers if none is named, and by what has
+            no such group.
         measures: of :func:`measures_of`; the usual ones if none is named.
 
     Raises:
@@ -362,9 +363,12 @@ def groupings(
     for name in by or offered:
         found = evidence(rows, name, offered[name])
         if shown := list(measures) or usual_measures(found):
-            compared.append((found, reference or found.largest, shown))
+            compared.append((found, reference if reference in found.groups else found.largest, shown))
     if not compared:
         raise SettingError(NO_MEASURES)
+    if reference and all(reference not in found.groups for found, _, _ in compared):
+        groups = [group for found, _, _ in compared for group in found.groups]
+        raise SettingError(f"There is no {short(reference)} among the groups: {', '.join(map(short, groups[:20]))}.")
     return compared
 
 

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -238,3 +239,8 @@ def test_a_model_that_does_not_exist_is_told_in_a_sentence(tmp_path, capsys) -> 
     assert "There is no bundled model other; there are " in capsys.readouterr().err
     assert main(["fairness", "other", "mll-crema-d", "--corpus", str(tmp_path)]) == 2
     assert "There are no stored results 'other.crema_d'" in capsys.readouterr().err
+
+
+def test_models_that_name_no_emotion_are_not_compared_so() -> None:
+    with pytest.raises(SettingError, match="emosphere-emotale answers with valence, arousal, dominance"):
+        fairness.compare("emosphere-emotale", "emosphere-emotale", Path("nowhere"))

@@ -283,6 +283,15 @@ def test_what_is_counted_does_not_hang_on_the_order_of_rows(groups: int, seed: i
     assert one.calibration == pytest.approx(other.calibration)
 
 
+def test_a_reference_counts_in_the_groupings_that_have_it_and_the_largest_group_in_the_others() -> None:
+    rows = made_up({"female": 6, "male": 5})
+    rows["language"] = np.where(rows["speaker"].str.endswith(("0", "1")), "da", "en")
+    named = {found.attribute: reference for found, reference, _ in room.groupings(rows, reference="male")}
+    assert named["sex"] == "male" and named["language"] == "en"
+    with pytest.raises(SettingError, match=r"There is no child among the groups: .*female, male"):
+        room.groupings(rows, reference="child")
+
+
 def test_every_way_to_group_a_table_is_tested_by_itself_by_command_too(tmp_path: Path, capsys) -> None:
     rows = made_up({"female": 16, "male": 15}, worse=0.4).assign(language="en", file=lambda t: t["clip"])
     rows["age"] = 20 + rows["speaker"].str[-3:].astype(int) % 2 * 20
