@@ -20,6 +20,8 @@ from ser_core.errors import AudioError
 BLOCK = 1 << 13
 
 Bytes = bytes | mmap.mmap
+_EMPTY_BYTES = 4_096
+"""A WAV file without sound has fewer."""
 _LOSSLESS = ("PCM", "FLOAT", "DOUBLE", "ALAC", "FLAC", "WAVPACK")
 
 
@@ -143,7 +145,10 @@ def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
         )
     if kind.sndfile:
         try:
-            return _open_sndfile(data, kind, first)
+            stream = _open_sndfile(data, kind, first)
+            # A recorder that was stopped in the midst leaves 0 for the length: FFmpeg then reads to the end.
+            if kind is not _WAV or stream.frames or len(data) < _EMPTY_BYTES:
+                return stream
         except (sf.LibsndfileError, RuntimeError):
             if not kind.demuxer:
                 raise AudioError(_bad_header(name, kind)) from None

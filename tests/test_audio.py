@@ -26,6 +26,7 @@ from ser_core.audio import (
     read,
 )
 from ser_core.errors import AudioError
+from ser_core.long_audio import long_sound
 from ser_core.quality import quality
 from ser_core.speech import speech_segments
 from tests.bad_inputs import (
@@ -384,6 +385,15 @@ def test_truncated_and_scratched_files_are_not_silently_shortened() -> None:
             decode(cut(data, 0.6), "x")
     with pytest.raises(AudioError, match="damaged"):
         decode(scramble(STARTS["flac"]), "x")
+
+
+@pytest.mark.parametrize("riff_size", [0, 36])
+def test_a_recording_that_was_stopped_before_its_length_was_written_is_read_whole(riff_size: int) -> None:
+    whole = wav(voice(2.0))
+    stopped = whole[:4] + riff_size.to_bytes(4, "little") + whole[8:40] + bytes(4) + whole[44:]
+    assert np.array_equal(decode(stopped, "stopped.wav").samples, decode(whole, "whole.wav").samples)
+    part = long_sound(stopped, "stopped.wav").stretch(0.5, 1.5)
+    assert np.array_equal(part.samples, decode(whole, "whole.wav").samples[8_000:24_000])
 
 
 def test_libsndfile_agrees_on_what_a_plain_file_holds() -> None:
