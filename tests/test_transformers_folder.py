@@ -107,6 +107,7 @@ def test_weights_that_lack_only_what_training_needs_are_taken(tmp_path: Path, re
         ({"problem_type": "multi_label_classification"}, "made for multi label classification"),
         ({"id2label": {0: "arousal"}}, "has the labels arousal; 2 to 100"),
         ({"id2label": {0: "Angry", 1: "angry", 2: "Sad"}}, "has the labels angry, angry, sad"),
+        ({"id2label": {0: "Angry", 1: "", 2: "Sad"}}, "has the labels angry, , sad; .*each a word of at most 100"),
     ],
 )
 def test_a_model_that_does_not_choose_one_of_several_labels_is_refused(change, said, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_core.audio import SAMPLE_RATE
-from ser_core.cards import MOST_EMOTIONS
+from ser_core.cards import LONGEST_LABEL, MOST_EMOTIONS
 from ser_core.encoders import filter_bank_axes
 from ser_core.errors import ModelError, short
 from ser_core.features import LogMel, at_floor, unit_variance
@@ -162,9 +162,11 @@ def _check_answers(name: str, config: Any) -> None:
             "(single label classification) are supported."
         )
     labels = _labels(config)
-    if not 2 <= len(labels) <= MOST_EMOTIONS or len(set(labels)) < len(labels):
+    told = all(1 <= len(label) <= LONGEST_LABEL and label.isprintable() for label in labels)
+    if not told or not 2 <= len(labels) <= MOST_EMOTIONS or len(set(labels)) < len(labels):
         raise ModelError(
-            f"'{name}' has the labels {', '.join(map(short, labels[:8]))}; 2 to {MOST_EMOTIONS} that differ are needed."
+            f"'{name}' has the labels {', '.join(map(short, labels[:8]))}; 2 to {MOST_EMOTIONS} that differ, each a "
+            f"word of at most {LONGEST_LABEL} letters, are needed."
         )
 
 
