@@ -15,7 +15,7 @@ import torch
 import ser_core.systems
 from ser_core.cards import check_weights, read_card
 from ser_core.errors import ModelError, SerscopeError, short
-from ser_core.files import is_partial
+from ser_core.files import is_partial, state_of
 from ser_core.models import Card, SpeechModel
 from ser_core.settings import ASSETS, settings
 from ser_core.speaker_adaptation import load_class_means
@@ -53,14 +53,16 @@ def cards() -> tuple[Card, ...]:
 def load(name: str | Path) -> SpeechModel:
     """Return a model by name, folder or (where allowed) hub name; each is loaded once and kept while it is in use.
 
+    A folder whose files have changed, as after another training, is loaded anew.
+
     Raises:
         ModelError: there is no such model, or its folder cannot be used.
     """
     folder = model_folders().get(str(name)) or Path(name)
     if (folder / "card.json").is_file():
-        return _once(str(folder.resolve()), lambda: _load_folder(folder.resolve()))
+        return _once(_as_it_is(folder), lambda: _load_folder(folder.resolve()))
     if (folder / "config.json").is_file():
-        return _once(str(folder.resolve()), lambda: _load_transformers(str(folder.resolve())))
+        return _once(_as_it_is(folder), lambda: _load_transformers(str(folder.resolve())))
     if "/" in str(name) and not folder.exists() and settings().hub_allowed:
         return _once(str(name), lambda: _load_transformers(str(name)))
     hint = " Downloads from the hub are off; set SERSCOPE_HUB=1 to allow them." if "/" in str(name) else ""
@@ -87,10 +89,21 @@ def _once(key: str, load_it: Callable[[], SpeechModel]) -> SpeechModel:
         model = load_it()
         model.network.eval().requires_grad_(False)
         with _LOCK:
+            for earlier in [known for known in _loaded if known.partition("\n")[0] == key.partition("\n")[0]]:
+                del _loaded[earlier]
             _loaded[key] = model
             while len(_loaded) > 1 and (len(_loaded) > MOST_MODELS or sum(map(_megabytes, _loaded.values())) > MOST_MB):
                 _loaded.popitem(last=False)
     return model
+
+
+def _as_it_is(folder: Path) -> str:
+    """Return what tells a model folder from what was in its place before: the states of its card and weights."""
+    files = [*folder.glob("*.json"), *folder.glob("*.safetensors")]
+    try:
+        return "\n".join([str(folder.resolve()), *sorted(map(state_of, files))])
+    except FileNotFoundError:  # replaced this moment
+        return str(folder.resolve())
 
 
 def _megabytes(model: SpeechModel) -> float:

@@ -145,3 +145,14 @@ def test_a_model_that_does_not_say_what_it_learnt_from_is_likened_to_nothing(tmp
     found, plain = (load_model(name).predict(recording) for name in (folder, "egemaps-logistic"))
     assert found.familiarity is None and plain.familiarity is not None
     assert np.array_equal(found.probabilities, plain.probabilities)
+
+
+def test_a_model_that_was_replaced_is_loaded_anew_and_else_once(tmp_path: Path, monkeypatch, recording) -> None:
+    monkeypatch.setenv("SERSCOPE_MODELS", str(tmp_path))
+    for name in ("egemaps-logistic", "egemaps-mlp"):
+        shutil.rmtree(tmp_path / "mine", ignore_errors=True)
+        shutil.copytree(ASSETS / "models" / name, tmp_path / "mine")
+        model = load_model("mine")
+        assert model.card.title == load_model(name).card.title and load_model("mine") is model
+        assert sum(known.startswith(f"{tmp_path / 'mine'}\n") for known in registry._loaded) == 1
+        assert np.array_equal(model.predict(recording).probabilities, load_model(name).predict(recording).probabilities)
