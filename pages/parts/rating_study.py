@@ -202,8 +202,8 @@ def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
         f'src="data:image/svg+xml;base64,{drawn}"></div>'
     )
     st.caption(
-        "Above: the waveform and the spectrogram. Below: the map; dark places speak for the answer, and the curve adds "
-        "them up over frequency. Numbered boxes stand out most."
+        f"Above: the waveform and the spectrogram. Below: the map; dark places speak for {found.target.name}, and the "
+        "curve adds them up over frequency. Numbered boxes stand out most."
     )
     if condition != "map":
         tables.show_magnitudes(found, None, None)
