@@ -1,10 +1,10 @@
 """A voice against the same person's other clips, beside the neutral speech of others.
 
 Each cue of the whole clip is set against its mean and standard deviation over up to 20 further clips of the person,
-all measured with the same formant ceiling and each with a pitch range of its own. With so few clips a z-score from a
-normal table would call too much unusual, so p and the range of the usual come from Crawford & Howell's t (1998, The
-Clinical Neuropsychologist 12, 482–486): t = (value − mean) / (SD √(1 + 1/n)) with n − 1 degrees of freedom, which
-holds its 5 % for small n. Nothing is said from fewer than five clips.
+all measured with the same formant ceiling and octave-jump cost, and each with a pitch range of its own. With so few
+clips a z-score from a normal table would call too much unusual, so p and the range of the usual come from Crawford &
+Howell's t (1998, The Clinical Neuropsychologist 12, 482–486): t = (value − mean) / (SD √(1 + 1/n)) with n − 1 degrees
+of freedom, which holds its 5 % for small n. Nothing is said from fewer than five clips.
 
 The clips say how the person usually sounds in them: if they were all sad, a neutral clip is the unusual one.
 
@@ -102,7 +102,7 @@ def own_baseline(
 
     Args:
         summary: magnitudes of the clip.
-        tracks: its tracks, whose sex and formant ceiling the others are measured with.
+        tracks: its tracks, whose sex, formant ceiling and octave-jump cost the others are measured with.
         sha256: the clip's own hash; the clip itself is no baseline and is left out, as is one that comes twice.
         others: at most 20 other clips of the person.
         progress: told the share done (0 … 1) and what is being done.
@@ -115,7 +115,12 @@ def own_baseline(
         raise ExplanationError("Give other clips of the same person; the clip itself is no baseline.")
     if len(clips) > MOST:
         raise ExplanationError(f"At most {MOST} other clips are measured; choose {MOST} of the {len(clips)}.")
-    settings = CueSettings(sex=tracks.sex, formant_ceiling_hz=tracks.settings.formant_ceiling_hz)
+    # With another cost the pitch range of one and the same clip can be 5 or 13 semitones.
+    settings = CueSettings(
+        sex=tracks.sex,
+        formant_ceiling_hz=tracks.settings.formant_ceiling_hz,
+        octave_jump_cost=tracks.settings.octave_jump_cost,
+    )
     found = []
     for place, clip in enumerate(clips):
         if progress is not None:

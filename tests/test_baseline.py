@@ -94,6 +94,21 @@ def test_the_clip_itself_and_a_clip_given_twice_are_left_out_and_a_raised_voice_
     assert pitch.value == next(v.value for v in magnitudes(tracks) if v.cue == "f0_mean")
 
 
+def test_the_others_are_measured_with_the_clips_octave_jump_cost_and_formant_ceiling(monkeypatch):
+    base = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    tracks = measure(base, CueSettings(sex="male", octave_jump_cost=0.9), speech_segments(base))
+    used: list[CueSettings] = []
+
+    def spied(clip, settings, speech):
+        used.append(settings)
+        return tracks
+
+    monkeypatch.setattr("explain.baseline.measure", spied)
+    other = from_samples(base.samples * 0.5, 16_000, "other.wav")
+    own_baseline(CueSummary((), magnitudes(tracks), ()), tracks, base.sha256, [other])
+    assert [(each.octave_jump_cost, each.formant_ceiling_hz) for each in used] == [(0.9, 5000.0)]
+
+
 def test_the_exports_hold_the_baseline_beside_the_clips_own_figures():
     rows = against_clips(summary_of({"f0_mean": 15.0}), clips("f0_mean", [8, 9, 10, 11, 12]))
     shown = dataclasses.replace(example_explanation(), own_baseline=OwnBaseline((("a", "1"),) * 5, rows))
