@@ -293,7 +293,7 @@ def about(explanation: Explanation) -> tuple[str, ...]:
         f"sha256 {explanation.recording.sha256}",
         f"model {explanation.prediction.model}",
         f"method {explanation.attribution.method}",
-        f"explained class {explanation.target.name}",
+        f"explained {explanation.target.name}",
         f"region rule {explanation.region_rule}",
         "cue settings "
         + ", ".join(f"{k} {v}" for k, v in settings.items())

@@ -212,7 +212,8 @@ def _quality(e: Explanation) -> list[list[str]]:
         ["clipped samples", percent(q.clipped_share, 2)],
         ["signal-to-noise ratio", number(q.snr_db, "dB (estimated)") if math.isfinite(q.snr_db) else number(None)],
         ["bandwidth", number(q.bandwidth_hz, "Hz") + narrow],
-        ["speech, voiced", f"{percent(q.speech_share, 0)} of the clip, {percent(q.voiced_share, 0)}"],
+        ["speech, of the clip", percent(q.speech_share, 0)],
+        ["voiced, of the speech", percent(q.voiced_share, 0)],
         ["SHA-256 of the audio", e.recording.sha256],
     ]
 
@@ -225,11 +226,11 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
         "features": "named features of the whole clip; nothing is said about time",
     }.get(a.axes, a.axes)
     sign = (
-        "Above zero, relevance speaks for the class; below zero (hatched), against it. "
+        f"Above zero, relevance speaks for {e.target.name}; below zero (hatched), against it. "
         if a.signed
         else "The method has no sign: relevance says that a place matters, not in which direction. "
     )
-    on_map = "The map shows relevance for the class only. " if a.axes == "time_frequency" and a.signed else ""
+    on_map = "The map shows only what speaks for it. " if a.axes == "time_frequency" and a.signed else ""
     shown = (
         f"Relevance for {e.target.name} by {method}, on {axes}. {sign}{on_map}"
         "Numbered boxes and bands are the salient regions"

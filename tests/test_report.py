@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import example_opened
 
-from explain import figures, printing, report, report_cues, report_opened
+from explain import export, figures, printing, report, report_cues, report_opened
+from explain.attribution import Target
 from explain.opened import Opened
 from explain.words import paragraph
 from pages.parts import tables
@@ -73,6 +74,18 @@ def test_page_one_names_the_class_all_probabilities_and_the_limits_of_use():
     assert "not a diagnosis" in first
     assert "0.02 % of the samples are clipped" in first
     assert explanation.recording.sha256 in first
+
+
+def test_shares_name_their_whole_and_a_dimension_is_called_no_class():
+    shown = example_explanation()
+    shown = replace(shown, quality=replace(shown.quality, speech_share=0.7, voiced_share=0.62))
+    rows = dict(report._quality(shown))
+    assert (rows["speech, of the clip"], rows["voiced, of the speech"]) == ("70 %", "62 %")
+    lower = Target("valence", direction="lower")
+    shown = replace(shown, target=lower, attribution=replace(shown.attribution, target=lower))
+    caption = report._where(shown, "Integrated Gradients")["figures"][0]["caption"]
+    assert "speaks for lower valence" in caption and "class" not in caption
+    assert "class" not in export.about(shown)[4]
 
 
 def test_method_parameters_versions_and_card_are_in_the_report():
