@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 import explain.intervention
 from explain.expert import Agreement
 from explain.intervention import EXPERIMENTS, DoseResponse
+from explain.listen import Heard
 from explain.removal import Curve
 from explain.trust import Trust
 from explain.verdicts import Test
@@ -99,6 +100,13 @@ def test_the_clip_and_its_parts_are_heard_under_one_cursor_with_the_models_answe
     assert all(take.words.startswith("The model answers ") for take in takes)
     assert len({len(take.recording.samples) for take in takes}) == 1
     assert "Raised by" not in takes[0].words and "Raised by" in takes[1].words
+
+
+def test_a_part_that_was_lowered_is_not_called_raised() -> None:
+    found = shown()
+    lowered, raised = (Heard(found.recording, found.prediction, gain_db) for gain_db in (-0.22, 6.04))
+    assert listen_panel.answer(lowered, "high").endswith("Lowered by 0.2 dB.")
+    assert listen_panel.answer(raised, "high").endswith("Raised by 6.0 dB.")
 
 
 def test_the_switch_player_hands_over_every_take() -> None:

@@ -8,7 +8,7 @@ from pages.parts import background
 from pages.parts.switch_player import Take
 from pages.parts.switch_player import show as show_takes
 from pages.parts.words import percent
-from ser_core.numbers import signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
@@ -49,9 +49,9 @@ def _takes(shown: "Explanation", alone: "Heard", without: "Heard", key: str) -> 
 
 
 def answer(part: "Heard", emotion: str) -> str:
-    """Return the model's answer to one part, with the gain that it was raised by."""
-    gain = signed(part.gain_db, 1)
-    return f"The model answers {_answer(part.prediction, emotion)}. Raised by {gain} dB."
+    """Return the model's answer to one part, and by how much that was raised, or lowered where its peak needs room."""
+    way = "Lowered" if part.gain_db < 0 else "Raised"
+    return f"The model answers {_answer(part.prediction, emotion)}. {way} by {unsigned(abs(part.gain_db), 1)} dB."
 
 
 def _answer(said: "Prediction", emotion: str) -> str:
