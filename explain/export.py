@@ -104,6 +104,7 @@ def cue_csv(explanation: Explanation) -> str:
                     "reference",
                     "note",
                     "evidence",
+                    "doubt",
                 ),
                 f"emotion_{i}_",
             )

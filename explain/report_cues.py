@@ -137,7 +137,7 @@ def _agreement(a: Agreement, notes: Notes) -> list[str]:
         "–" if a.percentile is None else f"{a.percentile:.0f}",
         a.observed or "–",
         plain_name(a.expected or "–"),
-        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
+        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note, a.doubt and f"Doubtful: {a.doubt}"),
         # Sources are long: in the notes they have the width of the page.
         notes.mark(
             a.source and f"Source: {a.source}.",
