@@ -78,6 +78,14 @@ def with_repeats(*numbers: float, cue: str = "f0_mean") -> list[list[CueValue]]:
     return [[value(cue, number)] for number in numbers]
 
 
+def test_a_clip_that_is_just_long_enough_is_measured_again_too():
+    whole = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    start = int(speech_segments(whole)[0].start_s * SAMPLE_RATE) + 4000
+    short = from_samples(whole.samples[start : start + round(0.305 * SAMPLE_RATE)], SAMPLE_RATE, "short.wav")
+    tracks = measure(short, CueSettings(sex="male"), speech_segments(short))
+    assert len(repeated(short, tracks, count=4)) == 4
+
+
 def test_the_smallest_detectable_change_is_that_of_the_formula():
     # SDs 1 and 3 of the two clips: SEM = √((1 + 9) / 2) = √5; t of 10 degrees of freedom 2.228 · √2 · √5 = 7.046.
     spread = np.array([-1, -1, -1, 1, 1, 1]) / np.std([-1, -1, -1, 1, 1, 1], ddof=1)
