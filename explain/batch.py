@@ -65,7 +65,7 @@ class Row:
     outputs are probabilities by emotion, or values by dimension. entropy_bits is NaN for dimensions. top_cues are the
     cues in which the salient regions differ most from the rest of the speech, with Cliff's delta, those beyond chance
     first. agree of compared counts the cues of the whole clip that go with the experts' table for
-    the answer. verdict is the trust tests' ("holds", "weak", "fails", "undecided"), "" where they were not run.
+    the answer. verdict is the trust tests' ("holds", "weak", "fails", "cannot be decided"), "" where they were not run.
     """
 
     number: int

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import example_opened
 
-from explain import export, figures, printing, report, report_cues, report_opened
+from explain import export, figures, printing, report, report_cues, report_method, report_opened
 from explain.attribution import Target
 from explain.opened import Opened
 from explain.words import paragraph
@@ -86,6 +86,23 @@ def test_shares_name_their_whole_and_a_dimension_is_called_no_class():
     caption = report._where(shown, "Integrated Gradients")["figures"][0]["caption"]
     assert "speaks for lower valence" in caption and "class" not in caption
     assert "class" not in export.about(shown)[4]
+
+
+@pytest.mark.parametrize(
+    ("difference", "direction", "words"),
+    [
+        (-0.5, None, "2.0 % of the difference that was to be explained"),
+        (0.05, None, "2.0 % of 0.1, as the difference that was to be explained is smaller"),
+        (0.05, "lower", "2.0 % of the difference that was to be explained"),
+        (0.01, "lower", "2.0 % of 0.02, as the difference that was to be explained is smaller"),
+    ],
+)
+def test_the_completeness_error_names_what_it_is_a_share_of(difference, direction, words):
+    made = example_explanation().attribution
+    settings_ = made.settings | {"difference": difference}
+    made = replace(made, target=Target("anger", None, direction), settings=settings_, completeness_error=0.02)
+    rows = dict(report_method.method_and_settings(replace(example_explanation(), attribution=made), WHEN)["method"])
+    assert rows["completeness error"] == words
 
 
 def test_method_parameters_versions_and_card_are_in_the_report():
