@@ -108,8 +108,8 @@ class Contrast:
     effect is Cliff's delta (−1 … 1); chance_low/high is the 95 % range of the effect when the regions' shapes are
     shifted over speech frames only; p is that permutation p, p_corrected is corrected over the cues of the same scope
     by :func:`permutation_p`. For the range cues (f0_variability, intensity_variability) effect and chance are None, as
-    a spread has no Cliff's delta; their p comes from shifting the difference. scope is "all regions" or the rank of a
-    region.
+    a spread has no Cliff's delta; their p comes from how far the shifted difference goes beyond 0 and beyond the usual
+    one. scope is "all regions" or the rank of a region.
     """
 
     cue: str

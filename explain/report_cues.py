@@ -91,7 +91,8 @@ def contrasts(e: Explanation) -> dict[str, Any]:
         "contrast_words": "What is special about the place, not which emotion it is. Effect: Cliff’s δ from −1 to 1; "
         "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is corrected "
         "over the cues of a region (step-down minP over the same shifts, Westfall & Young). Beyond chance: outside "
-        "that range with corrected p below 0.05. A range has no δ; its p comes from the shifted differences."
+        "that range with corrected p below 0.05. A range has no δ; its p comes from how far the difference goes beyond "
+        "0 and beyond that of the shifted regions, as any short stretch has a smaller range than a long one."
         + ("" if rows else " No contrast was measured."),
         "contrast_notes": notes.lines(),
     }
