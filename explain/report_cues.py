@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from explain.cues import CueValue
+from explain.cues import Contrast, CueValue
 from explain.expert import Agreement, reference_words
 from explain.explanation import Explanation
 from explain.export import compared_emotions
@@ -71,7 +71,7 @@ def contrasts(e: Explanation) -> dict[str, Any]:
                 f"{unsigned(c.chance_low)} to {unsigned(c.chance_high)}" if c.chance_low is not None else "–",
                 p_value(c.p_corrected),
                 str(c.count),
-                (("yes" if c.beyond_chance else "no") if measured else "not measurable") + notes.mark(c.note),
+                _reading(c) + notes.mark(c.note),
             ]
         )
     return {
@@ -96,6 +96,14 @@ def contrasts(e: Explanation) -> dict[str, Any]:
         + ("" if rows else " No contrast was measured."),
         "contrast_notes": notes.lines(),
     }
+
+
+def _reading(c: Contrast) -> str:
+    if c.difference is None:
+        return "not measurable"
+    if c.p_corrected is None:
+        return "no chance level"
+    return "yes" if c.beyond_chance else "no"
 
 
 def expert(e: Explanation) -> dict[str, Any]:

@@ -191,6 +191,14 @@ def test_an_unknown_sex_and_how_an_expectation_is_known_are_said():
     assert any(note.endswith("] The expectation is read in the source.") for note in notes)
 
 
+def test_a_contrast_without_a_chance_level_is_not_called_within_chance():
+    explanation = example_explanation()
+    untested = replace(explanation.cues.contrasts[0], effect=None, chance_low=None, chance_high=None, p_corrected=None)
+    shown = replace(explanation, cues=replace(explanation.cues, contrasts=(untested,)))
+    assert report_cues.contrasts(shown)["contrasts"][0][-1].startswith("no chance level")
+    assert "no chance level" in tables._contrast(untested, tables._Notes())
+
+
 def test_a_contrastive_target_is_named_in_full():
     text = _text(_example(against="fear"))
     assert "What speaks for anger rather than fear in this clip" in text
