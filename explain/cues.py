@@ -307,7 +307,8 @@ def spectral_tracks(recording: Recording, frames: int) -> dict[str, np.ndarray]:
 
     openSMILE's frame k of 20 ms starts at k × 10 ms, so that its centre is grid point k + 1; the 3-point smoothing is
     centred. The alpha ratio is 1–5 kHz over 50–1000 Hz: more high-frequency energy is a higher value (Eyben et al.
-    2016, IEEE Transactions on Affective Computing 7, 190–202).
+    2016, IEEE Transactions on Affective Computing 7, 190–202). openSMILE's slopes are steeper than the spectrum: noise
+    that falls by 20 dB from 500 to 1500 Hz has −31 dB/kHz, so they compare with one another only.
     """
     lld = _smile().process_signal(recording.samples, recording.sample_rate)
     names = {"alpha_ratio_db": ("alphaRatio_sma3", 1.0), "slope_500_1500_db_per_khz": ("slope500-1500_sma3", 1000.0)}

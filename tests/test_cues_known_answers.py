@@ -6,7 +6,7 @@ import pytest
 from parselmouth.praat import call
 
 from explain.contrasts import summarise
-from explain.cues import ALL_REGIONS, CUES, CueSettings, check, measure, tracks_from_panel
+from explain.cues import ALL_REGIONS, CUES, CueSettings, check, measure, spectral_tracks, tracks_from_panel
 from explain.periods import jitter_local, shimmer_local_db
 from explain.praat import at_times, praat_panel
 from explain.regions import Region
@@ -14,6 +14,7 @@ from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.quality import Quality
+from ser_core.settings import ASSETS
 from ser_core.speech import Segment, speech_segments
 
 MALE = CueSettings(sex="male")
@@ -314,3 +315,14 @@ def test_every_cue_is_reported_for_the_clip_each_region_and_all_together(voice):
     }
     both = summary.value("f0_mean", ALL_REGIONS).count
     assert both < sum(summary.value("f0_mean", s).count for s in "12")
+
+
+def test_opensmiles_slope_is_steeper_than_the_spectrum_as_about_says():
+    noise = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)
+    hz = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE)
+    fall = 10 ** (-20 * np.clip(hz - 500, 0, 1000) / 1000 / 20)
+    falling = from_samples(0.05 * np.fft.irfft(np.fft.rfft(noise) * fall), SAMPLE_RATE, "noise.wav")
+    slope = np.nanmean(spectral_tracks(falling, 200)["slope_500_1500_db_per_khz"])
+    assert slope == pytest.approx(-31, abs=1.5)
+    about = " ".join((ASSETS / "about.md").read_text(encoding="utf-8").split())
+    assert "falls by 20 dB from 500 to 1500 Hz has −31 dB/kHz" in about
