@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from explain.cues import CLIP, CUES, CueSummary
+from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, WITH_LEVEL, CueSummary
 from explain.reference import REGION, WINDOW_S, Reference, load_reference
 from ser_core.errors import ExplanationError
 from ser_core.settings import ASSETS
@@ -244,8 +244,10 @@ def _agreement(
 ) -> Agreement:
     ours = OURS.get(cue, cue)
     value, unit, note = (None, "", NOT_MEASURED[cue]) if cue in NOT_MEASURED else _observed(summary, ours, scope)
-    neutral = reference.row(ours, sex, CLIP if scope == CLIP else REGION)
-    if value is not None and neutral is None:
+    neutral = None if ours in MOVE_WITH_LEVEL else reference.row(ours, sex, CLIP if scope == CLIP else REGION)
+    if value is not None and ours in MOVE_WITH_LEVEL:
+        note = WITH_LEVEL
+    elif value is not None and neutral is None:
         note = "there is no neutral reference for children" if sex == "child" else "no neutral reference of this cue"
     percentile = neutral.percentile(value) if neutral is not None and value is not None else None
     place = None if value is None or percentile is None else _outer_fifth(cue, value, percentile)

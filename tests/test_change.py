@@ -63,6 +63,11 @@ def test_another_loudness_is_no_change_of_the_pitch():
     assert found["f0_variability"].verdict == WITHIN
 
 
+def test_another_loudness_is_no_change_of_the_spectral_slope():
+    found = between(("pitch_level", 0.0), ("loudness", -12.0))["spectral_slope"]
+    assert (found.verdict, found.difference) == (UNKNOWN, None) and "level" in found.note
+
+
 def test_repeats_differ_a_little_and_are_the_same_again():
     values = [v.value for side in again("pitch_level", 0.0) for v in side if (v.cue, v.scope) == ("f0_mean", "clip")]
     assert len(values) == REPEATS and 0 < np.std(values) < 0.5

@@ -6,7 +6,8 @@ import pytest
 from parselmouth.praat import call
 
 from explain.contrasts import summarise
-from explain.cues import ALL_REGIONS, CUES, CueSettings, check, measure, spectral_tracks, tracks_from_panel
+from explain.cues import ALL_REGIONS, CUES, MOVE_WITH_LEVEL, CueSettings, check, measure, tracks_from_panel
+from explain.magnitudes import magnitudes
 from explain.periods import jitter_local, shimmer_local_db
 from explain.praat import at_times, praat_panel
 from explain.regions import Region
@@ -14,7 +15,6 @@ from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.quality import Quality
-from ser_core.settings import ASSETS
 from ser_core.speech import Segment, speech_segments
 
 MALE = CueSettings(sex="male")
@@ -317,12 +317,22 @@ def test_every_cue_is_reported_for_the_clip_each_region_and_all_together(voice):
     assert both < sum(summary.value("f0_mean", s).count for s in "12")
 
 
-def test_opensmiles_slope_is_steeper_than_the_spectrum_as_about_says():
-    noise = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)
-    hz = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE)
-    fall = 10 ** (-20 * np.clip(hz - 500, 0, 1000) / 1000 / 20)
-    falling = from_samples(0.05 * np.fft.irfft(np.fft.rfft(noise) * fall), SAMPLE_RATE, "noise.wav")
-    slope = np.nanmean(spectral_tracks(falling, 200)["slope_500_1500_db_per_khz"])
-    assert slope == pytest.approx(-31, abs=1.5)
-    about = " ".join((ASSETS / "about.md").read_text(encoding="utf-8").split())
-    assert "falls by 20 dB from 500 to 1500 Hz has −31 dB/kHz" in about
+def test_another_gain_moves_no_cue_but_those_that_are_compared_with_nothing():
+    """openSMILE's spectral slope is steeper by 0.55 dB/kHz a dB; a version that mends this may be compared again."""
+    voice = read(next(sample for sample in samples() if sample.name == "neutral_woman").path)
+    speech = speech_segments(voice)
+    found = []
+    for gain_db in (0, -12):
+        clip = from_samples(voice.samples * 10 ** (gain_db / 20), SAMPLE_RATE, "voice.wav")
+        found.append({v.cue: v.value for v in magnitudes(measure(clip, CueSettings(sex="female"), speech))})
+    loud, soft = found
+    moved = {name for name in loud if loud[name] is not None and soft[name] != pytest.approx(loud[name], rel=0.02)}
+    assert moved <= set(MOVE_WITH_LEVEL)
+    assert soft["spectral_slope"] - loud["spectral_slope"] == pytest.approx(6.6, abs=0.3)
+
+
+def test_a_louder_place_has_no_other_spectral_slope_by_its_level(voice):
+    recording, tracks, *_ = voice
+    summary = summarise(tracks, recording, [Region(1, 0.5, 1.0, None, None, 1.0)])
+    assert "spectral_slope" not in {row.cue for row in summary.contrasts}
+    assert "level" in summary.value("spectral_slope").reliability
