@@ -75,6 +75,10 @@ def _explain(options: argparse.Namespace) -> int:
 
     recording = read(options.clip)
     model = load_model(options.model or model_names()[0])
+    if options.stretch and not options.experiment:
+        raise SettingError("--stretch needs --experiment: name what is changed there.")
+    if options.experiment and model.card.answer != "emotion":
+        raise SettingError("Experiments follow the probability of an emotion; choose a model that answers with one.")
     method = options.method or best_first(model.name, methods_for(model))[0].name
     others = [read(path) for path in options.baseline or ()]
     if options.adapt is not None:
@@ -110,6 +114,8 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"  {warning.sentence}")
     if explanation.rivalry is not None:
         print(explanation.rivalry.sentence)
+    # Before what takes longer, as a clip without voice cannot be changed.
+    experiments = _experiments(options, model, recording, explanation.target.emotion)
     if others:
         explanation = with_baseline(
             explanation,
@@ -141,11 +147,8 @@ def _explain(options: argparse.Namespace) -> int:
         evidence = model.evidence(recording, explanation.target.emotion, explanation.target.against)
         sections.insert(0, spoken_section(evidence, explanation.target.name, model.emotions))
     sections += [baseline_section(explanation.own_baseline, explanation.prediction)] if explanation.own_baseline else []
-    experiments = _experiments(options, model, recording, explanation.target.emotion)
     for experiment in experiments:
         print(experiment.sentence)
-    if options.listen is not None:
-        _listen(options.listen, model, explanation)
     opened = Opened(tested, experiments, tuple(sections))
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
         (options.json, lambda: export.to_json(explanation, opened=opened).encode()),
@@ -158,6 +161,8 @@ def _explain(options: argparse.Namespace) -> int:
         if path is not None:
             write_bytes(path, content())
             print(f"written: {path}")
+    if options.listen is not None:
+        _listen(options.listen, model, explanation)
     return 0
 
 
@@ -167,8 +172,6 @@ def _experiments(
     """Return what the asked voice experiments gave."""
     from explain.intervention import dose_response
 
-    if options.experiment and model.card.answer != "emotion":
-        raise SettingError("Experiments follow the probability of an emotion; choose a model that answers with one.")
     start_s, end_s = options.stretch or (None, None)
     tell = None if options.quiet else _tell
     return tuple(
@@ -182,7 +185,10 @@ def _listen(folder: Path, model: "SpeechModel", explanation: "Explanation") -> N
     from explain.listen import heard, wav
 
     both = heard(model, explanation.recording, explanation.regions)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise SettingError(f"The folder {folder} cannot be made ({fault.strerror}); choose another one.") from fault
     for name, part in zip(("salient-only", "salient-removed"), both, strict=True):
         path = folder / f"{name}.wav"
         write_bytes(path, wav(part.recording))

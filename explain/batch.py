@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from explain.cues import ALL_REGIONS, CLIP, CUES, CueSettings
 from explain.expert import SALIENT, tally
 from explain.explanation import Explanation, explain, with_language
-from explain.words import cue_name
+from explain.text_files import utf8
+from explain.words import cue_name, one_way
 from ser_core.audio import MAX_BYTES, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
 from ser_core.intended_use import COLUMN, in_a_cell
@@ -46,6 +47,7 @@ FAULTS = (
 )
 _ENDINGS = "wav flac mp3 ogg oga opus m4a aac mp4 3gp webm mka mkv wma amr aif aiff aifc au snd caf sph avi"
 ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
+_UTF_8 = 0x800
 FILE_COLUMNS = ("file", "path", "filename", "wav")
 
 
@@ -64,8 +66,9 @@ class Row:
 
     outputs are probabilities by emotion, or values by dimension. entropy_bits is NaN for dimensions. top_cues are the
     cues in which the salient regions differ most from the rest of the speech, with Cliff's delta, those beyond chance
-    first. agree of compared counts the cues of the whole clip that go with the experts' table for
-    the answer. verdict is the trust tests' ("holds", "weak", "fails", "cannot be decided"), "" where they were not run.
+    first; those of which means and single values differ in opposite directions are left out. agree of compared counts
+    the cues of the whole clip that go with the experts' table for the answer. verdict is the trust tests' ("holds",
+    "weak", "fails", "cannot be decided"), "" where they were not run.
     """
 
     number: int
@@ -121,7 +124,8 @@ def in_folder(folder: Path) -> list[Clip]:
         and path.is_file()
         and path.resolve().is_relative_to(folder.resolve())
     )
-    return _some([Clip(str(path.relative_to(folder)), _reader(path)) for path in files], folder.name)
+    # A file name that is not UTF-8 can be opened, but neither printed nor written into a table.
+    return _some([Clip(utf8(str(path.relative_to(folder))), _reader(path)) for path in files], folder.name)
 
 
 def in_csv(table: Path) -> list[Clip]:
@@ -132,10 +136,11 @@ def in_csv(table: Path) -> list[Clip]:
     """
     try:
         with table.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
+            reader = csv.DictReader(opened)
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise SettingError(f"'{clean_name(table.name)}' cannot be read as a CSV in UTF-8; export it again.") from fault
-    heads = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
+    heads = {name.strip().lower(): name for name in reader.fieldnames or () if name}
     column = next((heads[name] for name in FILE_COLUMNS if name in heads), None)
     if column is None:
         raise SettingError(f"'{clean_name(table.name)}' needs a column 'file' with the path of each clip.")
@@ -167,7 +172,7 @@ def in_zip(archive: Path | bytes, name: str = "archive.zip") -> list[Clip]:
         raise SettingError(
             f"'{name}' unpacks to {total / 2**20:,.0f} MiB and at most {MOST_ARCHIVE_BYTES >> 20:,} are read; split it."
         )
-    found = [Clip(_inner_name(m.filename), partial(_read_member, archive, m)) for m in members]
+    found = [Clip(_inner_name(_stored_name(m)), partial(_read_member, archive, m)) for m in members]
     return _some(sorted(found, key=lambda clip: clip.name), name)
 
 
@@ -178,6 +183,16 @@ def _is_clip(member: zipfile.ZipInfo) -> bool:
     return bool(member.filename) and not member.is_dir() and not hidden and Path(parts[-1]).suffix.lower() in ENDINGS
 
 
+def _stored_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name; macOS packs UTF-8 without the mark of it, which would be read as IBM's code page 437."""
+    if member.flag_bits & _UTF_8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
+
+
 def _inner_name(name: str) -> str:
     """Return a member's name for display: its folders and its base name, no way out of the archive."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -185,7 +200,7 @@ def _inner_name(name: str) -> str:
 
 
 def _read_member(archive: Path | bytes, member: zipfile.ZipInfo) -> "Recording":
-    name = clean_name(member.filename)
+    name = clean_name(_stored_name(member))
     if member.flag_bits & 1:
         raise AudioError(f"'{name}' is locked with a password; pack it without one.")
     if member.file_size > MOST_MEMBER_BYTES:
@@ -254,6 +269,7 @@ def rows(
     *,
     trust: str = "",
     progress: Callable[[float, str], None] | None = None,
+    done: int = 0,
 ) -> Iterator[Row]:
     """Yield one row a clip, in order, each as soon as it is made; a clip that fails gives a row that says why.
 
@@ -264,8 +280,9 @@ def rows(
         settings: of the acoustic measurement.
         trust: "", "quick" or "full": which trust tests are run on every explanation.
         progress: told the share done (0 … 1) and what is being done; what it raises ends the work.
+        done: how many of the clips, from the first on, have their rows already.
     """
-    for number, clip in enumerate(clips):
+    for number, clip in enumerate(clips[done:], start=done):
 
         def within(share: float, words: str, number: int = number, clip: Clip = clip) -> None:
             if progress is not None:
@@ -352,7 +369,7 @@ def _top_cues(made: Explanation) -> tuple[tuple[str, float, bool], ...]:
     found = [
         (c.cue, c.effect, c.beyond_chance)
         for c in made.cues.contrasts
-        if c.scope == ALL_REGIONS and c.effect is not None
+        if c.scope == ALL_REGIONS and c.effect is not None and one_way(c)
     ]
     return tuple(sorted(found, key=lambda c: (not c[2], -abs(c[1])))[:TOP_CUES])
 

@@ -1,7 +1,7 @@
 """Command line: ``python -m explain batch FOLDER|ZIP|CSV --out TABLE.csv|TABLE.parquet …``, resumable.
 
 Each row is appended to ``TABLE….rows.jsonl`` as soon as it is made, so that a stopped batch goes on where it was; the
-table is written when all are there. A clip that failed is tried again.
+table is written when all are there. A clip that failed, or whose file is another one by now, is explained again.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from explain.batch import Row, clips_of, row, table
+from explain.batch import Clip, Row, clips_of, row, table
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import append_line, write_table, write_text
 from ser_core.numbers import signed
@@ -41,6 +41,8 @@ def _explain_all(options: argparse.Namespace) -> int:
         raise SettingError(f"'{options.out.name}' ends in neither .csv nor .parquet; choose one of the two.")
     if not options.out.absolute().parent.is_dir():
         raise SettingError(f"The folder of {options.out} does not exist; make it first.")
+    if options.out.resolve() == options.source.resolve():
+        raise SettingError(f"'{options.out.name}' is the list of the clips itself; choose another --out.")
     clips = clips_of(options.source)
     model = load_model(options.model or model_names()[0])
     fitting = [m.name for m in methods_for(model)]
@@ -56,7 +58,7 @@ def _explain_all(options: argparse.Namespace) -> int:
     try:
         for number, clip in enumerate(clips):
             made = done.get(clip.name)
-            if made is None or made.error:
+            if made is None or not _is_of(made, clip):
                 made = row(number, clip, model, method, settings, trust=options.trust)
                 _append(store, asked, made)
             found.append(dataclasses.replace(made, number=number, extra=clip.extra))
@@ -98,15 +100,26 @@ def _stored(store: Path, asked: dict[str, str]) -> dict[str, Row]:
     for line in store.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-            before, fields = entry["asked"], entry["row"]
-        except (ValueError, KeyError, TypeError):
+            before, made = entry["asked"], _row(entry["row"])
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         if before != asked:
             raise SettingError(
                 f"{store.name} was made of other clips or with other options; delete it, or choose another --out."
             )
-        found[fields["file"]] = _row(fields)
+        found[made.file] = made
     return found
+
+
+def _is_of(made: Row, clip: Clip) -> bool:
+    """Return whether a row explains the clip as it is now: its file may have been replaced since.
+
+    Of a file that cannot be read any more the row is kept, as it cannot be made again.
+    """
+    try:
+        return not made.error and clip.load().sha256 == made.sha256
+    except SerscopeError:
+        return True
 
 
 def _row(fields: dict[str, Any]) -> Row:

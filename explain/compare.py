@@ -25,12 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         found = _compared(options)
+        _print(found)
         for path, content in ((options.json, to_json), (options.csv, to_csv)):
             if path is not None:
                 write_text(path, content(found))
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _print(found: "Comparison") -> None:
     for title, side in zip(found.titles, found.sides, strict=True):
         p = side.prediction
         said = [
@@ -39,12 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         print(f"{title}: {', '.join(f'{name} {value}' for name, value in zip(p.order, said, strict=True))}")
     print("\n".join(found.sentences))
-    return 0
 
 
 def _compared(options: argparse.Namespace) -> "Comparison":
-    from explain.attribution import Target
-    from explain.comparison import compare_clips, compare_methods, compare_models
+    from explain.comparison import compare_clips, compare_methods, compare_models, known_target
     from explain.cues import CueSettings
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
@@ -73,9 +76,11 @@ def _compared(options: argparse.Namespace) -> "Comparison":
             progress=tell,
         )
     if len(models) > 1:
+        if len(options.methods or ()) > 1:
+            raise SettingError("Several models are compared by one method; name one, or one model.")
         method = options.methods[0] if options.methods else None
         return compare_models(clips[0], models, method=method, emotion=options.target, settings=settings, progress=tell)
-    target = Target(options.target) if options.target else None
+    target = known_target(models[0], clips[0], options.target) if options.target else None
     return compare_methods(clips[0], models[0], options.methods or (), target=target, settings=settings, progress=tell)
 
 
@@ -88,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("clips", nargs="+", metavar="CLIP", help="one clip, or the clip before and the clip after")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="one for two clips or several methods")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="several for one clip and one model")
-    parser.add_argument("--target", metavar="EMOTION", help="explained on every side (default: the answer)")
+    parser.add_argument(
+        "--target", metavar="EMOTION", help="or dimension explained on every side (default: the answer)"
+    )
     parser.add_argument(
         "--speakers", choices=("same", "two"), default="same", help="who speaks in two clips (default: %(default)s)"
     )

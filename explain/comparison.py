@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explain.attribution import Attribution, Target, default_target, method_label, methods_for, relevance_on_grid
+from explain.attribution import DIRECTIONS, Attribution, Target, method_label, methods_for, relevance_on_grid
 from explain.change import Change, changes, repeated
 from explain.comparison_words import (
     WHY_RELATIVE,
@@ -143,11 +143,16 @@ def compare_models(
         progress: told the share done (0 … 1) and what is being done.
 
     Raises:
-        ExplanationError: there are fewer than two models or more than six.
+        ExplanationError: there are fewer than two models or more than six, or none of them has the method or knows the
+            emotion.
     """
     _count(models, "models")
     asked = emotion or _most_common([model.predict(recording) for model in models])
-    jobs = [(model, _method(model, method), _target(model, recording, asked)) for model in models]
+    jobs = [(model, _method(model, method), target_of(model, recording, asked)) for model in models]
+    if method is not None and all(used != method for _, used, _ in jobs):
+        raise ExplanationError(f"None of these models can be explained by '{method}'; choose another method.")
+    if emotion is not None and not any(target for _, _, target in jobs):
+        raise ExplanationError(f"None of these models knows '{emotion}'; choose another emotion.")
     sides = _explained(recording, jobs, settings, progress)
     titles = _told_apart([side.card.title for side in sides])
     return _one_clip("models", titles, sides)
@@ -286,7 +291,8 @@ def compare_clips(
         model: the model.
         same_speaker: whether one person speaks in both; only then are absolute figures compared.
         method: the first with a time axis by default.
-        emotion: explained in both clips; the answer to the first by default.
+        emotion: explained in both clips; the answer to the first by default. A dimension is explained the way in which
+            the first clip's value points.
         settings: of the acoustic measurement of the first clip.
         second_settings: of the second; those of the first, with its formant ceiling, where one person speaks.
         progress: told the share done (0 … 1) and what is being done.
@@ -295,14 +301,19 @@ def compare_clips(
         ExplanationError: the class or the method is not one of the model's, or a clip cannot be measured.
     """
     chosen = _method(model, method)
-    target = _target(model, first, emotion or default_target(model.predict(first)).emotion)
+    if method is not None and chosen != method:
+        offered = ", ".join(each.name for each in methods_for(model))
+        raise ExplanationError(f"'{method}' does not fit {model.name}; choose one of {offered}.")
+    target = None if emotion is None else known_target(model, first, emotion)
     share = 0.3 if same_speaker else 0.5
     one = explain(first, model, chosen, target, settings, progress=_part(progress, 0.0, share, first.name))
     if same_speaker and second_settings is None:
         second_settings = dataclasses.replace(
             settings or CueSettings(), formant_ceiling_hz=one.tracks.settings.formant_ceiling_hz
         )
-    two = explain(second, model, chosen, target, second_settings, progress=_part(progress, share, share, second.name))
+    two = explain(
+        second, model, chosen, one.target, second_settings, progress=_part(progress, share, share, second.name)
+    )
     sides, titles = (one, two), _told_apart([first.name, second.name])
     if not same_speaker:
         relative = relative_cues(one, two)
@@ -376,10 +387,27 @@ def _method(model: SpeechModel, wanted: str | None) -> str:
     return next((method.name for method in offered if method.axes != "features"), offered[0].name)
 
 
-def _target(model: SpeechModel, recording: Recording, emotion: str) -> Target | None:
-    """The emotion where the model knows it by this or another name, else the model's own answer."""
+def known_target(model: SpeechModel, recording: Recording, emotion: str) -> Target:
+    """Return what ``target_of`` returns.
+
+    Raises:
+        ExplanationError: the model does not know the emotion.
+    """
+    found = target_of(model, recording, emotion)
+    if found is None:
+        raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
+    return found
+
+
+def target_of(model: SpeechModel, recording: Recording, emotion: str) -> Target | None:
+    """Return the emotion that the model knows by this or another name, or the dimension the way its value points.
+
+    None where the model knows neither.
+    """
     if model.card.answer == "dimensions":
-        return None
+        if emotion not in model.emotions:
+            return None
+        return Target(emotion, direction=DIRECTIONS[int(model.predict(recording).value(emotion) < 0)])
     own = shared_names(model.emotions)
     known = own.get(emotion, own.get(expert_emotion(emotion)))
     return None if known is None else Target(known)

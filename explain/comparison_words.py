@@ -33,7 +33,9 @@ def models_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> li
     if ranked:
         count = sum(len(names) for names in groups.values())
         (emotion, names), *others = ranked
-        if not others:
+        if count == 1:
+            said.append(f"{names[0]} answers {emotion}.")
+        elif not others:
             said.append(f"{'Both' if count == 2 else f'All {count}'} models answer {emotion}.")
         elif len(names) == 1:
             said.append(f"No two models agree: {listed([f'{n[0]} answers {e}' for e, n in ranked])}.")
@@ -74,7 +76,12 @@ def maps_in_words(titles: Sequence[str], sides: "Sequence[Explanation]", pairs: 
     judged.sort(key=lambda pair: pair.correlation or 0.0)
     if len(judged) == 1:
         verdict = "alike beyond chance" if alike else "no more alike than chance"
-        return [*said, f"Their maps are {verdict}: {_pair_words(judged[0])}."]
+        (only,) = judged
+        whose = "Their maps" if len(pairs) == 1 else f"The maps of {titles[only.one]} and {titles[only.other]}"
+        apart = "" if len(pairs) == 1 else " No other two maps can be compared."
+        return [*said, f"{whose} are {verdict}: {_pair_words(only)}.{apart}"]
+    if len(judged) < len(pairs):
+        said.append(f"{len(pairs) - len(judged)} of {len(pairs)} pairs of maps cannot be compared.")
     said.append(f"{len(alike)} of {len(judged)} pairs of maps are alike beyond chance.")
     for word, pair in (("Most alike", judged[-1]), ("Least alike", judged[0])):
         said.append(f"{word}: {titles[pair.one]} and {titles[pair.other]}; {_pair_words(pair)}.")

@@ -105,8 +105,8 @@ def features(explanation: Explanation, count: int = 20) -> str:
     return svg_of(figure, bbox_inches="tight", pad_inches=0.02)
 
 
-def describe(explanation: Explanation) -> str:
-    """Return the words for people who cannot see the linked figure."""
+def describe(explanation: Explanation, *, cues: bool = True) -> str:
+    """Return the words for people who cannot see the linked figure, drawn with or without ``cues``."""
     recording, attribution = explanation.recording, explanation.attribution
     f0 = explanation.tracks.tracks.get("f0_hz", np.zeros(0))
     voiced = f0[np.isfinite(f0)]
@@ -117,13 +117,15 @@ def describe(explanation: Explanation) -> str:
         panels += ["map of relevance over seconds and hertz"]
     if attribution.axes in {"time_frequency", "time"}:
         panels += ["curve of relevance over time"]
-    panels += ["pitch", "formants"]
+    if cues:
+        panels += ["pitch", "formants"]
     words = f"{len(panels)} panels above one time axis from 0 to {recording.duration_s:.2f} s: {', '.join(panels)}. "
-    words += (
-        f"Pitch lies between {voiced.min():.0f} and {voiced.max():.0f} Hz in {len(voiced)} voiced frames. "
-        if len(voiced)
-        else "No voiced frame. "
-    )
+    if cues:
+        words += (
+            f"Pitch lies between {voiced.min():.0f} and {voiced.max():.0f} Hz in {len(voiced)} voiced frames. "
+            if len(voiced)
+            else "No voiced frame. "
+        )
     if not explanation.regions:
         return words + "No salient region on the time axis."
     for r in explanation.regions:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FADE_S = 0.01
 FULL_SCALE = 0.999
+MOST_DOSES = 25
+FEWEST_VOICED = 5
 
 
 @dataclass(frozen=True)
@@ -213,12 +215,13 @@ def dose_response(
         emotion: the class to follow; the predicted one by default.
         start_s: where the change begins; None for the whole clip.
         end_s: where it ends.
-        doses: other than the usual ones; the one that changes nothing is added.
+        doses: other than the usual ones, at most 25 and at most twice as far out; the one that changes nothing is
+            added.
         progress: told the share done (0 … 1) and what is being done.
 
     Raises:
-        ExplanationError: the experiment, the class or the stretch is not one of the clip's, or the clip has no voice
-            whose pitch could be changed.
+        ExplanationError: the experiment, the class or the stretch is not one of the clip's, a dose is too far out, or
+            the clip has no voice whose pitch could be changed.
     """
     from ser_core.workers import in_worker
 
@@ -230,6 +233,7 @@ def dose_response(
     if emotion not in model.emotions:
         raise ExplanationError(f"{model.name} does not know '{emotion}'; it knows {', '.join(model.emotions)}.")
     _check_stretch(recording, start_s, end_s)
+    _check_doses(experiment, experiment.doses if doses is None else doses)
     tell = progress or (lambda share, words: None)
     asked = possible_doses(recording.samples, name, experiment.doses if doses is None else doses, start_s, end_s)
     tell(0.05, f"Changing {experiment.title.lower()}")
@@ -315,6 +319,17 @@ def _check_stretch(recording: Recording, start_s: float | None, end_s: float | N
         )
 
 
+def _check_doses(experiment: Experiment, doses: Sequence[float]) -> None:
+    """Raise ExplanationError where doses are too many, or so far out that the clip would grow without end."""
+    low, high = min(experiment.doses), max(experiment.doses)
+    low, high = (low / 2, high * 2) if experiment.unit == "×" else (low * 2, high * 2)
+    if len(doses) > MOST_DOSES or not all(low <= dose <= high for dose in doses):
+        raise ExplanationError(
+            f"{experiment.title} can be changed by up to {MOST_DOSES} doses from {low:g} to {high:g} "
+            f"{experiment.unit}; give others."
+        )
+
+
 # Changing; runs in a worker process, since Parselmouth holds Python's global lock
 
 
@@ -365,14 +380,22 @@ def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end
     return samples * (1 - share) + _within_full_scale(fitted * share)
 
 
-def _median_f0(samples: np.ndarray) -> float:
+def _median_f0(samples: np.ndarray, start_s: float | None, end_s: float | None) -> tuple[float, float]:
+    """Return the median F0 in Hz of a clip and of its stretch; that of the clip twice where there is hardly any voice.
+
+    Raises:
+        ExplanationError: the clip itself has hardly any voice.
+    """
     from ser_core.conversion.voice import pitch
 
-    _, f0_hz = pitch(sound_of(samples), *PITCH_HZ)
-    voiced = f0_hz[f0_hz > 0]
-    if len(voiced) < 5:
+    times_s, f0_hz = pitch(sound_of(samples), *PITCH_HZ)
+    voiced = f0_hz > 0
+    if voiced.sum() < FEWEST_VOICED:
         raise ExplanationError("The clip has hardly any voice, so its pitch cannot be changed; try loudness or tilt.")
-    return float(np.median(voiced))
+    whole = start_s is None or end_s is None
+    inside = voiced if whole else voiced & (times_s >= start_s) & (times_s < end_s)
+    own = inside if inside.sum() >= FEWEST_VOICED else voiced
+    return float(np.median(f0_hz[voiced])), float(np.median(f0_hz[own]))
 
 
 def _revoiced(
@@ -381,8 +404,10 @@ def _revoiced(
     from ser_core.conversion import praat
     from ser_core.conversion.voice import BANDS, Change
 
-    f0_hz = _median_f0(samples)
-    wanted = Change(f0_hz, f0_hz * 2 ** (semitones / 12), spread, scale, (0.0,) * BANDS)
+    f0_hz, middle_hz = _median_f0(samples, start_s, end_s)
+    # A range is spread around the middle of the stretch: around that of the clip, the stretch's level would move, too.
+    target_hz = middle_hz * (f0_hz / middle_hz) ** spread * 2 ** (semitones / 12)
+    wanted = Change(f0_hz, target_hz, spread, scale, (0.0,) * BANDS)
     return _confined(samples, praat.apply(samples, wanted), start_s, end_s)
 
 
@@ -422,12 +447,14 @@ def _loudness(samples: np.ndarray, dose: float, start_s: float | None, end_s: fl
 
 
 def _spectral_tilt(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:
-    """Tilt around 1 kHz, between 100 Hz and 8 kHz, at the level that the clip had."""
+    """Tilt around 1 kHz, between 100 Hz and 8 kHz, at the level that the clip, or its stretch, had."""
     length = len(samples)
     spectrum = np.fft.rfft(samples, 2 * length)
     hz = np.clip(np.fft.rfftfreq(2 * length, 1 / SAMPLE_RATE), 100.0, None)
     tilted = np.fft.irfft(spectrum * 10 ** (dose * np.log2(hz / 1000.0) / 20), 2 * length)[:length]
-    level = np.sqrt(np.mean(samples**2) / max(np.mean(tilted**2), 1e-20))
+    # Over the stretch alone, which would else become louder or quieter against the rest.
+    before, after = (stretch(each, start_s, end_s) for each in (samples, tilted))
+    level = np.sqrt(np.mean(before**2) / max(np.mean(after**2), 1e-20))
     return _confined(samples, tilted * level, start_s, end_s)
 
 

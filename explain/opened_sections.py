@@ -11,7 +11,7 @@ from explain.cues import CLIP
 from explain.opened import Section, Table
 from explain.printing import LONGEST_NAME, cue_title, cut, number, p_value, percent, place_name
 from explain.rivals import UNKNOWN, Rivalry
-from explain.words import dimensions_in_words
+from explain.words import dimensions_in_words, in_percent
 from ser_core.models import Prediction
 from ser_core.numbers import signed
 
@@ -38,8 +38,8 @@ def comparison_section(found: Comparison) -> Section:
                 f"{found.titles[pair.one]} and {found.titles[pair.other]}",
                 number(pair.correlation),
                 number(pair.correlation_chance),
-                percent(pair.overlap, 0),
-                percent(pair.overlap_chance, 0),
+                _share(pair.overlap),
+                _share(pair.overlap_chance),
             )
             for pair in found.pairs
         )
@@ -102,7 +102,7 @@ def baseline_section(found: OwnBaseline, alone: Prediction) -> Section:
     if found.answer is not None:
         sentences.append(f"{answer_sentence(len(found.clips), found.answer, alone)} {ALONE_IS_EXPLAINED}")
         answers = tuple(
-            (name, percent(alone.probability(name), 0), percent(found.answer.probability(name), 0))
+            (name, in_percent(alone.probability(name)), in_percent(found.answer.probability(name)))
             for name in found.answer.order
         )
         tables.append(Table(("emotion", "the clip alone", "having heard the others"), answers))
@@ -122,9 +122,9 @@ def spoken_section(found: "Evidence", target: str, emotions: Sequence[str]) -> S
     levels = tuple(
         (
             level.level,
-            f"{emotions[(best := int(np.argmax(level.probabilities)))]} {percent(level.probabilities[best], 0)}",
+            f"{emotions[(best := int(np.argmax(level.probabilities)))]} {in_percent(level.probabilities[best])}",
             number(level.entropy_bits, "bits"),
-            percent(level.weight, 0),
+            in_percent(level.weight),
             *(signed(value) for value in (level.acoustic, level.text, level.constant, level.moves)),
         )
         for level in found.levels
@@ -162,5 +162,9 @@ _LEVEL_HEAD = ("level", "answers", "entropy", "weight", "voice moves", "text mov
 def _answer(prediction: Prediction) -> str:
     if prediction.values is not None:
         return dimensions_in_words(prediction)
-    shares: Sequence[str] = [f"{name} {percent(prediction.probability(name), 0)}" for name in prediction.order[:2]]
+    shares: Sequence[str] = [f"{name} {in_percent(prediction.probability(name))}" for name in prediction.order[:2]]
     return ", ".join(shares)
+
+
+def _share(share: float | None) -> str:
+    return percent(share) if share is None else in_percent(share)

@@ -143,7 +143,7 @@ def _answer(e: Explanation) -> list[list[str]]:
     most = number(math.log2(len(p.emotions)))
     if p.answer == "distribution":
         return [
-            ["most listeners would hear", first],
+            ["heard most often", first],
             ["next", second],
             [
                 "entropy",
@@ -162,7 +162,8 @@ def _dimensions(e: Explanation) -> list[dict[str, Any]]:
     for place, name in enumerate(p.emotions):
         value = p.value(name)
         poles = " to ".join(POLES.get(name, ("low", "high")))
-        usual = f"; average training clip {signed(p.constant[place])}" if p.constant else ""
+        remarks = ["explained"] if name == e.target.emotion else []
+        remarks += [f"average training clip {signed(p.constant[place])}"] if p.constant else []
         rows.append(
             {
                 "name": f"{name} ({poles})",
@@ -170,7 +171,7 @@ def _dimensions(e: Explanation) -> list[dict[str, Any]]:
                 "share": abs(value) / 2,
                 "percent": signed(value),
                 "explained": name == e.target.emotion,
-                "remark": ("explained" if name == e.target.emotion else "") + usual,
+                "remark": "; ".join(remarks),
             }
         )
     return rows

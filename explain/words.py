@@ -103,7 +103,7 @@ def _contrast(explanation: "Explanation") -> str:
     tested = [c for c in pooled if c.p_corrected is not None and c.difference is not None]
     if not tested:
         return "There is too little speech to tell whether the voice is different there."
-    clear = [c for c in tested if c.beyond_chance and _one_way(c)]
+    clear = [c for c in tested if c.beyond_chance and one_way(c)]
     if not clear:
         return "No cue differs there from the rest of the speech by more than chance."
     clear.sort(key=lambda c: -abs(c.effect or 0.0))
@@ -114,8 +114,8 @@ def _contrast(explanation: "Explanation") -> str:
     return f"There, against the rest of the speech in the clip and beyond chance, {listed(said)}."
 
 
-def _one_way(row: Contrast) -> bool:
-    """Whether means and single values differ in the same direction; else no one word says which."""
+def one_way(row: Contrast) -> bool:
+    """Return whether means and single values differ in the same direction; else no one word says which."""
     return row.effect is None or row.effect * (row.difference or 0.0) > 0
 
 

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from pages.parts import batch, choose, domain_panel
+from pages.parts import batch, choose, domain_panel, session
 
 st.title("Many clips")
 st.caption(
     "Each clip is explained as if it were alone; one row holds its answer, the cues of its salient regions and, if you "
     "like, whether the explanation passes the trust tests. A clip that cannot be read says why and stops nothing."
 )
+session.keep_choices()
 offer = st.empty()
 clips = batch.clips()
 if clips is None:

@@ -5,7 +5,6 @@ unified framework for detecting out-of-distribution samples"), in the leading pr
 embedding. It is set against held-out clips of the training corpus, so it speaks of likeness, not of correctness.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,8 +91,7 @@ def fit_neighbourhood(
 
 def _sentence(percentile: float, corpus: str) -> str:
     if percentile >= 99:
-        # Rounded down, as "100 %" would say that no clip lies further.
-        share = "all" if percentile >= 100 else f"{math.floor(10 * percentile) / 10:g} % of"
+        share = "all" if percentile >= 100 else "over 99 % of"
         return (
             f"This clip lies further from the training data than {share} unseen {corpus} clips: the model has not "
             "heard speech like this, so treat its answer with great caution."

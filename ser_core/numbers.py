@@ -22,5 +22,11 @@ def unsigned(value: float | None, decimals: int = 2, *, thousands: bool = False)
 
 
 def rounded_percent(value: float, decimals: int = 0, *, sign: bool = False) -> str:
-    """Return a share or a change (−1 … 1) in per cent, with a true minus; ``sign`` also writes a plus."""
-    return f"{100 * value:{'+' if sign else ''}.{decimals}f} %".replace("-", "−")
+    """Return a share or a change (−1 … 1) in per cent, with a true minus; ``sign`` also writes a plus.
+
+    What rounds to 0 has no sign.
+    """
+    text = f"{100 * value:{'+' if sign else ''}.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return f"{text} %".replace("-", "−")

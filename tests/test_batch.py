@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from ser_core.audio import decode
 from ser_core.errors import AudioError, SettingError
 from ser_core.models import load_model
 from tests.bad_inputs import BAD_INPUTS, voice, wav
+from tests.explanations import example_explanation
 from tests.planted import burst_model, clip
 
 MODEL = "egemaps-logistic"
@@ -73,6 +75,18 @@ def test_a_real_models_row_counts_the_agreeing_cues_and_names_the_strongest() ->
 def test_top_cues_are_those_beyond_chance_then_the_largest() -> None:
     found = Row(0, "a", top_cues=(("f0_mean", 0.4, True), ("hnr", -0.9, False)))
     assert cues_in_words(found) == "higher pitch level*, lower harmonics-to-noise ratio"
+
+
+def test_a_cue_that_is_higher_by_one_measure_and_lower_by_another_is_called_neither() -> None:
+    made = example_explanation()
+    first, second, *rest = (c for c in made.cues.contrasts if c.scope == "all regions" and c.effect is not None)
+    against = [
+        dataclasses.replace(first, effect=-0.99, difference=2.0, p_corrected=0.001),
+        dataclasses.replace(second, effect=-0.98, difference=-2.0, p_corrected=0.001),
+    ]
+    cues = dataclasses.replace(made.cues, contrasts=(*against, *rest))
+    named = [name for name, _, _ in row_of(0, "a.wav", dataclasses.replace(made, cues=cues)).top_cues]
+    assert named[0] == second.cue and first.cue not in named
 
 
 def test_one_bad_file_never_stops_the_rest_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +177,18 @@ def test_an_archive_is_read_member_by_member_and_its_names_lead_nowhere(tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip"]
 
 
+def test_names_that_macos_packs_as_unmarked_utf_8_are_read_as_such() -> None:
+    name = "Anna Müllér_.wav"
+    plain = "x" * (len(name.encode()) - 4) + ".wav"
+    unmarked = packed({plain: sound()}).replace(plain.encode(), name.encode())
+    (found,) = in_zip(unmarked)
+    assert (found.name, found.load().name) == (name, name)
+    # What is no UTF-8 stays in the code page that the format names.
+    old = packed({"xx.wav": sound()}).replace(b"xx.wav", b"\x84x.wav")
+    assert [clip.name for clip in in_zip(old)] == ["äx.wav"]
+    assert [clip.name for clip in in_zip(packed({"日本.wav": sound()}))] == ["日本.wav"]
+
+
 def test_a_bomb_is_refused_by_its_ratio_its_size_its_count_and_where_its_header_lies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,6 +243,7 @@ def test_files_of_one_name_stay_apart() -> None:
         (lambda p: (p / "x.bin").write_bytes(b"x") and p / "x.bin", "no folder, zip archive or CSV"),
         (lambda p: p, "No audio file was found"),
         (lambda p: (p / "x.csv").write_text("a,b\n1,2\n") and p / "x.csv", "needs a column 'file'"),
+        (lambda p: (p / "z.csv").write_text("file,speaker\n") and p / "z.csv", "No audio file was found in 'z.csv'"),
         (lambda p: (p / "y.csv").write_bytes(b"file\n\xff\xfe\x00") and p / "y.csv", "cannot be read as a CSV"),
     ],
 )
@@ -258,6 +285,56 @@ def test_a_csv_is_explained_from_the_command_line_and_a_stopped_batch_goes_on(
     assert "does not exist" in made.loc[1, "error"] and made.loc[0, "answer"]
     assert not store.exists()
     assert "1 of which could not be explained" in capsys.readouterr().out
+
+
+def test_a_clip_that_was_replaced_since_is_explained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / name).write_bytes(wav(voice(1.5)))
+    asked = ["batch", str(folder), "--out", str(tmp_path / "t.csv"), "--model", MODEL, "--quiet"]
+    real, calls = batch.row, []
+
+    def stopped_at_c(number: int, one: Clip, *args, **kwargs) -> Row:
+        calls.append(one.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(number, one, *args, **kwargs)
+
+    monkeypatch.setattr("explain.batch_command.row", stopped_at_c)
+    with pytest.raises(KeyboardInterrupt):
+        main(asked)
+    now = {"a.wav": wav(voice(1.8)), "c.wav": (folder / "c.wav").read_bytes()}
+    (folder / "a.wav").write_bytes(now["a.wav"])
+    kept = (folder / "b.wav").read_bytes()
+    (folder / "b.wav").write_bytes(b"damaged")
+    assert main(asked) == 0
+    assert calls == ["a.wav", "b.wav", "c.wav", "a.wav", "c.wav"]
+    made = pd.read_csv(tmp_path / "t.csv")
+    assert made["sha256"].tolist() == [decode({**now, "b.wav": kept}[name], name).sha256 for name in made["file"]]
+
+
+def test_a_file_name_that_is_not_utf_8_ends_neither_the_batch_nor_its_table(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")).write_bytes(wav(voice(1.5)))
+    out = tmp_path / "t.parquet"
+    # As a terminal in UTF-8 prints it; what pytest captures takes any text.
+    assert [clip.name.encode("utf-8") for clip in clips_of(folder)] == [b"caf\\udce9.wav"]
+    assert main(["batch", str(folder), "--out", str(out), "--model", MODEL]) == 0
+    (made,) = pd.read_parquet(out).to_dict("records")
+    assert made["file"] == "caf\\udce9.wav" and made["answer"] and not made["error"]
+
+
+def test_the_list_of_the_clips_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(voice(1.5)))
+    listed = tmp_path / "clips.csv"
+    listed.write_text("file,speaker\na.wav,s1\n")
+    assert main(["batch", str(listed), "--out", str(tmp_path / "." / "clips.csv"), "--model", MODEL]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert listed.read_text() == "file,speaker\na.wav,s1\n"
 
 
 def test_rows_of_other_options_are_not_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from bad_inputs import BAD_INPUTS
+from bad_inputs import BAD_INPUTS, wav
 
 from explain.__main__ import main as explain_main
 from explain.samples import samples
@@ -85,6 +86,8 @@ def test_the_answer_is_explained_against_the_runner_up_and_the_persons_other_cli
         (["--pdf", "/no/such/folder/a.pdf"], "cannot be written"),
         (["--pitch-floor", "-5"], "pitch"),
         (["--experiment", "loudness", "--stretch", "1", "99"], "must lie in the clip"),
+        (["--stretch", "0.5", "0.9"], "--stretch needs --experiment"),
+        (["--method", "occlusion", "--listen", "/dev/null/heard"], "cannot be made"),
         (["--model", "emosphere-emotale", "--experiment", "tempo"], "choose a model that answers with one"),
     ],
 )
@@ -92,6 +95,23 @@ def test_a_wrong_option_gets_a_sentence(options: list[str], words: str, clip: st
     base = [] if "--model" in options else ["--model", "egemaps-logistic"]
     assert explain_main([clip, *base, *options, "--quiet"]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_nothing_to_hear_loses_no_file_that_was_asked_for(clip: str, tmp_path: Path, capsys) -> None:
+    asked = [clip, "--model", "egemaps-logistic", "--method", "integrated_gradients", "--quiet"]
+    assert explain_main([*asked, "--listen", str(tmp_path / "heard"), "--json", str(tmp_path / "a.json")]) == 2
+    assert "no salient region to hear" in capsys.readouterr().err
+    assert json.loads((tmp_path / "a.json").read_text())["prediction"]["model"] == "egemaps-logistic"
+
+
+def test_what_cannot_be_changed_is_said_before_the_tests_begin(tmp_path: Path, capsys, monkeypatch) -> None:
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(wav(0.1 * np.random.default_rng(0).standard_normal(24_000)))
+    monkeypatch.setattr("explain.trust.trust", lambda *_, **__: pytest.fail("tested in vain"))
+    asked = [str(noise), "--model", "egemaps-logistic", "--trust", "full", "--experiment", "pitch_level", "--quiet"]
+    assert explain_main(asked) == 2
+    said = capsys.readouterr()
+    assert "hardly any voice" in said.err and "Explained: " in said.out
 
 
 def test_models_lists_figures_with_interval_and_chance(capsys) -> None:

@@ -15,8 +15,8 @@ from test_rivals import between
 import ser_core.registry
 from explain.baseline import OwnBaseline, against_clips
 from explain.change import WITHIN, Change
-from explain.comparison import Comparison
-from explain.cues import CUES, CueValue
+from explain.comparison import Comparison, RelativeCue
+from explain.cues import CUES, CueSettings, CueValue
 from pages.parts import baseline_panel, comparison, rival_panel, strips
 from pages.parts.words import percent
 from tests.explanations import HOSTILE_NAMES, example_explanation
@@ -230,6 +230,20 @@ def test_absolute_cues_of_two_speakers_are_not_set_beside_each_other():
     absolute = sum(row.values == (None, None) for row in man_and_woman().relative)
     assert html.count("not compared") == 2 * absolute and absolute >= 10
     assert not any(f"{cue.title}</th><td>" in html for cue in CUES if cue.unit == "Hz")
+
+
+def test_two_speakers_are_told_among_whom_they_are_placed_and_what_could_not_be_measured():
+    rows = (
+        RelativeCue("f0_slope", "st/s", (None, 1.0), (None, 60.0), (None, 0.25)),
+        RelativeCue("f1_mean", "Hz", (None, None), (50.0, None), (0.0, None)),
+    )
+    side = example_explanation()
+    unvoiced = dataclasses.replace(side.tracks, sex_guess="unknown", settings=CueSettings())
+    child = dataclasses.replace(side.tracks, settings=CueSettings(sex="child"))
+    sides = tuple(dataclasses.replace(side, tracks=tracks) for tracks in (unvoiced, child))
+    html = comparison.relative_table(Comparison("two speakers", ("a", "b"), sides, relative=rows))
+    assert "a among adults of both sexes" in html and "b among children (no reference)" in html
+    assert html.count("not measurable") == 1 and html.count("not compared") == 2
 
 
 def test_maps_share_one_time_axis_and_are_told_in_words():

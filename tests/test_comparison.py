@@ -28,13 +28,14 @@ from explain.comparison import (
     relative_pitch,
 )
 from explain.comparison_files import to_csv, to_json
-from explain.comparison_words import changes_in_words
+from explain.comparison_words import changes_in_words, maps_in_words
 from explain.explanation import Explanation
 from explain.reference import load_reference
 from explain.samples import samples
 from pages.parts import comparison as page
 from ser_core.audio import from_samples, read
 from ser_core.errors import ExplanationError
+from ser_core.models import load_model
 from tests.planted import PlantedModel, burst_model, clip, recording
 
 METHOD = "input_x_gradient"
@@ -100,6 +101,31 @@ def test_a_model_that_does_not_know_the_emotion_explains_its_own_answer_and_that
     found = compare_models(burst_clip(), [burst_model(), renamed(("a", "b", "c"), "letters")], method=METHOD)
     assert [side.target.emotion for side in found.sides] == ["low", "a"]
     assert any("different questions" in sentence for sentence in found.sentences)
+
+
+def test_one_model_among_dimensions_answers_alone():
+    found = compare_models(burst_clip(), [burst_model(), load_model("emosphere-emotale")], method=METHOD)
+    assert found.sentences[0] == "burst answers low."
+    assert "cannot be counted among classes" in found.sentences[1]
+
+
+@pytest.mark.parametrize(("given", "words"), [({"emotion": "lwo"}, "knows 'lwo'"), ({"method": "magic"}, "by 'magic'")])
+def test_what_no_model_knows_is_refused_and_never_replaced(given, words):
+    with pytest.raises(ExplanationError, match=words):
+        compare_models(burst_clip(), [burst_model()] * 2, **{"method": METHOD, **given})
+
+
+def test_two_maps_that_alone_can_be_compared_are_named():
+    sides = [example_explanation(), example_explanation(axes="features"), example_explanation(axes="time")]
+    places = [(0, 1), (0, 2), (1, 2)]
+    said = maps_in_words("ABC", sides, [map_pair(sides, *each) for each in places])
+    assert said[-1].startswith("The maps of A and C are alike beyond chance")
+    assert said[-1].endswith("No other two maps can be compared.")
+    four = [*sides, example_explanation()]
+    places = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    said = maps_in_words("ABCD", four, [map_pair(four, *each) for each in places])
+    assert said[0] == "3 of 6 pairs of maps cannot be compared."
+    assert said[1] == "3 of 3 pairs of maps are alike beyond chance."
 
 
 def test_the_voice_is_measured_once():
@@ -187,6 +213,24 @@ def test_each_speaker_is_placed_in_neutral_speech_of_the_own_sex():
     assert abs(row.difference) < 2
 
 
+def test_both_clips_are_asked_about_the_same_dimension():
+    model, paths = load_model("emosphere-emotale"), {sample.name: sample.path for sample in samples()}
+    loud, dull = (read(paths[name]) for name in ("like_anger", "like_sadness"))
+    # Alone, the clearest dimension of the second clip is another.
+    assert [model.predict(each).top for each in (loud, dull)] == ["arousal", "valence"]
+    for emotion, explained in ((None, "higher arousal"), ("dominance", "higher dominance")):
+        found = compare_clips(loud, dull, model, same_speaker=False, method=METHOD, emotion=emotion)
+        assert [side.target.name for side in found.sides] == [explained] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [({"emotion": "angr"}, "does not know 'angr'"), ({"method": "magic"}, "'magic' does not fit")]
+)
+def test_a_class_or_method_that_the_model_has_not_is_refused_for_two_clips(given, words):
+    with pytest.raises(ExplanationError, match=words):
+        compare_clips(burst_clip(), burst_clip(), burst_model(), same_speaker=False, **given)
+
+
 def test_contours_lie_around_the_speakers_own_middle():
     tracks = man_and_woman().sides[0].tracks
     assert np.nanmedian(relative_pitch(tracks)) == pytest.approx(0, abs=1e-9)
@@ -260,6 +304,14 @@ def test_the_command_compares_and_writes(tmp_path, capsys):
     assert all((tmp_path / name).stat().st_size > 100 for name in ("a.json", "a.csv"))
 
 
+def test_what_was_found_is_told_where_its_file_cannot_be_written(capsys):
+    clip_of = str(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    asked = ["compare", clip_of, "--models", "egemaps-logistic", "egemaps-mlp", "--quiet"]
+    assert main([*asked, "--json", "/no/such/folder/a.json"]) == 2
+    said = capsys.readouterr()
+    assert "models answer" in said.out and "cannot be written" in said.err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -267,6 +319,8 @@ def test_the_command_compares_and_writes(tmp_path, capsys):
         (["OTHER", "OTHER"], "Two clips can be compared, and 3"),
         (["OTHER", "--models", "egemaps-logistic", "egemaps-mlp"], "through one model by one method"),
         (["--models", "egemaps-logistic", "nothing-like-this"], "There is no model"),
+        (["--models", "egemaps-logistic", "egemaps-mlp", "--methods", "occlusion", "saliency"], "by one method"),
+        (["--methods", "occlusion", "saliency", "--target", "angr"], "does not know 'angr'"),
     ],
 )
 def test_a_wrong_option_gets_a_sentence(options, words, capsys):

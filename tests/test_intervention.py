@@ -103,6 +103,31 @@ def test_other_cues_stay_when_one_is_changed(name: str) -> None:
             assert found == pytest.approx(EXPERIMENTS[other].nothing, abs=slack), other
 
 
+@pytest.mark.parametrize("dose", EXPERIMENTS["spectral_tilt"].doses)
+def test_a_tilted_stretch_stays_as_loud_against_the_rest_as_it_was(dose: float) -> None:
+    low, high = voice().samples.copy(), np.random.default_rng(0).standard_normal(len(voice().samples))
+    # A hiss in a voice: one tilt for both makes either louder than the other.
+    hiss = slice(round(0.5 * SAMPLE_RATE), round(1.0 * SAMPLE_RATE))
+    low[hiss] = 0.05 * np.diff(high, prepend=0.0)[hiss].astype(np.float32)
+    made = changed(low, "spectral_tilt", (dose,), 0.5, 1.0)
+    assert measure_changes("loudness", low, made, 0.5, 1.0)[0] == pytest.approx(0.0, abs=0.5)
+    assert measure_changes("spectral_tilt", low, made, 0.5, 1.0)[0] == pytest.approx(dose, abs=0.3)
+
+
+@pytest.mark.parametrize("dose", [0.25, 0.5, 2.0])
+def test_the_range_of_a_stretch_is_changed_around_its_own_middle(dose: float) -> None:
+    # Here the voice lies three semitones above the median of the clip.
+    made = changed(voice().samples, "pitch_range", (dose,), 0.6, 0.9)
+    assert measure_changes("pitch_range", voice().samples, made, 0.6, 0.9)[0] == pytest.approx(dose, rel=0.15)
+    assert measure_changes("pitch_level", voice().samples, made, 0.6, 0.9)[0] == pytest.approx(0.0, abs=0.2)
+
+
+def test_a_stretch_without_voice_takes_the_middle_of_the_clip() -> None:
+    late = np.concatenate([np.zeros(SAMPLE_RATE, np.float32), voice().samples])
+    (made,) = changed(late, "pitch_range", (0.5,), 0.2, 0.6)
+    assert np.allclose(made, late, atol=1e-3)
+
+
 def test_a_clip_gets_no_louder_than_full_scale_and_the_doses_say_so() -> None:
     loud = voice().samples / np.abs(voice().samples).max() * 0.5
     doses = possible_doses(loud, "loudness", EXPERIMENTS["loudness"].doses)
@@ -268,6 +293,9 @@ def test_faults_say_what_to_do() -> None:
         dose_response(model, voice(), "loudness", start_s=1.0, end_s=99.0)
     with pytest.raises(ExplanationError, match="does not know 'joy'"):
         dose_response(model, voice(), "loudness", emotion="joy")
+    for doses in ((0.0,), (1e-6, 1.2), (float("nan"),), tuple(np.linspace(0.7, 1.4, 26))):
+        with pytest.raises(ExplanationError, match=r"Tempo can be changed by up to 25 doses from 0\.35 to 2\.8 ×"):
+            dose_response(model, voice(), "tempo", doses=doses)
     noise = from_samples(np.random.default_rng(0).normal(0, 0.05, 16000).astype(np.float32), SAMPLE_RATE, "noise")
     with pytest.raises(ExplanationError, match="hardly any voice"):
         dose_response(model, noise, "pitch_level")

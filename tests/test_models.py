@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -121,12 +122,16 @@ def test_a_far_embedding_is_called_unfamiliar_and_a_near_one_is_not() -> None:
     near = fit_neighbourhood(points, classes, held_out, components=20)
     assert near.familiarity(3 * np.eye(3, 40)[0], "X").percentile < 20
     assert near.familiarity(np.full(40, 9.0), "X").percentile == 100
+    assert "than all unseen X clips" in near.familiarity(np.full(40, 9.0), "X").sentence
+    # Nearer than one of a thousand: neither all of them nor 100 %.
+    one_farther = dataclasses.replace(near, held_out=np.array([0.0] * 999 + [1e9]))
+    assert "than over 99 % of unseen X clips" in one_farther.familiarity(np.full(40, 9.0), "X").sentence
 
 
 def test_a_clip_is_said_to_lie_further_than_all_only_where_none_lies_further() -> None:
     line = Neighbourhood(np.zeros(1), np.eye(1), np.zeros((1, 1)), np.arange(1000.0))
     nearly, beyond = (line.familiarity(np.array([at]), "X").sentence for at in (996.5, 1001.0))
-    assert "further from the training data than 99.7 % of unseen X clips" in nearly
+    assert "further from the training data than over 99 % of unseen X clips" in nearly
     assert "further from the training data than all unseen X clips" in beyond
 
 

@@ -23,6 +23,9 @@ from ser_core.numbers import rounded_percent, signed, unsigned
         (unsigned(-12345.6, 0, thousands=True), "−12\u202f346"),
         (rounded_percent(-0.126, 1), "−12.6 %"),
         (rounded_percent(0.126, sign=True), "+13 %"),
+        (rounded_percent(-0.001), "0 %"),
+        (rounded_percent(-0.0001, 1), "0.0 %"),
+        (rounded_percent(0.001, sign=True), "0 %"),
     ],
 )
 def test_a_number_is_written_as_print_writes_it(said: str, wanted: str) -> None:

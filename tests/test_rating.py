@@ -1,6 +1,7 @@
 """The rating study: its plan, its store, its known answers, and an analysis of answers simulated here."""
 
 import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -261,6 +262,25 @@ def test_a_rater_answers_one_clip_after_another(tmp_path: Path, monkeypatch: pyt
     assert {each.stimulus for each in found} == {s.name for s in listeners} and len({e.rater for e in found}) == 1
     assert "2 answers by 1 rater" in text(app)
     assert len(queued) == 2  # each clip once, though each is drawn three times
+
+
+def test_a_map_alone_tells_nobody_more_and_says_what_it_speaks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.parts import rating_study
+
+    monkeypatch.setenv("SERSCOPE_RATINGS", str(tmp_path))
+    dull = next(s for s in OFFERED if s.model == "brightness-listener")
+    monkeypatch.setattr(rating_study, "_stimuli", lambda: (dull,))
+    monkeypatch.setattr(rating, "plan", lambda rater, offered: ((dull, "map"),))
+    app = AppTest.from_function(page).run(timeout=60)
+    next(each for each in app.button if each.label == "Take part").click().run(timeout=180)
+    assert not app.exception
+    # The listener answers that there is no signal, and explained is what would speak for one.
+    assert "The model’s answer: **no signal**" in text(app) and "dark places speak for signal, and" in text(app)
+    (drawn,) = re.findall(r'<img alt="([^"]+)"', text(app))
+    assert drawn.startswith("4 panels") and "map of relevance" in drawn
+    assert not re.search("[Pp]itch|formants|voiced", drawn)
 
 
 LOCAL = {"server.address": "localhost", "server.allowedHosts": ["localhost", "127.0.0.1", "::1"]}

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts import background
 from ser_core.long_audio import long_sound
+from ser_core.settings import ROOT
 from ser_core.turns import Job, StoppedError
 from tests.bad_inputs import wav
 from tests.planted import burst_model
@@ -54,6 +55,20 @@ def batch_page() -> None:
         st.stop()
     batch.current(taken)
     batch.show(taken, burst_model(), "input_x_gradient")
+
+
+def batch_of_models_page() -> None:
+    import streamlit as st
+
+    from explain.batch import given
+    from pages.parts import batch
+    from ser_core.models import load_model
+    from tests.bad_inputs import voice, wav
+
+    if "batch-clips" not in st.session_state:
+        st.session_state["batch-clips"] = given([("bad.wav", b"no sound"), ("a.wav", wav(voice(1.5)))])
+    name = st.selectbox("Model", ["emosphere-emotale", "egemaps-logistic"])
+    batch.show(batch.clips() or [], load_model(name), "occlusion")
 
 
 def settled(app: AppTest) -> AppTest:
@@ -388,6 +403,59 @@ def test_one_bad_clip_has_its_own_row_among_many() -> None:
     assert list(app.dataframe[0].value["clip"]) == ["bad.wav"]
     press(app, "Forget these clips")
     assert "batch-clips" not in app.session_state
+
+
+def test_a_stopped_batch_keeps_its_rows_and_goes_on_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    import explain.batch
+
+    real, calls, stopped = explain.batch.row, [], []
+
+    def held(number, clip, *args, progress, **how):
+        calls.append(clip.name)
+        while clip.name == "b.wav" and not stopped:
+            progress(0.5, "held")
+            time.sleep(0.02)
+        return real(number, clip, *args, progress=progress, **how)
+
+    monkeypatch.setattr(explain.batch, "row", held)
+    app = press(AppTest.from_function(batch_page).run(timeout=120), "Explain 3 clips")
+    while len(calls) < 3:
+        time.sleep(0.02)
+    app = press(app.run(timeout=120), "Stop here")
+    stopped.append(settled(app).warning[0].value)
+    assert stopped == ["Stopped after 2 of 3 clips."]
+    assert list(app.dataframe[0].value["clip"]) == ["a.wav", "bad.wav"]
+    app = settled(press(app, "Go on, 1 clip left"))
+    assert list(app.dataframe[0].value["clip"]) == ["a.wav", "bad.wav", "b.wav"] and not app.warning
+    assert calls == ["a.wav", "bad.wav", "b.wav", "b.wav"]
+    assert not [button for button in app.button if button.label.startswith(("Go on", "Explain "))]
+
+
+def test_each_models_rows_stay_and_dimensions_have_no_columns_of_classes() -> None:
+    app = AppTest.from_function(batch_of_models_page).run(timeout=120)
+    app = settled(press(app, "Explain 2 clips"))
+    frame = app.dataframe[0].value
+    assert list(frame["clip"]) == ["bad.wav", "a.wav"] and frame["valence"].isna().tolist() == [True, False]
+    assert not {"answer", "p", "entropy"} & set(frame)
+    app = settled(press(chosen(app, "Model", "egemaps-logistic").run(timeout=120), "Explain 2 clips"))
+    assert app.dataframe[0].value["answer"].tolist()[0] == "" and app.dataframe[0].value["answer"].tolist()[1]
+    app = chosen(app, "Model", "emosphere-emotale").run(timeout=120)
+    assert app.dataframe[0].value.equals(frame)
+
+
+def test_the_model_that_was_chosen_is_still_chosen_among_many_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    from explain.batch import given
+    from tests.test_batch import sound
+
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120).run()
+    app.session_state["batch-clips"] = given([("a.wav", sound())])
+    app.switch_page("pages/batch.py").run()
+    app.selectbox(key="model").select("egemaps-logistic").run()
+    app.selectbox(key="batch-trust").select("quick").run()
+    app.switch_page("pages/explain.py").run()
+    app.switch_page("pages/batch.py").run()
+    assert not app.exception
+    assert (app.selectbox(key="model").value, app.selectbox(key="batch-trust").value) == ("egemaps-logistic", "quick")
 
 
 def test_a_filter_never_opens_another_clip_than_the_chosen_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,15 @@ def test_a_corrected_measurement_is_the_same_when_made_anew() -> None:
     assert made.same, [check.sentence for check in made.checks if check.different]
 
 
+def test_doses_of_a_report_that_nobody_could_have_asked_for_are_refused() -> None:
+    sound, found, opened = shown()
+    (made,) = opened.experiments
+    forged = dataclasses.replace(made, doses=made.doses * 1e6)
+    report_of = reopen(export.to_json(found, opened=Opened(experiments=(forged,))).encode())
+    with pytest.raises(ExplanationError, match="can be changed by up to 25 doses"):
+        remake(report_of, sound, burst_model())
+
+
 def test_a_figure_that_was_changed_is_found_and_counted() -> None:
     sound, _, _ = shown()
     old = stored().explanation

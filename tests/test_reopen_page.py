@@ -66,6 +66,8 @@ def test_a_report_shows_its_answer_its_cues_and_all_that_was_opened(app: AppTest
         "speech can be rebuilt",
     ):
         assert part in found, part
+    # One experiment builds the clip anew, the other makes it louder.
+    assert found.count("what the resynthesis itself does") == 1
     # No sound is offered, as none is stored.
     assert not app.get("audio") and not app.select_slider
     app.button[0].click().run(timeout=120)
@@ -116,6 +118,9 @@ def test_with_the_audio_the_page_says_that_every_figure_is_the_same(
     assert not app.exception
     assert "figures are the stored ones, bit for bit" in said(app)
     assert "trust tests" in said(app) and "all the same" in said(app)
+    # With the report goes the voice: without a report the page offers no button that would delete it.
+    next(each for each in app.button if each.label == "Close this report").click().run(timeout=120)
+    assert not app.exception and not app.session_state["jobs"]
 
 
 def files_page() -> None:

@@ -13,13 +13,16 @@ import pytest
 from explanations import EMOTIONS, HOSTILE_NAMES, example_explanation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import example_opened
+from opened import example_experiment, example_opened
 
 from explain import export, figures, printing, report, report_cues, report_method, report_opened
 from explain.attribution import Target
+from explain.comparison import Comparison, MapPair
 from explain.opened import Opened
+from explain.opened_sections import comparison_section
 from explain.words import paragraph
 from pages.parts import tables
+from ser_core.models import Prediction
 
 WHEN = datetime(2026, 3, 4, 15, 16, 17, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -215,6 +218,32 @@ def test_without_a_training_reference_the_distance_is_not_guessed():
     assert "not known: the model comes without a reference" in _text(_example(familiarity=False))
 
 
+def test_a_model_of_dimensions_is_told_in_dimensions():
+    shown = example_explanation()
+    scales = Prediction(
+        "example",
+        ("valence", "arousal", "dominance"),
+        np.zeros(0),
+        answer="dimensions",
+        constant=(-0.2, 0.0, 0.1),
+        values=np.array([-0.3, 0.5, 0.1]),
+    )
+    target = Target("arousal", direction="higher")
+    told = replace(shown, prediction=scales, target=target, attribution=replace(shown.attribution, target=target))
+    text = _text(report.pdf(replace(told, agreements=()), WHEN))
+    assert "−0.30 average training clip −0.20" in text and "+0.50 explained; average training clip 0.00" in text
+    assert "relevance speaks for higher arousal; below zero (hatched), against it" in text
+    assert "for the class" not in text
+
+
+def test_the_largest_share_of_listeners_is_not_called_most_of_them():
+    shown = example_explanation()
+    shares = np.array([0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
+    split = replace(shown.prediction, answer="distribution", probabilities=shares)
+    text = _text(report.pdf(replace(shown, prediction=split), WHEN))
+    assert "heard most often anger, 40.0 %" in text and "most listeners" not in text
+
+
 def test_a_map_over_time_claims_nothing_about_frequency():
     text = _text(_example(axes="time"))
     assert "seconds only; nothing is said about frequency" in text
@@ -273,6 +302,23 @@ def test_figures_of_what_was_opened_have_words_in_their_place():
     words = " ".join(str(each["/Alt"]) for each in elements if "/Alt" in each)
     assert "deletion: the logit goes from 1.00 to −1.00 with the salient regions and to 0.700" in words
     assert "Probability of anger against pitch level: Pitch level −6.0 st 75.0 %" in words
+
+
+@pytest.mark.parametrize(("name", "told"), [("pitch_level", True), ("loudness", False)])
+def test_only_what_is_built_anew_is_said_to_leave_a_mark(name, told):
+    found = Opened(experiments=(example_experiment(name),))
+    (drawn,) = report_opened.contents(example_explanation(), found)["experiments"][0]["figures"]
+    assert ("is the resynthesis itself" in drawn["caption"]) == told
+
+
+def test_a_comparison_and_the_persons_own_clips_tell_no_false_0_or_100():
+    shown = example_explanation()
+    sure = replace(shown.prediction, probabilities=np.array([0.996, 0.004, 0, 0, 0, 0]))
+    side = replace(shown, prediction=sure)
+    pair = MapPair(0, 1, 0.5, 0.2, 0.997, None, bands=True)
+    answers, alike = comparison_section(Comparison("methods", ("a", "b"), (side, side), (pair,))).tables
+    assert answers.rows[0][-1] == "anger over 99 %, disgust under 1 %"
+    assert alike.rows[0][3:] == ("over 99 %", "not measurable")
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

@@ -1,5 +1,6 @@
 """Explaining many clips: taking them, the table as it grows, filters, and one row at a time."""
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,12 @@ def new() -> None:
 def current(taken: "list[Clip]") -> None:
     """Show how many clips there are, and let the reader drop them."""
     left, right = st.columns([4, 1], vertical_alignment="center")
-    left.markdown(f"**{len(taken)} {'clip' if len(taken) == 1 else 'clips'}**")
+    left.markdown(f"**{_count(taken)}**")
     right.button("Forget these clips", on_click=forget, width="stretch")
+
+
+def _count(taken: "list[Clip]") -> str:
+    return f"{len(taken)} {'clip' if len(taken) == 1 else 'clips'}"
 
 
 def forget() -> None:
@@ -82,26 +87,55 @@ def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
     left, right = st.columns([3, 2], gap="medium", vertical_alignment="bottom")
     with left:
         trust: str = st.selectbox(
-            "Trust", list(TESTS), format_func=lambda name: TESTS[name], help="Is each explanation true of the model?"
+            "Trust",
+            list(TESTS),
+            format_func=lambda name: TESTS[name],
+            key="batch-trust",
+            help="Is each explanation true of the model?",
         )
     key = ("batch", st.session_state.get("batch-round", 0), model.name, method, trust)
     started = background.job(key)
+    before = started.known or () if started is not None and _stopped(started) else ()
     with right:
-        if started is None and st.button(f"Explain {len(taken)} clips", type="primary", width="stretch"):
-            _stop()
-            background.start(key, lambda job: _explain(taken, model, method, trust, job), long=True)
-            st.rerun()
+        if started is None:
+            pressed = st.button(f"Explain {_count(taken)}", type="primary", width="stretch")
+        else:
+            left_over = f"Go on, {_count(taken[len(before) :])} left"
+            pressed = _stopped(started) and st.button(left_over, type="primary", width="stretch")
+    if pressed:
+        _stop_others()
+        background.stop(key)
+        again = background.start(key, lambda job: _explain(taken, model, method, trust, before, job), long=True)
+        # It may be stopped before its turn comes.
+        again.known = again.known or before
+        st.rerun()
     if started is not None:
         background.follow(started, lambda: _watch(taken, model.card, key, started))
 
 
+def _stopped(started: background.Job) -> bool:
+    return started.done and started.future.exception() is not None
+
+
+def _stop_others() -> None:
+    """Stop what is under way with another model, method or test; its rows stay."""
+    for key, each in st.session_state.get("jobs", {}).items():
+        if key[:1] == ("batch",) and not each.done:
+            each.stop.set()
+
+
 def _explain(
-    taken: "list[Clip]", model: "SpeechModel", method: str, trust: str, job: background.Job
+    taken: "list[Clip]",
+    model: "SpeechModel",
+    method: str,
+    trust: str,
+    before: "tuple[Row, ...]",
+    job: background.Job,
 ) -> "tuple[Row, ...]":
     from explain.batch import rows
 
-    found: list[Row] = []
-    for row in rows(taken, model, method, trust=trust, progress=job.tell):
+    found = list(before)
+    for row in rows(taken, model, method, trust=trust, progress=job.tell, done=len(before)):
         found.append(row)
         job.learn(tuple(found))
     return tuple(found)
@@ -120,13 +154,13 @@ def _watch(taken: "list[Clip]", card: "Card", key: tuple, started: background.Jo
         started.drawn = True
         st.rerun()
     fault = started.future.exception()
-    if fault is not None and not started.stop.is_set():
-        raise fault
     found = started.future.result() if fault is None else started.known or ()
-    if fault is not None:
+    if fault is not None and started.stop.is_set():
         st.warning(f"Stopped after {len(found)} of {len(taken)} clips.")
     if found:
         draw(found, taken, card, key, finished=True)
+    if fault is not None and not started.stop.is_set():
+        raise fault
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
@@ -139,7 +173,7 @@ def draw(found: "tuple[Row, ...]", taken: "list[Clip]", card: "Card", key: tuple
     if len(kept) < len(found):
         st.caption(f"{len(kept)} of {len(found)} rows.")
     event = st.dataframe(
-        rows(kept),
+        rows(kept, card),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
@@ -208,8 +242,8 @@ def _filtered(found: "tuple[Row, ...]") -> "tuple[list[Row], tuple]":
     return kept, (*wanted, *trusted, words)
 
 
-def rows(found: "list[Row]") -> "pd.DataFrame":
-    """Return the rows as they are shown."""
+def rows(found: "list[Row]", card: "Card") -> "pd.DataFrame":
+    """Return the rows of a model as they are shown."""
     import pandas as pd
 
     from explain.batch import cues_in_words
@@ -217,8 +251,8 @@ def rows(found: "list[Row]") -> "pd.DataFrame":
     shown = []
     for row in found:
         one: dict[str, object] = {"clip": row.file}
-        if row.outputs and not row.answer:
-            one |= {name: round(value, 2) for name, value in row.outputs.items()}
+        if card.answer == "dimensions":
+            one |= {name: round(row.outputs.get(name, math.nan), 2) for name in card.emotions}
         else:
             p = row.outputs.get(row.answer)
             one |= {

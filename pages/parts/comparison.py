@@ -291,11 +291,9 @@ def change_table(found: "Comparison") -> str:
 def relative_table(found: "Comparison") -> str:
     """Return two speakers' cues in relative terms."""
     rows = "".join(_relative(row) for row in found.relative)
-    whose = {"female": "women", "male": "men"}
-    among = [
-        f"{title} among {whose.get(side.tracks.sex, 'others')}"
-        for title, side in zip(found.titles, found.sides, strict=True)
-    ]
+    # Where there is no voice to tell the sex by, the reference is that of both; for children there is none.
+    whose = {"female": "women", "male": "men", "unknown": "adults of both sexes", "child": "children (no reference)"}
+    among = [f"{title} among {whose[side.tracks.sex]}" for title, side in zip(found.titles, found.sides, strict=True)]
     names = ("Cue", *found.titles, *among, "Difference of scores")
     return table("Relative cues of two speakers", _head(names), rows)
 
@@ -314,10 +312,10 @@ def _change(row: "Change") -> str:
 
 
 def _relative(row: "RelativeCue") -> str:
-    values = "".join(
-        f"<td>{number(value, row.unit)}</td>" if value is not None else '<td class="none">not compared</td>'
-        for value in row.values
-    )
+    from explain.comparison import RELATIVE
+
+    nothing = f'<td class="none">{"not measurable" if row.cue in RELATIVE else "not compared"}</td>'
+    values = "".join(nothing if value is None else f"<td>{number(value, row.unit)}</td>" for value in row.values)
     places = "".join(
         "<td>–</td>"
         if place is None or score is None

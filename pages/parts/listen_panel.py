@@ -8,7 +8,7 @@ from pages.parts import background
 from pages.parts.switch_player import Take
 from pages.parts.switch_player import show as show_takes
 from pages.parts.words import percent
-from ser_core.numbers import signed, unsigned
+from ser_core.numbers import signed
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation
@@ -49,9 +49,10 @@ def _takes(shown: "Explanation", alone: "Heard", without: "Heard", key: str) -> 
 
 
 def answer(part: "Heard", emotion: str) -> str:
-    """Return the model's answer to one part, and by how much that was raised, or lowered where its peak needs room."""
-    way = "Lowered" if part.gain_db < 0 else "Raised"
-    return f"The model answers {_answer(part.prediction, emotion)}. {way} by {unsigned(abs(part.gain_db), 1)} dB."
+    """Return the model's answer to one part, with the gain that it was raised or, near full scale, lowered by."""
+    gain_db = round(part.gain_db, 1)
+    moved = f"{'Lowered' if gain_db < 0 else 'Raised'} by {abs(gain_db):.1f} dB"
+    return f"The model answers {_answer(part.prediction, emotion)}. {moved}."
 
 
 def _answer(said: "Prediction", emotion: str) -> str:

@@ -11,6 +11,7 @@ import streamlit as st
 from pages.parts import background, sign_in
 from pages.parts.cards import table
 from pages.parts.sound import player
+from pages.parts.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,14 +197,14 @@ def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
     p = found.prediction
     st.markdown(f"The model’s answer: **{p.top}**. Explained is what speaks for **{found.target.name}**.")
     drawn = b64encode(figures.linked(found, cues=False).encode()).decode()
-    words = escape(figures.describe(found), quote=True)
+    words = escape(figures.describe(found, cues=False), quote=True)
     st.html(
         f'<div class="ss"><img alt="{words}" style="width:100%;max-width:56rem;background:white" '
         f'src="data:image/svg+xml;base64,{drawn}"></div>'
     )
     st.caption(
-        f"Above: the waveform and the spectrogram. Below: the map; dark places speak for {found.target.name}, and the "
-        "curve adds them up over frequency. Numbered boxes stand out most."
+        "Above: the waveform and the spectrogram. Below: the map; dark places speak for "
+        f"{plain(found.target.name)}, and the curve adds them up over frequency. Numbered boxes stand out most."
     )
     if condition != "map":
         tables.show_magnitudes(found, None, None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explain.reopen import Remade, Reopened
     from ser_core.audio import Recording
 
-KEY = "reopened"
+KEY, REMAKE = "reopened", "remake"
 
 
 def current() -> "Reopened | None":
@@ -47,6 +47,10 @@ def ask() -> None:
 
 
 def _close() -> None:
+    """Drop the report, and the voice from which it was made anew."""
+    for key in [key for key in st.session_state.get("jobs", {}) if key[0] == REMAKE]:
+        background.stop(key)
+    session.forget_parts()
     st.session_state.pop(KEY, None)
 
 
@@ -133,7 +137,7 @@ def _again(report: "Reopened") -> None:
     from explain.reopen import why_not_again
 
     e = report.explanation
-    asked = ("remake", e.recording.sha256, id(report))
+    asked = (REMAKE, e.recording.sha256, id(report))
     started = background.job(asked)
     if started is not None:
         background.show(started, _compared)

@@ -100,9 +100,10 @@ def keep_voice(of: str, heard: "AdaptedModel") -> None:
 
 
 def keep_choices() -> None:
-    """Bring back the model and the method that the reader chose; Streamlit forgets them on a page without the box."""
+    """Bring back the model, method and tests that were chosen; Streamlit forgets them on a page without the box."""
     kept: dict[str, str] = st.session_state.setdefault("choices", {})
-    kept |= {k: st.session_state[k] for k in st.session_state if str(k) == "model" or str(k).startswith("method-")}
+    names = [k for k in st.session_state if k in ("model", "batch-trust") or str(k).startswith("method-")]
+    kept |= {k: st.session_state[k] for k in names}
     for key, value in kept.items():
         st.session_state[key] = value
 
