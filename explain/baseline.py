@@ -1,10 +1,10 @@
 """A voice against the same person's other clips, beside the neutral speech of others.
 
 Each cue of the whole clip is set against its mean and standard deviation over up to 20 further clips of the person,
-all measured with the same formant ceiling and each with a pitch range of its own. With so few clips a z-score from a
-normal table would call too much unusual, so p and the range of the usual come from Crawford & Howell's t (1998, The
-Clinical Neuropsychologist 12, 482–486): t = (value − mean) / (SD √(1 + 1/n)) with n − 1 degrees of freedom, which
-holds its 5 % for small n. Nothing is said from fewer than five clips.
+all measured with the same formant ceiling and octave-jump cost, and each with a pitch range of its own. With so few
+clips a z-score from a normal table would call too much unusual, so p and the range of the usual come from Crawford &
+Howell's t (1998, The Clinical Neuropsychologist 12, 482–486): t = (value − mean) / (SD √(1 + 1/n)) with n − 1 degrees
+of freedom, which holds its 5 % for small n. Nothing is said from fewer than five clips.
 
 The clips say how the person usually sounds in them: if they were all sad, a neutral clip is the unusual one.
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueTracks, CueValue, measure
+from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, CueSettings, CueSummary, CueTracks, CueValue, measure
 from explain.magnitudes import magnitudes
 from explain.words import cue_name, listed
 from ser_core.audio import Recording
@@ -102,7 +102,7 @@ def own_baseline(
 
     Args:
         summary: magnitudes of the clip.
-        tracks: its tracks, whose sex and formant ceiling the others are measured with.
+        tracks: its tracks, whose sex, formant ceiling and octave-jump cost the others are measured with.
         sha256: the clip's own hash; the clip itself is no baseline and is left out, as is one that comes twice.
         others: at most 20 other clips of the person.
         progress: told the share done (0 … 1) and what is being done.
@@ -115,7 +115,12 @@ def own_baseline(
         raise ExplanationError("Give other clips of the same person; the clip itself is no baseline.")
     if len(clips) > MOST:
         raise ExplanationError(f"At most {MOST} other clips are measured; choose {MOST} of the {len(clips)}.")
-    settings = CueSettings(sex=tracks.sex, formant_ceiling_hz=tracks.settings.formant_ceiling_hz)
+    # With another cost the pitch range of one and the same clip can be 5 or 13 semitones.
+    settings = CueSettings(
+        sex=tracks.sex,
+        formant_ceiling_hz=tracks.settings.formant_ceiling_hz,
+        octave_jump_cost=tracks.settings.octave_jump_cost,
+    )
     found = []
     for place, clip in enumerate(clips):
         if progress is not None:
@@ -129,11 +134,10 @@ def against_clips(summary: CueSummary, others: Sequence[Sequence[CueValue]]) -> 
     values = {
         each.name: [v.value for clip in others for v in clip if v.cue == each.name and v.scope == CLIP] for each in CUES
     }
-    # The mean level of an uncalibrated recording says nothing, whoever speaks.
     return tuple(
         _against(summary.value(each.name), [v for v in values[each.name] if v is not None])
         for each in CUES
-        if each.name != "intensity_mean"
+        if each.name not in MOVE_WITH_LEVEL
     )
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, measure
+from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, WITH_LEVEL, CueSettings, CueTracks, CueValue, measure
 from explain.magnitudes import magnitudes
-from ser_core.audio import SAMPLE_RATE, Recording, from_samples
+from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, Recording, from_samples
 from ser_core.speech import speech_segments
 
 REPEATS, FEWEST = 12, 6
@@ -103,6 +103,8 @@ def _change(before: CueValue, after: CueValue, again: list[list[float]]) -> Chan
     row = Change(before.cue, before.unit, before.value, after.value, None, None, None, UNKNOWN)
     if before.value is None or after.value is None:
         return replace(row, note=before.note if before.value is None else after.note)
+    if before.cue in MOVE_WITH_LEVEL:
+        return replace(row, note=WITH_LEVEL)
     row = replace(row, difference=after.value - before.value)
     if any(len(found) < FEWEST for found in again):
         return replace(row, note="too few repeated measurements came out to know the error")
@@ -141,7 +143,9 @@ def _slightly_off(tracks: CueTracks, random: np.random.Generator) -> CueSettings
 
 
 def _slightly_other(recording: Recording, random: np.random.Generator) -> Recording:
-    start, end = (int(cut) for cut in random.integers(0, round(CUT_S * SAMPLE_RATE) + 1, 2))
+    # What is left of a very short clip must still be a clip.
+    room = max(0, (len(recording.samples) - round(MIN_SECONDS * SAMPLE_RATE)) // 2)
+    start, end = (int(cut) for cut in random.integers(0, min(round(CUT_S * SAMPLE_RATE), room) + 1, 2))
     samples = recording.samples[start : len(recording.samples) - end].astype(np.float64)
     level = float(np.abs(samples).max(initial=0.0)) * 10 ** (NOISE_DB / 20)
     samples = samples + level * random.standard_normal(len(samples))

@@ -105,6 +105,24 @@ def permutation_p(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return own, np.maximum(stepped, own)
 
 
+def beyond_usual(differences: np.ndarray) -> np.ndarray:
+    """Return how far each difference of ranges goes beyond 0 and beyond the usual one, both in its own direction.
+
+    A short piece has a smaller range than the rest of the clip wherever it lies, so its size alone would make only
+    narrow ranges rare, and never the widest one. What lies between 0 and the usual difference counts as 0: there the
+    place is wider than others of its shape and narrower than the rest, and no one word is true of it.
+
+    Args:
+        differences: range inside less range outside in each placement, (placements,); NaN where it is not measurable.
+    """
+    known = differences[np.isfinite(differences)]
+    if not len(known):
+        return differences
+    beyond = differences - np.median(known)
+    both = np.sign(differences) * np.minimum(np.abs(differences), np.abs(beyond))
+    return np.where(np.isnan(differences) | (differences * beyond > 0), both, 0.0)
+
+
 def shifted_deltas(
     values: np.ndarray, frames: np.ndarray, pieces: Sequence[tuple[int, int]], starts: np.ndarray, length: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,13 +213,13 @@ def _difference(tracks: CueTracks, what: Cue, place: Place, rest: Place) -> Cont
 
 
 def _sizes(tracks: CueTracks, what: Cue, pieces: list[tuple[int, int]], starts: np.ndarray) -> np.ndarray:
-    """Cliff's delta (of range cues the difference) in every placement, (placements,); NaN with too few values."""
+    """Cliff's delta (of ranges :func:`beyond_usual`) in every placement, (placements,); NaN with too few values."""
     values, frames = _single_values(tracks, what)
     length = int(tracks.speech.sum())
     if not pieces or not len(values):
         return np.full(len(starts), np.nan)
     if what.kind == "range":
-        return _shifted_ranges(values, frames, pieces, starts, length, what.fewest)
+        return beyond_usual(_shifted_ranges(values, frames, pieces, starts, length, what.fewest))
     deltas, inside, outside = shifted_deltas(values, frames, pieces, starts, length)
     return np.where((inside >= what.fewest) & (outside >= what.fewest), deltas, np.nan)
 

@@ -37,6 +37,12 @@ STEP_S = 0.01
 CLEAR = 0.05
 """A corrected p below it counts."""
 CLIP, ALL_REGIONS = "clip", "all regions"
+MOVE_WITH_LEVEL = ("intensity_mean", "spectral_slope")
+"""Cues that another gain changes, so that they say nothing from one uncalibrated recording to another.
+
+openSMILE's slope of 500–1500 Hz (eGeMAPSv02, 2.6.0) is steeper by 0.55 dB/kHz for each dB that a sound is louder.
+"""
+WITH_LEVEL = "it moves with the level, and the recording is uncalibrated"
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,8 @@ class Contrast:
     effect is Cliff's delta (−1 … 1); chance_low/high is the 95 % range of the effect when the regions' shapes are
     shifted over speech frames only; p is that permutation p, p_corrected is corrected over the cues of the same scope
     by :func:`permutation_p`. For the range cues (f0_variability, intensity_variability) effect and chance are None, as
-    a spread has no Cliff's delta; their p comes from shifting the difference. scope is "all regions" or the rank of a
-    region.
+    a spread has no Cliff's delta; their p comes from how far the shifted difference goes beyond 0 and beyond the usual
+    one. scope is "all regions" or the rank of a region.
     """
 
     cue: str
@@ -186,7 +192,14 @@ CUES = (
     Cue("f0_slope", "Pitch slope", "st/s", "slope", "f0_st", fewest=10),
     Cue("intensity_mean", "Energy (from the clip's speech median)", "dB", "mean", "level_db", "frames"),
     Cue("intensity_variability", "Energy range (10th to 90th percentile)", "dB", "range", "voiced_level_db", fewest=10),
-    Cue("spectral_slope", "Spectral slope 500–1500 Hz", "dB/kHz", "mean", "slope_500_1500_db_per_khz"),
+    Cue(
+        "spectral_slope",
+        "Spectral slope 500–1500 Hz",
+        "dB/kHz",
+        "mean",
+        "slope_500_1500_db_per_khz",
+        contrasted=False,  # a louder place has a steeper one by its level alone
+    ),
     Cue("hf_energy", "High-frequency energy (1–5 kHz over 50–1000 Hz)", "dB", "mean", "alpha_ratio_db"),
     Cue("jitter", "Jitter (local)", "%", "jitter", counted="periods", fewest=10),
     Cue("shimmer", "Shimmer (local)", "dB", "shimmer", counted="periods", fewest=10),
@@ -307,7 +320,8 @@ def spectral_tracks(recording: Recording, frames: int) -> dict[str, np.ndarray]:
 
     openSMILE's frame k of 20 ms starts at k × 10 ms, so that its centre is grid point k + 1; the 3-point smoothing is
     centred. The alpha ratio is 1–5 kHz over 50–1000 Hz: more high-frequency energy is a higher value (Eyben et al.
-    2016, IEEE Transactions on Affective Computing 7, 190–202).
+    2016, IEEE Transactions on Affective Computing 7, 190–202). openSMILE's slope is no plain dB/kHz:
+    it moves with the level, see ``MOVE_WITH_LEVEL``.
     """
     lld = _smile().process_signal(recording.samples, recording.sample_rate)
     names = {"alpha_ratio_db": ("alphaRatio_sma3", 1.0), "slope_500_1500_db_per_khz": ("slope500-1500_sma3", 1000.0)}

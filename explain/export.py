@@ -104,6 +104,7 @@ def cue_csv(explanation: Explanation) -> str:
                     "reference",
                     "note",
                     "evidence",
+                    "doubt",
                 ),
                 f"emotion_{i}_",
             )
@@ -293,7 +294,7 @@ def about(explanation: Explanation) -> tuple[str, ...]:
         f"sha256 {explanation.recording.sha256}",
         f"model {explanation.prediction.model}",
         f"method {explanation.attribution.method}",
-        f"explained class {explanation.target.name}",
+        f"explained {explanation.target.name}",
         f"region rule {explanation.region_rule}",
         "cue settings "
         + ", ".join(f"{k} {v}" for k, v in settings.items())

@@ -97,7 +97,7 @@ def features(explanation: Explanation, count: int = 20) -> str:
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_yticks(np.arange(len(order)), names, parse_math=False, **text_style(7))
     axes.set_xlabel(
-        "relevance (filled: speaks for the explained class; hatched: against)" if attribution.signed else "relevance",
+        "relevance (filled: speaks for what is explained; hatched: against)" if attribution.signed else "relevance",
         **text_style(8),
     )
     axes.tick_params(labelsize=7, width=0.5, length=2.5, labelfontfamily=list(FONT_FAMILIES))

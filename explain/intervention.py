@@ -19,7 +19,7 @@ import numpy as np
 from explain.measured_change import PITCH_HZ, measure_changes, sound_of, stretch
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
-from ser_core.numbers import rounded_percent, signed
+from ser_core.numbers import signed, unsigned
 
 if TYPE_CHECKING:
     from ser_core.models import Prediction, SpeechModel
@@ -99,6 +99,13 @@ class DoseResponse:
         return float(self.followed[self._control] - self.original[self.emotions.index(self.emotion)])
 
     @property
+    def control_sentence(self) -> str:
+        """What the unchanged dose says, beside the untouched clip, in words."""
+        if not self.experiment.resynthesised:
+            return "Nothing is built anew for this change: the unchanged dose is the clip as it was."
+        return f"What the unchanged dose moves ({_points(self.control_effect, sign=True)}) is the resynthesis itself."
+
+    @property
     def effect(self) -> float:
         """The largest move of the probability of ``emotion`` from the control, with its sign."""
         moves = self.followed - self.followed[self._control]
@@ -149,7 +156,7 @@ class DoseResponse:
         where = "" if self.start_s is None else f" in {self.start_s:.2f}–{self.end_s:.2f} s"
         if not self.beyond_control:
             cause = "the resynthesis itself" if self.experiment.resynthesised else "nothing at all"
-            most, less = rounded_percent(abs(self.effect)), rounded_percent(abs(self.control_effect))
+            most, less = _points(abs(self.effect)), _points(abs(self.control_effect))
             return (
                 f"Changing {what}{where} moves the probability of {self.emotion} by at most {most}, no more than "
                 f"{cause} does ({less})."
@@ -158,7 +165,7 @@ class DoseResponse:
         if turn is None:
             return (
                 f"Changing {what}{where} moves the probability of {self.emotion} by up to "
-                f"{rounded_percent(self.effect, sign=True)}; the answer stays {self._first}."
+                f"{_points(self.effect, sign=True)}; the answer stays {self._first}."
             )
         dose, other = turn
         return f"{words_of(self.experiment, dose)}{where} turns {self._first} into {other}."
@@ -174,6 +181,12 @@ class DoseResponse:
     def _odds(self, place: int, first: int, second: int) -> float:
         safe = np.maximum(self.probabilities[place], 1e-9)
         return float(np.log(safe[first] / safe[second]))
+
+
+def _points(change: float, *, sign: bool = False) -> str:
+    """Return a change of a probability (−1 … 1) in points, as from 80 to 60 % is 20 points less and not 20 %."""
+    text = signed(100 * change, 0) if sign else unsigned(100 * change, 0)
+    return f"{text} point{'' if text.strip('+−') == '1' else 's'}"
 
 
 def words_of(experiment: Experiment, dose: float) -> str:

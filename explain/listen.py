@@ -38,7 +38,8 @@ class Parts:
 class Heard:
     """One part, brought to the clip's level, and the model's answer to it.
 
-    gain_db: by how much it was raised to that level, so that the answer can be read with it.
+    gain_db: by how much it was raised to that level, so that the answer can be read with it; below 0 where the part
+        alone would have passed full scale.
     """
 
     recording: Recording

@@ -88,7 +88,8 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
         f"{rounded_percent(best['holds'])} [{rounded_percent(best['low'])}, {rounded_percent(best['high'])}] of "
         f"{best['clips']} held-out clips"
         + (
-            f" (maps of the same network with shuffled weights: {rounded_percent(chance.iloc[0])})"
+            f" (both deletion and insertion, the two that they can be put to, by maps of the same network with "
+            f"shuffled weights: {rounded_percent(chance.iloc[0])})"
             if len(chance)
             else ""
         )
@@ -113,10 +114,11 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
 
 
 def passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFrame":
-    """Return the rows of a model's methods that say how many maps pass every test of faithfulness.
+    """Return the rows of a model's methods that say how many maps pass every test of faithfulness that they are put to.
 
-    Of its own maps, methods that were put to fewer than ``FEWEST`` clips are left out. Shares are of whole percents, as
-    they are printed: a clip more of 500 puts no method before another.
+    Those of the destroyed model are put to deletion and insertion alone, as their weights are shuffled already. Of its
+    own maps, methods that were put to fewer than ``FEWEST`` clips are left out. Shares are of whole percents, as they
+    are printed: a clip more of 500 puts no method before another.
     """
     found = shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
     found = found.assign(holds=found["holds"].astype(float).round(2))

@@ -10,7 +10,7 @@ from explain.comparison import Comparison
 from explain.cues import CLIP
 from explain.opened import Section, Table
 from explain.printing import LONGEST_NAME, cue_title, cut, number, p_value, percent, place_name
-from explain.rivals import Rivalry
+from explain.rivals import UNKNOWN, Rivalry
 from explain.words import dimensions_in_words, in_percent
 from ser_core.models import Prediction
 from ser_core.numbers import signed
@@ -75,7 +75,7 @@ def rivalry_section(found: Rivalry) -> Section:
             number(row.value, row.unit),
             row.expected.replace("_", " ") or "–",
             row.expected_against.replace("_", " ") or "–",
-            row.reading,
+            f"doubtful: {row.note}" if row.reading == UNKNOWN and row.value is not None and row.note else row.reading,
         )
         for row in found.rows
     )

@@ -204,9 +204,9 @@ def _random_boxes(shape: tuple[int, ...], random: np.random.Generator) -> np.nda
 
 
 def _on_cells(attribution: Attribution, cells: Masking) -> np.ndarray:
-    """Return the relevance on the masking's grid; each of its cells takes an equal part of the map's cell it lies in.
+    """Return the relevance on the masking's grid; each of its cells takes the value of the map's cell it lies in.
 
-    Sums stay what they are wherever the grids are the same, or the masking's is the finer one.
+    Where the masking's grid is finer, sums are larger by a factor, which :func:`infidelity` takes out again.
     """
     times = attribution.times_s
     assert times is not None

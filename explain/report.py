@@ -213,7 +213,8 @@ def _quality(e: Explanation) -> list[list[str]]:
         ["clipped samples", percent(q.clipped_share, 2)],
         ["signal-to-noise ratio", number(q.snr_db, "dB (estimated)") if math.isfinite(q.snr_db) else number(None)],
         ["bandwidth", number(q.bandwidth_hz, "Hz") + narrow],
-        ["speech, voiced", f"{percent(q.speech_share, 0)} of the clip, {percent(q.voiced_share, 0)}"],
+        ["speech, of the clip", percent(q.speech_share, 0)],
+        ["voiced, of the speech", percent(q.voiced_share, 0)],
         ["SHA-256 of the audio", e.recording.sha256],
     ]
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from explain.cues import CueValue
+from explain.cues import Contrast, CueValue
 from explain.expert import Agreement, reference_words
 from explain.explanation import Explanation
 from explain.export import compared_emotions
@@ -71,7 +71,7 @@ def contrasts(e: Explanation) -> dict[str, Any]:
                 f"{unsigned(c.chance_low)} to {unsigned(c.chance_high)}" if c.chance_low is not None else "–",
                 p_value(c.p_corrected),
                 str(c.count),
-                (("yes" if c.beyond_chance else "no") if measured else "not measurable") + notes.mark(c.note),
+                _reading(c) + notes.mark(c.note),
             ]
         )
     return {
@@ -91,10 +91,19 @@ def contrasts(e: Explanation) -> dict[str, Any]:
         "contrast_words": "What is special about the place, not which emotion it is. Effect: Cliff’s δ from −1 to 1; "
         "beside it the range of 95 % of effects when the regions are shifted over speech frames only. p is corrected "
         "over the cues of a region (step-down minP over the same shifts, Westfall & Young). Beyond chance: outside "
-        "that range with corrected p below 0.05. A range has no δ; its p comes from the shifted differences."
+        "that range with corrected p below 0.05. A range has no δ; its p comes from how far the difference goes beyond "
+        "0 and beyond that of the shifted regions, as any short stretch has a smaller range than a long one."
         + ("" if rows else " No contrast was measured."),
         "contrast_notes": notes.lines(),
     }
+
+
+def _reading(c: Contrast) -> str:
+    if c.difference is None:
+        return "not measurable"
+    if c.p_corrected is None:
+        return "no chance level"
+    return "yes" if c.beyond_chance else "no"
 
 
 def expert(e: Explanation) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def _agreement(a: Agreement, notes: Notes) -> list[str]:
         "–" if a.percentile is None else f"{a.percentile:.0f}",
         a.observed or "–",
         plain_name(a.expected or "–"),
-        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
+        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note, a.doubt and f"Doubtful: {a.doubt}"),
         # Sources are long: in the notes they have the width of the page.
         notes.mark(
             a.source and f"Source: {a.source}.",

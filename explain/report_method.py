@@ -5,9 +5,10 @@ import math
 from datetime import datetime
 from typing import Any
 
-from explain.attribution import method_label
+from explain.attribution import SMALLEST_CHANGE, Attribution, method_label
 from explain.explanation import Explanation
 from explain.printing import Notes, number, pairs, percent, plain_name
+from explain.views import SMALLEST_DIFFERENCE
 
 _REGION_RULES = {
     "connected": "connected parts above a threshold, ranked by their share",
@@ -19,11 +20,6 @@ _REGION_RULES = {
 def method_and_settings(e: Explanation, when: datetime) -> dict[str, Any]:
     """Return the rows of method, settings and software."""
     a = e.attribution
-    completeness = (
-        "not defined for this method"
-        if a.completeness_error is None
-        else f"{percent(a.completeness_error)} of the difference that was to be explained"
-    )
     return {
         "method": [
             ["model", a.model],
@@ -34,7 +30,7 @@ def method_and_settings(e: Explanation, when: datetime) -> dict[str, Any]:
             ["salient regions", _REGION_RULES.get(e.region_rule, e.region_rule)],
             ["baseline", a.baseline or "none"],
             ["steps", "none" if a.steps is None else str(a.steps)],
-            ["completeness error", completeness],
+            ["completeness error", _completeness(a)],
             ["model’s own weights", e.pooling.what if e.pooling else "none"],
             ["computing time", ", ".join(f"{plain_name(k)} {v:.2f} s" for k, v in e.seconds.items()) or "not measured"],
             ["audio SHA-256", e.recording.sha256],
@@ -48,6 +44,16 @@ def method_and_settings(e: Explanation, when: datetime) -> dict[str, Any]:
         ],
         "versions": pairs(e.versions),
     }
+
+
+def _completeness(a: Attribution) -> str:
+    if a.completeness_error is None:
+        return "not defined for this method"
+    least = SMALLEST_DIFFERENCE if a.target.direction is None else SMALLEST_CHANGE
+    whole = "the difference that was to be explained"
+    if abs(a.settings.get("difference", least)) < least:
+        whole = f"{least:g}, as {whole} is smaller"
+    return f"{percent(a.completeness_error)} of {whole}"
 
 
 def model_card(e: Explanation) -> dict[str, Any]:

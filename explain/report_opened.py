@@ -112,12 +112,7 @@ def _experiment(found: DoseResponse, place: int) -> dict[str, Any]:
                     for dose, share in zip(found.doses, found.followed, strict=True)
                 ),
                 "caption": f"Probability of each class at each dose; thick: {found.emotion}. Dashed: the untouched "
-                "clip. Dotted: where the answer becomes another."
-                + (
-                    f" What the unchanged dose moves ({percent(found.control_effect)}) is the resynthesis itself."
-                    if kind.resynthesised
-                    else ""
-                ),
+                f"clip. Dotted: where the answer becomes another. {found.control_sentence}",
             }
         ],
         "head": ["asked", "measured afterwards", f"probability of {found.emotion}", "answer"],

@@ -263,9 +263,11 @@ def language_outside(card: "Card", languages: Mapping[str, float]) -> tuple[Outs
     known = reference(card)
     if known is None or sum(languages.get(code, 0.0) for code in known.languages) >= LIKELY:
         return ()
-    first = max(languages, key=lambda code: languages[code])
+    # The likeliest of all may still be one of the model's own, where the others share more between them.
+    others = {code: share for code, share in languages.items() if code not in known.languages}
+    first = max(others, key=lambda code: others[code])
     said = (
-        f"The language is probably another one: {language_name(first)} ({100 * languages[first]:.0f} %, by Whisper "
+        f"The language is probably another one: {language_name(first)} ({100 * others[first]:.0f} %, by Whisper "
         f"base); the clips it learnt from ({known.corpus}) are in {_listed(known.languages)}."
     )
     return (Outside(LANGUAGE, math.nan, "", math.nan, math.nan, known.corpus, said),)

@@ -41,7 +41,7 @@ def quality(recording: Recording, speech: Sequence[Segment], voiced_share: float
     Args:
         recording: the clip.
         speech: its stretches of speech, from `ser_core.speech.speech_segments`.
-        voiced_share: share of its frames that are voiced, 0 … 1, passed through; NaN if not measured.
+        voiced_share: share of the frames of speech that are voiced, 0 … 1, passed through; NaN if not measured.
     """
     source = recording.source
     duration_s = recording.duration_s

@@ -66,6 +66,11 @@ def test_a_cue_that_never_varies_has_no_z():
     assert "the same in every other clip" in row([3.0] * 6, 4.0).note
 
 
+def test_what_another_gain_changes_is_not_held_against_other_recordings():
+    rows = against_clips(summary_of({}), clips("f0_mean", [8, 9, 10, 11, 12]))
+    assert {c.name for c in CUES} - {row.cue for row in rows} == {"intensity_mean", "spectral_slope"}
+
+
 def test_the_sentence_names_what_is_unusual_and_what_chance_would_give():
     rows = against_clips(summary_of({"f0_mean": 15.0}), clips("f0_mean", [8, 9, 10, 11, 12]))
     said = OwnBaseline((("a", "1"),) * 5, rows).sentence
@@ -92,6 +97,21 @@ def test_the_clip_itself_and_a_clip_given_twice_are_left_out_and_a_raised_voice_
     pitch = next(cue for cue in found.cues if cue.cue == "f0_mean")
     assert pitch.unusual and pitch.z == pytest.approx(5 / np.std([-1, -0.5, 0, 0.5, 1], ddof=1), abs=0.8)
     assert pitch.value == next(v.value for v in magnitudes(tracks) if v.cue == "f0_mean")
+
+
+def test_the_others_are_measured_with_the_clips_octave_jump_cost_and_formant_ceiling(monkeypatch):
+    base = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    tracks = measure(base, CueSettings(sex="male", octave_jump_cost=0.9), speech_segments(base))
+    used: list[CueSettings] = []
+
+    def spied(clip, settings, speech):
+        used.append(settings)
+        return tracks
+
+    monkeypatch.setattr("explain.baseline.measure", spied)
+    other = from_samples(base.samples * 0.5, 16_000, "other.wav")
+    own_baseline(CueSummary((), magnitudes(tracks), ()), tracks, base.sha256, [other])
+    assert [(each.octave_jump_cost, each.formant_ceiling_hz) for each in used] == [(0.9, 5000.0)]
 
 
 def test_the_exports_hold_the_baseline_beside_the_clips_own_figures():

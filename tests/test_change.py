@@ -63,6 +63,11 @@ def test_another_loudness_is_no_change_of_the_pitch():
     assert found["f0_variability"].verdict == WITHIN
 
 
+def test_another_loudness_is_no_change_of_the_spectral_slope():
+    found = between(("pitch_level", 0.0), ("loudness", -12.0))["spectral_slope"]
+    assert (found.verdict, found.difference) == (UNKNOWN, None) and "level" in found.note
+
+
 def test_repeats_differ_a_little_and_are_the_same_again():
     values = [v.value for side in again("pitch_level", 0.0) for v in side if (v.cue, v.scope) == ("f0_mean", "clip")]
     assert len(values) == REPEATS and 0 < np.std(values) < 0.5
@@ -76,6 +81,14 @@ def value(cue: str, number: float | None, count: int = 50, counted: str = "voice
 
 def with_repeats(*numbers: float, cue: str = "f0_mean") -> list[list[CueValue]]:
     return [[value(cue, number)] for number in numbers]
+
+
+def test_a_clip_that_is_just_long_enough_is_measured_again_too():
+    whole = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    start = int(speech_segments(whole)[0].start_s * SAMPLE_RATE) + 4000
+    short = from_samples(whole.samples[start : start + round(0.305 * SAMPLE_RATE)], SAMPLE_RATE, "short.wav")
+    tracks = measure(short, CueSettings(sex="male"), speech_segments(short))
+    assert len(repeated(short, tracks, count=4)) == 4
 
 
 def test_the_smallest_detectable_change_is_that_of_the_formula():

@@ -136,6 +136,32 @@ def test_a_region_without_speech_around_it_has_no_contrast():
     assert "rest of the speech" in row.note
 
 
+def test_the_widest_range_of_a_clip_is_found_although_short_stretches_have_small_ranges():
+    rng = np.random.default_rng(1)
+    times_s = np.arange(400) * 0.01
+    melody = 3 * np.sin(np.pi * times_s / 2) + 0.6 * smooth(rng, 400)
+    shake = np.where((times_s > 1.495) & (times_s < 1.895), np.sin(10 * np.pi * (times_s - 1.5)), 0.0)
+    region = [Region(1, 1.5, 1.9, None, None, 1.0)]
+    found = [
+        summarise(tracks_with(melody + semitones * shake), clip_of(400), region).contrast("f0_variability", "1")
+        for semitones in (0, 2, 4)
+    ]
+    # As usual for so short a stretch; wider than usual, yet narrower than the rest; wider than the rest as well.
+    assert [row.beyond_chance for row in found] == [False, False, True]
+    assert found[0].difference < found[1].difference < -1 and 1 < found[2].difference < 3
+    assert found[2].p < 0.05
+
+
+def test_ranges_are_calibrated_where_regions_mean_nothing():
+    rng = np.random.default_rng(8)
+    p_values = []
+    for _ in range(150):
+        start = rng.uniform(0, 2.0)
+        row = summarise(tracks_with(smooth(rng, 260)), clip_of(260), [Region(1, start, start + 0.4, None, None, 1.0)])
+        p_values.append(row.contrast("f0_variability", "1").p)
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.10
+
+
 def test_ranges_get_a_chance_level_but_no_cliffs_delta():
     rng = np.random.default_rng(6)
     track = 0.1 * smooth(rng, 400)

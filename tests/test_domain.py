@@ -99,6 +99,8 @@ def test_a_model_is_told_what_such_clips_cost_it_where_that_was_tested():
 def test_another_language_is_told_and_an_uncertain_one_is_not():
     (told,) = language_outside(card(), {"ur": 0.7, "hi": 0.2, "en": 0.1})
     assert told.measure == LANGUAGE and "Urdu (70 %" in told.sentence and "English" in told.sentence
+    (shared,) = language_outside(card(), {"en": 0.45, "de": 0.3, "nl": 0.25})
+    assert "another one: German (30 %" in shared.sentence
     assert language_outside(card(), {"en": 0.6, "de": 0.4}) == ()
     # Danish and English together are what EmoTale's model learnt from.
     assert language_outside(card(corpora=("EmoTale",)), {"en": 0.4, "da": 0.3, "de": 0.3}) == ()

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from explain.cues import CUES, CueSummary, CueValue
+from explain.cues import CUES, CueSettings, CueSummary, CueValue, measure
 from explain.expert import (
     EVIDENCE,
     NOT_MEASURED,
@@ -18,8 +19,12 @@ from explain.expert import (
     shared_cues,
     tally,
 )
-from explain.reference import PERCENTS, Reference, ReferenceRow
+from explain.magnitudes import magnitudes
+from explain.reference import PERCENTS, REGION, Reference, ReferenceRow, load_reference
 from explain.regions import Region
+from explain.samples import samples
+from ser_core.audio import read
+from ser_core.speech import speech_segments
 
 # Neutral speech in which the value of a percentile is that percentile less 50.
 NEUTRAL = Reference(
@@ -104,6 +109,11 @@ def test_level_is_left_out_and_says_why():
     assert "uncalibrated" in row.note
 
 
+def test_the_spectral_slope_has_no_place_in_the_speech_of_others():
+    row = row_of(agreements(summary_of({"spectral_slope": 40}), ["anger"], "male", reference=NEUTRAL), "spectral_slope")
+    assert (row.status, row.percentile, row.reference) == ("no expectation", None, "") and "level" in row.note
+
+
 def test_what_was_not_measured_says_why():
     row = row_of(agreements(summary_of({"jitter": None}), ["anger"], "male", reference=NEUTRAL), "jitter")
     assert (row.status, row.note, row.percentile) == ("not measurable", "why not", None)
@@ -113,6 +123,33 @@ def test_there_is_no_reference_for_children():
     row = row_of(agreements(summary_of({}), ["anger"], "child", reference=NEUTRAL), "f0_mean")
     assert row.status == "not measurable"
     assert "children" in row.note
+
+
+@pytest.mark.parametrize(
+    ("end_s", "value", "doubtful"), [(0.15, -40, True), (0.15, 0, True), (0.15, 40, False), (0.3, -40, False)]
+)
+def test_a_range_in_a_region_shorter_than_the_references_is_doubtful_unless_it_is_high(end_s, value, doubtful):
+    summary = summary_of({"f0_variability": value, "f0_mean": value}, [Region(1, 0.0, end_s, None, None, 1.0)])
+    rows = agreements(summary, ["sadness"], "male", reference=NEUTRAL)
+    found = row_of(rows, "f0_variability", "sadness", SALIENT)
+    assert bool(found.doubt) == doubtful and ("under 0.3 s" in found.doubt) == doubtful
+    assert not row_of(rows, "f0_mean", "sadness", SALIENT).doubt
+    assert not row_of(rows, "f0_variability", "sadness", "clip").doubt
+
+
+def test_short_stretches_of_neutral_speech_have_a_low_range_by_themselves():
+    base = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    tracks = measure(base, CueSettings(sex="male"), speech_segments(base))
+    percentiles = {}
+    for length_s in (0.12, 0.45):
+        starts = [t for t in tracks.times_s[::10] if t + length_s < base.duration_s]
+        regions = [Region(k, t, t + length_s, None, None, 0.0) for k, t in enumerate(starts, 1)]
+        values = [
+            v.value for v in magnitudes(tracks, regions) if v.cue == "intensity_variability" and v.scope.isdigit()
+        ]
+        row = load_reference().row("intensity_variability", "male", REGION)
+        percentiles[length_s] = np.median([row.percentile(value) for value in values if value is not None])
+    assert percentiles[0.12] < 20 < percentiles[0.45]
 
 
 def test_salient_regions_are_weighted_by_what_they_are_made_of():

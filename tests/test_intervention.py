@@ -1,6 +1,7 @@
 """Voice experiments: what was asked is what comes out, and a model reacts to what it listens to."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -248,6 +249,15 @@ def test_an_effect_no_larger_than_the_controls_is_called_so() -> None:
     assert "no more than the resynthesis itself" in found.sentence
     turned = response([[0.4, 0.6], [0.6, 0.4]], [0, 2], [0.95, 0.05])
     assert turned.turning_point is None  # nor is it drawn
+
+
+def test_what_a_probability_moves_is_told_in_points_and_blamed_on_resynthesis_only_where_there_is_one() -> None:
+    found = response([[0.4, 0.6], [0.1, 0.9]], [0, 2], [0.41, 0.59])
+    assert found.sentence.endswith("moves the probability of a by up to −30 points; the answer stays b.")
+    assert found.control_sentence == "What the unchanged dose moves (−1 point) is the resynthesis itself."
+    within = response([[0.75, 0.25], [0.7, 0.3]], [-2, 0], [0.9, 0.1])
+    assert "by at most 5 points" in within.sentence and "(20 points)" in within.sentence
+    assert "resynthesis" not in dataclasses.replace(found, experiment=EXPERIMENTS["loudness"]).control_sentence
 
 
 def test_what_building_the_clip_anew_turns_is_said_first() -> None:

@@ -12,7 +12,7 @@ from ser_core.audio import from_samples
 from ser_core.calibration import fit_temperature
 from ser_core.cards import read_card, write_card
 from ser_core.errors import ModelError, SerscopeError
-from ser_core.familiarity import fit_neighbourhood
+from ser_core.familiarity import Neighbourhood, fit_neighbourhood
 from ser_core.models import load_model, model_names
 from ser_core.settings import ASSETS
 
@@ -126,6 +126,13 @@ def test_a_far_embedding_is_called_unfamiliar_and_a_near_one_is_not() -> None:
     # Nearer than one of a thousand: neither all of them nor 100 %.
     one_farther = dataclasses.replace(near, held_out=np.array([0.0] * 999 + [1e9]))
     assert "than over 99 % of unseen X clips" in one_farther.familiarity(np.full(40, 9.0), "X").sentence
+
+
+def test_a_clip_is_said_to_lie_further_than_all_only_where_none_lies_further() -> None:
+    line = Neighbourhood(np.zeros(1), np.eye(1), np.zeros((1, 1)), np.arange(1000.0))
+    nearly, beyond = (line.familiarity(np.array([at]), "X").sentence for at in (996.5, 1001.0))
+    assert "further from the training data than over 99 % of unseen X clips" in nearly
+    assert "further from the training data than all unseen X clips" in beyond
 
 
 def test_the_network_gives_the_same_answer_alone_and_in_a_batch() -> None:

@@ -110,6 +110,19 @@ def sentences(app: AppTest) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- the flow
 
 
+def test_about_says_what_the_code_does():
+    from explain.attribution import _METHODS
+    from explain.magnitudes import HIGH_F0_HZ
+
+    about = " ".join((ROOT / "assets" / "about.md").read_text(encoding="utf-8").split())
+    assert f"above about {HIGH_F0_HZ:.0f} Hz for F1" in about
+    assert all(method.label in about for method in _METHODS.values())
+    # The page has the language told by itself (tests/test_domain.py), and one bundled model is not of English alone.
+    assert "when you ask for it" not in about
+    other = [card.name for card in ser_core.registry.cards() if "Trained on acted English" not in " ".join(card.limits)]
+    assert other == ["emosphere-emotale"] and "Danish and English" in about
+
+
 @pytest.mark.parametrize(
     "page", ["pages/explain.py", "pages/compare.py", "pages/models.py", "pages/results.py", "pages/about.py"]
 )

@@ -249,6 +249,8 @@ def test_a_rater_answers_one_clip_after_another(tmp_path: Path, monkeypatch: pyt
     next(each for each in app.button if each.label == "Take part").click().run(timeout=180)
     for number in range(2):
         assert not app.exception
+        # Of a listener "signal" is explained, whatever it answers.
+        assert f"dark places speak for {SIGNAL}," in text(app)
         next(each for each in app.button if each.label == "Next").click().run(timeout=180)
         assert app.error and len(stored(tmp_path)) == number
         app.radio[0].set_value("loudness")

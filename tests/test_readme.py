@@ -389,6 +389,9 @@ def test_explanations_that_pass() -> None:
     low, high = (round(100 * each) for each in (occluded["holds"].min(), occluded["holds"].max()))
     says(f"occlusion of nine of these networks {low} to {high} % of 100 (")
     says(f"with shuffled weights {round(100 * chance.min())} to {round(100 * chance.max())} % of 60)")
+    destroyed = set(shares.loc[shares["map"] == method_choice.DESTROYED, "test"]) - {method_choice.ALL}
+    assert destroyed == {"deletion", "insertion"}
+    says("those of shuffled weights are put to two of the three, deletion and insertion")
 
 
 def test_explanations_in_the_further_tests() -> None:

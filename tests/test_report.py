@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import example_experiment, example_opened
 
-from explain import figures, printing, report, report_cues, report_opened
+from explain import export, figures, printing, report, report_cues, report_method, report_opened
 from explain.attribution import Target
 from explain.comparison import Comparison, MapPair
 from explain.opened import Opened
@@ -77,6 +77,35 @@ def test_page_one_names_the_class_all_probabilities_and_the_limits_of_use():
     assert "not a diagnosis" in first
     assert "0.02 % of the samples are clipped" in first
     assert explanation.recording.sha256 in first
+
+
+def test_shares_name_their_whole_and_a_dimension_is_called_no_class():
+    shown = example_explanation()
+    shown = replace(shown, quality=replace(shown.quality, speech_share=0.7, voiced_share=0.62))
+    rows = dict(report._quality(shown))
+    assert (rows["speech, of the clip"], rows["voiced, of the speech"]) == ("70 %", "62 %")
+    lower = Target("valence", direction="lower")
+    shown = replace(shown, target=lower, attribution=replace(shown.attribution, target=lower))
+    caption = report._where(shown, "Integrated Gradients")["figures"][0]["caption"]
+    assert "speaks for lower valence" in caption and "class" not in caption
+    assert "class" not in export.about(shown)[4]
+
+
+@pytest.mark.parametrize(
+    ("difference", "direction", "words"),
+    [
+        (-0.5, None, "2.0 % of the difference that was to be explained"),
+        (0.05, None, "2.0 % of 0.1, as the difference that was to be explained is smaller"),
+        (0.05, "lower", "2.0 % of the difference that was to be explained"),
+        (0.01, "lower", "2.0 % of 0.02, as the difference that was to be explained is smaller"),
+    ],
+)
+def test_the_completeness_error_names_what_it_is_a_share_of(difference, direction, words):
+    made = example_explanation().attribution
+    settings_ = made.settings | {"difference": difference}
+    made = replace(made, target=Target("anger", None, direction), settings=settings_, completeness_error=0.02)
+    rows = dict(report_method.method_and_settings(replace(example_explanation(), attribution=made), WHEN)["method"])
+    assert rows["completeness error"] == words
 
 
 def test_method_parameters_versions_and_card_are_in_the_report():
@@ -163,6 +192,14 @@ def test_an_unknown_sex_and_how_an_expectation_is_known_are_said():
     assert "set the speaker" in words["agreement_words"]
     notes = words["agreements"][0]["notes"]
     assert any(note.endswith("] The expectation is read in the source.") for note in notes)
+
+
+def test_a_contrast_without_a_chance_level_is_not_called_within_chance():
+    explanation = example_explanation()
+    untested = replace(explanation.cues.contrasts[0], effect=None, chance_low=None, chance_high=None, p_corrected=None)
+    shown = replace(explanation, cues=replace(explanation.cues, contrasts=(untested,)))
+    assert report_cues.contrasts(shown)["contrasts"][0][-1].startswith("no chance level")
+    assert "no chance level" in tables._contrast(untested, tables._Notes())
 
 
 def test_a_contrastive_target_is_named_in_full():

@@ -6,8 +6,10 @@ from test_expert import NEUTRAL, summary_of
 
 from explain.attribution import Target
 from explain.expert import SALIENT
+from explain.opened_sections import rivalry_section
 from explain.regions import Region
 from explain.rivals import AS_NEUTRAL, Rivalry, rival_target, rivalry
+from pages.parts import rival_panel
 from ser_core.errors import ExplanationError
 from ser_core.models import Prediction
 
@@ -68,6 +70,17 @@ def test_a_childs_voice_has_no_neutral_reference_and_so_no_reading():
     found = rivalry(summary_of({"f0_mean": HIGH}, REGION), "anger", "sadness", "child", reference=NEUTRAL)
     assert {row.reading for row in found.rows if row.separates} == {"not measurable"}
     assert "no cue speaks for anger against sadness" in found.sentence
+
+
+def test_a_range_in_a_short_region_speaks_for_neither():
+    short = (Region(1, 0.5, 0.6, None, None, 0.5),)
+    for regions, expected in ((REGION, "for"), (short, "not measurable")):
+        found = rivalry(summary_of({"f0_variability": LOW}, regions), "sadness", "anger", "female", reference=NEUTRAL)
+        assert reading(found, "f0_variability") == expected
+        assert reading(found, "f0_variability", "clip") == "for"
+    assert "under 0.3 s" in next(row for row in found.rows if row.cue == "f0_variability").note
+    assert "pitch range speaks" not in found.sentence and "under 0.3 s" in rival_panel.rows(found)
+    assert any("doubtful" in row[-1] for row in rivalry_section(found).tables[0].rows)
 
 
 def test_emotions_without_a_row_are_told_so():

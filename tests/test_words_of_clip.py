@@ -90,6 +90,10 @@ def test_what_a_model_read_goes_into_the_export() -> None:
     assert title == "Words and levels" and before in "01"
 
 
+def test_words_add_up_to_what_is_not_the_levels_constant() -> None:
+    assert "add up to the word level’s voice and text;" in word_table(evidence("zanzibar"), "anger")
+
+
 def test_a_clip_without_words_and_a_foreign_text_are_said_in_words() -> None:
     assert "nothing to say" in word_table(evidence(), "anger")
     assert "left out" in word_table(evidence("geh", foreign=True), "anger")

@@ -82,12 +82,7 @@ def draw(found: "DoseResponse") -> None:
         st.caption(f"Louder than {words_of(found.experiment, found.doses.max())} this recording would pass full scale.")
     st.caption(
         f"Probability of each class at each dose; thick: {found.emotion}. The dashed line is the untouched clip's "
-        f"probability of {found.emotion}"
-        + (
-            "; how far the curve lies from it at the unchanged dose is what the resynthesis itself does."
-            if found.experiment.resynthesised
-            else "."
-        )
+        f"probability of {found.emotion}. {found.control_sentence}"
     )
     rows = "".join(
         f'<tr><th scope="row">{escape(words_of(found.experiment, dose))}</th><td>{unsigned(came)}</td>'

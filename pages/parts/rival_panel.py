@@ -120,9 +120,11 @@ def _reading(row: "RivalCue", found: "Rivalry") -> str:
         "against": f"speaks for {found.against}",
         "same expectation": "cannot separate them",
         "one expectation": "expected of one only",
+        "not measurable": "not measurable" if row.value is None else "cannot be judged",
     }.get(row.reading, row.reading)
     verdict = f'<span class="verdict {CLASSES.get(row.reading, "none")}">{escape(words)}</span>'
     if row.value is None:
         return f"{verdict}<br><small>{escape(row.note)}</small>" if row.note else verdict
     place = "" if row.percentile is None else f" · percentile {row.percentile:.0f}"
-    return f"{verdict}<br><small>{number(row.value, row.unit)}{place}</small>"
+    why = f"<br><small>{escape(row.note)}</small>" if row.note and row.reading == "not measurable" else ""
+    return f"{verdict}<br><small>{number(row.value, row.unit)}{place}</small>{why}"

@@ -242,7 +242,8 @@ def _verdict(row: Agreement | None) -> str:
     place = hint(row.reference, row.observed) if row.observed else ""
     if row.observed and row.percentile is not None:
         place += f", percentile {row.percentile:.0f}"
-    return f"{verdict}<br><small>{number(row.value, row.unit)}{' · ' if place else ''}{place}</small>"
+    doubt = f"<br><small>Doubtful: {escape(row.doubt)}</small>" if row.doubt else ""
+    return f"{verdict}<br><small>{number(row.value, row.unit)}{' · ' if place else ''}{place}</small>{doubt}"
 
 
 def _short(source: str) -> str:

@@ -31,7 +31,7 @@ def show() -> None:
     st.markdown(
         "Explanations of held-out clips were put to the tests of the page *Explain*: take the salient parts away, "
         "leave them alone, destroy the model. How many pass all three? The maps of destroyed models, whose weights "
-        "were shuffled, say how many pass without knowing anything."
+        "were shuffled, say how many pass the first two without knowing anything."
     )
     st.html(of_models(found))
     st.caption(
@@ -47,7 +47,8 @@ def show() -> None:
     missing = [label for name, label in _offered(model) if name not in set(rows["method"])]
     st.caption(
         "Share of the clips whose explanation passes; below it, in small figures, the same of the maps of the model "
-        "with shuffled weights. Seconds are those of one processor for a clip, the tests included."
+        "with shuffled weights, which are put to deletion and insertion alone (in the first column both). Seconds are "
+        "those of one processor for a clip, the tests included."
         + (f" Not tested yet: {', '.join(missing)}." if missing else "")
     )
     further = further_tests(rows[rows["map"] == OWN])
@@ -94,7 +95,7 @@ def of_models(found: "pd.DataFrame") -> str:
                 f"<td>{percent(broken)}</td><td>{best['clips']}</td>"
             )
         lines += f'<tr><th scope="row">{escape(title_of(model))}</th>{cells}</tr>'
-    names = ("Model", "Method that passes most", "Pass all three [95 %]", "With shuffled weights", "Clips")
+    names = ("Model", "Method that passes most", "Pass all three [95 %]", "Shuffled weights, first two", "Clips")
     return rows_of("Explanations that pass all three tests of faithfulness", names, lines, names[1:2])
 
 

@@ -212,6 +212,7 @@ def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float
         if row.emotion == found.target.emotion
         and row.scope == "salient regions"
         and row.status in ("agrees", "disagrees")
+        and not row.doubt
     ]
     if not removals or not judged:
         return None

@@ -186,7 +186,7 @@ def word_table(found: "Evidence", target: str) -> str:
     rows = "".join(_word_row(word, largest) for word in found.words)
     caption = f"How far each word moves the logit of {escape(target)}, and how it was said"
     about = (
-        f"{caption}. Moves add up to the word level’s; pitch and level are set against the clip. "
+        f"{caption}. Moves add up to the word level’s voice and text; pitch and level are set against the clip. "
         f"{escape(found.spoken.origin[0].upper() + found.spoken.origin[1:])}."
     )
     if found.text_left_out:
