@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, CueSettings, CueSummary, CueTracks, CueValue, measure
+from explain.cues import CLIP, CUES, CueSettings, CueSummary, CueTracks, CueValue, measure
 from explain.magnitudes import magnitudes
 from explain.words import cue_name, listed
 from ser_core.audio import Recording
@@ -134,10 +134,11 @@ def against_clips(summary: CueSummary, others: Sequence[Sequence[CueValue]]) -> 
     values = {
         each.name: [v.value for clip in others for v in clip if v.cue == each.name and v.scope == CLIP] for each in CUES
     }
+    # The mean level of an uncalibrated recording says nothing, whoever speaks.
     return tuple(
         _against(summary.value(each.name), [v for v in values[each.name] if v is not None])
         for each in CUES
-        if each.name not in MOVE_WITH_LEVEL
+        if each.name != "intensity_mean"
     )
 
 

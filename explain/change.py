@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, WITH_LEVEL, CueSettings, CueTracks, CueValue, measure
+from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, measure
 from explain.magnitudes import magnitudes
 from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, Recording, from_samples
 from ser_core.speech import speech_segments
@@ -103,8 +103,6 @@ def _change(before: CueValue, after: CueValue, again: list[list[float]]) -> Chan
     row = Change(before.cue, before.unit, before.value, after.value, None, None, None, UNKNOWN)
     if before.value is None or after.value is None:
         return replace(row, note=before.note if before.value is None else after.note)
-    if before.cue in MOVE_WITH_LEVEL:
-        return replace(row, note=WITH_LEVEL)
     row = replace(row, difference=after.value - before.value)
     if any(len(found) < FEWEST for found in again):
         return replace(row, note="too few repeated measurements came out to know the error")

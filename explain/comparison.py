@@ -29,7 +29,7 @@ from explain.comparison_words import (
     models_in_words,
     relative_in_words,
 )
-from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, CueSettings, CueTracks
+from explain.cues import CLIP, CUES, CueSettings, CueTracks
 from explain.expert import expert_emotion, shared_name, shared_names
 from explain.explanation import Explanation, explain
 from explain.map_changes import correlation
@@ -340,8 +340,8 @@ def relative_cues(one: Explanation, two: Explanation) -> tuple[RelativeCue, ...]
     reference = load_reference()
     rows = []
     for cue in CUES:
-        if cue.name in ("f0_median", *MOVE_WITH_LEVEL):
-            # The pitch level once more, and what another gain changes.
+        if cue.name == "f0_median":
+            # The pitch level once more.
             continue
         values, places = [], []
         for side in (one, two):

@@ -37,12 +37,6 @@ STEP_S = 0.01
 CLEAR = 0.05
 """A corrected p below it counts."""
 CLIP, ALL_REGIONS = "clip", "all regions"
-MOVE_WITH_LEVEL = ("intensity_mean", "spectral_slope")
-"""Cues that another gain changes, so that they say nothing from one uncalibrated recording to another.
-
-openSMILE's slope of 500–1500 Hz (eGeMAPSv02, 2.6.0) is steeper by 0.55 dB/kHz for each dB that a sound is louder.
-"""
-WITH_LEVEL = "it moves with the level, and the recording is uncalibrated"
 
 
 @dataclass(frozen=True)
@@ -192,14 +186,7 @@ CUES = (
     Cue("f0_slope", "Pitch slope", "st/s", "slope", "f0_st", fewest=10),
     Cue("intensity_mean", "Energy (from the clip's speech median)", "dB", "mean", "level_db", "frames"),
     Cue("intensity_variability", "Energy range (10th to 90th percentile)", "dB", "range", "voiced_level_db", fewest=10),
-    Cue(
-        "spectral_slope",
-        "Spectral slope 500–1500 Hz",
-        "dB/kHz",
-        "mean",
-        "slope_500_1500_db_per_khz",
-        contrasted=False,  # a louder place has a steeper one by its level alone
-    ),
+    Cue("spectral_slope", "Spectral slope 500–1500 Hz", "dB/kHz", "mean", "slope_500_1500_db_per_khz"),
     Cue("hf_energy", "High-frequency energy (1–5 kHz over 50–1000 Hz)", "dB", "mean", "alpha_ratio_db"),
     Cue("jitter", "Jitter (local)", "%", "jitter", counted="periods", fewest=10),
     Cue("shimmer", "Shimmer (local)", "dB", "shimmer", counted="periods", fewest=10),
@@ -316,21 +303,36 @@ def semitones(f0_hz: np.ndarray) -> np.ndarray:
 
 
 def spectral_tracks(recording: Recording, frames: int) -> dict[str, np.ndarray]:
-    """Return openSMILE's alpha ratio (dB) and spectral slope 500–1500 Hz (dB/kHz) on the 10 ms grid, (frames,).
+    """Return openSMILE's alpha ratio (dB) and the spectral slope 500–1500 Hz (dB/kHz) on the 10 ms grid, (frames,).
 
     openSMILE's frame k of 20 ms starts at k × 10 ms, so that its centre is grid point k + 1; the 3-point smoothing is
     centred. The alpha ratio is 1–5 kHz over 50–1000 Hz: more high-frequency energy is a higher value (Eyben et al.
-    2016, IEEE Transactions on Affective Computing 7, 190–202). openSMILE's slope is no plain dB/kHz:
-    it moves with the level, see ``MOVE_WITH_LEVEL``.
+    2016, IEEE Transactions on Affective Computing 7, 190–202).
     """
     lld = _smile().process_signal(recording.samples, recording.sample_rate)
-    names = {"alpha_ratio_db": ("alphaRatio_sma3", 1.0), "slope_500_1500_db_per_khz": ("slope500-1500_sma3", 1000.0)}
-    out = {}
-    for name, (column, scale) in names.items():
-        track = np.full(frames, np.nan)
-        values = lld[column].to_numpy(dtype=float)[: frames - 1]
-        track[1 : 1 + len(values)] = values * scale
-        out[name] = track
+    ratio = np.full(frames, np.nan)
+    values = lld["alphaRatio_sma3"].to_numpy(dtype=float)[: frames - 1]
+    ratio[1 : 1 + len(values)] = values
+    return {"alpha_ratio_db": ratio, "slope_500_1500_db_per_khz": _slope_500_1500(recording, frames)}
+
+
+def _slope_500_1500(recording: Recording, frames: int) -> np.ndarray:
+    """Return the linear regression of the logarithmic power spectrum on frequency (dB/kHz) on the 10 ms grid.
+
+    As eGeMAPS defines it (Eyben et al. 2016), in Hamming windows of 20 ms, means of three frames. openSMILE 2.6.0's own
+    is not used: it is the steeper the louder the same sound is.
+    """
+    rate, half = recording.sample_rate, recording.sample_rate // 100
+    padded = np.pad(recording.samples, (half, 2 * half))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half)[::half]
+    hz = np.fft.rfftfreq(2 * half, 1 / rate)
+    band = (hz >= 500) & (hz <= 1500)
+    khz = hz[band] / 1000 - hz[band].mean() / 1000
+    spectrum = np.abs(np.fft.rfft(windows * np.hamming(2 * half))[:, band]) ** 2
+    slopes = 10 * np.log10(np.maximum(spectrum, np.finfo(float).tiny)) @ khz / (khz @ khz)
+    out = np.full(frames, np.nan)
+    smoothed = np.convolve(np.pad(slopes, 1, mode="edge"), np.full(3, 1 / 3), "valid")[:frames]
+    out[: len(smoothed)] = smoothed
     return out
 
 

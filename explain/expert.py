@@ -21,10 +21,9 @@ contested, or marked CONFLICT   never: the sources contradict each other, it cou
 ==============================  ===================================================================================
 
 Rising and falling also need a slope above and below zero. A range in a region shorter than the reference's stretches is
-marked as doubtful unless it is high, as little time leaves little room: of stretches of neutral speech (CREMA-D) as
-short as 0.1 and 0.2 s, 85 and 52 % have a pitch range in the lower fifth, and 78 and 41 % an energy range. Everything
-else disagrees. No cue is necessary or
-sufficient: what counts is how many agree, and whether they agree with the other emotion as well.
+marked as doubtful unless it is high, as little time leaves little room: most neutral stretches of 0.1 s have a range in
+the lower fifth. Everything else disagrees. No cue is necessary or sufficient: what counts is how many agree, and
+whether they agree with the other emotion as well.
 """
 
 import csv
@@ -33,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, WITH_LEVEL, CueSummary
+from explain.cues import CLIP, CUES, CueSummary
 from explain.reference import REGION, WINDOW_S, Reference, load_reference
 from ser_core.errors import ExplanationError
 from ser_core.settings import ASSETS
@@ -244,10 +243,8 @@ def _agreement(
 ) -> Agreement:
     ours = OURS.get(cue, cue)
     value, unit, note = (None, "", NOT_MEASURED[cue]) if cue in NOT_MEASURED else _observed(summary, ours, scope)
-    neutral = None if ours in MOVE_WITH_LEVEL else reference.row(ours, sex, CLIP if scope == CLIP else REGION)
-    if value is not None and ours in MOVE_WITH_LEVEL:
-        note = WITH_LEVEL
-    elif value is not None and neutral is None:
+    neutral = reference.row(ours, sex, CLIP if scope == CLIP else REGION)
+    if value is not None and neutral is None:
         note = "there is no neutral reference for children" if sex == "child" else "no neutral reference of this cue"
     percentile = neutral.percentile(value) if neutral is not None and value is not None else None
     place = None if value is None or percentile is None else _outer_fifth(cue, value, percentile)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from explain.baseline import FEWEST, UNUSUAL_P, OwnCue, against_clips, alike
-from explain.cues import CLIP, CUES, MOVE_WITH_LEVEL, CueSummary
+from explain.cues import CLIP, CUES, CueSummary
 from explain.long_recording import LongRecording, Stretch
 from ser_core.models import Prediction, SpeechModel
 from ser_core.speaker_adaptation import AdaptedModel, adapted_by
@@ -18,7 +18,7 @@ from ser_core.speaker_adaptation import AdaptedModel, adapted_by
 Z_TOLD = 3
 DOUBTFUL = 1e-6
 # The level is uncalibrated, and the median F0 is the pitch level once more.
-LEFT_OUT = (*MOVE_WITH_LEVEL, "f0_median")
+LEFT_OUT = ("intensity_mean", "f0_median")
 
 
 def hearing(found: LongRecording, voice: int, model: SpeechModel) -> AdaptedModel | None:

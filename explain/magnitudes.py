@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explain.cues import ALL_REGIONS, CLIP, CUES, WITH_LEVEL, Cue, CueTracks, CueValue
+from explain.cues import ALL_REGIONS, CLIP, CUES, Cue, CueTracks, CueValue
 from explain.periods import jitter_local, shimmer_local_db
 from explain.regions import Region
 from ser_core.quality import Quality
@@ -184,8 +184,6 @@ def _doubt(tracks: CueTracks, what: Cue, place: Place, count: int, quality: Qual
             doubts.append(f"F0 is high ({middle_hz:.0f} Hz): harmonics too sparse for F1")
         elif np.nanmedian(f1_hz) < 2 * middle_hz:
             doubts.append("F1 lies below the second harmonic: it may follow F0")
-    if what.name == "spectral_slope":
-        doubts.append(WITH_LEVEL)
     if what.kind in ("jitter", "shimmer"):
         hnr_db = tracks.tracks["hnr_db"][place.frames]
         hnr_db = hnr_db[np.isfinite(hnr_db)]

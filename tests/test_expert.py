@@ -109,11 +109,6 @@ def test_level_is_left_out_and_says_why():
     assert "uncalibrated" in row.note
 
 
-def test_the_spectral_slope_has_no_place_in_the_speech_of_others():
-    row = row_of(agreements(summary_of({"spectral_slope": 40}), ["anger"], "male", reference=NEUTRAL), "spectral_slope")
-    assert (row.status, row.percentile, row.reference) == ("no expectation", None, "") and "level" in row.note
-
-
 def test_what_was_not_measured_says_why():
     row = row_of(agreements(summary_of({"jitter": None}), ["anger"], "male", reference=NEUTRAL), "jitter")
     assert (row.status, row.note, row.percentile) == ("not measurable", "why not", None)

@@ -204,7 +204,7 @@ def draw(found: "Comparison") -> None:
             "Each clip is measured again a dozen times under small changes that leave the voice as it is (pitch and "
             "formant limits, noise 50 dB below the peak, up to 20 ms cut off). A change is what exceeds 95 % of the "
             "differences between such repeats: 1.96 · √2 · the standard error of measurement, with Student’s t for "
-            "1.96. Of 18 unchanged cues about one is called changed by chance."
+            "1.96. Of 19 unchanged cues about one is called changed by chance."
         )
     cue_tables = {"same speaker": change_table, "two speakers": relative_table}
     if found.kind == "two speakers":
