@@ -70,16 +70,15 @@ def _both_valid(first: np.ndarray, second: np.ndarray, shortest: float, longest:
 
 
 def _periods(pulses_s: np.ndarray, pulses: np.ndarray, shortest: float, longest: float) -> np.ndarray:
-    """Lengths of the intervals between neighbouring pulses that Praat counts as periods of the whole process."""
+    """Return the lengths of the intervals between neighbouring pulses that Praat counts as periods of all pulses."""
     lengths = np.diff(pulses_s)
     mine = pulses[:-1]
     length = lengths[mine]
     before = np.where(mine > 0, lengths[np.maximum(mine - 1, 0)], np.nan)
     after = np.where(mine + 1 < len(lengths), lengths[np.minimum(mine + 1, len(lengths) - 1)], np.nan)
     unlike = [np.maximum(length / side, side / length) for side in (before, after)]
-    # An interval is no period only where it differs too much from every neighbour that there is.
-    nearest = np.fmin(*unlike)
-    fits = ~(nearest > LONGEST_PERIOD_FACTOR)
+    # As in Praat, an interval is no period only where it has two neighbours and differs too much from both.
+    fits = ~((unlike[0] > LONGEST_PERIOD_FACTOR) & (unlike[1] > LONGEST_PERIOD_FACTOR))
     return length[(length >= shortest) & (length <= longest) & fits]
 
 

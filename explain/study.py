@@ -9,7 +9,8 @@ found nothing of its own. Right and wrong answers are told apart.
 in ``assets/results/salient-cues.parquet``, and their :func:`summary` beside it as CSV. Parts of 20 clips are kept, so a
 stopped run goes on, and every part holds speakers and emotions in turn, so that a part of the study is a fair sample
 of it. ``--folds`` asks about all CREMA-D actors the model that was trained without each; ``--trust`` puts each map to
-the three tests of faithfulness as well.
+the three tests of faithfulness as well. Stored rows of jitter are of before 23 November 2026: a first or last interval
+of a clip was then no period where it differed from its only neighbour, which Praat counts.
 """
 
 import argparse

@@ -1,10 +1,13 @@
 """Cues of sounds that were made so that the answer is known, and of Praat asked directly."""
 
+import dataclasses
 import re
 
 import numpy as np
 import parselmouth
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from parselmouth.praat import call
 
 from explain.contrasts import summarise
@@ -144,6 +147,19 @@ def test_jitter_and_shimmer_equal_praat_over_any_stretch(voice, stretch):
     shimmer = call([sound, process], "Get shimmer (local_dB)", *periods, 1.6)
     assert jitter_local(tracks, [stretch])[0] == pytest.approx(jitter, rel=1e-9)
     assert shimmer_local_db(tracks, [stretch])[0] == pytest.approx(shimmer, rel=1e-9)
+
+
+@given(st.lists(st.floats(0.005, 0.013), min_size=3, max_size=12))
+@example([0.005, 0.008, 0.008, 0.008])  # the first differs too much from its only neighbour
+def test_jitter_of_any_pulses_equals_praats(voice, lengths):
+    _, tracks, _, _, low, high = voice
+    pulses_s = 0.1 + np.cumsum([0.0, *lengths])
+    process = call("Create empty PointProcess", "pulses", 0.0, 1.0)
+    for time_s in pulses_s:
+        call(process, "Add point", time_s)
+    jitter = 100 * call(process, "Get jitter (local)", 0.0, 1.0, 0.8 / high, 1.25 / low, 1.3)
+    ours, _ = jitter_local(dataclasses.replace(tracks, pulses_s=pulses_s), [(0.0, 1.0)])
+    assert ours == pytest.approx(jitter, rel=1e-6, nan_ok=True)
 
 
 def test_cpps_of_a_voiced_sound_equals_praats():
