@@ -67,7 +67,7 @@ def test_a_report_shows_its_answer_its_cues_and_all_that_was_opened(app: AppTest
     ):
         assert part in found, part
     # One experiment builds the clip anew, the other makes it louder.
-    assert found.count("what the resynthesis itself does") == 1
+    assert found.count("is the resynthesis itself") == 1
     # No sound is offered, as none is stored.
     assert not app.get("audio") and not app.select_slider
     app.button[0].click().run(timeout=120)
