@@ -196,8 +196,12 @@ def test_two_clips_wait_for_the_second(two_models):
     press(app, "Take this clip")
     assert [button for button in app.button if button.label == "Compare"]
     assert "synthetic voice" in " ".join(each.value for each in app.markdown)
+    second = app.session_state["second"].sha256
+    app = settled(press(app, "Compare"))
+    assert any(second in key for key in app.session_state["jobs"])
     press(app, "Take another")
     assert not [button for button in app.button if button.label == "Compare"]
+    assert "second" not in app.session_state and not any(second in key for key in app.session_state["jobs"])
 
 
 def test_the_second_clip_may_come_from_a_corpus_and_the_first_stays(two_models, corpora, monkeypatch):

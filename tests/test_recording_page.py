@@ -1,6 +1,7 @@
 """The pages of long recordings and of many clips, run without a browser."""
 
 import time
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from pages.parts import background
 from ser_core.long_audio import long_sound
 from ser_core.settings import ROOT
-from ser_core.turns import Job, StoppedError
+from ser_core.turns import BusyError, Job, StoppedError, Turns
 from tests.bad_inputs import wav
 from tests.planted import burst_model
 from tests.test_long_recording import two_voices
@@ -424,6 +425,11 @@ def test_a_stopped_batch_keeps_its_rows_and_goes_on_with_the_rest(monkeypatch: p
     app = press(app.run(timeout=120), "Stop here")
     stopped.append(settled(app).warning[0].value)
     assert stopped == ["Stopped after 2 of 3 clips."]
+    assert list(app.dataframe[0].value["clip"]) == ["a.wav", "bad.wav"]
+    with monkeypatch.context() as busy:
+        busy.setattr(Turns, "submit", Mock(side_effect=BusyError("Too much waits.")))
+        assert press(app, "Go on, 1 clip left").exception
+    app = app.run(timeout=120)
     assert list(app.dataframe[0].value["clip"]) == ["a.wav", "bad.wav"]
     app = settled(press(app, "Go on, 1 clip left"))
     assert list(app.dataframe[0].value["clip"]) == ["a.wav", "bad.wav", "b.wav"] and not app.warning

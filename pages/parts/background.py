@@ -59,15 +59,16 @@ def found(start: tuple) -> list[Any]:
     return [each for each in known if each is not None]
 
 
-def start(key: tuple, work: Callable[[Job], Any], *, long: bool = False) -> Job:
+def start(key: tuple, work: Callable[[Job], Any], *, long: bool = False, anew: bool = False) -> Job:
     """Start work unless the session has it already; ``work`` is given the job to tell how far it is.
 
-    Work that is ``long`` comes after the rest, until it is done or ``stop`` is called.
+    Work that is ``long`` comes after the rest, until it is done or ``stop`` is called. Work that is done ``anew`` takes
+    the place of what the session has of it.
 
     Raises:
-        BusyError: too much work waits already.
+        BusyError: too much work waits already; what the session has of it stays.
     """
-    return _start(key, work, turns.LONG if long else turns.PANEL)
+    return _start(key, work, turns.LONG if long else turns.PANEL, anew)
 
 
 def wait_for(
@@ -185,9 +186,9 @@ def _offer_again(words: str, key: tuple, needed: bool) -> None:
         st.stop()
 
 
-def _start(key: tuple, work: Callable[[Job], Any], kind: int) -> Job:
+def _start(key: tuple, work: Callable[[Job], Any], kind: int, anew: bool = False) -> Job:
     jobs = _jobs()
-    if key not in jobs:
+    if anew or key not in jobs:
         context = get_script_run_ctx()
         jobs[key] = queue().submit(work, context.session_id if context else "", kind)
         if len([each for each in jobs.values() if not each.long]) > KEPT:
@@ -258,6 +259,12 @@ def stop(key: tuple) -> None:
     """Stop one piece of the session's work and forget its result."""
     if key in _jobs():
         _jobs().pop(key).stop.set()
+
+
+def stop_kind(*begins: object) -> None:
+    """Stop the session's work whose keys begin so, and forget its results."""
+    for key in [key for key in _jobs() if key[: len(begins)] == begins]:
+        stop(key)
 
 
 def stop_all() -> None:

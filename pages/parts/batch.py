@@ -69,17 +69,12 @@ def _count(taken: "list[Clip]") -> str:
 
 def forget() -> None:
     """Drop the clips and their rows."""
-    _stop()
+    background.stop_kind("batch")
     session.forget_parts()
     taken = st.session_state.get("batch-round", 0)
     for key in [key for key in st.session_state if str(key).startswith("batch-")]:
         del st.session_state[key]
     st.session_state["batch-round"] = taken + 1
-
-
-def _stop() -> None:
-    for key in [key for key in st.session_state.get("jobs", {}) if key[:1] == ("batch",)]:
-        background.stop(key)
 
 
 def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
@@ -104,8 +99,9 @@ def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
             pressed = _stopped(started) and st.button(left_over, type="primary", width="stretch")
     if pressed:
         _stop_others()
-        background.stop(key)
-        again = background.start(key, lambda job: _explain(taken, model, method, trust, before, job), long=True)
+        again = background.start(
+            key, lambda job: _explain(taken, model, method, trust, before, job), long=True, anew=True
+        )
         # It may be stopped before its turn comes.
         again.known = again.known or before
         st.rerun()

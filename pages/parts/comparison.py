@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.parts import background, choose, domain_panel, strips
+from pages.parts import background, choose, domain_panel, session, strips
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, percent, plain
@@ -137,8 +137,16 @@ def _second_clip() -> "Recording | None":
     left, right = st.columns([4, 1], vertical_alignment="center")
     origin = plain(st.session_state["second-origin"])
     left.markdown(f"Second clip: **{plain(kept.name)}** · {kept.duration_s:.2f} s · {origin}")
-    right.button("Take another", on_click=st.session_state.pop, args=("second", None), width="stretch")
+    right.button("Take another", on_click=_drop_second, width="stretch")
     return kept
+
+
+def _drop_second() -> None:
+    """Drop the second clip, and the comparisons that hold it."""
+    background.stop_kind("compare", "clips")
+    session.forget_parts()
+    for key in ("second", "second-origin"):
+        st.session_state.pop(key, None)
 
 
 def _take_second(recording: "Recording", origin: str, *_: object) -> None:

@@ -48,8 +48,7 @@ def ask() -> None:
 
 def _close() -> None:
     """Drop the report, and the voice from which it was made anew."""
-    for key in [key for key in st.session_state.get("jobs", {}) if key[0] == REMAKE]:
-        background.stop(key)
+    background.stop_kind(REMAKE)
     session.forget_parts()
     st.session_state.pop(KEY, None)
 

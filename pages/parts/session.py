@@ -124,7 +124,7 @@ def forget() -> None:
         "region_rule",
         "clicked",
     )
-    for key in ("clip", "origin", "judged", "others", "own_clips", "voice", "second", *made):
+    for key in ("clip", "origin", "judged", "others", "own_clips", "voice", "second", "second-origin", *made):
         st.session_state.pop(key, None)
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 
