@@ -12,6 +12,7 @@ from explain.expert import Agreement
 from explain.intervention import EXPERIMENTS, DoseResponse
 from explain.listen import Heard
 from explain.removal import Curve
+from explain.standing import standing
 from explain.trust import Trust
 from explain.verdicts import Test
 from pages.parts import background, experiment_panel, listen_panel, trust_panel, work
@@ -135,9 +136,9 @@ def agreement(status: str) -> Agreement:
 def test_a_doubtful_verdict_makes_nothing_plausible() -> None:
     found = trust_with(list(np.linspace(0, 1, 100)), 2.0)
     doubtful = dataclasses.replace(agreement("agrees"), doubt="too short")
-    assert trust_panel.standing(found, (doubtful,)) is None
-    placed = trust_panel.standing(found, (doubtful, agreement("disagrees")))
-    assert placed is not None and placed[2] == 0.0
+    assert standing(found, (doubtful,)) is None
+    placed = standing(found, (doubtful, agreement("disagrees")))
+    assert placed is not None and placed.plausible == 0.0
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_the_axes_say_what_was_measured_where_another_test_of_faithfulness_fails
 
 
 def test_without_a_judged_cue_there_is_no_place_on_the_axes() -> None:
-    assert trust_panel.standing(trust_with([0.0], 1.0), (agreement("contested"),)) is None
+    assert standing(trust_with([0.0], 1.0), (agreement("contested"),)) is None
 
 
 def test_names_bring_no_markup_into_the_panels() -> None:

@@ -1,6 +1,5 @@
 """Whether the explanation can be trusted: verdicts of its tests, its curves, and where it stands on two axes."""
 
-import math
 from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY
-from ser_core.numbers import rounded_percent, unsigned
+from pages.parts.words import percent
+from ser_core.numbers import unsigned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -155,14 +155,16 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
             '<div class="ss"><p class="soft">Whether this is plausible, too, cannot be set beside it: experts speak of '
             "cues in time, and an explanation over named features has no regions to measure them in.</p></div>"
         )
+    from explain.standing import standing
+
     place = standing(found, agreements)
     if place is None:
         return (
             '<div class="ss"><p class="soft">Faithful and plausible cannot be set against each other here: a test or '
             "every expectation is missing.</p></div>"
         )
-    beaten, short, up = place
-    across = min(beaten, SHORT_OF_FAITHFUL) if short else beaten
+    up = place.plausible
+    across = min(place.beaten, SHORT_OF_FAITHFUL) if place.short else place.beaten
     corner = CORNERS[(0 if up >= 0.5 else 2) + (1 if across >= 0.95 else 0)]
     corners = "".join(
         f"<li><strong>{escape(name.capitalize())}{' (here)' if name == corner[0] else ''}.</strong> {escape(told)}</li>"
@@ -171,10 +173,10 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     # The line between "holds" and not lies at 95 % of random places, drawn in the middle.
     x = 20 + 260 * (0.5 * across / 0.95 if across < 0.95 else 0.5 + 0.5 * (across - 0.95) / 0.05)
     y = 20 + 180 * (1 - up)
-    told = f"; not every test of faithfulness holds ({short})" if short else ""
+    told = f"; not every test of faithfulness holds ({place.short})" if place.short else ""
     words = (
-        f"Faithful: taking the regions away or leaving them alone beats {rounded_percent(beaten)} of random "
-        f"places{told}. Plausible: {rounded_percent(up)} of the cues that could be judged move as experts expect of "
+        f"Faithful: taking the regions away or leaving them alone beats {percent(place.beaten)} of random "
+        f"places{told}. Plausible: {percent(up)} of the cues that could be judged move as experts expect of "
         f"{found.target.emotion}."
     )
     labels = "".join(
@@ -195,29 +197,3 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
         f'src="data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}">'
         f'<p>{escape(words)}</p><ul class="soft">{corners}</ul></div>'
     )
-
-
-def standing(found: "Trust", agreements: "tuple[Agreement, ...]") -> tuple[float, str, float] | None:
-    """Return how faithful (share of random places beaten) and how plausible (share of cues) an explanation is.
-
-    Of deletion and insertion the worse one counts. Between the two stand the tests of faithfulness that do not hold, in
-    words; an explanation that has any never stands among the faithful ones.
-    """
-    from explain.trust import QUICK
-
-    removals = [test for test in found.tests if test.name in ("deletion", "insertion") and math.isfinite(test.value)]
-    judged = [
-        row.status
-        for row in agreements
-        if row.emotion == found.target.emotion
-        and row.scope == "salient regions"
-        and row.status in ("agrees", "disagrees")
-        and not row.doubt
-    ]
-    if not removals or not judged:
-        return None
-    beaten = min(float((test.null < test.value).mean()) for test in removals)
-    short = ", ".join(
-        f"{test.name}: {test.verdict}" for test in found.tests if test.name in QUICK and test.verdict != "holds"
-    )
-    return beaten, short, judged.count("agrees") / len(judged)
