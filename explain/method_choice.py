@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_core.numbers import rounded_percent
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def candidates(shares: "pd.DataFrame", model: str) -> tuple[str, ...]:
 
     The upper end of their interval reaches the best method's lower end.
     """
-    ranked = passing_all(shares, model).sort_values("holds", ascending=False, kind="stable")
+    ranked = passing_all(shares, model).sort_values("percent", ascending=False, kind="stable")
     return tuple(ranked.loc[ranked["high"] >= ranked["low"].iloc[0], "method"]) if len(ranked) else ()
 
 
@@ -59,7 +58,7 @@ def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None)
     if usual not in measured.index:
         return None
     often = measured["clips"] >= AS_MANY * measured["clips"].max()
-    found = measured.loc[often | (measured["low"] > measured.loc[often, "holds"].max()), "holds"]
+    found = measured.loc[often | (measured["low"] > measured.loc[often, "holds"].max()), "percent"]
     return usual if found.get(usual) == found.max() else str(found.idxmax())
 
 
@@ -72,6 +71,7 @@ def best_first(model: str, methods: "Sequence[Method]") -> "tuple[Method, ...]":
 def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str:
     """Return why that method is offered first, with its figures; empty where that was not measured."""
     from explain.attribution import method_label
+    from explain.words import in_percent
 
     shares = read_summary() if shares is None else shares
     first = default_method(model, usual, shares)
@@ -79,17 +79,17 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
         return ""
     of_model = passing_all(shares, model)
     best = of_model[of_model["method"] == first].iloc[0]
-    others = of_model[of_model["method"] != first].sort_values("holds", ascending=False)
-    unsure, others = others[others["holds"] > best["holds"]], others[others["holds"] <= best["holds"]]
+    others = of_model[of_model["method"] != first].sort_values("percent", ascending=False)
+    unsure, others = others[others["percent"] > best["percent"]], others[others["percent"] <= best["percent"]]
     destroyed = passing_all(shares, model, DESTROYED)
     chance = destroyed.loc[destroyed["method"] == first, "holds"]
     said = (
         f"{method_label(first)} is offered first: its maps passed all three tests of faithfulness in "
-        f"{rounded_percent(best['holds'])} [{rounded_percent(best['low'])}, {rounded_percent(best['high'])}] of "
+        f"{in_percent(best['holds'])} [{in_percent(best['low'])}, {in_percent(best['high'])}] of "
         f"{best['clips']} held-out clips"
         + (
             f" (both deletion and insertion, the two that they can be put to, by maps of the same network with "
-            f"shuffled weights: {rounded_percent(chance.iloc[0])})"
+            f"shuffled weights: {in_percent(chance.iloc[0])})"
             if len(chance)
             else ""
         )
@@ -98,16 +98,16 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
         return f"{said}; no other method was tested for this model."
     if len(others):
         second = others.iloc[0]
-        more = "more than" if best["holds"] > second["holds"] else "as many as"
+        more = "more than" if best["percent"] > second["percent"] else "as many as"
         said += (
             f", {more} the next of {len(of_model)} methods tested, {method_label(second['method'])} "
-            f"({rounded_percent(second['holds'])} of {second['clips']})"
+            f"({in_percent(second['holds'])} of {second['clips']})"
         )
     if len(unsure):
         row = unsure.iloc[0]
         said += (
-            f". {method_label(row['method'])} passed in {rounded_percent(row['holds'])} "
-            f"[{rounded_percent(row['low'])}, {rounded_percent(row['high'])}] of {row['clips']}, too few to tell"
+            f". {method_label(row['method'])} passed in {in_percent(row['holds'])} "
+            f"[{in_percent(row['low'])}, {in_percent(row['high'])}] of {row['clips']}, too few to tell"
         )
     hint = " Most maps do not pass: take one as a hint, and look at its own tests." if best["holds"] < MOST else ""
     return f"{said}.{hint}"
@@ -117,9 +117,9 @@ def passing_all(shares: "pd.DataFrame", model: str, of: str = OWN) -> "pd.DataFr
     """Return the rows of a model's methods that say how many maps pass every test of faithfulness that they are put to.
 
     Those of the destroyed model are put to deletion and insertion alone, as their weights are shuffled already. Of its
-    own maps, methods that were put to fewer than ``FEWEST`` clips are left out. Shares are of whole percents, as they
-    are printed: a clip more of 500 puts no method before another.
+    own maps, methods that were put to fewer than ``FEWEST`` clips are left out. ``percent``, which ranks them, is the
+    share in whole percents, as it is printed: a clip more of 500 puts no method before another.
     """
     found = shares[(shares["model"] == model) & (shares["map"] == of) & (shares["test"] == ALL)]
-    found = found.assign(holds=found["holds"].astype(float).round(2))
+    found = found.assign(percent=(100 * found["holds"].astype(float)).round())
     return found if of == DESTROYED else found[found["clips"] >= FEWEST]

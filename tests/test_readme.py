@@ -347,7 +347,7 @@ def test_explanations_that_pass() -> None:
     shares = method_choice.read_summary()
     own = shares[(shares["map"] == "own") & (shares["test"] == "all")]
     first = method_choice.passing_all(shares, "whisper-tiny-statistics")
-    best = row(first, method="integrated_gradients", holds=first["holds"].max(), clips=500)
+    best = row(first, method="integrated_gradients", percent=first["percent"].max(), clips=500)
     says(f"{round(100 * best['holds'])} % [{round(100 * best['low'])}, {round(100 * best['high'])}] of {best['clips']}")
     resnet = row(own, model="log-mel-resnet", method="deeplift")
     says(

@@ -154,6 +154,11 @@ def test_a_clip_more_of_hundreds_puts_no_method_before_the_usual_one() -> None:
         assert ("as many as the next of 2 methods tested, Occlusion (4 % of 500)" in said) != taken
 
 
+def test_maps_of_which_next_to_none_pass_are_not_said_to_be_none() -> None:
+    shares = summary(rows("occlusion", [GOOD] * 2 + [NONE] * 498), replicates=200)
+    assert "in under 1 % [" in default_sentence("m", "occlusion", shares)
+
+
 def test_a_method_of_fewer_clips_takes_the_place_only_where_it_is_clearly_better() -> None:
     usual = rows("integrated_gradients", ([GOOD] + [NONE] * 17) * 28)
     for good, taken in ((7, False), (40, True)):

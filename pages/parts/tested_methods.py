@@ -84,11 +84,11 @@ def of_models(found: "pd.DataFrame") -> str:
 
     lines = ""
     for model in model_names():
-        own = passing_all(found, model).sort_values("holds", ascending=False, kind="stable")
+        own = passing_all(found, model).sort_values("percent", ascending=False, kind="stable")
         cells = '<td class="words">not tested yet</td><td>–</td><td>–</td><td>–</td>'
         if len(own):
             best = own.iloc[0]
-            alike = [method_label(name) for name in own.loc[own["holds"] == best["holds"], "method"]]
+            alike = [method_label(name) for name in own.loc[own["percent"] == best["percent"], "method"]]
             broken = passing_all(found, model, DESTROYED).set_index("method")["holds"].get(best["method"], float("nan"))
             cells = (
                 f'<td class="words">{escape(" and ".join(alike))}</td><td>{_share(best)}</td>'
