@@ -313,7 +313,8 @@ def at_tempo(time_s: float, dose: float, start_s: float | None = None, end_s: fl
 def _check_stretch(recording: Recording, start_s: float | None, end_s: float | None) -> None:
     if start_s is None and end_s is None:
         return
-    if start_s is None or end_s is None or not 0 <= start_s < end_s <= recording.duration_s + 0.01:
+    there = start_s is not None and end_s is not None and 0 <= start_s < end_s <= recording.duration_s + 0.01
+    if not there or not len(stretch(recording.samples, start_s, end_s)):
         raise ExplanationError(
             f"The stretch to change must lie in the clip of {recording.duration_s:.2f} s; give its start and end in s."
         )

@@ -291,6 +291,8 @@ def test_faults_say_what_to_do() -> None:
         dose_response(model, voice(), "mood")
     with pytest.raises(ExplanationError, match="must lie in the clip"):
         dose_response(model, voice(), "loudness", start_s=1.0, end_s=99.0)
+    with pytest.raises(ExplanationError, match="must lie in the clip"):
+        dose_response(model, voice(), "spectral_tilt", start_s=0.5, end_s=0.50001)
     with pytest.raises(ExplanationError, match="does not know 'joy'"):
         dose_response(model, voice(), "loudness", emotion="joy")
     for doses in ((0.0,), (1e-6, 1.2), (float("nan"),), tuple(np.linspace(0.7, 1.4, 26))):
