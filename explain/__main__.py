@@ -16,17 +16,19 @@ Exit codes: 0 done, 2 an input or option is wrong (one sentence says what).
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
-from ser_core.files import write_bytes
+from ser_core.files import need_folders, write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
+    from explain.attribution import Target
     from explain.explanation import Explanation
     from explain.intervention import DoseResponse
+    from explain.opened import Section
     from ser_core.audio import Recording
     from ser_core.models import Prediction, SpeechModel
 
@@ -59,20 +61,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from explain import export
-    from explain.attribution import Target, method_label, methods_for
+    from explain.attribution import method_label, methods_for
     from explain.baseline import answer_sentence
     from explain.cues import CueSettings
     from explain.explanation import explain, with_baseline, with_language
     from explain.method_choice import best_first
     from explain.opened import Opened
-    from explain.opened_sections import baseline_section, rivalry_section, spoken_section
     from explain.report import pdf
-    from explain.rivals import rival_target
+    from explain.text_files import csv_file
     from explain.trust import trust
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
     from ser_core.speaker_adaptation import adapted
 
+    need_folders((options.pdf, options.json, options.csv, options.textgrid, options.bundle))
     recording = read(options.clip)
     model = load_model(options.model or model_names()[0])
     if options.stretch and not options.experiment:
@@ -92,16 +94,11 @@ def _explain(options: argparse.Namespace) -> int:
         pitch_ceiling_hz=options.pitch_ceiling,
         formant_ceiling_hz=options.formant_ceiling,
     )
-    if options.direction and not options.target:
-        raise SettingError("--direction needs --target: name the dimension that is explained.")
-    target = Target(options.target, options.against or None, options.direction) if options.target else None
-    if options.against is not None:
-        target = rival_target(model.predict(recording), options.target, options.against)
     explanation = explain(
         recording,
         model,
         method,
-        target,
+        _target(options, model, recording),
         settings,
         region_rule=options.regions,
         progress=None if options.quiet else _tell,
@@ -142,17 +139,12 @@ def _explain(options: argparse.Namespace) -> int:
         print(tested.sentence)
         for test in tested.tests:
             print(f"  {test.name}: {test.verdict}; {test.words}")
-    sections = [rivalry_section(explanation.rivalry)] if explanation.rivalry else []
-    if hasattr(model, "evidence"):  # it reads words
-        evidence = model.evidence(recording, explanation.target.emotion, explanation.target.against)
-        sections.insert(0, spoken_section(evidence, explanation.target.name, model.emotions))
-    sections += [baseline_section(explanation.own_baseline, explanation.prediction)] if explanation.own_baseline else []
     for experiment in experiments:
         print(experiment.sentence)
-    opened = Opened(tested, experiments, tuple(sections))
+    opened = Opened(tested, experiments, tuple(_sections(model, explanation)))
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
         (options.json, lambda: export.to_json(explanation, opened=opened).encode()),
-        (options.csv, lambda: export.cue_csv(explanation).encode()),
+        (options.csv, lambda: csv_file(export.cue_csv(explanation))),
         (options.textgrid, lambda: export.text_grid(explanation).encode()),
         (options.bundle, lambda: export.bundle(explanation, opened=opened)),
         (options.pdf, lambda: pdf(explanation, opened=opened)),
@@ -164,6 +156,34 @@ def _explain(options: argparse.Namespace) -> int:
     if options.listen is not None:
         _listen(options.listen, model, explanation)
     return 0
+
+
+def _target(options: argparse.Namespace, model: "SpeechModel", recording: "Recording") -> "Target | None":
+    """Return what is asked to be explained; None for the answer."""
+    from explain.attribution import Target
+    from explain.rivals import rival_target
+
+    if options.direction and options.against is not None:
+        raise SettingError("--direction is of a dimension and --against of an emotion; give one of the two.")
+    if options.direction and not options.target:
+        raise SettingError("--direction needs --target: name the dimension that is explained.")
+    if options.against is not None:
+        return rival_target(model.predict(recording), options.target, options.against)
+    return Target(options.target, direction=options.direction) if options.target else None
+
+
+def _sections(model: "SpeechModel", explanation: "Explanation") -> "Iterator[Section]":
+    """Yield the further parts of the report: words, rival emotions, the person's other clips."""
+    from explain.opened_sections import baseline_section, rivalry_section, spoken_section
+
+    target = explanation.target
+    if hasattr(model, "evidence"):  # it reads words
+        evidence = model.evidence(explanation.recording, target.emotion, target.against)
+        yield spoken_section(evidence, target.name, model.emotions)
+    if explanation.rivalry is not None:
+        yield rivalry_section(explanation.rivalry)
+    if explanation.own_baseline is not None:
+        yield baseline_section(explanation.own_baseline, explanation.prediction)
 
 
 def _experiments(

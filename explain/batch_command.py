@@ -15,7 +15,7 @@ from typing import Any
 
 from explain.batch import Clip, Row, clips_of, row, table
 from ser_core.errors import SerscopeError, SettingError
-from ser_core.files import append_line, write_table, write_text
+from ser_core.files import append_line, need_folders, write_bytes, write_table
 from ser_core.numbers import signed
 
 
@@ -33,14 +33,13 @@ def _explain_all(options: argparse.Namespace) -> int:
     from explain.attribution import methods_for
     from explain.cues import CueSettings
     from explain.method_choice import best_first
-    from explain.text_files import csv_text
+    from explain.text_files import csv_file, csv_text
     from ser_core import workers
     from ser_core.models import load_model, model_names
 
     if options.out.suffix.lower() not in (".csv", ".parquet"):
         raise SettingError(f"'{options.out.name}' ends in neither .csv nor .parquet; choose one of the two.")
-    if not options.out.absolute().parent.is_dir():
-        raise SettingError(f"The folder of {options.out} does not exist; make it first.")
+    need_folders([options.out])
     if options.out.resolve() == options.source.resolve():
         raise SettingError(f"'{options.out.name}' is the list of the clips itself; choose another --out.")
     clips = clips_of(options.source)
@@ -69,7 +68,7 @@ def _explain_all(options: argparse.Namespace) -> int:
     finally:
         workers.shut_down()
     if options.out.suffix.lower() == ".csv":
-        write_text(options.out, csv_text(table(found, model.card)))
+        write_bytes(options.out, csv_file(csv_text(table(found, model.card))))
     else:
         write_table(table(found, model.card), options.out)
     store.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SerscopeError, SettingError
-from ser_core.files import write_text
+from ser_core.files import need_folders, write_bytes
 from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare one clip through models or methods, or two clips through one model; returns the exit code."""
     from explain.comparison_files import to_csv, to_json
+    from explain.text_files import csv_file
 
     options = _parser().parse_args(arguments)
     try:
+        need_folders((options.json, options.csv))
         found = _compared(options)
         _print(found)
-        for path, content in ((options.json, to_json), (options.csv, to_csv)):
-            if path is not None:
-                write_text(path, content(found))
+        if options.json is not None:
+            write_bytes(options.json, to_json(found).encode())
+        if options.csv is not None:
+            write_bytes(options.csv, csv_file(to_csv(found)))
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

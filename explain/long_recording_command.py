@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_core.errors import AudioError, SerscopeError, SettingError
-from ser_core.files import write_bytes
+from ser_core.errors import AudioError, SerscopeError
+from ser_core.files import need_folders, write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
@@ -29,15 +29,14 @@ def _follow(options: argparse.Namespace) -> int:
     from explain.cues import CueSettings, check
     from explain.long_recording import Stretch, renamed, session, stretches, voice_name
     from explain.long_recording_baseline import heard_first, otherwise
+    from explain.text_files import csv_file
     from ser_core import workers
     from ser_core.long_audio import clock, open_long
     from ser_core.models import load_model, model_names
     from ser_core.speaker_adaptation import adaptable
 
-    written = [path for path in (options.csv, options.parquet, options.json, options.textgrid) if path is not None]
-    for path in written:
-        if not path.absolute().parent.is_dir():
-            raise SettingError(f"The folder of {path} does not exist; make it first.")
+    paths = (options.csv, options.parquet, options.json, options.textgrid)
+    need_folders(paths)
     names: list[str] = []
     for voice, name in enumerate(options.names):
         names.append(voice_name(name, voice, names))
@@ -71,11 +70,11 @@ def _follow(options: argparse.Namespace) -> int:
         alone, known = known, heard_first(known, model)
         moved, asked = otherwise(alone, known)
         if asked:
-            print(_otherwise(moved, asked, bool(written)))
+            print(_otherwise(moved, asked, any(paths)))
     for voice in known.voices:
         print(f"{known.called(voice)}: {len(known.of(voice))} stretches, {known.spoken_s(voice):.0f} s")
     writers = (
-        (options.csv, lambda: files.to_csv(known).encode()),
+        (options.csv, lambda: csv_file(files.to_csv(known))),
         (options.parquet, lambda: files.to_parquet(known)),
         (options.json, lambda: files.to_json(known).encode()),
         (options.textgrid, lambda: files.text_grid(known).encode()),

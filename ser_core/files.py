@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from ser_core.errors import StorageError
+from ser_core.errors import SettingError, StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,17 @@ def _swapped(one: Path, other: Path) -> bool:
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def need_folders(paths: Iterable[Path | None]) -> None:
+    """Look for the folders of files that are written after long work, which would else be lost; None is passed over.
+
+    Raises:
+        SettingError: one is not there.
+    """
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SettingError(f"The folder of {path} does not exist; make it first.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Many clips: each row is the explanation of that clip, and nothing in a file, an archive or a CSV stops the rest."""
 
+import codecs
 import dataclasses
 import io
 import json
@@ -280,6 +281,7 @@ def test_a_csv_is_explained_from_the_command_line_and_a_stopped_batch_goes_on(
     store.write_text(store.read_text() + '{"asked": {"mod')
     assert main(["batch", *asked]) == 0
     assert calls == ["a.wav", "missing.wav", "missing.wav"]
+    assert out.read_bytes().startswith(codecs.BOM_UTF8)
     made = pd.read_csv(out)
     assert list(made["given_speaker"]) == ["s1", "s2"]
     assert "does not exist" in made.loc[1, "error"] and made.loc[0, "answer"]

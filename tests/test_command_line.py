@@ -1,3 +1,4 @@
+import codecs
 import json
 import os
 import subprocess
@@ -92,6 +93,7 @@ def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
     options = [part for kind, name in names.items() for part in (f"--{kind}", str(tmp_path / name))]
     assert explain_main([clip, "--model", "egemaps-logistic", *options]) == 0
     assert all((tmp_path / name).stat().st_size > 100 for name in names.values())
+    assert (tmp_path / "a.csv").read_bytes().startswith(codecs.BOM_UTF8)
     out = capsys.readouterr().out
     assert "by Integrated Gradients" in out and "not what the speaker felt" in out
 
@@ -135,7 +137,8 @@ def test_the_answer_is_explained_against_the_runner_up_and_the_persons_other_cli
         (["--against", "boredom"], "does not know 'boredom'"),
         (["--model", "nothing-like-this"], "There is no model"),
         (["--method", "magic"], "magic"),
-        (["--pdf", "/no/such/folder/a.pdf"], "cannot be written"),
+        (["--pdf", "/no/such/folder/a.pdf"], "does not exist; make it first"),
+        (["--target", "fear", "--against", "anger", "--direction", "higher"], "give one of the two"),
         (["--pitch-floor", "-5"], "pitch"),
         (["--experiment", "loudness", "--stretch", "1", "99"], "must lie in the clip"),
         (["--stretch", "0.5", "0.9"], "--stretch needs --experiment"),

@@ -1,5 +1,6 @@
 """Explanations side by side: models and methods that are the same, that differ, and two speakers."""
 
+import codecs
 import csv
 import dataclasses
 import io
@@ -302,12 +303,13 @@ def test_the_command_compares_and_writes(tmp_path, capsys):
     assert main(["compare", clip_of, *options]) == 0
     assert "models answer" in capsys.readouterr().out
     assert all((tmp_path / name).stat().st_size > 100 for name in ("a.json", "a.csv"))
+    assert (tmp_path / "a.csv").read_bytes().startswith(codecs.BOM_UTF8)
 
 
-def test_what_was_found_is_told_where_its_file_cannot_be_written(capsys):
+def test_what_was_found_is_told_where_its_file_cannot_be_written(tmp_path, capsys):
     clip_of = str(next(sample for sample in samples() if sample.name == "neutral_man").path)
     asked = ["compare", clip_of, "--models", "egemaps-logistic", "egemaps-mlp", "--quiet"]
-    assert main([*asked, "--json", "/no/such/folder/a.json"]) == 2
+    assert main([*asked, "--json", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert "models answer" in said.out and "cannot be written" in said.err
 
@@ -321,6 +323,7 @@ def test_what_was_found_is_told_where_its_file_cannot_be_written(capsys):
         (["--models", "egemaps-logistic", "nothing-like-this"], "There is no model"),
         (["--models", "egemaps-logistic", "egemaps-mlp", "--methods", "occlusion", "saliency"], "by one method"),
         (["--methods", "occlusion", "saliency", "--target", "angr"], "does not know 'angr'"),
+        (["--methods", "occlusion", "saliency", "--csv", "/no/such/folder/a.csv"], "make it first"),
     ],
 )
 def test_a_wrong_option_gets_a_sentence(options, words, capsys):

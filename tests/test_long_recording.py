@@ -1,5 +1,6 @@
 """A session: each stretch is a clip like any other, voices can be corrected, and the course is what it says."""
 
+import codecs
 import dataclasses
 import io
 import json
@@ -396,6 +397,7 @@ def test_the_command_follows_a_session_and_writes_every_file(
     assert "Ada: " in said and "0:0" in said
     assert all(file.stat().st_size > 50 for file in out.values())
     assert set(pd.read_csv(out["csv"])["voice"]) == {"Ada"}
+    assert out["csv"].read_bytes().startswith(codecs.BOM_UTF8)
 
 
 def test_the_command_lets_the_model_hear_each_voice_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
