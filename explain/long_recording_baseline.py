@@ -124,12 +124,14 @@ def standing_out(found: LongRecording) -> list[tuple[tuple[str, float], ...]]:
 
     scores = own_z(found)
     known = np.isfinite(cue_values(found.stretches))
+    others = np.zeros(known.shape)
+    for voice in found.voices:
+        mine = np.array(found.voice_of) == voice
+        others[mine] = known[mine].sum(axis=0) - known[mine]
+    # All at once, as the page asks anew whenever it is drawn.
+    p = 2 * t.sf(np.abs(scores) / np.sqrt(1 + 1 / np.maximum(others, 1)), np.maximum(others - 1, 1))
     told: list[tuple[tuple[str, float], ...]] = []
-    voice_of = np.array(found.voice_of)
-    for row, z in enumerate(scores):
-        n = known[voice_of == voice_of[row]].sum(axis=0) - known[row]
-        freedom = np.maximum(n - 1, 1)
-        p = 2 * t.sf(np.abs(z) / np.sqrt(1 + 1 / np.maximum(n, 1)), freedom)
-        chosen = [k for k in np.argsort(p, kind="stable") if p[k] < UNUSUAL_P][:Z_TOLD]
+    for row, z in zip(p, scores, strict=True):
+        chosen = [k for k in np.argsort(row, kind="stable") if row[k] < UNUSUAL_P][:Z_TOLD]
         told.append(tuple((CUES[k].name, float(z[k])) for k in chosen))
     return told
