@@ -121,6 +121,11 @@ class Agreement:
     evidence: str = ""
     doubt: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """The status, but "doubtful" where it agrees or disagrees and there is a doubt."""
+        return "doubtful" if self.doubt and self.status in ("agrees", "disagrees") else self.status
+
 
 @dataclass(frozen=True)
 class Expectation:

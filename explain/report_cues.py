@@ -112,7 +112,7 @@ def expert(e: Explanation) -> dict[str, Any]:
     for emotion in compared_emotions(e):
         of_emotion = [a for a in e.agreements if a.emotion == emotion]
         role = {e.prediction.top: "predicted", e.prediction.runner_up: "runner-up"}.get(emotion, "not predicted")
-        counts = Counter(a.status for a in of_emotion)
+        counts = Counter(a.verdict for a in of_emotion)
         notes = Notes()
         parts.append(
             {

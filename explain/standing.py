@@ -32,12 +32,9 @@ def standing(found: Trust, agreements: Sequence[Agreement]) -> Standing | None:
     """
     removals = [test for test in found.tests if test.name in ("deletion", "insertion") and math.isfinite(test.value)]
     judged = [
-        row.status
+        row.verdict
         for row in agreements
-        if row.emotion == found.target.emotion
-        and row.scope == SALIENT
-        and row.status in ("agrees", "disagrees")
-        and not row.doubt
+        if row.emotion == found.target.emotion and row.scope == SALIENT and row.verdict in ("agrees", "disagrees")
     ]
     if not removals or not judged:
         return None
