@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from pages.parts import choose, domain_panel, long_recording
+from pages.parts import choose, domain_panel, long_recording, session
 
 st.title("Long recording")
 st.caption(
     "A session of up to 65 minutes: speech is found, voices are told apart, and the model is asked about every "
     "stretch of each voice. What comes out is what a model hears in a voice, not what a person felt."
 )
+session.keep_choices()
 offer = st.empty()
 sound = long_recording.sound()
 if sound is None:

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import background
+from ser_core.audio import SAMPLE_RATE
 from ser_core.long_audio import long_sound
 from ser_core.settings import ROOT
 from ser_core.turns import BusyError, Job, StoppedError, Turns
@@ -462,6 +463,26 @@ def test_the_model_that_was_chosen_is_still_chosen_among_many_clips(monkeypatch:
     app.switch_page("pages/batch.py").run()
     assert not app.exception
     assert (app.selectbox(key="model").value, app.selectbox(key="batch-trust").value) == ("egemaps-logistic", "quick")
+
+
+def test_voices_that_were_corrected_stay_so_when_the_reader_comes_back() -> None:
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120).run()
+    app.session_state["long-sound"] = long_sound(wav(two_voices()[: 8 * SAMPLE_RATE]), "a.wav")
+    app.switch_page("pages/recording.py").run()
+    app.selectbox(key="model").select("egemaps-logistic").run()
+    app.selectbox(key="long-voices").select("1").run()
+    app = settled(app)
+    app.text_input[0].input("patient")
+    press(app, "Rename")
+    assert "patient" in text(app)
+    app.switch_page("pages/about.py").run()
+    app.switch_page("pages/recording.py").run()
+    assert not app.exception and "patient" in text(app)
+    assert (app.selectbox(key="model").value, app.selectbox(key="long-voices").value) == ("egemaps-logistic", "1")
+    press(app, "Forget this recording")
+    # How many people speak is asked of every recording anew.
+    app.session_state["long-sound"] = long_sound(wav(two_voices()[: 8 * SAMPLE_RATE]), "a.wav")
+    assert app.run().selectbox(key="long-voices").value == "2"
 
 
 def test_a_filter_never_opens_another_clip_than_the_chosen_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,8 +68,9 @@ def forget() -> None:
         background.stop(key)
     session.forget_parts()
     taken = st.session_state.get("long-round", 0)
-    for key in [key for key in st.session_state if str(key).startswith("long-")]:
-        del st.session_state[key]
+    for kept in (st.session_state, st.session_state.get("choices", {})):
+        for key in [key for key in kept if str(key).startswith("long-")]:
+            del kept[key]
     st.session_state["long-round"] = taken + 1
 
 
@@ -241,7 +242,8 @@ def _answered(made: "LongRecording", model: "SpeechModel") -> "LongRecording":
     from explain.long_recording_baseline import heard_first, otherwise
     from ser_core.speaker_adaptation import adaptable
 
-    if not adaptable(model) or not st.toggle("Hear each voice first", True, key="long-hear-first", help=_HEAR_HELP):
+    st.session_state.setdefault("long-hear-first", True)
+    if not adaptable(model) or not st.toggle("Hear each voice first", key="long-hear-first", help=_HEAR_HELP):
         return made
     kept = st.session_state.get("long-heard")
     if kept is None or kept[0] is not made:

@@ -38,6 +38,9 @@ GIVEN = (
 )
 
 
+CHOICES = ("model", "batch-trust", "long-voices", "long-hear-first")
+
+
 def clip() -> "Recording | None":
     """Return the clip that the session works on."""
     return st.session_state.get("clip")
@@ -100,9 +103,9 @@ def keep_voice(of: str, heard: "AdaptedModel") -> None:
 
 
 def keep_choices() -> None:
-    """Bring back the model, method and tests that were chosen; Streamlit forgets them on a page without the box."""
+    """Bring back ``CHOICES`` and the methods that were chosen; Streamlit forgets them on a page without the box."""
     kept: dict[str, str] = st.session_state.setdefault("choices", {})
-    names = [k for k in st.session_state if k in ("model", "batch-trust") or str(k).startswith("method-")]
+    names = [k for k in st.session_state if k in CHOICES or str(k).startswith("method-")]
     kept |= {k: st.session_state[k] for k in names}
     for key, value in kept.items():
         st.session_state[key] = value
