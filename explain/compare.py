@@ -55,6 +55,10 @@ def _compared(options: argparse.Namespace) -> "Comparison":
     from ser_core.audio import read
     from ser_core.models import load_model, model_names
 
+    if options.speakers == "two" and len(options.clips) == 1:
+        raise SettingError("--speakers two needs two clips; name the second speaker's as well.")
+    if options.other_sex != "unknown" and options.speakers != "two":
+        raise SettingError("--other-sex is that of the second of two speakers; add --speakers two.")
     clips = [read(path) for path in options.clips]
     tell = None if options.quiet else _tell
     settings = CueSettings(sex=options.sex)

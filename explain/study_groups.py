@@ -170,14 +170,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         table = _asked(options)
+        print(table.drop(columns=["chance"]).to_string(index=False, float_format="%.3f"))
         if options.csv is not None:
-            from ser_core.files import write_table
+            from explain.text_files import csv_file, csv_text
+            from ser_core.files import write_bytes
 
-            write_table(table, options.csv)
+            write_bytes(options.csv, csv_file(csv_text(table)))
     except SerscopeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    print(table.drop(columns=["chance"]).to_string(index=False, float_format="%.3f"))
     return 0
 
 

@@ -318,6 +318,8 @@ def test_what_was_found_is_told_where_its_file_cannot_be_written(tmp_path, capsy
     ("options", "words"),
     [
         ([], "2 to 6 methods can be compared"),
+        (["--speakers", "two"], "needs two clips"),
+        (["OTHER", "--other-sex", "male"], "add --speakers two"),
         (["OTHER", "OTHER"], "Two clips can be compared, and 3"),
         (["OTHER", "--models", "egemaps-logistic", "egemaps-mlp"], "through one model by one method"),
         (["--models", "egemaps-logistic", "nothing-like-this"], "There is no model"),

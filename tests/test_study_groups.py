@@ -1,3 +1,4 @@
+import codecs
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +108,13 @@ def test_groups_without_a_common_emotion_are_refused() -> None:
 
 def test_the_command_prints_what_the_page_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows({"female": 0.6, "male": 0.4}).to_parquet(tmp_path / "t.parquet")
-    assert study_groups.main(["--table", str(tmp_path / "t.parquet"), "--by", "sex"]) == 0
+    asked = ["--table", str(tmp_path / "t.parquet"), "--by", "sex", "--csv"]
+    assert study_groups.main([*asked, str(tmp_path / "g.csv")]) == 0
     assert "maps that hold" in capsys.readouterr().out
+    assert (tmp_path / "g.csv").read_bytes().startswith(codecs.BOM_UTF8)
+    assert study_groups.main([*asked, str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "maps that hold" in said.out and "cannot be written" in said.err
     assert study_groups.main(["--table", str(tmp_path / "none.parquet")]) == 2
     assert "python -m explain study" in capsys.readouterr().err
 
