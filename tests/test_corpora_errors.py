@@ -208,3 +208,18 @@ def test_a_clip_that_is_listed_by_two_paths_is_a_duplicate(tmp_path):
 def test_an_age_that_nobody_has_is_refused(tmp_path, age):
     with pytest.raises(CorpusError, match=rf"holds the age {age} \(of b\), which is no number of years from 0 to 120"):
         read_corpus(_csv(tmp_path, "file,speaker,emotion,age", "a.wav,x,fear,40", f"b.wav,y,joy,{age}"))
+
+
+@pytest.mark.parametrize("clips", [1, 2000])  # near the beginning, and beyond what is looked at for the header
+def test_a_table_that_is_not_utf_8_gets_a_sentence_inside_a_folder_and_by_itself(tmp_path, clips):
+    here = _csv(tmp_path, "file,speaker,emotion", *["a.wav,x,fear"] * clips)
+    (here / "labels.csv").write_bytes((here / "labels.csv").read_bytes() + "b.wav,Jürgen,joy\n".encode("latin-1"))
+    for asked in (here, here / "labels.csv"):
+        with pytest.raises(CorpusError, match=r"labels\.csv cannot be read as a CSV table in UTF-8; export it again"):
+            read_corpus(asked)
+
+
+def test_another_table_that_is_not_utf_8_makes_no_corpus_of_a_folder(tmp_path):
+    (tmp_path / "notes.csv").write_bytes("für,später\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match=r"layout of .* is not known"):
+        read_corpus(tmp_path)

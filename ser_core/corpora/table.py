@@ -248,15 +248,15 @@ def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
             asked for); or a row has more cells than the header.
     """
     asked, header = list(columns), header_of(path)
-    words = path.read_text(encoding="utf-8-sig")
-    sign = separator(words)
     # Without these a row that ends in a separator moves all cells one column on.
     own_cells: dict[str, Any] = {"index_col": False, "usecols": range(len(header))}
     try:
+        words = path.read_text(encoding="utf-8-sig")
+        sign = separator(words)
         if surplus := surplus_row(words, sign):
             raise CorpusError(f"{short(path.name)} cannot be read: {surplus}")
         table = pd.read_csv(io.StringIO(words), sep=sign, dtype=str, keep_default_na=False, **own_cells)
-    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise CorpusError(_unreadable(path)) from error
     absent = [column for column in asked if column not in table]
     if absent:
