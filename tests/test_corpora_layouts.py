@@ -430,3 +430,10 @@ def test_of_two_copies_of_a_corpus_the_first_counts(tmp_path):
 def test_a_table_beside_a_corpus_does_not_make_one_of_the_folder_above(tmp_path):
     _touch(tmp_path, "notes.csv", "danish/wav/DK_001_A_1.wav", "danish/annotations.csv")
     assert find_corpora([tmp_path]) == {"emotale": tmp_path / "danish"}
+
+
+def test_other_sound_beside_a_corpus_does_not_make_one_of_the_folder_above(tmp_path):
+    clips = [f"AudioWAV/10{actor}_DFA_ANG_XX.wav" for actor in range(10, 20)]
+    _touch(tmp_path / "CREMA-D", "VideoDemographics.csv", *clips, "AudioMP3/1010_DFA_ANG_XX.mp3")
+    _touch(tmp_path, "ESC-10/rain/1-17367-A.ogg", "ESC-10/rain/1-21189-A.ogg")
+    assert find_corpora([tmp_path]) == {"crema_d": tmp_path / "CREMA-D"}

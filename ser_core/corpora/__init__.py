@@ -96,8 +96,8 @@ def _itself(top: Path, inside: list[tuple[Path, Reader]]) -> list[tuple[Path, Re
     has_tables = any(top.glob("*.csv")) and not any(any(part.glob("*.csv")) for part, _ in inside)
     has_sound = any(path.parent == top for path in tree.audio)
     has_parts = len(inside) > 1 and len(set(names)) == len(names)  # copies have the same names
-    has_sound_elsewhere = not any(path.is_relative_to(part) for part, _ in inside for path in tree.audio)
-    itself = not inside or has_tables or has_sound or has_parts or has_sound_elsewhere
+    is_split = bool(tree.audio) and not any(path.is_relative_to(part) for part, _ in inside for path in tree.audio)
+    itself = not inside or has_tables or has_sound or has_parts or is_split  # sound in one folder, tables in another
     return [(top, matches[0])] if itself else []
 
 
