@@ -5,6 +5,7 @@ unified framework for detecting out-of-distribution samples"), in the leading pr
 embedding. It is set against held-out clips of the training corpus, so it speaks of likeness, not of correctness.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,6 @@ def _sentence(percentile: float, corpus: str) -> str:
             f"unseen {corpus} clips."
         )
     return (
-        f"This clip resembles what the model was trained on: {100 - percentile:.0f} % of unseen {corpus} clips "
+        f"This clip resembles what the model was trained on: {math.floor(100 - percentile)} % of unseen {corpus} clips "
         "lie further from the training data."
     )

@@ -133,6 +133,8 @@ def test_a_clip_is_said_to_lie_further_than_all_only_where_none_lies_further() -
     nearly, beyond = (line.familiarity(np.array([at]), "X").sentence for at in (996.5, 1001.0))
     assert "further from the training data than over 99 % of unseen X clips" in nearly
     assert "further from the training data than all unseen X clips" in beyond
+    nearest = line.familiarity(np.array([2.5]), "X").sentence
+    assert "99 % of unseen X clips lie further" in nearest  # three of a thousand do not
 
 
 def test_the_network_gives_the_same_answer_alone_and_in_a_batch() -> None:
