@@ -354,9 +354,9 @@ def groupings(
     """
     offered = attributes_of(rows)
     if strange := [name for name in by if name not in offered]:
-        raise SettingError(
-            f"These speakers cannot be grouped by {', '.join(strange)}; they can by {', '.join(offered) or 'nothing'}."
-        )
+        can = ", ".join(offered) or "nothing"
+        said = f"These speakers cannot be grouped by {', '.join(strange)}; they can by {can}."
+        raise SettingError(" ".join([said, *left_out(rows)]))
     if not offered:
         raise SettingError(" ".join(left_out(rows)) or NO_GROUPS)
     compared: list[Grouping] = []

@@ -242,6 +242,8 @@ def test_a_grouping_of_more_groups_than_memory_holds_is_left_out_and_told() -> N
     assert "not grouped by ethnicity: 64 groups, and at most 30" in told
     with pytest.raises(SettingError, match="not grouped by sex: 64 groups"):
         room.groupings(rows.assign(sex=rows["speaker"]))
+    with pytest.raises(SettingError, match=r"cannot be grouped by ethnicity; they can by sex\. .* 64 groups"):
+        room.groupings(each, by=["ethnicity"])
     number = rows["speaker"].str[-3:].astype(int)
     many = rows.assign(language=(number % 5).astype(str), **{f"p_{place}": 0.0 for place in range(37)})
     assert list(room.attributes_of(many)) == ["sex"] and "5 groups, and at most 2 " in room.left_out(many)[0]
