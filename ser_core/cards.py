@@ -36,7 +36,9 @@ def read_card(folder: Path) -> Card:
         **{key: isinstance(raw[key], list) and all(isinstance(each, str) for each in raw[key]) for key in lists},
         "encoder": isinstance(raw["encoder"], str) and ".." not in raw["encoder"],
         "figures": isinstance(raw["figures"], list) and all(map(_is_figure, raw["figures"])),
-        "extra": isinstance(extra, dict) and isinstance(extra.get("encoder_mb", 0.0), int | float),
+        "extra": isinstance(extra, dict)
+        and isinstance(extra.get("encoder_mb", 0.0), int | float)
+        and isinstance(extra.get("measured_as", ""), str),
     }
     wrong = sorted(key for key, right in fits.items() if not right)
     if wrong:

@@ -277,6 +277,7 @@ def refusal(folder: Path) -> str:
         ({"figures": [{"measure": "UAR"}]}, "malformed (figures"),
         ({"extra": []}, "malformed (extra"),
         ({"extra": {"encoder_mb": "1e9"}}, "malformed (extra"),
+        ({"extra": {"measured_as": ["whisper-tiny-statistics"]}}, "malformed (extra"),
         ({"summary": "x" * 1_000_001}, "over 1000 kB"),
         ({"system": "os"}, "which is not here"),
         ({"sha256": {"weights.safetensors": "0" * 64}}, "is not whole"),

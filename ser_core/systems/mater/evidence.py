@@ -108,8 +108,9 @@ class MaterModel(SpeechModel):
         bound.reads = reads
         digest = hashlib.sha256(f"{spoken!r} {reads}".encode()).hexdigest()[:8]
         # Figures were measured with the text; without it they are another model's.
-        measured = {"measured_as": self.card.name} if reads else {}
-        name = f"{self.card.name} ({digest})"
+        plain = self.card.extra.get("measured_as", self.card.name)
+        measured = {"measured_as": plain} if reads else {}
+        name = f"{plain} ({digest})"
         bound.card = dataclasses.replace(self.card, name=name, extra=self.card.extra | measured)
         bound.spoken = spoken
         return bound
