@@ -13,6 +13,7 @@ recognised only when asked for, is never part of it. The distances behind a fami
 speakers' clips, so that its false alarms are those on the validation speakers.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -39,10 +40,11 @@ from ser_core.domain import (
     references,
 )
 from ser_core.errors import CorpusError
-from ser_core.files import write_table, write_text
+from ser_core.files import digest_of, write_table, write_text
+from ser_core.models import SpeechModel
 from ser_core.noise import environment, noise_files
 from ser_core.registry import cards, load
-from ser_core.robustness import voice_of
+from ser_core.robustness import run_of, voice_of
 from ser_core.shared_encoders import on_shared_encoders
 from ser_core.speech import speech_segments
 from ser_core.splits import validation_speakers
@@ -83,7 +85,9 @@ def run(
     clips: int = EACH_CLIPS,
     reference_clips: int = 1500,
 ) -> pd.DataFrame:
-    """Write the ranges and the table, and return the table; what is finished is kept, a file a clip.
+    """Write the ranges and the table, and return the table.
+
+    What is finished is kept, a file a clip, apart for other models or noise.
 
     Args:
         folders: of corpora, CREMA-D (lossless) among them; those that models were trained on give ranges, the others
@@ -128,6 +132,7 @@ def run(
         if card.corpora[:1] == (TASKS[HOME].title,) and (card.name in models if models else card.system != "mater")
     ]
     asked = on_shared_encoders([model for model in asked if model.neighbourhood is not None], most_bytes=0)
+    answered = store / _state_of(noise_folder, asked)
     found = []
     for group, chosen, make in _groups(tables, noise_folder, clips):
 
@@ -142,7 +147,7 @@ def run(
                 else None,
             }
 
-        found += [{"group": group, **row} for row in _kept(store / _slug(group), chosen, facts)]
+        found += [{"group": group, **row} for row in _kept(answered / _slug(group), chosen, facts)]
         print(group, len(chosen), flush=True)
     rows = summary(found, [model.card for model in asked])
     write_table(rows.round(4), TABLE)
@@ -253,6 +258,12 @@ def _even(table: pd.DataFrame, clips: int) -> pd.DataFrame:
     """Return about so many clips, equally many of each speaker, drawn with a fixed seed."""
     each = max(1, round(clips / table["speaker"].nunique()))
     return table.sample(frac=1, random_state=0).groupby("speaker").head(each).sort_index()
+
+
+def _state_of(noise_folder: Path, models: Sequence[SpeechModel]) -> str:
+    """Return what tells answers of these models to clips in this noise from those of others."""
+    told = [digest_of(noise_files(noise_folder)), *(f"{model.name} {run_of(model)}" for model in models)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def _kept(store: Path, chosen: pd.DataFrame, work: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from bad_inputs import voice
 from explanations import example_explanation
 from streamlit.testing.v1 import AppTest
 
-from ser_core import domain, transcription
+from ser_core import domain, domain_study, transcription
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.domain import LANGUAGE, MEASURES, flat_percent, language_outside, measured, outside, reference, repetition
 from ser_core.domain_study import summary
@@ -288,3 +289,13 @@ def test_every_table_that_is_taken_away_says_what_the_model_was_trained_on():
         assert said in file
     for file in (trust_csv(opened.trust, shown.card), experiments_csv(opened.experiments, shown.card)):
         assert in_a_cell(shown.card) in file
+
+
+def test_what_other_models_answered_or_other_noise_gave_is_not_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(domain_study, "run_of", lambda model: "same weights")
+    models = [SimpleNamespace(name=name) for name in ("one", "two")]
+    (tmp_path / "street.wav").write_bytes(b"1")
+    first = domain_study._state_of(tmp_path, models[:1])
+    assert domain_study._state_of(tmp_path, models[:1]) == first != domain_study._state_of(tmp_path, models)
+    (tmp_path / "cafe.wav").write_bytes(b"1")
+    assert domain_study._state_of(tmp_path, models[:1]) != first
