@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from ser_core import registry
-from ser_core.errors import SettingError
+from ser_core.errors import CorpusError, SettingError
 from ser_core.multiblock_pls import fit_multiblock_pls
 from ser_core.systems import edrl_mea
 from ser_core.systems.edrl_mea import COMPONENTS, INTER, INTRA, STAGES, STRENGTH, disentangling, up_to
@@ -85,6 +85,11 @@ def test_what_is_saved_answers_alike_with_the_temperature_folded_in(fitted, tmp_
 def test_an_unknown_stage_is_named(fitted) -> None:
     with pytest.raises(SettingError, match="edrl-mea"):
         up_to("half", fitted, *clips(1, count=30))
+
+
+def test_too_few_clips_are_told_before_the_training(tmp_path) -> None:
+    with pytest.raises(CorpusError, match=r"more than 64 clips to learn from; here are 64\. Choose a larger corpus"):
+        edrl_mea.fit(*clips(1, COMPONENTS), Recipe(), "whisper-tiny.en", tmp_path, None)
 
 
 @pytest.mark.skipif("edrl-mea" not in registry.names(), reason="not trained yet")

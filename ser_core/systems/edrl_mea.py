@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ser_core.batches import over_table, table_of
 from ser_core.encoders import FrozenEncoderModel, encoder_mb, frozen_encoder
-from ser_core.errors import SettingError
+from ser_core.errors import CorpusError, SettingError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.models import Card
@@ -141,7 +141,15 @@ def fit(
         encoder: its name; not used, as the statistics are given.
         folder: of the run; keeps the checkpoint of every epoch.
         after_epoch: not used.
+
+    Raises:
+        CorpusError: there are too few clips to align the encoders.
     """
+    if len(values) <= COMPONENTS:
+        raise CorpusError(
+            f"EDRL-MEA aligns its encoders along {COMPONENTS} directions, for which it needs more than {COMPONENTS} "
+            f"clips to learn from; here are {len(values)}. Choose a larger corpus, or another system."
+        )
     table = torch.from_numpy(table_of(values))
     features, classes = table.shape[1], targets.shape[1]
     torch.manual_seed(recipe.seed)
