@@ -118,7 +118,7 @@ def _train(options: argparse.Namespace) -> int:
     task = plan.its_task
     check_folds(task, options.fold or ())
     table = with_folds(task, corpus.table)
-    runs = run_folder(plan, table, options.runs)
+    runs = run_folder(plan, table, options.runs / plan.name)
     with ranks.joined():
         for fold in range(task.folds) if options.fold is None else options.fold:
             run_fold(plan, table, fold, runs)

@@ -12,7 +12,6 @@ were recorded in one emotion only, as in the URDU dataset, it takes the emotion 
 As the published Urdu study (system 6): four classes, UAR. There is one Urdu corpus here, so this is across languages.
 """
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from ser_core import metrics
 from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus, speaker_emotion_confounding
 from ser_core.corpora.confounding import CONFOUNDED
-from ser_core.crossvalidation import prepared, system_of
+from ser_core.crossvalidation import prepared, state_of_corpus, system_of
 from ser_core.draws import draws, summed
 from ser_core.errors import CorpusError
 from ser_core.evaluation import OUT_OF_FOLD, Shared, check_lossless, shared_answers, with_speakers
@@ -362,7 +361,7 @@ def run(
             check_lossless(read_corpus(folder))
     kept = runs / "cross-corpus"
     if called or any(part.name not in TASKS for part in parts):
-        kept /= _digest(parts)
+        kept /= "-".join(state_of_corpus(part.table) for part in parts)
     answered, earlier = matrix(parts, kept, systems), stored_table(out)
     rows = with_others(answered, earlier)
     if earlier is not None and rows is answered:
@@ -374,12 +373,6 @@ def run(
         if found.one_emotion > found.speakers / 2:
             confounded.append(f"{part.name}: {found.sentence} A high figure on it may be speaker identification.")
     return markdown(summary(counted(rows)), confounded)
-
-
-def _digest(parts: Sequence[Part]) -> str:
-    """Return what tells these clips and labels from others of the same names, as a reader's own corpora may change."""
-    told = [part.table[["file", "emotion", "fold"]].to_csv(index=False) for part in parts]
-    return hashlib.sha256("".join(told).encode()).hexdigest()[:12]
 
 
 def with_others(rows: pd.DataFrame, earlier: pd.DataFrame | None) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from ser_core.cards import write_card
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError, ModelError
 from ser_core.familiarity import fit_neighbourhood
-from ser_core.files import digest_of, state_of, stored_table, whole, whole_folder, write_table
+from ser_core.files import state_of, stored_table, whole, whole_folder, write_table
 from ser_core.models import Card, Figure, SpeechModel
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
@@ -74,22 +74,25 @@ def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
         return np.split(stored["values"], np.cumsum(stored["widths"])[:-1], axis=-1)
 
 
-def run_folder(plan: Plan, table: pd.DataFrame, runs: Path) -> Path:
-    """Return the folder in ``runs`` that keeps the folds of a plan.
+def run_folder(plan: Plan, table: pd.DataFrame, folder: Path) -> Path:
+    """Return the folder that keeps the folds of a plan: the one given, or one inside it.
 
-    A reader's own corpus may change under its name: each state of its clips and labels has a folder of its own, so that
-    no finished fold of another one is taken for it.
+    A reader's own corpus or encoder may change under its name: each state of it has a folder of its own, so that no
+    finished fold of another one is taken for it.
 
     Args:
         plan: the model.
         table: of ``tasks.with_folds``.
-        runs: where all runs are kept.
+        folder: of all runs of the plan.
     """
-    folder = runs / plan.name
-    if plan.task in TASKS:
-        return folder
-    told = table.drop(columns="file").to_csv(index=False) + digest_of(table["file"])
-    return folder / hashlib.sha256(told.encode()).hexdigest()[:12]
+    states = [_weights_of(plan), "" if plan.task in TASKS else state_of_corpus(table)]
+    return folder / "-".join(filter(None, states))
+
+
+def state_of_corpus(table: pd.DataFrame) -> str:
+    """Return what tells the clips, labels, folds and sound of ``tasks.with_folds`` from others of the same names."""
+    told = [table.to_csv(index=False), *map(state_of, table["file"])]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: bool = True) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
         plan = own if heard.name == own.task else on_corpus(own, heard)
         task = plan.its_task
         table = with_folds(task, heard.table)
-        trained, answered = (run_folder(plan, table, kept) for kept in (runs, runs / "speaker-adaptation"))
+        trained, answered = (run_folder(plan, table, kept / plan.name) for kept in (runs, runs / "speaker-adaptation"))
         parts = []
         for fold in range(task.folds):
             run_fold(plan, table, fold, trained)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.bundled import PLANS, Plan, slug_of, with_encoder
-from ser_core.crossvalidation import run_fold, with_stored_folds
+from ser_core.crossvalidation import run_fold, run_folder, with_stored_folds
 from ser_core.errors import CorpusError
 from ser_core.files import write_table
 from ser_core.settings import ASSETS
@@ -60,8 +60,9 @@ def run_study(study: Study, corpus_table: pd.DataFrame, runs: Path, *, folds: li
             if plan.task != study.task:
                 raise CorpusError(f"Variant {variant} of {study.name} is planned for another corpus, {plan.task}.")
             seeded = replace(plan, recipe=replace(plan.recipe, seed=seed))
+            kept = run_folder(seeded, table, runs / study.name / variant / f"seed-{seed}")
             for fold in range(task.folds) if folds is None else folds:
-                rows = run_fold(seeded, table, fold, runs / study.name / variant / f"seed-{seed}", ship=False)
+                rows = run_fold(seeded, table, fold, kept, ship=False)
                 parts.append(rows.assign(variant=variant, seed=seed))
     path = ASSETS / "results" / f"{study.name}.{task.name}.parquet"
     found = with_stored_folds(pd.concat(parts, ignore_index=True), path)

@@ -108,6 +108,11 @@ def test_training_gets_the_converted_clips_of_training_speakers_only(
     assert set(copies["file"]) <= set(table["file"]) and not set(more["file"]) & set(table["file"])
     assert not {"corpus/s6", "corpus/s7"} & (set(more["speaker"]) | set(more["voice"]))
     assert all(Path(file).exists() for file in more["file"])
+    assert co_vada.more(table, training, "praat")["file"].tolist() == more["file"].tolist()
+    changed = copies["file"].iloc[0]
+    sf.write(changed, vowel(170, seconds=0.6), RATE)
+    again = co_vada.more(table, training, "praat")["file"]
+    assert (again != more["file"]).tolist()[0] and all(Path(file).exists() for file in again)
     pd.testing.assert_series_equal(
         more.set_index("clip")["emotion"], table.set_index("clip")["emotion"].loc[more["clip"]]
     )

@@ -280,6 +280,14 @@ def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(
     assert main([*command[:-4], "--systems", PLAIN[1], *command[-2:], "--out", str(table)]) == 0
     assert "its figures make way" in capsys.readouterr().out
     assert set(pd.read_parquet(table)["system"]) == {PLAIN[1]}  # the other one's answers are of other labels
+    relabelled.assign(emotion=labels["emotion"]).to_csv(own[1] / "labels.csv", index=False)
+    assert main([*command, "--count-as", "calm=neutral", "--out", str(table)]) == 0
+    for file in own[1].glob("*.wav"):
+        samples, rate = soundfile.read(file)
+        soundfile.write(file, samples / 2, rate)
+    capsys.readouterr()
+    assert main([*command, "--count-as", "calm=neutral", "--out", str(table)]) == 0
+    assert "trained on ward" in capsys.readouterr().out  # the labels are the same, the sound is not
     with pytest.raises(SystemExit):
         main([*command, "--count-as", "calm"])
 

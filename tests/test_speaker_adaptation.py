@@ -235,7 +235,7 @@ def test_a_readers_own_corpus_is_trained_on_where_train_keeps_it_and_anew_when_i
     places = []
 
     def stopped(plan, table, fold, folder) -> None:
-        places.append((folder, crossvalidation.run_folder(plan, table, tmp_path / "runs")))
+        places.append((folder, crossvalidation.run_folder(plan, table, tmp_path / "runs" / plan.name)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study, "run_fold", stopped)

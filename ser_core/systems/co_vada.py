@@ -27,7 +27,7 @@ from ser_core.bundled import PLANS
 from ser_core.conversion import Job, convert_files
 from ser_core.conversion.voice import Voice, measure
 from ser_core.crossvalidation import prepared
-from ser_core.files import write_text
+from ser_core.files import state_of, write_text
 from ser_core.losses import generalised_cross_entropy
 from ser_core.parallel import each
 from ser_core.settings import settings
@@ -63,10 +63,10 @@ def more(table: pd.DataFrame, training: np.ndarray, backend: str) -> pd.DataFram
         return pairs.assign(voice=pairs["speaker"])
     voices = measured_voices(clips)
     names = pairs[["clip", "file", "speaker", "voice"]].astype(str).itertuples(index=False, name=None)
-    jobs = [
-        Job(file, voices[speaker], voices[voice], backend, str(_converted_file(clip, file, voice, backend)))
-        for clip, file, speaker, voice in names
-    ]
+    jobs = []
+    for clip, file, own, other in names:
+        source, target = voices[own], voices[other]
+        jobs.append(Job(file, source, target, backend, str(_converted_file(clip, file, source, target, backend))))
     convert_files(jobs)
     return pairs.assign(file=[job.out for job in jobs])
 
@@ -142,14 +142,15 @@ def _measure(task: tuple[str, tuple[str, ...], Path]) -> None:
 
 
 def _voice_store(name: str, files: tuple[str, ...]) -> Path:
-    key = hashlib.sha256(json.dumps([name, *files]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([name, *map(state_of, files)]).encode()).hexdigest()[:16]
     return settings().cache_dir / "voices" / f"{key}.json"
 
 
-def _converted_file(clip: str, file: str, voice: str, backend: str) -> Path:
-    # Clips of two corpora may have one name.
-    place = hashlib.sha256(file.encode()).hexdigest()[:8]
-    return settings().cache_dir / "converted" / backend / f"{clip}-{place}--{voice.rpartition('/')[2]}.flac"
+def _converted_file(clip: str, file: str, source: Voice, target: Voice, backend: str) -> Path:
+    # Clips of two corpora may have one name, and clips and voices of one may change under theirs.
+    made_of = [state_of(file), asdict(source), asdict(target)]
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]
+    return settings().cache_dir / "converted" / backend / f"{clip}-{key}--{target.speaker.rpartition('/')[2]}.flac"
 
 
 def _waiting(words: str) -> float:
