@@ -34,6 +34,8 @@ from ser_core.tasks import TASKS
 from ser_core.weights import WHISPER
 
 VALIDATION_SPEAKERS = 8
+FEWEST_CLIPS = 8
+"""To learn from, and two for each label: fewer tell no scale of features, nor how unlike clips of one emotion are."""
 SHIPPED = 0
 """The fold whose model is bundled."""
 
@@ -111,7 +113,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         Of the processes that ``torchrun`` starts only the first answers and writes; the others return no rows.
 
     Raises:
-        CorpusError: fewer than two emotions are left to learn from; or as of :func:`prepared`.
+        CorpusError: too few clips, or fewer than two emotions, are left to learn from; or as of :func:`prepared`.
     """
     system = system_of(plan)
     out = folder / f"fold-{fold}"
@@ -120,12 +122,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     if done is not None:
         return done
     training, testing = fold_parts(table, fold)
-    if plan.answer == "emotion" and table.loc[training, "emotion"].nunique() < 2:
-        raise CorpusError(
-            f"Without the speakers of fold {fold} and those held back, {plan.its_task.title} has clips of "
-            f"{', '.join(table.loc[training, 'emotion'].unique()) or 'nobody'} only, and nothing can be told apart; "
-            "more speakers of each emotion are needed."
-        )
+    _check_enough(plan, table[training], fold)
     with ranks.first_then_others():
         values = prepared(plan, table["file"].tolist())
     validating = ~training & ~testing
@@ -165,6 +162,21 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     checkpoints.drop(out)
     print(f"{plan.name} fold {fold}: {main_measure(plan, rows)}", flush=True)
     return rows
+
+
+def _check_enough(plan: Plan, learnt: pd.DataFrame, fold: int) -> None:
+    """Raise CorpusError where the clips that a fold trains on are too few, or of one emotion."""
+    left = f"Without the speakers of fold {fold} and those held back, {plan.its_task.title} has"
+    fewest = max(FEWEST_CLIPS, 2 * len(plan.labels))
+    if len(learnt) < fewest:
+        raise CorpusError(
+            f"{left} {len(learnt)} clips to learn from, and {fewest} or more are needed; add clips or speakers."
+        )
+    if plan.answer == "emotion" and learnt["emotion"].nunique() < 2:
+        raise CorpusError(
+            f"{left} clips of {learnt['emotion'].iloc[0]} only, and nothing can be told apart; more speakers of each "
+            "emotion are needed."
+        )
 
 
 def fold_parts(table: pd.DataFrame, fold: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Any system is trained on any corpus that can be read, by the same command, also on licensed layouts made up here."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -179,15 +180,48 @@ def test_any_system_learns_from_converted_voices(iemocap, tmp_path, monkeypatch)
         bundled.with_converted_voices(bundled.PLANS["co-vada-after"], "praat")
 
 
+def mine(folder: Path, told: dict[str, list[str]]) -> None:
+    """Write a corpus with clips of these emotions by each speaker."""
+    lines = ["file,speaker,emotion"]
+    for speaker, emotions in told.items():
+        for place, emotion in enumerate(emotions):
+            soundfile.write(folder / f"{speaker}{place}.wav", voice(1.2), SAMPLE_RATE)
+            lines.append(f"{speaker}{place}.wav,{speaker},{emotion}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("model", ["whisper-tiny-attentive", "egemaps-logistic", "emosphere-emotale"])
+def test_a_fold_that_leaves_hardly_a_clip_to_learn_from_is_refused_in_a_sentence(
+    model: str, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    mine(tmp_path, {speaker: ["anger", "sadness"] for speaker in "abc"})
+    assert main(["train", model, "--corpus", str(tmp_path), "--runs", str(tmp_path / "runs")]) == 2
+    assert "has 2 clips to learn from, and 8 or more are needed" in capsys.readouterr().err
+
+
+def test_another_state_of_an_own_corpus_or_encoder_has_other_folds(iemocap, tmp_path, monkeypatch) -> None:
+    plan = bundled.on_corpus(bundled.PLANS["egemaps-logistic"], read_corpus(iemocap))
+    table = with_folds(plan.its_task, read_corpus(iemocap).table)
+    first = crossvalidation.run_folder(plan, table, tmp_path)
+    assert first.parent == tmp_path and crossvalidation.run_folder(plan, table, tmp_path) == first
+    samples, _ = soundfile.read(table["file"][0])
+    soundfile.write(table["file"][0], samples / 2, SAMPLE_RATE)  # as many bytes as before
+    assert crossvalidation.run_folder(plan, table, tmp_path) != first
+    known = bundled.PLANS["whisper-tiny-attentive"]
+    assert crossvalidation.run_folder(known, table, tmp_path) == tmp_path
+    found = set()
+    for key in ("one", "two"):
+        monkeypatch.setattr(crossvalidation, "frozen_encoder", lambda name, key=key: SimpleNamespace(key=key))
+        found.add(crossvalidation.run_folder(bundled.with_encoder(known, "mine/encoder"), table, tmp_path))
+    assert found == {tmp_path / "one", tmp_path / "two"}
+
+
 def test_a_fold_that_leaves_one_emotion_to_learn_from_is_refused_in_a_sentence(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "mine"
     folder.mkdir()
-    told = {"a": "anger", "b": "sadness", "c": "sadness"}
-    for speaker in told:
-        soundfile.write(folder / f"{speaker}.wav", voice(1.2), SAMPLE_RATE)
-    lines = [f"{speaker}.wav,{speaker},{emotion}" for speaker, emotion in told.items()]
-    (folder / "labels.csv").write_text("\n".join(["file,speaker,emotion", *lines]))
+    mine(folder, {"a": ["anger"] * 8, "b": ["sadness"] * 8, "c": ["sadness"] * 8})
     assert main(["train", "egemaps-logistic", "--corpus", str(folder), "--runs", str(tmp_path / "runs")]) == 2
     assert "mine has clips of sadness only, and nothing can be told apart" in capsys.readouterr().err
 
