@@ -20,8 +20,6 @@ from ser_core.errors import AudioError
 BLOCK = 1 << 13
 
 Bytes = bytes | mmap.mmap
-_EMPTY_BYTES = 4_096
-"""A WAV file without sound has fewer."""
 _LOSSLESS = ("PCM", "FLOAT", "DOUBLE", "ALAC", "FLAC", "WAVPACK")
 
 
@@ -146,8 +144,7 @@ def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
     if kind.sndfile:
         try:
             stream = _open_sndfile(data, kind, first)
-            # A recorder that was stopped in the midst leaves 0 for the length: FFmpeg then reads to the end.
-            if kind is not _WAV or stream.frames or len(data) < _EMPTY_BYTES:
+            if kind is not _WAV or stream.frames or _is_finished(data):
                 return stream
         except (sf.LibsndfileError, RuntimeError):
             if not kind.demuxer:
@@ -181,6 +178,15 @@ def _missing_share(data: Bytes, kind: _Kind) -> float:
         # A whole page is lost with any part of it, and pages run to a second: any gap counts.
         return max(0.02, 1 - len(data) / end) if end > len(data) or not table else 0.0
     return 0.0
+
+
+def _is_finished(data: Bytes) -> bool:
+    """Return whether a WAV file says how long it is.
+
+    A recorder that was stopped in the midst has not come to write this, nor how much sound there is, which is not none
+    then: FFmpeg reads it to the end.
+    """
+    return abs(8 + int.from_bytes(data[4:8], "little") - len(data)) <= 1  # an odd chunk may lack its filler
 
 
 def _is_chained(data: Bytes) -> bool:

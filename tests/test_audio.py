@@ -396,6 +396,13 @@ def test_a_recording_that_was_stopped_before_its_length_was_written_is_read_whol
     assert np.array_equal(part.samples, decode(whole, "whole.wav").samples[8_000:24_000])
 
 
+def test_what_is_told_about_a_recording_without_sound_is_not_taken_for_sound() -> None:
+    notes = b"LIST" + (60_000).to_bytes(4, "little") + bytes(60_000)
+    empty = wav(voice(2.0))[:40] + bytes(4) + notes
+    with pytest.raises(AudioError, match=r"too short \(0\.00 s\)"):
+        decode(empty[:4] + (len(empty) - 8).to_bytes(4, "little") + empty[8:], "empty.wav")
+
+
 def test_libsndfile_agrees_on_what_a_plain_file_holds() -> None:
     data = wav(voice())
     expected, _ = sf.read(io.BytesIO(data), dtype="float32")
