@@ -320,7 +320,7 @@ def _rows(plan: Plan, table: pd.DataFrame, targets: np.ndarray, logits: np.ndarr
 
 def _weights_of(plan: Plan) -> str:
     """Return what tells the weights of an encoder that somebody brings from others of its name; "" for all others."""
-    brought = hasattr(system_of(plan), "encoder_mb") and plan.encoder not in WHISPER
+    brought = plan.encoder not in WHISPER and hasattr(system_of(plan), "encoder_mb")
     return frozen_encoder(plan.encoder).key if brought else ""
 
 
