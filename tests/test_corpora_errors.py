@@ -14,6 +14,11 @@ def _csv(folder, *lines, files=("a.wav", "b.wav")):
     return folder
 
 
+def test_a_row_whose_file_is_the_folder_itself_names_no_clip(tmp_path):
+    with pytest.raises(CorpusError, match="lists 1 of 1 files that are not there"):
+        read_corpus(_csv(tmp_path, "file,speaker,emotion", "./,x,fear"))
+
+
 def test_absent_folder(tmp_path):
     with pytest.raises(CorpusError, match=r"There is no folder .*nowhere"):
         read_corpus(tmp_path / "nowhere")
@@ -98,7 +103,7 @@ def test_second_copy_of_a_corpus_inside_itself_is_refused(tmp_path):
 
 
 def test_row_without_a_file_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match="1 rows without a file"):
+    with pytest.raises(CorpusError, match="1 row without a file"):
         read_corpus(_csv(tmp_path, "file,speaker,emotion", ",x,fear"))
 
 

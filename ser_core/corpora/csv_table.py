@@ -73,14 +73,16 @@ def _read(tree: Tree) -> Corpus:
         )
     blank = int((table["file"].str.strip() == "").sum())
     if blank:
-        raise CorpusError(f"{short(path.name)} has {blank} rows without a file; fill them in or take them out.")
+        raise CorpusError(
+            f"{short(path.name)} has {blank} row{'s' if blank > 1 else ''} without a file; "
+            "fill it in or leave such rows out."
+        )
     rows: list[dict[str, object]] = []
     for record in table.to_dict("records"):
         rows.append(
             {
                 "file": path.parent / str(record["file"]),
-                # One name for one file, however its path is written.
-                "name": str(Path(os.path.relpath(path.parent / str(record["file"]), path.parent)).with_suffix("")),
+                "name": _name(path.parent, str(record["file"])),
                 "speaker_id": _known(record["speaker"]),
                 "emotion": _known(record["emotion"]),
                 **{column: _known(record.get(column, "")) for column in _TEXTS},
@@ -98,6 +100,12 @@ def _read(tree: Tree) -> Corpus:
         note=f"Read from {path.name} as it stands.",
     )
     return finish(about, rows)
+
+
+def _name(folder: Path, file: str) -> str:
+    """Return the one name of a file, however its path is written: from the folder on, without its ending."""
+    name = os.path.relpath(folder / file, folder)
+    return name.removesuffix(Path(name).suffix)
 
 
 def _known(cell: object) -> str | None:
