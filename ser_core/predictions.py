@@ -355,7 +355,7 @@ def _numbers(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
         if not np.isfinite(numbers).all():
             row = int(np.argmin(np.isfinite(numbers)))
             cell = str(table[column].iloc[row]).strip()
-            if cell.lower() in UNKNOWN:
+            if cell.lower() in ("", "nan", "none", "<na>"):  # as what is missing is written out
                 raise PredictionsError(f"Column {short(column)} is empty in row {row + 1}; fill it in or leave it out.")
             what = "is infinite" if np.isinf(numbers[row]) else "is no number"
             raise PredictionsError(

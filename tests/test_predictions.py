@@ -111,6 +111,7 @@ MALFORMED = {
         "no column of probabilities for sadness",
     ),
     "not a number": (csv(with_cell("p_angry", "much")), "mine.csv", "'much', which is no number, in row 4"),
+    "a mark for what is not known": (csv(with_cell("p_angry", "?")), "mine.csv", "'?', which is no number, in row 4"),
     "NaN": (csv(with_cell("p_angry", np.nan)), "mine.csv", "p_angry is empty in row 4"),
     "infinite": (as_parquet(changed(p_angry=np.inf)), "mine.parquet", "'inf', which is infinite, in row 1"),
     "negative": (csv(with_cell("p_angry", -0.2)), "mine.csv", "negative, first of 's0/3.wav'"),
