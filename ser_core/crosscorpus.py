@@ -28,7 +28,7 @@ from ser_core import metrics
 from ser_core.bundled import PLANS, Plan
 from ser_core.corpora import read_corpus, speaker_emotion_confounding
 from ser_core.corpora.confounding import CONFOUNDED
-from ser_core.crossvalidation import prepared, state_of_corpus, system_of
+from ser_core.crossvalidation import check_enough, prepared, state_of_corpus, system_of
 from ser_core.draws import draws, summed
 from ser_core.errors import CorpusError
 from ser_core.evaluation import OUT_OF_FOLD, Shared, check_lossless, shared_answers, with_speakers
@@ -89,8 +89,8 @@ def read_parts(folders: Sequence[Path], called: Mapping[str, str] | None = None)
             "" is left out.
 
     Raises:
-        CorpusError: fewer than two corpora, one with too few speakers or emotions, one given twice, or fewer than two
-            emotions in common.
+        CorpusError: fewer than two corpora, one with too few speakers, clips or emotions, one given twice, or fewer
+            than two emotions in common.
     """
     corpora = [read_corpus(folder) for folder in folders]
     names = [corpus.name for corpus in corpora]
@@ -104,7 +104,12 @@ def read_parts(folders: Sequence[Path], called: Mapping[str, str] | None = None)
         raise CorpusError(
             f"{', '.join(names)} have fewer than two emotions in common; say with --count-as what is meant alike."
         )
-    return [Part(name, table[table["emotion"].isin(shared)].reset_index(drop=True)) for name, table in tables.items()]
+    parts = [Part(name, table[table["emotion"].isin(shared)].reset_index(drop=True)) for name, table in tables.items()]
+    for part in parts:
+        for fold, tested in part.table.groupby("fold"):
+            learnt = part.table.drop(tested.index)
+            check_enough(learnt, len(shared), f"Without the speakers of fold {fold}, {part.name}")
+    return parts
 
 
 def matrix(

@@ -128,7 +128,12 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     if done is not None:
         return done
     training, testing = fold_parts(table, fold)
-    _check_enough(plan, table[training], fold)
+    check_enough(
+        table[training],
+        len(plan.labels),
+        f"Without the speakers of fold {fold} and those held back, {plan.its_task.title}",
+        named=plan.answer == "emotion",
+    )
     with ranks.first_then_others():
         values = prepared(plan, table["file"].tolist())
     validating = ~training & ~testing
@@ -170,18 +175,27 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     return rows
 
 
-def _check_enough(plan: Plan, learnt: pd.DataFrame, fold: int) -> None:
-    """Raise CorpusError where the clips that a fold trains on are too few, or of one emotion."""
-    left = f"Without the speakers of fold {fold} and those held back, {plan.its_task.title} has"
-    fewest = max(FEWEST_CLIPS, 2 * len(plan.labels))
+def check_enough(learnt: pd.DataFrame, labels: int, what: str, *, named: bool = True) -> None:
+    """Check that clips can be learnt from.
+
+    Args:
+        learnt: of ``tasks.with_folds``, those to train on.
+        labels: how many a model of them has.
+        what: the corpus, and who of it is left out; the sentence begins with it.
+        named: whether their emotions are what is learnt.
+
+    Raises:
+        CorpusError: they are too few, or of one emotion.
+    """
+    fewest = max(FEWEST_CLIPS, 2 * labels)
     if len(learnt) < fewest:
         raise CorpusError(
-            f"{left} {len(learnt)} clips to learn from, and {fewest} or more are needed; add clips or speakers."
+            f"{what} has {len(learnt)} clips to learn from, and {fewest} or more are needed; add clips or speakers."
         )
-    if plan.answer == "emotion" and learnt["emotion"].nunique() < 2:
+    if named and learnt["emotion"].nunique() < 2:
         raise CorpusError(
-            f"{left} clips of {learnt['emotion'].iloc[0]} only, and nothing can be told apart; more speakers of each "
-            "emotion are needed."
+            f"{what} has clips of {learnt['emotion'].iloc[0]} only, and nothing can be told apart; more speakers of "
+            "each emotion are needed."
         )
 
 

@@ -257,6 +257,17 @@ def test_corpora_without_folds_are_dealt_and_labels_count_as_asked(own, tmp_path
     assert merged.table["emotion"].value_counts().to_dict() == {"neutral": 12, "anger": 6}
 
 
+def test_a_corpus_whose_folds_leave_one_emotion_or_hardly_a_clip_is_refused_before_the_training(own) -> None:
+    labels = pd.read_csv(own[1] / "labels.csv").replace("boredom", "neutral")
+    alone = labels["speaker"].map({"s0": "anger"}).fillna("neutral")  # who speaks gives the emotion away
+    labels.assign(emotion=alone).to_csv(own[1] / "labels.csv", index=False)
+    with pytest.raises(CorpusError, match=r"Without the speakers of fold \d, clinic has clips of neutral only"):
+        read_parts(own, {"calm": "neutral"})
+    labels.groupby(["speaker", "emotion"]).head(1).to_csv(own[1] / "labels.csv", index=False)
+    with pytest.raises(CorpusError, match="clinic has 4 clips to learn from, and 8 or more are needed"):
+        read_parts(own, {"calm": "neutral"})
+
+
 def test_a_matrix_of_own_corpora_is_written_where_asked_and_never_over_the_apps(
     own, tmp_path, monkeypatch, capsys
 ) -> None:
