@@ -1,6 +1,7 @@
 """Cross-corpus, robustness, mixed emotions, dimensions, efficiency: figures of known answer, and each page drawn."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import entropy, spearmanr
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import (
+    baseline_panel,
     corpora_charts,
     dimension_charts,
     efficiency_charts,
@@ -22,7 +24,7 @@ from pages.parts import (
 from pages.parts.charts import ink
 from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
-from ser_core import crosscorpus, robustness
+from ser_core import crosscorpus, registry, robustness
 from ser_core.degradations import KINDS
 from ser_core.noisestudy import STAGES
 from ser_core.registry import cards
@@ -299,6 +301,14 @@ def test_the_robustness_page_draws_a_study_and_changes_its_measure(measured: pd.
     assert any("In words" in html.proto.body for html in app.get("html"))
     app.multiselect(key="robustness-kinds").set_value([]).run()
     assert "Choose a model" in app.info[0].value
+
+
+def test_a_card_that_names_no_corpus_has_no_place_among_the_costs_and_no_gain(monkeypatch) -> None:
+    card = next(each for each in cards() if each.name == "whisper-tiny-statistics")
+    monkeypatch.setattr(registry, "cards", lambda: (card, replace(card, name="mine", corpora=())))
+    assert "mine" not in set(efficiency_charts.costs()["model"])
+    assert "has not been measured" in baseline_panel._gain(replace(card, corpora=()))
+    assert "has not been measured" not in baseline_panel._gain(card)
 
 
 @pytest.mark.parametrize("page", ["crosscorpus.py", "mixed.py", "dimensions.py", "efficiency.py"])

@@ -191,7 +191,7 @@ def _gain(card: "Card") -> str:
     from ser_core.tasks import TASKS
 
     found = read_summary()
-    home = next((task.name for task in TASKS.values() if task.title == card.corpora[0]), "")
+    home = next((task.name for task in TASKS.values() if card.corpora[:1] == (task.title,)), "")
     of_model = (found["table"] == table_name(card.name)) & (found["task"] == home)
     known = {row.variant: row for row in found[of_model & (found["measure"] == "UAR")].itertuples()}
     told = [given.words for given in (Given(5, "any"), Given(20, "any"), Given(10, "neutral"))]

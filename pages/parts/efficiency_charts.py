@@ -54,7 +54,7 @@ def costs() -> "pd.DataFrame":
     corpora = {task.title: name for name, task in TASKS.items()}
     rows = []
     for card in cards():
-        if not card.figures:
+        if not card.figures or not card.corpora:
             continue
         first = card.figures[0]
         facts = {"model": card.name, "title": card.title, "corpus": corpora.get(card.corpora[0], card.corpora[0])}
