@@ -88,7 +88,8 @@ def run(corpus: Path, runs: Path, models: Sequence[str] = ()) -> str:
         plan = own if heard.name == own.task else on_corpus(own, heard)
         task = plan.its_task
         table = with_folds(task, heard.table)
-        trained, answered = (run_folder(plan, table, kept / plan.name) for kept in (runs, runs / "speaker-adaptation"))
+        kept = run_folder(plan, table, Path(plan.name))
+        trained, answered = runs / kept, runs / "speaker-adaptation" / kept
         parts = []
         for fold in range(task.folds):
             run_fold(plan, table, fold, trained)
