@@ -28,6 +28,7 @@ class Player {
     this.seek.max = this.duration;
     this.urls = data.takes.map((take) => URL.createObjectURL(new Blob([bytes(take.audio)], { type: "audio/wav" })));
     this.audios = this.urls.map((url) => new Audio(url));
+    this.letGo = this.audios.map(playAlone);
     this.buttons = data.takes.map((take, place) => this.button(take, place));
     this.group.replaceChildren(...this.buttons);
     this.playButton.onclick = () => this.toggle();
@@ -93,6 +94,7 @@ class Player {
   close() {
     cancelAnimationFrame(this.frame);
     this.audios.forEach((audio) => audio.pause());
+    this.letGo.forEach((letGo) => letGo());
     this.urls.forEach((url) => URL.revokeObjectURL(url));
   }
 }

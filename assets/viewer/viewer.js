@@ -75,6 +75,7 @@ class View {
     this.selection = null;
     this.stopAt = null;
     this.listen();
+    this.letGo = playAlone(this.audio);
     this.sizes = new ResizeObserver(() => this.draw());
     this.sizes.observe(this.figure);
     this.frame = requestAnimationFrame(() => this.tick());
@@ -84,6 +85,7 @@ class View {
     cancelAnimationFrame(this.frame);
     this.sizes.disconnect();
     this.audio.pause();
+    this.letGo();
     if (this.url) URL.revokeObjectURL(this.url);
   }
 

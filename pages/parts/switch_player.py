@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ser_core.settings import ASSETS
+from pages.parts.sound import files
 
 if TYPE_CHECKING:
     from ser_core.audio import Recording
@@ -29,15 +29,18 @@ def show(takes: Sequence[Take], identity: str) -> None:
         takes: what can be heard; the first is chosen at the start.
         identity: changes with anything that is heard.
     """
+    mounted = st.components.v2.component("serscope_switch_player", **files("switch_player", "player"))
+    mounted(key=f"takes-{identity}", data=data_of(takes, identity))
+
+
+def data_of(takes: Sequence[Take], identity: str) -> dict:
+    """Return what the player needs, as JSON; the sounds are base64 of WAV files."""
     from explain.listen import wav
 
-    folder = ASSETS / "switch_player"
-    html, css, js = ((folder / f"player.{kind}").read_text() for kind in ("html", "css", "js"))
-    data = {
+    return {
         "id": identity,
         "duration_s": takes[0].recording.duration_s,
         "takes": [
             {"label": t.label, "words": t.words, "audio": base64.b64encode(wav(t.recording)).decode()} for t in takes
         ],
     }
-    st.components.v2.component("serscope_switch_player", html=html, css=css, js=js)(key=f"takes-{identity}", data=data)

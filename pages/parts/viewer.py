@@ -10,8 +10,8 @@ import streamlit as st
 
 from explain.explanation import Explanation
 from explain.regions import Region
+from pages.parts.sound import files
 from pages.parts.words import band, percent
-from ser_core.settings import ASSETS
 
 MAX_HZ = 8000.0
 ROWS = 128
@@ -36,9 +36,7 @@ def show(explanation: Explanation, identity: str) -> dict | None:
 
 def _component() -> Callable[..., Any]:
     """Return the registered component; registering it again in a later run replaces it by the same."""
-    folder = ASSETS / "viewer"
-    html, css, js = ((folder / f"viewer.{kind}").read_text() for kind in ("html", "css", "js"))
-    return st.components.v2.component("serscope_viewer", html=html, css=css, js=js)
+    return st.components.v2.component("serscope_viewer", **files("viewer", "viewer"))
 
 
 def view_data(explanation: Explanation) -> dict:

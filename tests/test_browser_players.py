@@ -1,0 +1,74 @@
+"""The linked view and the player of several takes by themselves, in a real browser without a server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browsing import IN_A_BROWSER, playwright
+from explanations import example_explanation
+
+from pages.parts import switch_player, viewer
+from pages.parts.sound import files
+
+pytestmark = IN_A_BROWSER
+
+EXPLANATION = example_explanation()
+MOUNTED = """async ({html, css, js, data}) => {
+  const host = document.createElement("div");
+  document.body.append(host);
+  const root = host.attachShadow({mode: "open"});
+  root.innerHTML = `<style>${css}</style>${html}`;
+  const { default: draw } = await import(URL.createObjectURL(new Blob([js], {type: "text/javascript"})));
+  const sent = [];
+  const again = (more = {}) => draw(
+    {data: {...data, ...more}, parentElement: root, setStateValue: (name, value) => sent.push(value)});
+  (window.mounted ??= []).push({root, sent, again, away: again()});
+}"""
+
+
+@pytest.fixture
+def page(browser) -> "Iterator[playwright.Page]":
+    shown = browser.new_context(viewport={"width": 900, "height": 900}).new_page()
+    yield shown
+    shown.context.close()
+
+
+def mount(page: "playwright.Page", component: dict[str, str], data: dict[str, Any]) -> None:
+    page.evaluate(MOUNTED, component | {"data": data})
+    page.wait_for_timeout(300)
+
+
+def mount_viewer(page: "playwright.Page") -> None:
+    given = {"id": "a", "clip": "c", "selection": None}
+    mount(page, files("viewer", "viewer"), viewer.view_data(EXPLANATION) | given)
+
+
+def mount_takes(page: "playwright.Page") -> None:
+    take = switch_player.Take("The whole clip", "As it is.", EXPLANATION.recording)
+    mount(page, files("switch_player", "player"), switch_player.data_of([take, take], "a"))
+
+
+def sounding(page: "playwright.Page") -> list[bool]:
+    """Return for each mounted player whether its button offers to pause."""
+    return page.evaluate("mounted.map(({root}) => root.querySelector('.play').getAttribute('aria-label') === 'Pause')")
+
+
+def test_what_begins_to_play_stops_what_played(page) -> None:
+    mount_viewer(page)
+    mount_takes(page)
+    page.evaluate(
+        """() => { const own = document.createElement("audio");
+        own.src = mounted[0].root.querySelector("audio").src; document.body.append(own); }"""
+    )
+    page.locator(".viewer .play").click()
+    page.wait_for_timeout(200)
+    page.locator(".switch .play").click()
+    page.wait_for_timeout(200)
+    assert sounding(page) == [False, True]
+    page.evaluate("document.querySelector('body > audio').play()")
+    page.wait_for_timeout(200)
+    assert sounding(page) == [False, False]
+    page.locator(".viewer .play").click()
+    page.wait_for_timeout(200)
+    assert sounding(page) == [True, False]
+    assert page.evaluate("document.querySelector('body > audio').paused")
