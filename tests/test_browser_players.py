@@ -53,6 +53,25 @@ def sounding(page: "playwright.Page") -> list[bool]:
     return page.evaluate("mounted.map(({root}) => root.querySelector('.play').getAttribute('aria-label') === 'Pause')")
 
 
+def test_a_redraw_that_was_overtaken_leaves_the_view_alive(page) -> None:
+    mount_viewer(page)
+    # Streamlit calls for the clean-up of a drawing that a later one has overtaken after that one has drawn.
+    page.evaluate("() => { const stale = mounted[0].again(); mounted[0].away = mounted[0].again(); stale(); }")
+    page.locator(".viewer .play").click()
+    page.wait_for_timeout(500)
+    assert float(page.locator(".viewer .clock").inner_text().split("/")[0]) > 0.1
+    page.evaluate("() => mounted[0].away()")
+    assert page.locator(".viewer audio").evaluate("audio => audio.paused")
+
+
+def test_an_overtaken_redraw_leaves_the_takes_playing(page) -> None:
+    mount_takes(page)
+    page.locator(".switch .play").click()
+    page.evaluate("() => { const stale = mounted[0].again(); mounted[0].away = mounted[0].again(); stale(); }")
+    page.wait_for_timeout(600)
+    assert float(page.locator(".switch .clock").inner_text().split("/")[0]) > 0.3
+
+
 def test_what_begins_to_play_stops_what_played(page) -> None:
     mount_viewer(page)
     mount_takes(page)

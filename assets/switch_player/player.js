@@ -10,7 +10,10 @@ export default function (component) {
     player = new Player(root, data);
     players.set(parentElement, player);
   }
+  const turn = (player.turn += 1);
   return () => {
+    // Streamlit cleans up after a drawing that another has overtaken once that one has drawn: the player is its by then.
+    if (turn !== player.turn) return;
     player.close();
     players.delete(parentElement);
   };
@@ -21,6 +24,7 @@ const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 class Player {
   constructor(root, data) {
     this.id = data.id;
+    this.turn = 0;
     this.duration = data.duration_s;
     [this.playButton, this.seek, this.clock, this.group] = [".play", ".seek", ".clock", ".takes"].map((name) =>
       root.querySelector(name),

@@ -15,8 +15,11 @@ export default function (component) {
     view = new View(parentElement.querySelector(".viewer"));
     views.set(parentElement, view);
   }
+  const turn = (view.turn += 1);
   view.update(data, (value) => setStateValue("selection", value));
   return () => {
+    // Streamlit cleans up after a drawing that another has overtaken once that one has drawn: the view is its by then.
+    if (turn !== view.turn) return;
     view.close();
     views.delete(parentElement);
   };
@@ -65,6 +68,7 @@ const rgb = (c) => `rgb(${c.map(Math.round).join(" ")})`;
 class View {
   constructor(root) {
     this.root = root;
+    this.turn = 0;
     const find = (selector) => root.querySelector(selector);
     Object.assign(this, {
       figure: find(".figure"), canvas: find("canvas"), cursor: find(".cursor"), own: find(".own"), audio: find("audio"),
