@@ -91,3 +91,17 @@ def test_what_begins_to_play_stops_what_played(page) -> None:
     page.wait_for_timeout(200)
     assert sounding(page) == [True, False]
     assert page.evaluate("document.querySelector('body > audio').paused")
+
+
+def test_what_is_typed_for_a_stretch_stays_when_the_view_is_drawn_again(page) -> None:
+    mount_viewer(page)
+    start = page.locator(".stretch input[name=from]")
+    start.fill("0.5")
+    page.keyboard.press("Enter")
+    assert page.evaluate("mounted[0].sent.at(-1).start_s") == 0.5
+    start.fill("0.8")
+    page.get_by_label("Formants").uncheck()
+    page.evaluate("() => { mounted[0].away = mounted[0].again(); }")
+    page.set_viewport_size({"width": 700, "height": 500})
+    page.wait_for_timeout(200)
+    assert start.input_value() == "0.8"

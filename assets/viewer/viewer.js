@@ -105,6 +105,7 @@ class View {
       this.load(data);
       this.words();
       this.selection = data.selection;
+      this.fill();
     }
     this.mark();
     this.draw();
@@ -258,6 +259,7 @@ class View {
 
   pick(selection, play) {
     this.selection = selection;
+    this.fill();
     this.mark();
     this.draw();
     const part = this.part();
@@ -273,14 +275,23 @@ class View {
   mark() {
     for (const button of this.buttons.children)
       button.setAttribute("aria-pressed", String(this.selection?.rank === Number(button.dataset.rank)));
-    const own = this.selection && !this.selection.rank ? this.selection : null;
-    if (own) {
-      this.stretch.elements.from.value = seconds(own.start_s);
-      this.stretch.elements.to.value = seconds(own.end_s);
-      this.stretch.elements.low.value = own.low_hz === undefined ? "" : Math.round(own.low_hz);
-      this.stretch.elements.high.value = own.high_hz === undefined ? "" : Math.round(own.high_hz);
-      this.frameOwn(own);
-    } else this.own.hidden = true;
+    const own = this.chosenOwn();
+    if (own) this.frameOwn(own);
+    else this.own.hidden = true;
+  }
+
+  chosenOwn() {
+    return this.selection && !this.selection.rank ? this.selection : null;
+  }
+
+  // Only where a stretch is chosen, not whenever the view is drawn: the reader may be typing the next one.
+  fill() {
+    const own = this.chosenOwn();
+    if (!own) return;
+    this.stretch.elements.from.value = seconds(own.start_s);
+    this.stretch.elements.to.value = seconds(own.end_s);
+    this.stretch.elements.low.value = own.low_hz === undefined ? "" : Math.round(own.low_hz);
+    this.stretch.elements.high.value = own.high_hz === undefined ? "" : Math.round(own.high_hz);
   }
 
   // What a drag from the spectrogram spans is a box; a flat one, or one from another lane, has every frequency.
