@@ -105,3 +105,15 @@ def test_what_is_typed_for_a_stretch_stays_when_the_view_is_drawn_again(page) ->
     page.set_viewport_size({"width": 700, "height": 500})
     page.wait_for_timeout(200)
     assert start.input_value() == "0.8"
+
+
+@pytest.mark.parametrize(
+    ("key", "moved"),
+    [("ArrowUp", 0.05), ("ArrowRight", 0.05), ("Shift+ArrowUp", 0.5), ("Alt+ArrowRight", 0), ("Control+ArrowRight", 0)],
+)
+def test_every_arrow_moves_and_the_browsers_own_keys_stay_its_own(page, key: str, moved: float) -> None:
+    mount_viewer(page)
+    page.locator(".viewer .figure").focus()
+    page.keyboard.press(key)
+    page.wait_for_timeout(100)
+    assert page.locator(".viewer audio").evaluate("audio => audio.currentTime") == pytest.approx(moved, abs=0.005)

@@ -240,11 +240,15 @@ class View {
   }
 
   key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back, the page's top …
     const step = event.shiftKey ? 0.5 : 0.05;
+    const [back, on] = [-step, step].map((by) => () => this.seek(this.audio.currentTime + by));
     const act = {
       " ": () => this.toggle(),
-      ArrowLeft: () => this.seek(this.audio.currentTime - step),
-      ArrowRight: () => this.seek(this.audio.currentTime + step),
+      ArrowLeft: back,
+      ArrowDown: back,
+      ArrowRight: on,
+      ArrowUp: on,
       Home: () => this.seek(0),
       End: () => this.seek(this.data.duration_s),
       Escape: () => this.pick(null, false),
