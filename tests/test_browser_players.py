@@ -117,3 +117,16 @@ def test_every_arrow_moves_and_the_browsers_own_keys_stay_its_own(page, key: str
     page.keyboard.press(key)
     page.wait_for_timeout(100)
     assert page.locator(".viewer audio").evaluate("audio => audio.currentTime") == pytest.approx(moved, abs=0.005)
+
+
+def test_a_position_is_not_told_to_a_screen_reader_over_the_voice_that_plays(page) -> None:
+    mount_viewer(page)
+    figure = page.locator(".viewer .figure")
+    assert figure.get_attribute("aria-valuetext") == "0.00 seconds"
+    page.locator(".viewer .play").click()
+    page.wait_for_timeout(500)
+    assert figure.get_attribute("aria-valuetext") == "0.00 seconds"
+    page.locator(".viewer .play").click()
+    page.wait_for_timeout(200)
+    now = page.locator(".viewer audio").evaluate("audio => audio.currentTime")
+    assert now > 0.2 and figure.get_attribute("aria-valuetext") == f"{now:.2f} seconds"

@@ -232,6 +232,10 @@ class View {
       this.shown = time;
       this.cursor.style.transform = `translateX(${this.x(time)}px)`;
       this.clock.textContent = `${seconds(time)} / ${seconds(this.data.duration_s)} s`;
+    }
+    // A screen reader says a position as it changes: over the voice that plays it would be in the way.
+    if (this.audio.paused && this.told !== time) {
+      this.told = time;
       this.figure.setAttribute("aria-valuenow", time.toFixed(2));
       this.figure.setAttribute("aria-valuetext", `${seconds(time)} seconds`);
     }
