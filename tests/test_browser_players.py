@@ -119,6 +119,20 @@ def test_every_arrow_moves_and_the_browsers_own_keys_stay_its_own(page, key: str
     assert page.locator(".viewer audio").evaluate("audio => audio.currentTime") == pytest.approx(moved, abs=0.005)
 
 
+def test_a_stretch_ends_where_it_should_while_the_page_is_hidden(page) -> None:
+    page.evaluate("() => { window.requestAnimationFrame = () => 0; }")  # as a browser does with a page behind others
+    mount_viewer(page)
+    page.evaluate(
+        "() => { for (const [name, value] of [['from', 0.2], ['to', 0.6]]) "
+        "mounted[0].root.querySelector(`.stretch input[name=${name}]`).value = value; }"
+    )
+    page.get_by_role("button", name="Hear and measure").click()
+    page.wait_for_timeout(1800)
+    audio = page.locator(".viewer audio")
+    assert audio.evaluate("audio => audio.paused")
+    assert audio.evaluate("audio => audio.currentTime") == pytest.approx(0.6, abs=0.005)
+
+
 def test_a_position_is_not_told_to_a_screen_reader_over_the_voice_that_plays(page) -> None:
     mount_viewer(page)
     figure = page.locator(".viewer .figure")

@@ -154,6 +154,7 @@ class View {
       this.playButton.classList.toggle("on", !audio.paused);
       this.playButton.setAttribute("aria-label", audio.paused ? "Play the clip" : "Pause");
     };
+    audio.ontimeupdate = () => this.endStretch(); // for a page that is hidden, where no frames are drawn
     this.root.querySelectorAll(".layers input").forEach((input) => {
       input.oninput = () => {
         this.options[input.name] = input.type === "range" ? input.value / 100 : input.checked;
@@ -221,13 +222,16 @@ class View {
     this.audio.currentTime = clamp(time, 0, this.data.duration_s);
   }
 
+  endStretch() {
+    if (this.stopAt === null || this.audio.paused || this.audio.currentTime < this.stopAt) return;
+    this.audio.pause();
+    this.audio.currentTime = this.stopAt;
+    this.stopAt = null;
+  }
+
   tick() {
+    this.endStretch();
     const time = this.audio.currentTime;
-    if (this.stopAt !== null && !this.audio.paused && time >= this.stopAt) {
-      this.audio.pause();
-      this.audio.currentTime = this.stopAt;
-      this.stopAt = null;
-    }
     if (this.plot && this.shown !== time) {
       this.shown = time;
       this.cursor.style.transform = `translateX(${this.x(time)}px)`;
