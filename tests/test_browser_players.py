@@ -144,3 +144,20 @@ def test_a_position_is_not_told_to_a_screen_reader_over_the_voice_that_plays(pag
     page.wait_for_timeout(200)
     now = page.locator(".viewer audio").evaluate("audio => audio.currentTime")
     assert now > 0.2 and figure.get_attribute("aria-valuetext") == f"{now:.2f} seconds"
+
+
+def test_two_fingers_zoom_and_choose_nothing(page) -> None:
+    mount_viewer(page)
+    figure = page.locator(".viewer .figure")
+    assert "pinch-zoom" in figure.evaluate("figure => getComputedStyle(figure).touchAction")
+    page.evaluate(
+        """() => { const figure = mounted[0].root.querySelector(".figure");
+        const box = figure.getBoundingClientRect();
+        const send = (kind, id, x) => figure.dispatchEvent(new PointerEvent(kind, {pointerId: id, isPrimary: id === 1,
+          pointerType: "touch", bubbles: true, clientX: box.left + x, clientY: box.top + 40}));
+        figure.setPointerCapture = () => undefined;
+        send("pointerdown", 1, 200); send("pointerdown", 2, 400);
+        send("pointermove", 2, 600); send("pointerup", 2, 600); send("pointercancel", 1, 200); }"""
+    )
+    assert page.evaluate("mounted[0].sent") == []
+    assert page.locator(".viewer .own").is_hidden()

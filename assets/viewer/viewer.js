@@ -176,17 +176,19 @@ class View {
     };
     figure.onkeydown = (event) => this.key(event);
     figure.onpointerdown = (event) => {
-      if (event.button !== 0 || !this.inPlot(event)) return;
+      if (!event.isPrimary || event.button !== 0 || !this.inPlot(event)) return;
       figure.setPointerCapture(event.pointerId);
       this.drag = { from: this.timeAt(event), hz: this.hertzAt(event), x: event.clientX, y: event.clientY, moved: false };
     };
     figure.onpointermove = (event) => {
+      if (!event.isPrimary) return;
       this.say(event);
       if (!this.drag) return;
       this.drag.moved ||= Math.abs(event.clientX - this.drag.x) > 5;
       if (this.drag.moved) this.frameOwn(this.dragged(event));
     };
     figure.onpointerup = (event) => {
+      if (!event.isPrimary) return;
       const drag = this.drag;
       this.drag = null;
       if (!drag) return;
