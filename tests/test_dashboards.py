@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.parts import (
     baseline_panel,
+    clips_behind,
     corpora_charts,
     dimension_charts,
     efficiency_charts,
@@ -550,3 +551,16 @@ def test_behind_a_point_of_a_model_of_dimensions_are_its_clips() -> None:
     assert not app.exception, app.exception
     assert any("Select one to hear it" in each.value for each in app.caption)
     assert {"clip", "speaker", "valence, predicted"} <= set(app.dataframe[0].value)
+
+
+def test_the_list_of_clips_says_its_own_order() -> None:
+    rows = pd.DataFrame({"clip": ["a"], "d_valence": [0.1]})
+    assert clips_behind.order_of(rows) == ""
+    assert clips_behind.order_of(rows.assign(t_valence=float("nan"))) == ""
+    assert clips_behind.order_of(rows.assign(t_valence=0.2)) == "Those whose values are furthest from the raters'"
+    assert "surest to get wrong" in clips_behind.order_of(pd.DataFrame({"p_anger": [0.2], "p_joy": [0.8]}))
+
+
+def test_a_clip_without_a_label_is_called_so() -> None:
+    assert clips_behind.labelled("anger") == "labelled anger"
+    assert {clips_behind.labelled(each) for each in (float("nan"), None, "", pd.NA)} == {"without a label"}

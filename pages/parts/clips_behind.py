@@ -27,12 +27,12 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
         what: which clips these are, in words.
         key: of the widgets.
     """
-    listed = clips(rows)
+    listed, order = clips(rows), order_of(rows)
     st.html('<div class="ss"><p class="title">Clips behind the point</p></div>')
     st.caption(
         f"{plain(what)}: {len(listed)} {'clip' if len(listed) == 1 else 'clips'}"
         + (f", of which the first {MOST} are listed" if len(listed) > MOST else "")
-        + ". Those that the model was surest to get wrong come first. Select one to hear it."
+        + f". {f'{order} come first. ' if order else ''}Select one to hear it."
     )
     shown = listed.head(MOST)
     named = "\n".join(f"{row.corpus}/{row.clip}" for row in shown[["corpus", "clip"]].itertuples())
@@ -46,12 +46,22 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
         selection_mode="single-row",
         height=min(36 * (len(shown) + 1) + 3, 290),
         column_config={"corpus": None, **dict.fromkeys(CHANCES, st.column_config.NumberColumn(format="%.3f"))},
-        alt="The clips behind the point, those that the model was surest to get wrong first; choose one to hear it",
+        alt=f"The clips behind the point{f'; {order.lower()} come first' if order else ''}; choose one to hear it",
     )
     picked = event["selection"]["rows"]
     if picked and picked[0] < len(shown):
         place = picked[0]
         hear(str(shown["corpus"].iloc[place]), str(shown["clip"].iloc[place]), str(rows["model"].iloc[0]), key)
+
+
+def order_of(rows: "pd.DataFrame") -> str:
+    """Return which clips come first in :func:`clips`, in words; "" where nobody has rated what the model answers."""
+    from ser_core.speakers import emotions_of
+
+    if emotions_of(rows):
+        return "Those that the model was surest to get wrong"
+    rated = any(str(name).startswith("t_") and rows[name].notna().any() for name in rows)
+    return "Those whose values are furthest from the raters'" if rated else ""
 
 
 def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -81,6 +91,11 @@ def clips(rows: "pd.DataFrame") -> "pd.DataFrame":
     return facts.assign(_off=worst).sort_values("_off", ascending=False, ignore_index=True).drop(columns="_off")
 
 
+def labelled(emotion: object) -> str:
+    """Return how a clip is labelled, in words; a label may be missing."""
+    return f"labelled {emotion}" if isinstance(emotion, str) and emotion else "without a label"
+
+
 def hear(corpus: str, clip: str, model: str, key: str) -> None:
     """Play one clip and offer to explain a model's answer to it, where its corpus is at hand."""
     from ser_core.audio import read
@@ -95,10 +110,10 @@ def hear(corpus: str, clip: str, model: str, key: str) -> None:
     recording = read(Path(row["file"].iloc[0]))
     left, right = st.columns([3, 1], vertical_alignment="center")
     with left:
-        player(recording, f"{plain(clip)}, labelled {plain(str(row['emotion'].iloc[0]))}")
+        player(recording, f"{plain(clip)}, {plain(labelled(row['emotion'].iloc[0]))}")
     if right.button("Explain this clip", key=f"explain-{key}", type="primary", width="stretch"):
         judged = [name for name in row if str(name).startswith(("vote_", "share_"))]
-        label = f"{corpus_title(corpus)}, labelled {row['emotion'].iloc[0]}"
+        label = f"{corpus_title(corpus)}, {labelled(row['emotion'].iloc[0])}"
         from ser_core.models import model_names
 
         if model in model_names():
