@@ -1,5 +1,6 @@
 """Cross-corpus, robustness, mixed emotions, dimensions, efficiency: figures of known answer, and each page drawn."""
 
+import dataclasses
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from pages.parts import (
     mixed_charts,
     robustness_charts,
 )
+from pages.parts.cards import comparison
 from pages.parts.charts import ink
 from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
@@ -564,3 +566,11 @@ def test_the_list_of_clips_says_its_own_order() -> None:
 def test_a_clip_without_a_label_is_called_so() -> None:
     assert clips_behind.labelled("anger") == "labelled anger"
     assert {clips_behind.labelled(each) for each in (float("nan"), None, "", pd.NA)} == {"without a label"}
+
+
+def test_a_model_without_figures_keeps_its_row_below_the_right_heads() -> None:
+    measured_ = next(card for card in cards() if card.figures)
+    html = comparison((measured_, dataclasses.replace(measured_, figures=())))
+    first, bare = html.split("<tbody>")[1].split("</tr>")[:2]
+    assert bare.count("<td") == first.count("<td") == html.split("<tbody>")[0].count("<th scope") - 1
+    assert "not measured" in bare

@@ -22,12 +22,16 @@ def all_cards() -> "tuple[Card, ...]":
 
 def comparison(found: "tuple[Card, ...]") -> str:
     """Return one table of the first figure of every model."""
+    unmeasured = '<td class="words none">not measured</td><td>–</td><td>–</td><td>–</td>'
     rows = "".join(
         f'<tr><th scope="row">{escape(c.title)}</th>'
-        + "".join(
-            f'<td class="words">{measure(f.measure)}</td><td>{_interval(f)}</td>'
-            f"<td>{_shown(f, f.baseline)}</td><td>{_shown(f, f.chance)}</td>"
-            for f in c.figures[:1]
+        + (
+            "".join(
+                f'<td class="words">{measure(f.measure)}</td><td>{_interval(f)}</td>'
+                f"<td>{_shown(f, f.baseline)}</td><td>{_shown(f, f.chance)}</td>"
+                for f in c.figures[:1]
+            )
+            or unmeasured
         )
         + f"<td>{len(c.emotions)}</td><td>{size(c.size_mb)}</td></tr>"
         for c in found
