@@ -23,12 +23,13 @@ from pages.parts import (
     mixed_charts,
     robustness_charts,
 )
-from pages.parts.cards import comparison
+from pages.parts.cards import comparison, details
 from pages.parts.charts import ink
 from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import meanings
 from ser_core import crosscorpus, registry, robustness
 from ser_core.degradations import KINDS
+from ser_core.models import Figure
 from ser_core.noisestudy import STAGES
 from ser_core.registry import cards
 from ser_core.results import RESULTS, read_summary
@@ -574,3 +575,9 @@ def test_a_model_without_figures_keeps_its_row_below_the_right_heads() -> None:
     first, bare = html.split("<tbody>")[1].split("</tr>")[:2]
     assert bare.count("<td") == first.count("<td") == html.split("<tbody>")[0].count("<th scope") - 1
     assert "not measured" in bare
+
+
+def test_distances_between_distributions_are_no_per_cent_on_a_card() -> None:
+    spread = Figure("spread of predictions", 0.322, 0.317, 0.328, 0.0, float("nan"), "", "")
+    html = details(dataclasses.replace(next(iter(cards())), figures=(spread,)))
+    assert "<strong>0.322</strong> [0.317, 0.328]</td><td>0.000</td>" in html

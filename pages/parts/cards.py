@@ -106,7 +106,7 @@ def table(caption: str, head: str, rows: str) -> str:
 
 
 _OUTPUTS = {"emotion": "Classes", "distribution": "Listeners’ answers", "dimensions": "Dimensions"}
-_NO_SHARES = ("CCC", "KL", "cosine", "Chebyshev", "Clark", "Canberra")
+_NO_SHARES = ("CCC", "KL", "cosine", "Chebyshev", "Clark", "Canberra", "intersection", "spread")
 
 
 def _interval(figure: "Figure") -> str:
