@@ -26,7 +26,7 @@ from pages.parts import (
 from pages.parts.cards import comparison, details
 from pages.parts.charts import ink
 from pages.parts.figures_of_studies import by_condition
-from pages.parts.words import meanings
+from pages.parts.words import hint_of, meanings
 from ser_core import crosscorpus, registry, robustness
 from ser_core.degradations import KINDS
 from ser_core.models import Figure
@@ -575,6 +575,12 @@ def test_a_model_without_figures_keeps_its_row_below_the_right_heads() -> None:
     first, bare = html.split("<tbody>")[1].split("</tr>")[:2]
     assert bare.count("<td") == first.count("<td") == html.split("<tbody>")[0].count("<th scope") - 1
     assert "not measured" in bare
+
+
+def test_what_is_gained_is_not_explained_as_what_is_lost() -> None:
+    assert "lower is better" in hint_of("KL") and "above 0 is better" in hint_of("KL gained on the constant")
+    assert "above 0 is better" in hint_of("cosine gained on the constant")
+    assert not [measure for measure in read_summary()["measure"].unique() if not hint_of(measure)]
 
 
 def test_distances_between_distributions_are_no_per_cent_on_a_card() -> None:

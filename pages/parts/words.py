@@ -21,6 +21,9 @@ MEASURES = {
     "macro-F1": "mean over the emotions of F1, which falls with misses and with false alarms",
     "recall": "share of the clips of an emotion that are found (true positive rate)",
     "ECE": "expected calibration error: how far the stated probability lies from the share that is right",
+    "KL gained": "how much lower the KL is than that of the constant answer; above 0 is better than a constant",
+    "cosine gained": "how much higher the cosine is than that of the constant answer; above 0 is better than that",
+    "spread of": "how far the distributions of different clips lie from their mean; 0 would be a constant",
     "KL": "Kullback–Leibler divergence from the listeners' shares; lower is better",
     "cosine": "cosine of the angle to the listeners' shares; higher is better",
     "Chebyshev": "the largest difference between two shares; lower is better",
@@ -43,7 +46,7 @@ MEASURES = {
     "salient part": "share of the clip’s time that the salient regions take",
     "salience of": "Cliff’s delta of the cue inside the salient regions against the rest of the speech, −1 to 1",
 }
-"""What measures are, by how their names begin."""
+"""What measures are, by how their names begin; the first that fits."""
 
 
 def drawn(clips: int, most: int) -> str:
