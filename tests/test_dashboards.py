@@ -22,6 +22,7 @@ from pages.parts import (
     efficiency_charts,
     mixed_charts,
     robustness_charts,
+    speaker_charts,
 )
 from pages.parts.cards import comparison, details
 from pages.parts.charts import ink
@@ -575,6 +576,13 @@ def test_a_model_without_figures_keeps_its_row_below_the_right_heads() -> None:
     first, bare = html.split("<tbody>")[1].split("</tr>")[:2]
     assert bare.count("<td") == first.count("<td") == html.split("<tbody>")[0].count("<th scope") - 1
     assert "not measured" in bare
+
+
+def test_counts_on_a_field_of_confusions_are_written_as_on_every_other_field() -> None:
+    rows = pd.DataFrame({"p_anger": [0.9] * 6 + [0.1] * 4, "p_joy": [0.1] * 6 + [0.9] * 4, "emotion": "anger"})
+    field, counts = speaker_charts.confusion(rows).data
+    assert [colour for _, colour in field.colorscale] == ["#eef4f5", "#0b6b75"]
+    assert list(counts.textfont.color) == ink([0.6, 0.4])
 
 
 def test_what_is_gained_is_not_explained_as_what_is_lost() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, GREY, Rows, bars, chart, layout, tabled
+from pages.parts.charts import COLOURS, GREY, Rows, bars, chart, ink, layout, tabled
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import language, number, plain
 from ser_core.numbers import signed
@@ -189,7 +189,7 @@ def confusion(rows: "pd.DataFrame") -> "go.Figure":
             y=shown,
             zmin=0,
             zmax=100,
-            colorscale="Teal",
+            colorscale=[[0, "#eef4f5"], [1, "#0b6b75"]],
             showscale=False,
             hoverinfo="skip",
         )
@@ -202,7 +202,7 @@ def confusion(rows: "pd.DataFrame") -> "go.Figure":
             mode="markers+text",
             marker={"size": 34, "opacity": 0, "color": GREY},
             text=[str(counts[cell]) for cell in cells],
-            textfont={"color": ["#ffffff" if shares[cell] > 0.5 else "#16222b" for cell in cells], "size": 14},
+            textfont={"color": ink(shares[cell] for cell in cells), "size": 14},
             customdata=[[names[truth], names[answer]] for truth, answer in cells],
             hovertext=[f"{shown[truth]} answered as {shown[answer]}" for truth, answer in cells],
             hovertemplate="%{hovertext}: %{text} clips<extra></extra>",
