@@ -31,7 +31,8 @@ picked = chart(
     "caterpillar",
     title=f"{chosen.title}: {measure} of every speaker",
     how="each dot is a speaker, the bar a 95 % interval over that speaker's own clips; the dashed line is all speakers "
-    "together, the band its interval over speakers. Some speakers are first by luck alone: look at the bars. Click a "
+    "together, the band its interval over speakers; the dotted line is chance, the same answers dealt to the clips at "
+    "random. Some speakers are first by luck alone: look at the bars. Click a "
     "dot for the speaker.",
     words=parts.in_words(found, people, measure, overall),
     state=f"{chosen.key}|{measure}",

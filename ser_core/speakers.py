@@ -91,7 +91,10 @@ def by_speaker(rows: pd.DataFrame, measure: str, *, draws: int = 4000, seed: int
 
 
 def overall(rows: pd.DataFrame, measure: str, *, replicates: int = 10_000) -> dict[str, float]:
-    """Return value, low and high of a measure over all speakers together, the interval over speakers."""
+    """Return a measure over all speakers together: value, low and high (the interval over speakers), and chance.
+
+    Chance is that of the same answers dealt to the clips at random; NaN for an error.
+    """
     speakers = rows["speaker"].astype("str").tolist()
     if measure.startswith("error of "):
         name = measure.removeprefix("error of ")
@@ -102,7 +105,7 @@ def overall(rows: pd.DataFrame, measure: str, *, replicates: int = 10_000) -> di
         classes = emotions_of(rows)
         said = answers_of(rows).tolist()
         found = metrics.evaluate(rows["emotion"].tolist(), said, speakers, classes, replicates=replicates)[named]
-    return {"value": found.value, "low": found.low, "high": found.high}
+    return {"value": found.value, "low": found.low, "high": found.high, "chance": found.chance}
 
 
 def commonest_mistakes(rows: pd.DataFrame) -> pd.DataFrame:

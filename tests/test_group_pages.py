@@ -228,7 +228,9 @@ def test_an_answer_that_no_clip_is_labelled_with_is_wrong_in_a_readers_own_table
     shown = shown.file_uploader[0].set_value(("mine.csv", SURPRISED.encode(), "text/csv")).run()
     assert not shown.exception
     own = shown.session_state["own predictions"].rows
-    assert overall(own, "UAR", replicates=10)["value"] == 0.75
+    alike = overall(own, "UAR", replicates=10)
+    assert alike["value"] == 0.75
+    assert f"all together 75 %, by chance {100 * alike['chance']:.0f} %. The whole interval" in text(shown)
     assert "no clip is labelled surprise, so such an answer is always wrong" in text(shown)
     assert "recall of surprise" not in box(shown, "Measure").options
     groups = page("fairness", **{key: shown.session_state[key] for key in ("predictions-source", "own predictions")})

@@ -399,7 +399,7 @@ def test_no_word_of_a_users_table_becomes_markup_in_a_chart() -> None:
     rows = read_predictions(given.to_csv(index=False).encode(), "mine.csv")
     people = speaker_charts.people_of(rows)
     found = pd.DataFrame({"speaker": ["s1", evil], "value": 0.5, "low": 0.4, "high": 0.6, "clips": 2})
-    overall = {"value": 0.5, "low": 0.4, "high": 0.6}
+    overall = {"value": 0.5, "low": 0.4, "high": 0.6, "chance": 0.5}
     for figure in (speaker_charts.confusion(rows), speaker_charts.caterpillar(found, people, "UAR", overall)):
         for trace in figure.data:
             trace.customdata = None  # goes to the server and is never drawn

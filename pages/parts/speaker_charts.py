@@ -39,7 +39,7 @@ def about(person: "pd.Series") -> str:
 
 
 def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overall: dict[str, float]) -> "go.Figure":
-    """Return the speakers in order, each with the interval over the own clips; the line is all speakers together."""
+    """Return the speakers in order, each with the interval over the own clips, all speakers together, and chance."""
     import plotly.graph_objects as go
 
     share = not measure.startswith("error")
@@ -49,6 +49,8 @@ def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, ove
         low, high = scale * overall["low"], scale * overall["high"]
         figure.add_hrect(y0=low, y1=high, fillcolor="rgba(128, 140, 150, 0.18)", line_width=0)
     figure.add_hline(y=scale * overall["value"], line_dash="dash", line_color=GREY)
+    if overall["chance"] == overall["chance"]:
+        figure.add_hline(y=scale * overall["chance"], line_dash="dot", line_color=GREY)
     sexes = people["sex"].reindex(found["speaker"]).fillna("sex not known").to_numpy()
     for sex in sorted(set(sexes)):
         part = found[sexes == sex]
@@ -91,7 +93,8 @@ def in_words(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overal
         f"{len(found)} speakers; {measure} from {end(found.iloc[0])} to {end(found.iloc[-1])}; all together "
         f"{said(overall['value'])}"
         + (
-            f". The whole interval of {below} speakers lies below that; one of forty does so by luck alone, and there "
+            f", by chance {said(overall['chance'])}. The whole interval of {below} speakers lies below what all have "
+            "together; one of forty does so by luck alone, and there "
             "is no further test."
             if share
             else "."
