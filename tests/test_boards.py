@@ -140,9 +140,9 @@ def test_fields_keep_their_places_and_darkness(monkeypatch: pytest.MonkeyPatch) 
 def test_a_wheel_and_a_path_in_space_come_out_as_they_are_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     wheels = {"one": np.array([0.75, 0.25]), "two": np.array([0.0, 1.0])}
     kept, svg = drawn(wheel.figure(("joy", "sadness"), wheels), monkeypatch)
-    left, right = kept[0].axes
-    assert left.name == right.name == "polar" and left.get_position().x1 < right.get_position().x0
-    joy, sadness = left.patches[-2:]
+    first, second = kept[0].axes
+    assert first.name == second.name == "polar" and first.get_position().y0 > second.get_position().y1
+    joy, sadness = first.patches[-2:]
     assert joy.get_x() + joy.get_width() / 2 == pytest.approx(0.0)  # above, and its opposite below
     assert sadness.get_x() + sadness.get_width() / 2 == pytest.approx(np.pi)
     assert sum(joy.get_facecolor()[:3]) < sum(sadness.get_facecolor()[:3])  # the darker, the more

@@ -1,6 +1,7 @@
 """Cross-corpus, robustness, mixed emotions, dimensions, efficiency: figures of known answer, and each page drawn."""
 
 import dataclasses
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from pages.parts import (
     mixed_charts,
     robustness_charts,
     speaker_charts,
+    wheel,
 )
 from pages.parts.cards import comparison, details
 from pages.parts.charts import ink
@@ -570,6 +572,11 @@ def test_a_clip_without_a_label_is_called_so() -> None:
     assert {clips_behind.labelled(each) for each in (float("nan"), None, "", pd.NA)} == {"without a label"}
 
 
+def test_languages_that_a_clip_mixes_are_named_in_full() -> None:
+    assert mixed_charts.languages_mixed("me") == "Mandarin and English"
+    assert [mixed_charts.languages_mixed(word) for word in ("Youth", "female", "all")] == ["Youth", "female", "all"]
+
+
 def test_a_model_without_figures_keeps_its_row_below_the_right_heads() -> None:
     measured_ = next(card for card in cards() if card.figures)
     html = comparison((measured_, dataclasses.replace(measured_, figures=())))
@@ -595,3 +602,12 @@ def test_distances_between_distributions_are_no_per_cent_on_a_card() -> None:
     spread = Figure("spread of predictions", 0.322, 0.317, 0.328, 0.0, float("nan"), "", "")
     html = details(dataclasses.replace(next(iter(cards())), figures=(spread,)))
     assert "<strong>0.322</strong> [0.317, 0.328]</td><td>0.000</td>" in html
+
+
+def test_wheels_stand_below_each_other_each_as_wide_as_the_screen() -> None:
+    shares = {title: np.array([0.75, 0.25]) for title in ("one", "two", "three")}
+    drawn_ = wheel.figure(("joy", "sadness"), shares)
+    places = [drawn_.layout[name].domain for name in ("polar", "polar2", "polar3")]
+    assert all(place.x == (0.0, 1.0) for place in places)
+    assert all(lower.y[1] < upper.y[0] for upper, lower in itertools.pairwise(places))
+    assert sum(trace.marker.showscale is True for trace in drawn_.data) == 1

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BINS = (0.0, 0.001, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.001)
 """Edges of the listeners' share; the first bin is nobody, the last nearly all."""
 MIXTURES = 6
+LETTERS = {"c": "Cantonese", "e": "English", "m": "Mandarin"}
+"""EM2LDL's code of the languages that a clip mixes."""
 SHOWN = 1_500
 """Points that a map shows at most, drawn by a fixed seed."""
 
@@ -325,14 +327,12 @@ def wheel() -> None:
         labels = [str(name)[6:] for name in rows if str(name).startswith("share_")]
         groups = {"everybody": None, "sex": "sex", "age group": "age_group", "languages mixed": "code_switching"}
         by = groups[st.selectbox("Wheels for", list(groups), key="wheel-by")]
-        parts = {"All clips": rows} if by is None else {str(k): part for k, part in rows.groupby(by)}
+        parts = {"All clips": rows} if by is None else {languages_mixed(k): part for k, part in rows.groupby(by)}
         means = {
             f"{title} ({len(part)})": part[[f"share_{label}" for label in labels]].mean().to_numpy()
             for title, part in list(parts.items())[:3]
         }
         figure = drawn.figure(labels, means)
-        figure.update_annotations(yshift=22)  # clear of the topmost petal's name
-        figure.update_layout(margin_t=90, height=drawn.HEIGHT + 40)
         said = []
         for title, mean in means.items():
             first = np.argsort(-mean)[:4]
@@ -364,6 +364,12 @@ def wheel() -> None:
         with st.expander("What answers that do not listen score on EM2LDL"):
             view = st.selectbox("Clips", ["all", *sorted(set(stored["view"]) - {"all"})], key="em2ldl-view")
             st.caption(
+def languages_mixed(code: str) -> str:
+    """Return the owners' code of the two languages of a clip in words; any other word as it is."""
+    known = [LETTERS[letter] for letter in code if letter in LETTERS]
+    return " and ".join(known) if len(known) == len(code) == 2 else code
+
+
                 "EM2LDL's audio needs a signed licence, so no model here was trained on it. Its labels alone already "
                 "say how far a model has to come: the average of the training listeners comes near the best published "
                 "model."
@@ -423,7 +429,7 @@ def _constants(found: "pd.DataFrame", view: str) -> None:
     """Draw what answers that do not listen score on EM2LDL."""
     lines = ""
     for row in found.itertuples():
-        part = "" if view == "all" else f", {escape(str(row.group))}"
+        part = "" if view == "all" else f", {escape(languages_mixed(str(row.group)))}"
         lines += (
             f'<tr><th scope="row">{escape(str(row.split))}: {escape(str(row.answer))}{part}</th>'
             f'<td class="words">{measure(row.measure)}</td><td><strong>{row.value:.3f}</strong>'
@@ -431,7 +437,8 @@ def _constants(found: "pd.DataFrame", view: str) -> None:
             + f"</td><td>{row.clips}</td><td>{row.speakers}</td></tr>"
         )
     said = [
-        f"{row.measure} {row.value:.3f} ({row.split}, {row.answer}{'' if view == 'all' else f', {row.group}'})"
+        f"{row.measure} {row.value:.3f} ({row.split}, {row.answer}"
+        f"{'' if view == 'all' else f', {languages_mixed(str(row.group))}'})"
         for row in found.head(4).itertuples()
     ]
     tabled(

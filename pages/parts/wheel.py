@@ -10,7 +10,8 @@ from plotly.subplots import make_subplots
 from ser_core.models import Prediction
 from ser_core.plutchik import MIXTURES, PETALS, place
 
-HEIGHT = 490
+EACH, ABOVE, BELOW, BETWEEN = 340, 80, 90, 90
+"""Pixels for a wheel, above and below them all, and between two for the names of petals and the next title."""
 RINGS = {-1: (0.0, 0.5, 360.0), 0: (0.5, 0.8, 40.0), 1: (1.3, 0.8, 40.0), 2: (2.1, 0.8, 40.0), 3: (2.1, 0.8, 5.0)}
 """Ring → radius inside, depth, and degrees wide."""
 
@@ -40,26 +41,31 @@ def show(prediction: Prediction, heard: np.ndarray | None) -> None:
 
 
 def figure(labels: Sequence[str], wheels: dict[str, np.ndarray]) -> go.Figure:
-    """Return one wheel for each named distribution (labels,) side by side, on one scale of colour.
+    """Return one wheel for each named distribution (labels,), on one scale of colour.
+
+    They stand below each other, as their names would run into each other side by side on a narrow screen.
 
     Args:
         labels: words on the wheel.
         wheels: title → shares in the order of the labels.
     """
+    tall = EACH * len(wheels)
     drawn = make_subplots(
-        rows=1,
-        cols=len(wheels),
-        specs=[[{"type": "polar"}] * len(wheels)],
+        rows=len(wheels),
+        cols=1,
+        specs=[[{"type": "polar"}]] * len(wheels),
         subplot_titles=list(wheels),
-        horizontal_spacing=0.12,
+        vertical_spacing=BETWEEN / tall,
     )
     most = max(float(shares.max()) for shares in wheels.values())
     every = [word for petal in PETALS for word in petal] + list(MIXTURES)
     known = {place(label) for label in labels}
     empty = [word for word in every if place(word) not in known]
-    for column, shares in enumerate(wheels.values(), start=1):
-        drawn.add_trace(_cells(empty, None, most), row=1, col=column)
-        drawn.add_trace(_cells(labels, shares, most, scale=column == len(wheels)), row=1, col=column)
+    for row, shares in enumerate(wheels.values(), start=1):
+        drawn.add_trace(_cells(empty, None, most), row=row, col=1)
+        drawn.add_trace(
+            _cells(labels, shares, most, scale_at=-48 / tall if row == len(wheels) else None), row=row, col=1
+        )
     first = [petal[1] for petal in PETALS]
     drawn.update_polars(
         radialaxis={"visible": False, "range": [0, 2.95]},
@@ -72,18 +78,26 @@ def figure(labels: Sequence[str], wheels: dict[str, np.ndarray]) -> go.Figure:
         },
         bgcolor="rgba(0, 0, 0, 0)",
     )
-    drawn.update_layout(height=HEIGHT, margin={"l": 50, "r": 50, "t": 60, "b": 90}, showlegend=False)
+    drawn.update_annotations(yshift=22)  # clear of the topmost petal's name
+    margin = {"l": 50, "r": 50, "t": ABOVE, "b": BELOW}
+    drawn.update_layout(height=tall + ABOVE + BELOW, margin=margin, showlegend=False)
     return drawn
 
 
-def _cells(labels: Sequence[str], shares: np.ndarray | None, most: float, *, scale: bool = False) -> go.Barpolar:
+def _cells(labels: Sequence[str], shares: np.ndarray | None, most: float, scale_at: float | None = None) -> go.Barpolar:
     places = [found for found in map(place, labels) if found is not None]
     inside, depth, wide = (np.array([RINGS[found.ring][k] for found in places]) for k in range(3))
     look: dict[str, object] = {"color": "rgba(128, 140, 150, 0.12)"}
     if shares is not None:
-        look = {"color": 100 * shares, "colorscale": "Teal", "cmin": 0.0, "cmax": 100 * most, "showscale": scale}
+        look = {
+            "color": 100 * shares,
+            "colorscale": "Teal",
+            "cmin": 0.0,
+            "cmax": 100 * most,
+            "showscale": scale_at is not None,
+        }
         # Below, as a narrow screen has no room beside the wheel.
-        bar = {"orientation": "h", "x": 0.5, "y": -0.14, "yanchor": "top", "len": 0.8, "thickness": 12}
+        bar = {"orientation": "h", "x": 0.5, "y": scale_at, "yanchor": "top", "len": 0.8, "thickness": 12}
         look["colorbar"] = bar | {"title": {"text": "share of answers", "side": "top"}, "ticksuffix": " %"}
     return go.Barpolar(
         theta=[found.angle for found in places],
