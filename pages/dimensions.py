@@ -45,7 +45,8 @@ if rated:
         title=f"{title_of(model)} on {corpus_title(corpus)}: predicted against rated, from −1 to 1",
         how="a CCC of 1 is the raters' own value every time, a constant answer has 0, which is chance as well. The "
         "bias is predicted minus rated; its p is that of signs of the speakers' errors turned at random, by Holm's "
-        "rule over the dimensions. A model that spreads less than the raters is too careful. Intervals are "
+        "rule over the dimensions. The spread is the standard deviation over the clips; a "
+        "model that spreads less than the raters is too careful. Intervals are "
         "over speakers.",
         words=parts.in_words(found),
         state=f"{model}|{corpus}",

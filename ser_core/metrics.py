@@ -381,6 +381,13 @@ def concordance_of(sums: np.ndarray) -> np.ndarray:
     return _ratio(2 * (xy / count - mean_x * mean_y), spread)
 
 
+def correlation_of(sums: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation (…) of summed moments (…, 6); NaN where one of the two values never changes."""
+    count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    spread = (xx / count - (x / count) ** 2) * (yy / count - (y / count) ** 2)
+    return _ratio(xy / count - x * y / count**2, np.sqrt(spread.clip(min=0)))
+
+
 def _limits(values: np.ndarray) -> tuple[float, float]:
     tail = 50 * (1 - _LEVEL)
     low, high = np.nanpercentile(values, [tail, 100 - tail])

@@ -32,6 +32,7 @@ from pages.parts.figures_of_studies import by_condition
 from pages.parts.words import hint_of, meanings
 from ser_core import crosscorpus, registry, robustness
 from ser_core.degradations import KINDS
+from ser_core.metrics import correlation_of, speaker_moments
 from ser_core.models import Figure
 from ser_core.noisestudy import STAGES
 from ser_core.registry import cards
@@ -238,10 +239,14 @@ def test_bias_and_octants_are_those_that_were_planted() -> None:
     assert found["bias"].to_list() == pytest.approx([0.2, 0.0, -0.7])
     assert found.loc["arousal", "ccc"] == pytest.approx(1.0)
     assert found["correlation"].to_list() == pytest.approx([1.0] * 3)
+    assert "1.00 [1.00, 1.00]" in dimension_charts.figures_table(found.reset_index()).html
     octants = octant_table(dimension_charts.points_of(rows, "t_"), dimension_charts.points_of(rows, "d_"))
     assert "Most ratings are pleasant, excited, strong (100 %)" in dimension_charts.octants_in_words(octants)
     assert "exuberant" in dimension_charts.octants_table(octants).html
     assert "valence +0.20, dominance −0.70" in dimension_charts.in_words(found.reset_index())
+    spread = octants.assign(rated=[0.25, 0.2, 0.15, *[0.08] * 5])
+    assert f"More ratings are {octants['place'][0]} (25 %) than anything" in dimension_charts.octants_in_words(spread)
+    assert "<td>< .001</td>" in dimension_charts.figures_table(found.reset_index().assign(shifted=0.0)).html
     few = dimension_charts.figures(rows.assign(speaker=[f"s{k % 4}" for k in range(60)]))
     assert few["shifted"].min() == pytest.approx(3 * 2 / 2**4)  # four speakers turn round in sixteen ways
     assert "by chance" not in dimension_charts.in_words(few) and "dimensions): none" in dimension_charts.in_words(few)
@@ -590,6 +595,15 @@ def test_counts_on_a_field_of_confusions_are_written_as_on_every_other_field() -
     field, counts = speaker_charts.confusion(rows).data
     assert [colour for _, colour in field.colorscale] == ["#eef4f5", "#0b6b75"]
     assert list(counts.textfont.color) == ink([0.6, 0.4])
+
+
+def test_the_correlation_over_speakers_is_numpys() -> None:
+    random = np.random.default_rng(0)
+    rated = random.normal(size=40)
+    given_ = rated + random.normal(size=40)
+    moments = speaker_moments(rated, given_, [f"s{k % 5}" for k in range(40)])
+    assert correlation_of(moments.sum(0)) == pytest.approx(np.corrcoef(rated, given_)[0, 1])
+    assert np.isnan(correlation_of(speaker_moments(np.ones(4), rated[:4], list("aabb")).sum(0)))
 
 
 def test_what_is_gained_is_not_explained_as_what_is_lost() -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, chart, layout
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
-from pages.parts.words import percent
+from pages.parts.words import p_value, percent
 from ser_core.group_differences import LEVEL
 from ser_core.numbers import signed, unsigned
 from ser_core.sphere import DIMENSIONS, POLES
@@ -38,16 +38,19 @@ def figures(rows: "pd.DataFrame") -> "pd.DataFrame":
 
     from ser_core.distributions import mean_differs, mean_over_speakers
     from ser_core.fairness import holm
-    from ser_core.metrics import concordance
+    from ser_core.metrics import concordance, correlation_of, speaker_bootstrap, speaker_moments
 
     speakers, found = rows["speaker"].tolist(), []
     for name in DIMENSIONS:
         rated, given = rows[f"t_{name}"].to_numpy(float), rows[f"d_{name}"].to_numpy(float)
         ccc = concordance(rated, given, speakers, replicates=5_000)
         bias = mean_over_speakers(given - rated, speakers, replicates=5_000)
+        moments = speaker_moments(rated, given, speakers)
+        low, high = speaker_bootstrap(moments, correlation_of, replicates=5_000)
         found.append(
             {"dimension": name, "ccc": ccc.value, "ccc_low": ccc.low, "ccc_high": ccc.high}
-            | {"correlation": float(np.corrcoef(rated, given)[0, 1])}
+            | {"correlation": float(correlation_of(moments.sum(0)))}
+            | {"correlation_low": low, "correlation_high": high}
             | {"bias": bias.value, "bias_low": bias.low, "bias_high": bias.high}
             | {"shifted": mean_differs(given - rated, speakers)}
             | {"spread_rated": rated.std(), "spread_given": given.std(), "clips": len(rows)}
@@ -64,13 +67,13 @@ def figures_table(found: "pd.DataFrame") -> Rows:
         lines += (
             f'<tr><th scope="row">{row.dimension} <small>({low} to {high})</small></th>'
             f"<td><strong>{unsigned(row.ccc)}</strong> [{unsigned(row.ccc_low)}, {unsigned(row.ccc_high)}]</td>"
-            f"<td>{unsigned(row.correlation)}</td>"
+            f"<td>{unsigned(row.correlation)} [{unsigned(row.correlation_low)}, {unsigned(row.correlation_high)}]</td>"
             f"<td><strong>{signed(row.bias)}</strong> [{signed(row.bias_low)}, {signed(row.bias_high)}]</td>"
-            f"<td>{row.shifted:.3f}</td>"
+            f"<td>{p_value(row.shifted)}</td>"
             f"<td>{row.spread_given:.2f} / {row.spread_rated:.2f}</td></tr>"
         )
-    names = ("Dimension", "CCC [95 %]", "Correlation", "Bias [95 %]", "p of the bias", "Spread, model / raters")
-    return Rows(names, lines, measures=("CCC", "bias"))
+    names = ("Dimension", "CCC [95 %]", "Correlation [95 %]", "Bias [95 %]", "p of the bias", "Spread, model / raters")
+    return Rows(names, lines, measures=("CCC", "correlation", "bias"))
 
 
 def in_words(found: "pd.DataFrame") -> str:
@@ -193,8 +196,9 @@ def octants_in_words(found: "pd.DataFrame") -> str:
     """Return the octant that most ratings lie in, and how many of these are found."""
     most = found.loc[found["rated"].idxmax()]
     return (
-        f"Most ratings are {most['place']} ({percent(most['rated'])}); the model finds "
+        f"{how_many} ratings are {most['place']} ({percent(most['rated'])}){than}; the model finds "
         f"{percent(most['found'])} of them, and answers so in {percent(most['predicted'])} of all "
+    how_many, than = ("Most", "") if most["rated"] > 0.5 else ("More", " than anything else")
         "clips, which is what chance would find."
     )
 

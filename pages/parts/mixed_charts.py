@@ -216,19 +216,12 @@ def ambiguity(rows: "pd.DataFrame") -> Interval:
     """Return Spearman's correlation of the listeners' and the model's entropy, with its interval over speakers."""
     from scipy.stats import rankdata
 
-    from ser_core.metrics import speaker_bootstrap, speaker_moments
+    from ser_core.metrics import correlation_of, speaker_bootstrap, speaker_moments
 
     ranks = [rankdata(rows[name]) / len(rows) for name in ("heard_bits", "expected_bits")]
     moments = speaker_moments(ranks[0], ranks[1], rows["speaker"].tolist())
-
-    def correlation(sums: np.ndarray) -> np.ndarray:
-        count, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-        spread = (xx / count - (x / count) ** 2) * (yy / count - (y / count) ** 2)
-        found: np.ndarray = (xy / count - x * y / count**2) / np.sqrt(spread)
-        return found
-
-    low, high = speaker_bootstrap(moments, correlation, replicates=2_000)
-    return Interval(float(correlation(moments.sum(0))), low, high)
+    low, high = speaker_bootstrap(moments, correlation_of, replicates=2_000)
+    return Interval(float(correlation_of(moments.sum(0))), low, high)
 
 
 def ambiguity_map(rows: "pd.DataFrame", labels: int) -> "go.Figure":
@@ -364,17 +357,17 @@ def wheel() -> None:
         with st.expander("What answers that do not listen score on EM2LDL"):
             view = st.selectbox("Clips", ["all", *sorted(set(stored["view"]) - {"all"})], key="em2ldl-view")
             st.caption(
-def languages_mixed(code: str) -> str:
-    """Return the owners' code of the two languages of a clip in words; any other word as it is."""
-    known = [LETTERS[letter] for letter in code if letter in LETTERS]
-    return " and ".join(known) if len(known) == len(code) == 2 else code
-
-
                 "EM2LDL's audio needs a signed licence, so no model here was trained on it. Its labels alone already "
                 "say how far a model has to come: the average of the training listeners comes near the best published "
                 "model."
             )
             _constants(stored[(stored["view"] == view) & stored["measure"].isin(["KL", "cosine"])], view)
+
+
+def languages_mixed(code: str) -> str:
+    """Return the owners' code of the two languages of a clip in words; any other word as it is."""
+    known = [LETTERS[letter] for letter in code if letter in LETTERS]
+    return " and ".join(known) if len(known) == len(code) == 2 else code
 
 
 def _clips_of_label(rows: "pd.DataFrame", labels: list[str], label: str) -> None:

@@ -32,6 +32,7 @@ MEASURES = {
     "intersection": "how much of the two distributions overlaps; 1 is best",
     "mean CCC": "mean over valence, arousal and dominance of the concordance with the raters' values; 1 is best",
     "CCC": "concordance correlation with the raters' values; 1 is best",
+    "correlation": "Pearson's correlation with the raters' values, which a shift or a spread leaves alone; 1 is best",
     "false alarms": "share of the other clips that are taken for the emotion (false positive rate)",
     "answered": "share of all clips that are answered with the emotion; equal shares are demographic parity",
     "accuracy": "share of the clips answered rightly",
