@@ -564,6 +564,16 @@ def test_behind_a_point_of_a_model_of_dimensions_are_its_clips() -> None:
     assert {"clip", "speaker", "valence, predicted"} <= set(app.dataframe[0].value)
 
 
+def test_a_point_says_the_rating_and_not_the_place_that_keeps_it_apart_from_others() -> None:
+    names = ("valence", "arousal", "dominance")
+    rows = pd.DataFrame({f"{kind}_{name}": [0.5, -0.25] for kind in "td" for name in names})
+    rows = rows.assign(clip=["<a>", "b"], emotion="joy")
+    drawn_ = dimension_charts.scatter(rows, "valence").data[0]
+    told = {text.partition("<br>")[0]: text.partition("<br>")[2] for text in drawn_.text}
+    assert told == {"&lt;a&gt;": "rated +0.50, predicted +0.50", "b": "rated −0.25, predicted −0.25"}
+    assert "%{x" not in drawn_.hovertemplate
+
+
 def test_the_list_of_clips_says_its_own_order() -> None:
     rows = pd.DataFrame({"clip": ["a"], "d_valence": [0.1]})
     assert clips_behind.order_of(rows) == ""

@@ -170,8 +170,11 @@ def scatter(rows: "pd.DataFrame", name: str) -> "go.Figure":
             marker={"size": 7, "opacity": 0.6, "color": COLOURS[place % len(COLOURS)], "symbol": SYMBOLS[place % 9]},
             name=escape(str(label)),
             customdata=[[str(clip)] for clip in part["clip"]],
-            text=[escape(str(clip)) for clip in part["clip"]],
-            hovertemplate="%{text}<br>rated %{x:.2f}, predicted %{y:.2f}<extra></extra>",
+            text=[
+                f"{escape(str(clip))}<br>rated {signed(rated)}, predicted {signed(given)}"
+                for clip, rated, given in zip(part["clip"], part[f"t_{name}"], part[f"d_{name}"], strict=True)
+            ],
+            hovertemplate="%{text}<extra></extra>",
         )
     figure.add_scatter(
         x=(-1, 1), y=(-1, 1), mode="lines", line={"dash": "dot", "color": GREY}, name="as rated", hoverinfo="skip"
