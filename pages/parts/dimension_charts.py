@@ -126,7 +126,7 @@ def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
             hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f}<extra>centre of " + escape(str(label)) + "</extra>",
         )
     # Farther off than a single clip's path, so that the words at the corners fit on a narrow screen.
-    eye = {"x": 1.75, "y": -1.95, "z": 1.0}
+    eye = {"x": 2.2, "y": -2.4, "z": 1.25}
     return framed(drawn).update_layout(legend={"itemsizing": "constant"}, scene={"camera": {"eye": eye}})
 
 
@@ -198,10 +198,10 @@ def octants_table(found: "pd.DataFrame") -> Rows:
 def octants_in_words(found: "pd.DataFrame") -> str:
     """Return the octant that most ratings lie in, and how many of these are found."""
     most = found.loc[found["rated"].idxmax()]
+    how_many, than = ("Most", "") if most["rated"] > 0.5 else ("More", " than anything else")
     return (
         f"{how_many} ratings are {most['place']} ({percent(most['rated'])}){than}; the model finds "
         f"{percent(most['found'])} of them, and answers so in {percent(most['predicted'])} of all "
-    how_many, than = ("Most", "") if most["rated"] > 0.5 else ("More", " than anything else")
         "clips, which is what chance would find."
     )
 
