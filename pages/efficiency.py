@@ -104,7 +104,8 @@ tabled(
     found,
     "costs",
     title="All models: what they find and what they cost",
-    how="each row is a model, or its copy with weights of 8 bits. The constant always gives the commonest answer. "
-    "Times are of one thread for a clip of 3 s; sizes include the encoder.",
+    how="each row is a model, or its copy with weights of 8 bits. The constant gives every clip the same "
+    "answer: the commonest emotion, the listeners' mean shares, or the raters' mean values. Times are of one thread "
+    "for a clip of 3 s; sizes include the encoder.",
     words=parts.costs_in_words(found),
 )

@@ -32,6 +32,7 @@ OWN = "your own"
 CHANGE = ("change", "change_low", "change_high")
 TIMES = ("cpu_p50_ms", "cpu_p95_ms", "wall_p50_ms", "machine")
 AXIS = {"UAR": "UAR, per cent", "KL": "KL, nats, lower is better"}
+UNITS = {"cpu_p50_ms": "ms", "size_mb": "MB"}
 AXES = {"cpu_p50_ms": "time for a clip of 3 s (ms, one thread)", "size_mb": "size with its encoder (MB)"}
 
 
@@ -195,6 +196,7 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
     known = rows.dropna(subset=[cost]).sort_values("value", ascending=measure in LOWER)
     best = front(known, cost, measure)
     scale = 100 if measure == "UAR" else 1
+    unit = UNITS[cost]
     figure = go.Figure(
         go.Scatter(
             x=best[cost],
@@ -231,7 +233,7 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
                 f"{escape(row.title)}<br>{measure} {written(measure, row.value)} "
                 f"[{written(measure, row.low)}, {written(measure, row.high)}]"
             ],
-            hovertemplate="%{text}<br>%{x:.3g}<extra></extra>",
+            hovertemplate=f"%{{text}}<br>%{{x:.3g}} {unit}<extra></extra>",
         )
     figure.update_xaxes(type="log", title=AXES[cost], dtick=1)
     for baseline in sorted(set((scale * known["baseline"]).round(3))):
@@ -245,9 +247,9 @@ def scatter(rows: "pd.DataFrame", cost: str, measure: str) -> "go.Figure":
 def in_words(rows: "pd.DataFrame", cost: str, measure: str = "UAR") -> str:
     """Return which models are worth their cost, and the constant answer, in words."""
     best = front(rows, cost, measure)
-    unit = " ms" if cost.endswith("ms") else " MB"
     said = [
-        f"{row.title} ({written(measure, row.value)} at {getattr(row, cost):.3g}{unit})" for row in best.itertuples()
+        f"{row.title} ({written(measure, row.value)} at {getattr(row, cost):.3g} {UNITS[cost]})"
+        for row in best.itertuples()
     ]
     constant = " and ".join(dict.fromkeys(written(measure, value) for value in rows["baseline"]))
     if not said:
