@@ -1,5 +1,7 @@
 """The linked view and the player of several takes by themselves, in a real browser without a server."""
 
+import dataclasses
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,3 +163,28 @@ def test_two_fingers_zoom_and_choose_nothing(page) -> None:
     )
     assert page.evaluate("mounted[0].sent") == []
     assert page.locator(".viewer .own").is_hidden()
+
+
+def test_no_name_on_the_picture_hides_another(page) -> None:
+    page.evaluate(
+        """() => { window.written = []; const write = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+          written.push({text: String(text), x, y, width: this.measureText(text).width});
+          return write.call(this, text, x, y); }; }"""
+    )
+    near = tuple(
+        dataclasses.replace(EXPLANATION.regions[0], rank=rank, start_s=0.3 + rank / 100, end_s=0.5)
+        for rank in (1, 2, 3, 4)
+    )
+    data = viewer.view_data(dataclasses.replace(EXPLANATION, regions=near))
+    mount(page, files("viewer", "viewer"), data | {"id": "a", "clip": "c", "selection": None})
+    page.evaluate("() => { written.length = 0; mounted[0].again({id: 'b'}); }")
+    tags = [each for each in page.evaluate("written") if each["text"] in ("1", "2", "3", "4", "F1", "F2", "F3")]
+    tags = [each for each in tags if each["x"] > 50]  # not the scale at the left
+    assert {each["text"] for each in tags} >= {"1", "2", "3", "4", "F1", "F2"}
+    for one, other in itertools.combinations(tags, 2):
+        assert (
+            abs(one["y"] - other["y"]) >= 16
+            or one["x"] + one["width"] <= other["x"]
+            or other["x"] + other["width"] <= one["x"]
+        )

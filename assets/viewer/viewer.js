@@ -4,6 +4,8 @@
 
 const TOP = 18; // space above each lane for its name
 const BESIDE_CURSOR = 4; // so that the names stay clear of the cursor at the start
+const TAG = 16; // height of a name on the picture
+const ASIDE = [0, -1, 1, -2, 2, -3, 3]; // where a name goes whose place another has, in heights of a name
 const MIN_OWN_S = 0.05;
 const MIN_OWN_PX = 10; // a lower box is meant as a stretch of every frequency
 const views = new WeakMap();
@@ -423,6 +425,7 @@ class View {
     const pen = this.canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
+    this.tags = [];
     pen.font = `${narrow ? 11 : 12}px ${getComputedStyle(this.root).fontFamily}`;
     this.drawWave(pen);
     if (lanes.strip) this.drawStrip(pen);
@@ -576,9 +579,13 @@ class View {
   tag(pen, text, x, y) {
     const width = pen.measureText(text).width + 8;
     const place = clamp(x, this.plot.left + 1, this.plot.left + this.plot.width - width - 1);
+    const free = (at) => !this.tags.some((t) => Math.abs(t.y - at) < TAG && place < t.x + t.width && place + width > t.x);
+    const step = ASIDE.find((by) => y + by * TAG >= TOP && free(y + by * TAG)) ?? 0;
+    y += step * TAG;
+    this.tags.push({ x: place, y, width });
     pen.fillStyle = this.ink.halo;
     pen.globalAlpha = 0.85;
-    pen.fillRect(place, y, width, 16);
+    pen.fillRect(place, y, width, TAG);
     pen.globalAlpha = 1;
     pen.fillStyle = this.ink.box;
     pen.textAlign = "left";
@@ -596,7 +603,11 @@ class View {
         pen.lineWidth = (picked ? 3.5 : 1.75) + extra;
         pen.strokeRect(left, top, Math.max(right - left, 2), Math.max(bottom - top, 2));
       }
-      this.tag(pen, String(region.rank), left, region.low_hz === null ? top : Math.max(top - 16, this.plot.spec.top));
+    }
+    for (const region of this.data.regions) {
+      const [top] = this.band(region);
+      const y = region.low_hz === null ? top : Math.max(top - TAG, this.plot.spec.top);
+      this.tag(pen, String(region.rank), this.x(region.start_s), y);
     }
   }
 
