@@ -88,7 +88,9 @@ def test_the_study_of_salient_cues_says_excess_over_chance(monkeypatch: pytest.M
     measured = {"agrees": 0.62, "chance": 0.41, "excess": 0.21, "low": 0.1, "high": 0.3}
     rows = [{**keys, **measured, "predicted": emotion, "answer": "right"} for emotion in ("all", "anger")]
     monkeypatch.setattr(explain.study, "read_summary", lambda: pd.DataFrame(rows))
-    found = text(page())
+    shown = page()
+    assert any("one row in twenty leaves out 0 by luck" in each.value for each in shown.caption)
+    found = text(shown)
     for part in ("62 %", "41 %", "+21.0</strong> [+10.0, +30.0]"):
         assert part in found
 
@@ -165,6 +167,7 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
     assert "<strong>90 %</strong> [80, 100]</td><td>80</td><td>1.2</td>" in methods
     said = " ".join(each.value for each in shown.caption)
     assert "Not tested yet: Integrated Gradients, " in said and "further tests" in said
+    assert "chosen on these same clips" in said
 
     names = ("infidelity", "sensitivity", "agreement with Saliency")
     rows += [

@@ -225,7 +225,11 @@ def salient_cues() -> None:
     )
     columns = ("Cue", "Answer", "As expected", "By chance", "Excess, points [95 %]", "Clips", "Speakers")
     st.html(rows_of("Cues in salient regions", columns, lines, ("Answer",)))
-    st.caption("Of speakers whom the answering model never heard. 'python -m explain study' repeats it.")
+    st.caption(
+        "How to read it: right and wrong are the model's answers, of speakers whom it never heard; square brackets "
+        "hold the 95 % interval over speakers. They are not corrected for the number of rows: one row in twenty leaves "
+        "out 0 by luck alone. 'python -m explain study' repeats it."
+    )
     data = csv_file(csv_text(found.assign(**{COLUMN: IN_A_CELL})))
     st.download_button("Take this study away (CSV)", data, "serscope-salient-cues.csv", "text/csv")
 
