@@ -88,8 +88,8 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
         f"{in_percent(best['holds'])} [{in_percent(best['low'])}, {in_percent(best['high'])}] of "
         f"{best['clips']} held-out clips"
         + (
-            f" (both deletion and insertion, the two that they can be put to, by maps of the same network with "
-            f"shuffled weights: {in_percent(chance.iloc[0])})"
+            f" (of maps of the same network with shuffled weights, {in_percent(chance.iloc[0])} passed the two that "
+            f"apply to them, deletion and insertion)"
             if len(chance)
             else ""
         )
