@@ -4,7 +4,8 @@ A table is CSV (commas, semicolons or tabs, UTF-8) or Parquet with one row a cli
 
 ==============================  ======================================================================================
 file (or clip, path)            what was heard; each once
-speaker                         who spoke, which must be known; intervals and tests are over speakers
+speaker                         who spoke, which must be known; intervals and tests are over speakers. The same name in
+                                two corpora is two people, who are then called by corpus and name
 emotion (or label)              the true emotion
 p_<emotion>                     the model's probabilities, which sum to 1; a column for every emotion it can answer
 share_<emotion>                 if known, the share of listeners who heard it; they sum to 1, or are 0 for a clip that
@@ -118,6 +119,10 @@ def _conditions(data: bytes, name: str) -> pd.DataFrame:
         )
     if len(names) > MOST_CONDITIONS:
         raise PredictionsError(f"There are {len(names)} conditions, more than {MOST_CONDITIONS}; give a part of them.")
+    if {"speaker", "corpus"} <= set(table):
+        # Once for all conditions, as one of them may have the clips of one corpus only.
+        people = _within_corpora(_text(table["speaker"]), _corpora(_text(table["corpus"])))
+        table = table.assign(speaker=people.to_numpy())
     parts = []
     for condition in names:
         try:
@@ -188,6 +193,8 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
             "give one model's answers, one row a file"
             + (" (the page Robustness takes several conditions)." if "condition" in table else ".")
         )
+    corpora = _corpora(_text(table["corpus"])) if "corpus" in table else pd.Series(OWN_TABLE, text["file"].index)
+    text["speaker"] = _within_corpora(text["speaker"], corpora)
     if text["speaker"].nunique() < 2:
         raise PredictionsError(
             f"All rows are of one speaker, {_quoted(text['speaker'].iloc[0])}; with a single speaker nothing can be "
@@ -199,7 +206,7 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
         )
     values = _numbers(table, columns)
     rows = pd.DataFrame({"clip": text["file"], "speaker": text["speaker"]})
-    rows.insert(1, "corpus", _corpora(_text(table["corpus"])) if "corpus" in table else OWN_TABLE)
+    rows.insert(1, "corpus", corpora)
     rows = rows.assign(**_people(table, text["speaker"]))
     if kind == "p":
         words = output_words([column[2:] for column in columns])
@@ -402,6 +409,19 @@ def _corpora(given: pd.Series) -> pd.Series:
     """Return the corpus of each clip; "unknown", which is in no group, where others have one."""
     blank = _is_unknown(given)
     return given.mask(blank, OWN_TABLE if blank.all() else "unknown")
+
+
+def _within_corpora(speakers: pd.Series, corpora: pd.Series) -> pd.Series:
+    """Return who spoke each clip: "corpus/name" where more than one corpus has a speaker of that name."""
+    known = corpora != "unknown"
+    found_in = corpora[known].groupby(speakers[known]).nunique()
+    several = speakers.isin(found_in.index[found_in > 1]) & ~_is_unknown(speakers)
+    if (unclear := several & ~known).any():
+        raise PredictionsError(
+            f"Speaker {_quoted(speakers[unclear].iloc[0])} stands in more than one corpus, and in rows without one; "
+            "say of each row where it is from, so that it is clear who is the same person."
+        )
+    return speakers.mask(several, corpora + "/" + speakers)
 
 
 def _is_unknown(given: pd.Series) -> pd.Series:

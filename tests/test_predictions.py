@@ -1,5 +1,6 @@
 import io
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,43 @@ def test_what_is_written_for_unknown_is_no_group_of_people(word: str) -> None:
     assert groups == {"sex": {"female", "male"}, "language": {"da", "en"}}
     blank = read_predictions(csv(table.assign(corpus=word)), "mine.csv")
     assert set(blank["corpus"]) == {"your table"}
+
+
+def of_two_corpora(corpora: list[str]) -> pd.DataFrame:
+    """Two actors called 1, a woman of one corpus and a man of the other, and a third one called 2."""
+    table = good().assign(corpus=np.repeat(corpora, 5), speaker=np.repeat(["1", "1", "2", "2"], 5))
+    return table.assign(gender=np.repeat(["f", "m", "f", "f"], 5))
+
+
+def test_the_same_name_in_two_corpora_is_two_people() -> None:
+    table = of_two_corpora(["radio", "stage", "stage", "stage"])
+    rows = read_predictions(csv(table), "mine.csv")
+    assert rows["speaker"].drop_duplicates().tolist() == ["radio/1", "stage/1", "2"]
+    assert rows.groupby("speaker")["sex"].first().to_dict() == {"2": "female", "radio/1": "female", "stage/1": "male"}
+    # One of the conditions has the clips of one corpus only.
+    parts = [table.assign(condition="clean"), table.query("corpus == 'stage'").assign(condition="street")]
+    heard = read_conditions(csv(pd.concat(parts)), "mine.csv").query("condition == 'street'")
+    assert set(heard["speaker"]) == {"stage/1", "2"}
+    with pytest.raises(PredictionsError, match="Speaker '1' has more than one sex"):
+        read_predictions(csv(table.drop(columns="corpus")), "mine.csv")
+
+
+def test_a_name_of_two_corpora_needs_a_corpus_in_every_row() -> None:
+    table = of_two_corpora(["radio", "stage", "", "stage"])
+    assert set(read_predictions(csv(table), "mine.csv")["speaker"]) == {"radio/1", "stage/1", "2"}
+    unclear = table.assign(corpus=["", *table["corpus"][1:]])
+    with pytest.raises(PredictionsError, match="Speaker '1' stands in more than one corpus, and in rows without one"):
+        read_predictions(csv(unclear), "mine.csv")
+
+
+@pytest.mark.parametrize("reads", [read_predictions, read_conditions], ids=["predictions", "conditions"])
+def test_unknown_speakers_of_two_corpora_are_not_people_of_these(
+    reads: Callable[[bytes, str], pd.DataFrame],
+) -> None:
+    table = of_two_corpora(["radio", "stage", "stage", "stage"]).replace({"speaker": {"1": "NA"}})
+    parts = [table.assign(condition="clean"), table.assign(condition="street")]
+    with pytest.raises(PredictionsError, match="no speaker"):
+        reads(csv(table if reads is read_predictions else pd.concat(parts)), "mine.csv")
 
 
 def changed(**columns: object) -> pd.DataFrame:

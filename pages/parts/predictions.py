@@ -218,9 +218,9 @@ def _own() -> Chosen | None:
     st.caption(
         "One row a clip: file, speaker, emotion, and the probabilities p_anger, p_happiness and so on; sex, age, race, "
         "ethnicity and language of the speaker as far as you know them. With listeners' shares (share_anger …) it is "
-        "offered on Mixed emotions too; with d_valence and t_valence … instead of probabilities on Dimensions. CSV or "
-        "Parquet. The table stays in the memory "
-        "of this session and is dropped with it."
+        "offered on Mixed emotions too; with d_valence and t_valence … instead of probabilities on Dimensions. With a "
+        "column corpus the same speaker's name in two corpora is two people. CSV or Parquet. The table stays in the "
+        "memory of this session and is dropped with it."
     )
     own = taken("own predictions", own_answers, EXAMPLE)
     if own is not None:
