@@ -7,7 +7,7 @@ from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, cue
 from explain.expert import OURS, Agreement, Tally, expected_percentile, shared_cues, tally
 from ser_core.functional_names import in_words
 from ser_core.models import Prediction
-from ser_core.numbers import rounded_percent, signed
+from ser_core.numbers import percent, signed
 from ser_core.sphere import NEAR_ZERO, POLES
 
 if TYPE_CHECKING:
@@ -184,12 +184,8 @@ def cue_name(name: str) -> str:
 
 
 def in_percent(value: float) -> str:
-    """Return a share (0 … 1) in per cent; never a false 0 or 100."""
-    if 0 < value < 0.01:
-        return "under 1 %"
-    if 0.99 < value < 1:
-        return "over 99 %"
-    return rounded_percent(value)
+    """Return a share (0 … 1) in per cent for a sentence; never a false 0 or 100."""
+    return percent(value).replace("<", "under").replace(">", "over")
 
 
 def _span(start_s: float, end_s: float) -> str:

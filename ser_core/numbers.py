@@ -21,6 +21,17 @@ def unsigned(value: float | None, decimals: int = 2, *, thousands: bool = False)
     return f"{value:z,.{decimals}f}".replace(",", "\u202f" if thousands else "").replace("-", "−")
 
 
+def percent(share: float) -> str:
+    """Return a share (0 … 1) in whole per cent, never a false 0 or 100; "–" where there is no number."""
+    if not math.isfinite(share):
+        return "–"
+    if 0 < share < 0.005:
+        return "< 1 %"
+    if 0.995 <= share < 1:
+        return "> 99 %"
+    return rounded_percent(share)
+
+
 def rounded_percent(value: float, decimals: int = 0, *, sign: bool = False) -> str:
     """Return a share or a change (−1 … 1) in per cent, with a true minus; ``sign`` also writes a plus.
 

@@ -18,7 +18,7 @@ from explain.change import WITHIN, Change
 from explain.comparison import Comparison, RelativeCue
 from explain.cues import CUES, CueSettings, CueValue
 from pages.parts import baseline_panel, comparison, rival_panel, strips
-from pages.parts.words import percent
+from ser_core.numbers import percent
 from tests.explanations import HOSTILE_NAMES, example_explanation
 from tests.planted import burst_model, shown
 from tests.test_expert import summary_of

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from ser_core.numbers import rounded_percent, signed, unsigned
+from explain.words import in_percent
+from ser_core.numbers import percent, rounded_percent, signed, unsigned
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,16 @@ from ser_core.numbers import rounded_percent, signed, unsigned
         (rounded_percent(-0.001), "0 %"),
         (rounded_percent(-0.0001, 1), "0.0 %"),
         (rounded_percent(0.001, sign=True), "0 %"),
+        (percent(0.0), "0 %"),
+        (percent(0.004), "< 1 %"),
+        (percent(0.007), "1 %"),
+        (percent(0.994), "99 %"),
+        (percent(0.996), "> 99 %"),
+        (percent(1.0), "100 %"),
+        (percent(math.nan), "–"),
+        (in_percent(0.004), "under 1 %"),
+        (in_percent(0.007), "1 %"),
+        (in_percent(0.996), "over 99 %"),
     ],
 )
 def test_a_number_is_written_as_print_writes_it(said: str, wanted: str) -> None:

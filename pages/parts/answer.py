@@ -7,10 +7,10 @@ import numpy as np
 import streamlit as st
 
 from explain.attribution import Attribution
-from pages.parts.words import agreement_of_listeners, certainty, number, percent
+from pages.parts.words import agreement_of_listeners, certainty, number
 from ser_core.functional_names import in_words
 from ser_core.models import PoolingWeights, Prediction
-from ser_core.numbers import signed
+from ser_core.numbers import percent, signed
 from ser_core.quality import Quality
 from ser_core.sphere import POLES, octant_name
 

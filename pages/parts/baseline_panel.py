@@ -11,9 +11,9 @@ from explain.words import listed
 from pages.parts import background, room, session, work
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
-from pages.parts.words import number, p_value, percent, plain
+from pages.parts.words import number, p_value, plain
 from ser_core.errors import SerscopeError
-from ser_core.numbers import signed, unsigned
+from ser_core.numbers import percent, signed, unsigned
 from ser_core.speaker_adaptation import adaptable, adapted
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import background, room, session
-from pages.parts.words import percent, plain
+from pages.parts.words import plain
+from ser_core.numbers import percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,9 @@ import streamlit as st
 
 from pages.parts import room, session
 from pages.parts.predictions import corpora_at_hand
-from pages.parts.words import percent, plain
+from pages.parts.words import plain
 from ser_core.errors import ModelError, SettingError
+from ser_core.numbers import percent
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ import streamlit as st
 from pages.parts import background, choose, domain_panel, session, strips
 from pages.parts.cards import table
 from pages.parts.tables import cue_title
-from pages.parts.words import number, percent, plain
+from pages.parts.words import number, plain
+from ser_core.numbers import percent
 
 if TYPE_CHECKING:
     from explain.change import Change

@@ -10,9 +10,9 @@ import streamlit as st
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, chart, layout
 from pages.parts.predictions import row_of_clip
 from pages.parts.sphere import framed, globe
-from pages.parts.words import p_value, percent
+from pages.parts.words import p_value
 from ser_core.group_differences import LEVEL
-from ser_core.numbers import signed, unsigned
+from ser_core.numbers import percent, signed, unsigned
 from ser_core.sphere import DIMENSIONS, POLES
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.charts import rows_of
 from pages.parts.predictions import title_of
-from pages.parts.words import language, percent
+from pages.parts.words import language
 from ser_core.intended_use import intended_use
+from ser_core.numbers import percent
 from ser_core.turns import BusyError
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY, SYMBOLS
 from pages.parts.predictions import kept
 from pages.parts.sound import player
-from pages.parts.words import percent
-from ser_core.numbers import unsigned
+from ser_core.numbers import percent, unsigned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

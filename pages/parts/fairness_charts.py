@@ -10,8 +10,8 @@ from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, SYMBOLS, Rows, bars, chart, layout, tabled
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import measure as with_hint
-from pages.parts.words import p_value, percent, plain
-from ser_core.numbers import signed, unsigned
+from pages.parts.words import p_value, plain
+from ser_core.numbers import percent, signed, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

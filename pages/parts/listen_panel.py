@@ -7,8 +7,7 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.switch_player import Take
 from pages.parts.switch_player import show as show_takes
-from pages.parts.words import percent
-from ser_core.numbers import signed
+from ser_core.numbers import percent, signed
 
 if TYPE_CHECKING:
     from explain.explanation import Explanation

@@ -10,9 +10,9 @@ import streamlit as st
 from pages.parts import background, domain_panel, room, session, stretches, voices_chart
 from pages.parts.cards import table
 from pages.parts.exports import buttons, stem_of
-from pages.parts.words import percent, plain
+from pages.parts.words import plain
 from ser_core.errors import AudioError, SerscopeError
-from ser_core.numbers import signed, unsigned
+from ser_core.numbers import percent, signed, unsigned
 
 if TYPE_CHECKING:
     from explain.long_recording import LongRecording, Stretch

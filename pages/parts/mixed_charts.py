@@ -9,9 +9,9 @@ import streamlit as st
 
 from pages.parts.charts import COLOURS, GREY, Rows, chart, layout, tabled
 from pages.parts.predictions import corpora_at_hand
-from pages.parts.words import measure, percent
+from pages.parts.words import measure
 from ser_core.metrics import Interval
-from ser_core.numbers import rounded_percent, signed, unsigned
+from ser_core.numbers import percent, rounded_percent, signed, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd

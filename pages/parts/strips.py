@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pages.parts.words import band, percent
+from pages.parts.words import band
+from ser_core.numbers import percent
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

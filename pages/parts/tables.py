@@ -7,7 +7,8 @@ import streamlit as st
 from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, CueSummary, CueValue
 from explain.expert import Agreement, reference_words
 from explain.explanation import Explanation
-from pages.parts.words import AGREEMENT_MARKS, hint, number, p_value, percent
+from pages.parts.words import AGREEMENT_MARKS, hint, number, p_value
+from ser_core.numbers import percent
 
 _TITLES = {cue.name: cue.title for cue in CUES}
 

@@ -8,9 +8,8 @@ import streamlit as st
 from explain.text_files import csv_file, csv_text
 from pages.parts.charts import rows_of
 from pages.parts.predictions import title_of
-from pages.parts.words import percent
 from ser_core.intended_use import COLUMN, IN_A_CELL
-from ser_core.numbers import unsigned
+from ser_core.numbers import percent, unsigned
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,7 @@ import streamlit as st
 from pages.parts import background
 from pages.parts.cards import table
 from pages.parts.charts import COLOURS, GREY
-from pages.parts.words import percent
-from ser_core.numbers import unsigned
+from ser_core.numbers import percent, unsigned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

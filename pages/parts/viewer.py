@@ -11,7 +11,8 @@ import streamlit as st
 from explain.explanation import Explanation
 from explain.regions import Region
 from pages.parts.sound import files
-from pages.parts.words import band, percent
+from pages.parts.words import band
+from ser_core.numbers import percent
 
 MAX_HZ = 8000.0
 ROWS = 128

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pages.parts.charts import COLOURS, GREY
-from pages.parts.words import percent, plain
-from ser_core.numbers import signed
+from pages.parts.words import plain
+from ser_core.numbers import percent, signed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

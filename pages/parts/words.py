@@ -91,17 +91,6 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{unsigned(value, decimals, thousands=True)} {unit}".rstrip()
 
 
-def percent(share: float) -> str:
-    """Return a share (0 … 1) in per cent; never a false 0 or 100."""
-    if not math.isfinite(share):
-        return "–"
-    if 0 < share < 0.005:
-        return "< 1 %"
-    if 0.995 <= share < 1:
-        return "> 99 %"
-    return f"{100 * share:.0f} %"
-
-
 def band(low_hz: float | None, high_hz: float | None) -> str:
     """Return a frequency band in words, or "" where there is none."""
     if low_hz is None or high_hz is None:

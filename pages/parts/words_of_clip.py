@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import streamlit as st
 
 from pages.parts import background, room, session
-from pages.parts.words import number, percent, plain
+from pages.parts.words import number, plain
 from ser_core.errors import SerscopeError, SettingError
-from ser_core.numbers import signed
+from ser_core.numbers import percent, signed
 
 if TYPE_CHECKING:
     from explain.attribution import Target
