@@ -13,7 +13,6 @@ from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
 from ser_core.numbers import rounded_percent
 
-FIRST_STEPS = 8
 GRADIENT_BATCH, GRADIENT_S = 4, 40.0
 PART_POINTS = 4
 OCCLUSION_COLUMNS = 10_000
@@ -54,12 +53,10 @@ class Found:
     view: View | None = None
 
 
-def _completeness(logit: Logit, view: View, baselines: Tensor | None = None) -> tuple[float, Callable[[Tensor], float]]:
-    """Return target(point) − mean target(baselines), and the function from relevance to its completeness error."""
+def _completeness(logit: Logit, view: View) -> tuple[float, Callable[[Tensor], float]]:
+    """Return target(point) − target(baseline), and the function from relevance to its completeness error."""
     with torch.no_grad():
-        rows = view.baseline if baselines is None else baselines
-        reference = torch.cat([logit(part) for part in rows.split(_at_once(view))]).double().mean()
-        difference = float(logit(view.point).double()[0] - reference)
+        difference = float((logit(view.point).double() - logit(view.baseline).double())[0])
 
     def error(relevance: Tensor) -> float:
         return abs(float(relevance.detach().double().sum()) - difference) / max(abs(difference), logit.smallest)
@@ -92,45 +89,107 @@ def _input_x_gradient(task: Task) -> Found:
 def _integrated_gradients(task: Task) -> Found:
     from captum.attr import IntegratedGradients
 
-    logit, view, options = task.logit, task.view, task.options
-    points = min(PART_POINTS, options.max_steps)
+    logit, view = task.logit, task.view
 
     def place(share: float) -> Tensor:
         return view.baseline + share * (view.point - view.baseline)
 
-    def value(share: float) -> tuple[float, float]:
-        with torch.no_grad():
-            return share, float(logit(place(share)).double()[0])
+    def value(share: float) -> float:
+        return float(logit(place(share)).double()[0])
 
-    def part(start: tuple[float, float], end: tuple[float, float]) -> _Part:
-        relevance = IntegratedGradients(logit).attribute(
-            place(end[0]).requires_grad_(),
-            baselines=place(start[0]),
+    def gradients(start: float, end: float, points: int) -> Tensor:
+        found = IntegratedGradients(logit).attribute(
+            place(end).requires_grad_(),
+            baselines=place(start),
             n_steps=points,
             method="gausslegendre",
             internal_batch_size=_at_once(view),
         )
-        missed = float(relevance.detach().double().sum()) - (end[1] - start[1])
-        return _Part(start, end, relevance.detach(), missed)
+        return found.detach()
 
-    logit.plan(0.0, 0.5, 2 * points + 3)
-    start, end = value(0.0), value(1.0)
+    return _along_the_path(task, value, gradients)
+
+
+def _gradient_shap(task: Task, draws: int = 8) -> Found:
+    # Captum's GradientShap draws from the process-wide generators, so threads change each other's results; it cannot
+    # limit its batch either. Here a clip has its own generator, and places on the path are Gauss–Legendre's instead of
+    # random ones, which needs a tenth of the gradients for the same expectation.
+    logit, view = task.logit, task.view
+    generator = torch.Generator().manual_seed(task.options.seed)
+    spread = task.options.noise * float((view.point - view.baseline).abs().mean())
+    shape = (draws, *view.baseline.shape[1:])
+    baselines = view.baseline + spread * torch.randn(shape, generator=generator)
+    deck: list[int] = []
+
+    def value(share: float) -> float:
+        starts = baselines if share < 1 else baselines[:1]  # all paths end in the clip
+        places = starts + share * (view.point - starts)
+        return float(torch.cat([logit(rows) for rows in places.split(_at_once(view))]).double().mean())
+
+    def gradients(start: float, end: float, points: int) -> Tensor:
+        nodes, weights = (torch.from_numpy(each).float() for each in np.polynomial.legendre.leggauss(points))
+        column = (-1, *[1] * (view.point.ndim - 1))
+        shares = (start + (end - start) * (1 + nodes) / 2).reshape(column)
+        weights = ((end - start) * weights / 2).reshape(column)
+        if len(deck) < points:  # no draw comes again before all have come
+            deck[:] = torch.randperm(draws, generator=generator).tolist()
+        starts = baselines[[deck.pop() for _ in range(points)]]
+        relevance = torch.zeros_like(view.point)
+        for rows in torch.arange(points).split(_at_once(view)):
+            distance = view.point - starts[rows]
+            places = (starts[rows] + shares[rows] * distance).requires_grad_()
+            slope = torch.autograd.grad(logit(places).sum(), places)[0]
+            relevance += (weights[rows] * slope * distance).sum(0, keepdim=True)
+        return relevance
+
+    found = _along_the_path(task, value, gradients, rows=draws)
+    return replace(
+        found, settings={"seed": task.options.seed, "baseline_draws": draws, "noise": spread} | found.settings
+    )
+
+
+def _along_the_path(
+    task: Task, value: Callable[[float], float], gradients: Callable[[float, float, int], Tensor], rows: int = 1
+) -> Found:
+    """Return the relevance of gradients from the baseline to the clip, refined until it adds up.
+
+    What a part of the path should add up to is known, so only the parts that miss are cut finer, and no pass is made
+    in vain.
+
+    Args:
+        task: its tolerance and most points are kept to.
+        value: the target at a share of the way.
+        gradients: relevance of the way from one share to another, by that many points.
+        rows: of a value that go through the network.
+    """
+    logit, options = task.logit, task.options
+    points = min(PART_POINTS, options.max_steps)
+
+    def at(share: float) -> tuple[float, float]:
+        with torch.no_grad():
+            return share, value(share)
+
+    def part(start: tuple[float, float], end: tuple[float, float]) -> _Part:
+        relevance = gradients(start[0], end[0], points)
+        return _Part(start, end, relevance, float(relevance.double().sum()) - (end[1] - start[1]))
+
+    logit.plan(0.0, 0.5, 2 * points + 2 * rows + 1)
+    start, end = at(0.0), at(1.0)
     difference = end[1] - start[1]
     scale = max(abs(difference), logit.smallest)
-    parts = [part(start, end)] if options.max_steps < 2 * points else _halves(start, end, value, part)
-    # What a part should add up to is known, so only the parts that miss are cut finer, and no pass is made in vain.
+    parts = [part(start, end)] if options.max_steps < 2 * points else _halves(start, end, at, part)
     while not _adds_up(parts, scale, options.tolerance) and (len(parts) + 1) * points <= options.max_steps:
-        logit.plan(logit.high, (1 + logit.high) / 2, 2 * points + 1)
+        logit.plan(logit.high, (1 + logit.high) / 2, 2 * points + rows)
         worst = max(parts, key=lambda p: abs(p.missed))
         parts.remove(worst)
-        parts += _halves(worst.start, worst.end, value, part)
-    relevance = torch.stack([p.relevance for p in parts]).sum(0)
+        parts += _halves(worst.start, worst.end, at, part)
     settings = {
         "quadrature": f"Gauss–Legendre, {points} points on each part of the path; parts that miss most are halved",
         "parts": len(parts),
         "difference": difference,
         "tolerance": options.tolerance,
     }
+    relevance = torch.stack([p.relevance for p in parts]).sum(0)
     return Found(relevance, abs(sum(p.missed for p in parts)) / scale, len(parts) * points, settings)
 
 
@@ -157,56 +216,11 @@ def _adds_up(parts: list[_Part], scale: float, tolerance: float) -> bool:
 def _halves(
     start: tuple[float, float],
     end: tuple[float, float],
-    value: Callable[[float], tuple[float, float]],
+    at: Callable[[float], tuple[float, float]],
     part: Callable[[tuple[float, float], tuple[float, float]], _Part],
 ) -> list[_Part]:
-    middle = value((start[0] + end[0]) / 2)
+    middle = at((start[0] + end[0]) / 2)
     return [part(start, middle), part(middle, end)]
-
-
-def _rounds(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Yield (0, first), (1, 2 × first), … up to last, and at least once."""
-    steps, done = min(first, last), 0
-    yield done, steps
-    while steps * 2 <= last:
-        steps, done = steps * 2, done + 1
-        yield done, steps
-
-
-def _gradient_shap(task: Task, draws: int = 8) -> Found:
-    # Captum's GradientShap draws from the process-wide generators, so threads change each other's results; it cannot
-    # limit its batch either. Here a clip has its own generator, and places on the path are Gauss–Legendre's instead of
-    # random ones, which needs a tenth of the gradients for the same expectation.
-    logit, view, tolerance = task.logit, task.view, task.options.tolerance
-    generator = torch.Generator().manual_seed(task.options.seed)
-    spread = task.options.noise * float((view.point - view.baseline).abs().mean())
-    shape = (draws, *view.baseline.shape[1:])
-    baselines = view.baseline + spread * torch.randn(shape, generator=generator)
-    difference, error = _completeness(logit, view, baselines)
-    for done, steps in _rounds(FIRST_STEPS, task.options.max_steps):
-        logit.plan(1 - 0.5**done, 1 - 0.5 ** (done + 1), steps)
-        places, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(steps))
-        order = torch.randperm(steps, generator=generator) % draws
-        relevance = torch.zeros_like(view.point)
-        for rows in torch.arange(steps).split(_at_once(view)):
-            column = (-1, *[1] * (view.point.ndim - 1))
-            place = ((1 + places[rows]) / 2).float().reshape(column)
-            weight = (weights[rows] / 2).float().reshape(column)
-            distance = view.point - baselines[order[rows]]
-            points = (baselines[order[rows]] + place * distance).requires_grad_()
-            slope = torch.autograd.grad(logit(points).sum(), points)[0]
-            relevance += (weight * slope * distance).sum(0, keepdim=True)
-        if error(relevance) <= tolerance:
-            break
-    settings = {
-        "seed": task.options.seed,
-        "baseline_draws": draws,
-        "quadrature": "Gauss–Legendre",
-        "noise": spread,
-        "difference": difference,
-        "tolerance": tolerance,
-    }
-    return Found(relevance, error(relevance), steps, settings)
 
 
 def _deeplift(task: Task) -> Found:

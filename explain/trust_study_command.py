@@ -3,8 +3,8 @@
 What is run of :mod:`explain.trust_study`, in which order, and where it is stored: a stopped run goes on. Large networks
 are occluded together, clip by clip: most stand on the same encoder, which then answers once for all of them.
 ``--further`` asks for the other tests of :mod:`explain.trust` instead (infidelity, sensitivity, stability, agreement),
-which take about eight maps a clip and method, all methods of a model clip by clip; rows of the tests of faithfulness
-stay. The rows, one a clip × model × method × map
+which take about eight maps a clip and method, all models of the same methods clip by clip; rows of the tests of
+faithfulness stay. The rows, one a clip × model × method × map
 × test, are stored in ``assets/results/trust.parquet``, and their summary beside it as CSV. Rows of large networks that
 were stored up to 22 November 2026 have their masked clips answered in bfloat16 (the explained clip and its null alike).
 """
@@ -13,7 +13,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,9 +167,15 @@ def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterat
 def _together(
     plan: Iterator[tuple[tuple[str, ...], str, int]],
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], int]]:
-    """Yield methods of the same models and count as one, so that they share what they ask of a clip."""
-    for (names, count), some in groupby(plan, key=lambda each: (each[0], each[2])):
-        yield names, tuple(method for _, method, _ in some), count
+    """Yield models of the same methods and count as one, so that they share what is asked of a clip and an encoder."""
+    methods: dict[tuple[tuple[str, ...], int], tuple[str, ...]] = {}
+    for names, method, count in plan:
+        methods[names, count] = (*methods.get((names, count), ()), method)
+    together: dict[tuple[frozenset[str], int], list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    for (names, count), some in methods.items():
+        together.setdefault((frozenset(some), count), []).append((names, some))
+    for (_, count), parts in together.items():
+        yield tuple(name for names, _ in parts for name in names), parts[0][1], count
 
 
 def _size(model: "SpeechModel") -> int:
