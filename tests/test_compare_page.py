@@ -181,6 +181,20 @@ def test_two_models_are_compared_and_taken_away(two_models):
     assert len(app.get("download_button")) == 2
 
 
+@pytest.mark.parametrize("kind", ["models", "clips"])
+def test_a_voice_is_measured_as_it_was_corrected_on_explain(two_models, kind):
+    app = AppTest.from_function(compare_page).run(timeout=180)
+    app.session_state["settings"] = CueSettings("female", pitch_floor_hz=90.0)
+    app.segmented_control[0].set_value(kind).run(timeout=180)
+    if kind == "clips":
+        press(app, "Take this clip")
+    assert "as you corrected it on Explain: speaker female; pitch floor 90 Hz." in text(app)
+    app = settled(press(app, "Compare"))
+    found = next(job.result for key, job in app.session_state["jobs"].items() if key[:2] == ("compare", kind))
+    assert [each.tracks.settings.pitch_floor_hz for each in found.sides] == [90.0, 90.0]
+    assert {each.tracks.settings.sex for each in found.sides} == {"female"}
+
+
 def test_one_model_alone_cannot_be_compared(two_models):
     app = AppTest.from_function(compare_page).run(timeout=180)
     app.multiselect[0].set_value(["one"]).run(timeout=180)

@@ -395,6 +395,21 @@ def settings() -> "CueSettings":
     return st.session_state.get("settings", CueSettings())
 
 
+def say_corrected(asked: "CueSettings") -> None:
+    """Say how the reader corrected the measuring on Explain, where it was corrected."""
+    from explain.cues import LIMITS, CueSettings
+
+    usual = CueSettings()
+    changed = [
+        f"{what} {getattr(asked, name):g}{unit}"
+        for name, (what, *_, unit) in LIMITS.items()
+        if getattr(asked, name) != getattr(usual, name)
+    ]
+    words = "; ".join([f"speaker {asked.sex}"] * (asked.sex != usual.sex) + changed)
+    if words:
+        st.caption(f"The voice is measured as you corrected it on Explain: {words}.")
+
+
 def region_rule() -> str:
     """Return how regions are cut in this session."""
     return st.session_state.get("region_rule", "connected")

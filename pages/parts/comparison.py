@@ -1,5 +1,6 @@
 """Choosing what is compared, and drawing it: sentences, answers, maps on one time axis, cue tables."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,15 +56,17 @@ def _ask_models(recording: "Recording") -> Asked:
         key="compared-models",
     )
     missing = "" if len(chosen) >= FEWEST else f"Choose at least {FEWEST} models."
+    settings = choose.settings()
+    choose.say_corrected(settings)
 
     def work(job: background.Job) -> "Comparison":
         from explain.comparison import compare_models
         from ser_core.models import load_model
 
         job.tell(0.0, "Loading the models")
-        return compare_models(recording, [load_model(name) for name in chosen], progress=job.tell)
+        return compare_models(recording, [load_model(name) for name in chosen], settings=settings, progress=job.tell)
 
-    return Asked(("compare", "models", recording.sha256, *chosen), work, missing)
+    return Asked(("compare", "models", recording.sha256, settings, *chosen), work, missing)
 
 
 def _ask_methods(recording: "Recording") -> Asked:
@@ -85,46 +88,53 @@ def _ask_methods(recording: "Recording") -> Asked:
         )
         st.caption("Methods that sample many variants of the clip, such as Occlusion, take longest.")
     missing = "" if len(chosen) >= FEWEST else f"Choose at least {FEWEST} methods."
+    settings = choose.settings()
+    choose.say_corrected(settings)
 
     def work(job: background.Job) -> "Comparison":
         from explain.comparison import compare_methods
 
-        return compare_methods(recording, model, chosen, progress=job.tell)
+        return compare_methods(recording, model, chosen, settings=settings, progress=job.tell)
 
-    return Asked(("compare", "methods", recording.sha256, model.name, *chosen), work, missing)
+    return Asked(("compare", "methods", recording.sha256, model.name, settings, *chosen), work, missing)
 
 
 def _ask_clips(recording: "Recording") -> Asked | None:
+    from explain.cues import CueSettings
+
     left, right = st.columns([2, 3], gap="medium")
     with left:
         model = choose.model()
     with right:
         who = st.radio("Who speaks?", (SAME, TWO), horizontal=True, key="who-speaks")
-        sexes = ("unknown", "unknown")
+        settings = choose.settings()
+        second_settings = None
         if who == TWO:
             one, other = st.columns(2)
-            sexes = (one.selectbox("First speaker", SEXES), other.selectbox("Second speaker", SEXES))
+            first_sex = one.selectbox("First speaker", SEXES, SEXES.index(settings.sex))
+            settings = dataclasses.replace(settings, sex=first_sex)
+            second_settings = CueSettings(sex=other.selectbox("Second speaker", SEXES))
             st.caption("Chooses whose neutral speech each voice is held against; unknown: taken from the pitch.")
     second = _second_clip()
     if second is None:
         return None
+    # The sex of two speakers is asked for above.
+    choose.say_corrected(settings if who == SAME else dataclasses.replace(settings, sex="unknown"))
 
     def work(job: background.Job) -> "Comparison":
         from explain.comparison import compare_clips
-        from explain.cues import CueSettings
 
-        same = who == SAME
         return compare_clips(
             recording,
             second,
             model,
-            same_speaker=same,
-            settings=None if same else CueSettings(sex=sexes[0]),
-            second_settings=None if same else CueSettings(sex=sexes[1]),
+            same_speaker=who == SAME,
+            settings=settings,
+            second_settings=second_settings,
             progress=job.tell,
         )
 
-    key = ("compare", "clips", recording.sha256, second.sha256, model.name, who, sexes)
+    key = ("compare", "clips", recording.sha256, second.sha256, model.name, who, settings, second_settings)
     return Asked(key, work)
 
 
