@@ -10,6 +10,7 @@ from hypothesis import settings
 import explain  # noqa: F401  (a page run by itself puts pages/ first, where explain.py would hide the package)
 
 if TYPE_CHECKING:
+    import pandas as pd
     import playwright.sync_api
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -79,3 +80,20 @@ def shots(tmp_path: Path) -> Path:
     folder = Path(os.environ.get("SHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """What stores answers where the pages look for them, and nothing but these is there."""
+    import ser_core.evaluation
+
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    monkeypatch.setattr(ser_core.evaluation, "TABLES", folder)
+
+    def keep(rows: "pd.DataFrame", model: str = "m") -> Path:
+        path = folder / f"{model}.{rows['corpus'].iloc[0]}.parquet"
+        rows.to_parquet(path)
+        return path
+
+    return keep
