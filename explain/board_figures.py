@@ -209,27 +209,28 @@ def _heat(axes: "Axes", trace: Mapping[str, Any], traces: Sequence[Mapping[str, 
 
 
 def _space(axes: Any, traces: Sequence[Mapping[str, Any]], scene: Mapping[str, Any]) -> None:
+    """Draw lines, points and words in space; the frame of a cube is left out."""
     for trace in traces:
         x, y, z = (np.asarray(trace[axis], dtype=float) for axis in "xyz")
         line, marker = trace.get("line", {}), trace.get("marker", {})
         if "lines" in trace["mode"]:
             colour = GREY if line.get("colorscale") is not None else _colour(line.get("color"))
-            axes.plot(x, y, z, color=colour, linewidth=0.5, alpha=trace.get("opacity"))
+            axes.plot(x, y, z, color=colour, linewidth=0.25 * float(line.get("width") or 2), alpha=trace.get("opacity"))
         if "markers" in trace["mode"]:
             size = (0.9 * float(marker.get("size") or 6)) ** 2
             look = {"marker": _symbol(marker), "alpha": marker.get("opacity"), "linewidths": 0}
             scaled = marker.get("colorscale") is not None
             colour = [_scaled(marker, k) for k in range(len(x))] if scaled else _colour(marker.get("color"))
             axes.scatter(x, y, z, s=size, color=colour, depthshade=False, **look)
+        if "text" in trace["mode"]:
+            for place, word in enumerate(trace["text"]):
+                style = {"ha": "center", "va": "center", "parse_math": False, **text_style(7)}
+                axes.text(x[place], y[place], z[place], _plain(word), **style)
     for axis in "xyz":
-        about = scene.get(f"{axis}axis", {})
-        getattr(axes, f"set_{axis}label")(_title(about), **text_style(8))
-        getattr(axes, f"set_{axis}lim")(about.get("range", (-1.05, 1.05)))
-        getattr(axes, f"set_{axis}ticks")(
-            about.get("tickvals", (-1, 0, 1)), labels=about.get("ticktext"), **text_style(6.5)
-        )
+        getattr(axes, f"set_{axis}lim")(scene[f"{axis}axis"]["range"])
+    axes.set_axis_off()
     axes.view_init(elev=22, azim=-48)
-    axes.set_box_aspect((1, 1, 1), zoom=0.85)
+    axes.set_box_aspect((1, 1, 1), zoom=1.2)
 
 
 def _rings(axes: Any, traces: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> None:

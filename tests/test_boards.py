@@ -150,6 +150,9 @@ def test_a_wheel_and_a_path_in_space_come_out_as_they_are_on_the_page(monkeypatc
     moved = sphere.Path(np.array([0.5, 1.0, 1.5]), np.array([[0, 0, 0], [0.1, 0.2, 0.3], [0.2, 0.4, 0.6]]))
     kept, svg = drawn(sphere.figure(moved, np.array([0.1, 0.2, 0.3]), np.array([])), monkeypatch)
     assert svg.startswith("<?xml")
+    poles = {text.get_text(): text.get_position_3d() for text in kept[0].axes[0].texts}
+    assert set(poles) == {"unpleasant", "pleasant", "calm", "excited", "weak", "strong"}
+    assert poles["pleasant"][0] > 1 and poles["calm"][1] < -1 and poles["strong"][2] > 1
     along = next(each for each in kept[0].axes[0].collections if len(each.get_facecolor()) == 3)
     assert len({tuple(colour) for colour in along.get_facecolor()}) == 3  # dark at the start, light at the end
 

@@ -125,9 +125,7 @@ def clouds(rows: "pd.DataFrame", start: str) -> "go.Figure":
             name=f"centre of {escape(str(label))}",
             hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f}<extra>centre of " + escape(str(label)) + "</extra>",
         )
-    # Farther off than a single clip's path, so that the words at the corners fit on a narrow screen.
-    eye = {"x": 2.2, "y": -2.4, "z": 1.25}
-    return framed(drawn).update_layout(legend={"itemsizing": "constant"}, scene={"camera": {"eye": eye}})
+    return framed(drawn).update_layout(legend={"itemsizing": "constant"})
 
 
 def centres(rows: "pd.DataFrame") -> "pd.DataFrame":

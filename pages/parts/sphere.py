@@ -34,8 +34,8 @@ def show(recording: Recording, model: SpeechModel, prediction: Prediction, heard
         return
     st.caption(
         "Windows of 1 s, each heard on its own: the line runs from the start of the clip (dark) to its end (light); "
-        "the large point is the answer for the whole clip. The sphere has a radius of 1; turn it with the mouse or a "
-        "finger."
+        "the large point is the answer for the whole clip. Valence runs from unpleasant to pleasant, arousal from calm "
+        "to excited, dominance from weak to strong. The sphere has a radius of 1; turn it with the mouse or a finger."
     )
     st.plotly_chart(
         figure(path, prediction.values, np.array(prediction.constant), heard),
@@ -80,21 +80,14 @@ def figure(path: Path, whole: np.ndarray, usual: np.ndarray, heard: np.ndarray |
 
 
 def framed(drawn: go.Figure) -> go.Figure:
-    """Return a figure in the space of valence, arousal and dominance, with the poles as words."""
-    scene = {
-        axis: {
-            "range": [-1.05, 1.05],
-            "title": {"text": name},
-            "tickvals": [-1, 0, 1],
-            "ticktext": [POLES[name][0], "0", POLES[name][1]],
-        }
-        for axis, name in zip(("xaxis", "yaxis", "zaxis"), DIMENSIONS, strict=True)
-    }
+    """Return a figure in the space of valence, arousal and dominance, whose axes end in their poles as words."""
+    # Words beside the edges of a cube overlap in its corners and are cut off on a phone.
+    scene = {axis: {"range": [-1.3, 1.3], "visible": False} for axis in ("xaxis", "yaxis", "zaxis")}
     drawn.update_layout(
         height=HEIGHT,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         legend={"orientation": "h", "y": 0},
-        scene=scene | {"aspectmode": "cube", "camera": {"eye": {"x": 1.45, "y": -1.6, "z": 0.85}}},
+        scene=scene | {"aspectmode": "cube", "camera": {"eye": {"x": 1.15, "y": -1.3, "z": 0.65}}},
     )
     return drawn
 
@@ -124,7 +117,7 @@ def _points(points: np.ndarray, name: str, **how: object) -> go.Scatter3d:
 
 
 def globe() -> list[go.Scatter3d]:
-    """Return circles of latitude and longitude of the unit sphere, and the three axes."""
+    """Return circles of latitude and longitude of the unit sphere, and the three axes with their poles."""
     turn = np.linspace(0, 2 * np.pi, 49)
     circles = [
         np.stack([np.cos(h) * np.cos(turn), np.cos(h) * np.sin(turn), np.full(turn.shape, np.sin(h))])
@@ -134,6 +127,19 @@ def globe() -> list[go.Scatter3d]:
         np.stack([np.cos(a) * np.cos(turn), np.sin(a) * np.cos(turn), np.sin(turn)])
         for a in np.radians(range(0, 180, 45))
     ]
-    circles += [np.outer(axis, (-1.0, 1.0)) for axis in np.eye(3)]
-    look = {"mode": "lines", "line": {"color": "#7d8a93", "width": 2}, "opacity": 0.5}
-    return [go.Scatter3d(x=x, y=y, z=z, **look, hoverinfo="skip", showlegend=False) for x, y, z in circles]
+    axes = [np.outer(axis, (-1.0, 1.0)) for axis in np.eye(3)]
+    drawn = [_line(circle, 2, 0.4) for circle in circles] + [_line(axis, 4, 0.8) for axis in axes]
+    x, y, z = 1.16 * np.concatenate(axes, axis=1)
+    words = [word for name in DIMENSIONS for word in POLES[name]]
+    return [
+        *drawn,
+        go.Scatter3d(
+            x=x, y=y, z=z, mode="text", text=words, textposition="middle center", hoverinfo="skip", showlegend=False
+        ),
+    ]
+
+
+def _line(points: np.ndarray, width: int, opacity: float) -> go.Scatter3d:
+    x, y, z = points
+    look = {"mode": "lines", "line": {"color": "#7d8a93", "width": width}, "opacity": opacity}
+    return go.Scatter3d(x=x, y=y, z=z, **look, hoverinfo="skip", showlegend=False)
