@@ -346,7 +346,7 @@ def relative_cues(one: Explanation, two: Explanation) -> tuple[RelativeCue, ...]
         values, places = [], []
         for side in (one, two):
             value = next((v.value for v in side.cues.values if (v.cue, v.scope) == (cue.name, CLIP)), None)
-            neutral = reference.row(cue.name, side.tracks.sex, CLIP)
+            neutral = reference.row(cue.name, side.tracks.sex)
             values.append(value if cue.name in RELATIVE else None)
             places.append(neutral.percentile(value) if neutral is not None and value is not None else None)
         if any(each is not None for each in (*values, *places)):

@@ -20,10 +20,9 @@ medium-high                     usual or high
 contested, or marked CONFLICT   never: the sources contradict each other, it counts neither way
 ==============================  ===================================================================================
 
-Rising and falling also need a slope above and below zero. A range in a region shorter than the reference's stretches is
-marked as doubtful unless it is high, as little time leaves little room: most neutral stretches of 0.1 s have a range in
-the lower fifth. Everything else disagrees. No cue is necessary or sufficient: what counts is how many agree, and
-whether they agree with the other emotion as well.
+Rising and falling also need a slope above and below zero. Everything else disagrees. A salient region is held against
+stretches of neutral speech of its own length, several regions against stretches of their mean length. No cue is
+necessary or sufficient: what counts is how many agree, and whether they agree with the other emotion as well.
 """
 
 import csv
@@ -33,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explain.cues import CLIP, CUES, CueSummary
-from explain.reference import REGION, WINDOW_S, Reference, load_reference
+from explain.reference import Reference, load_reference, stretch
 from ser_core.errors import ExplanationError
 from ser_core.settings import ASSETS
 
@@ -83,12 +82,6 @@ EVIDENCE = {
 }
 """How a row of the table is known, in words."""
 
-TOO_SHORT = (
-    f"in regions under {WINDOW_S[0]:g} s, shorter than the reference’s stretches, a range comes out low by itself"
-)
-"""Why a range that is not high is doubtful in short regions."""
-
-_RANGES = frozenset(c.name for c in CUES if c.kind == "range")
 _UP, _DOWN = ("high", "fast", "many", "rising"), ("low", "slow", "falling")
 _SLIGHTLY_UP = ("high_weak", "slightly_wide")
 _WORDS = {"f0_contour": ("falling", "level", "rising")}
@@ -101,8 +94,8 @@ class Agreement:
     status is "agrees", "disagrees", "contested", "no expectation" or "not measurable". percentile (0 … 100) is the
     place of the value in neutral speech of the reference group; observed is "low", "usual" or "high" ("falling",
     "level", "rising" for contours). scope is "clip" or "salient regions". note says why a cue is not measurable.
-    evidence says in words how the expectation is known (one of ``EVIDENCE``), "" where there is none. doubt is "" or
-    the reason to doubt the verdict.
+    evidence says in words how the expectation is known (one of ``EVIDENCE``), "" where there is none. stretches is the
+    length of the neutral stretches that salient regions are held against, "" for a clip.
     """
 
     emotion: str
@@ -119,12 +112,7 @@ class Agreement:
     reference: str = ""
     note: str = ""
     evidence: str = ""
-    doubt: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """The status, but "doubtful" where it agrees or disagrees and there is a doubt."""
-        return "doubtful" if self.doubt and self.status in ("agrees", "disagrees") else self.status
+    stretches: str = ""
 
 
 @dataclass(frozen=True)
@@ -247,10 +235,12 @@ def _agreement(
     sex: str,
 ) -> Agreement:
     ours = OURS.get(cue, cue)
-    value, unit, note = (None, "", NOT_MEASURED[cue]) if cue in NOT_MEASURED else _observed(summary, ours, scope)
-    neutral = reference.row(ours, sex, CLIP if scope == CLIP else REGION)
+    value, unit, note, length_s = _observed(summary, cue, scope)
+    neutral = reference.row(ours, sex, length_s)
+    stretches = "" if length_s is None else stretch(length_s)
     if value is not None and neutral is None:
         note = "there is no neutral reference for children" if sex == "child" else "no neutral reference of this cue"
+        note += f" in stretches of {stretches}" * bool(stretches and reference.row(ours, sex))
     percentile = neutral.percentile(value) if neutral is not None and value is not None else None
     place = None if value is None or percentile is None else _outer_fifth(cue, value, percentile)
     return Agreement(
@@ -268,15 +258,8 @@ def _agreement(
         reference="" if neutral is None else reference.describe(sex),
         note=note,
         evidence="" if row is None else EVIDENCE[row.evidence],
-        doubt=TOO_SHORT if place in (-1, 0) and scope != CLIP and _short(summary, ours) else "",
+        stretches=stretches,
     )
-
-
-def _short(summary: CueSummary, cue: str) -> bool:
-    """Whether a cue is a range, and one of the regions that it was measured in is shorter than the reference's."""
-    measured = {v.scope for v in summary.values if v.cue == cue and v.value is not None}
-    lengths_s = [r.end_s - r.start_s for r in summary.regions if str(r.rank) in measured]
-    return cue in _RANGES and any(length_s < WINDOW_S[0] - 1e-9 for length_s in lengths_s)
 
 
 def reference_words(rows: Sequence[Agreement], sex: str) -> str:
@@ -299,16 +282,25 @@ def reference_words(rows: Sequence[Agreement], sex: str) -> str:
     return " ".join(words)
 
 
-def _observed(summary: CueSummary, cue: str, scope: str) -> tuple[float | None, str, str]:
-    """Value, unit and why there is none; over salient regions the mean of the regions, weighted by their counts."""
+def _observed(summary: CueSummary, cue: str, scope: str) -> tuple[float | None, str, str, float | None]:
+    """Value, unit, why there is none, and the length in seconds of what it was measured in, None for the clip.
+
+    Over salient regions value and length are the means of the regions, weighted by their counts.
+    """
+    if cue in NOT_MEASURED:
+        return None, "", NOT_MEASURED[cue], None
+    ours = OURS.get(cue, cue)
     if scope == CLIP:
-        row = summary.value(cue, CLIP)
-        return row.value, row.unit, row.note
-    rows = [v for v in summary.values if v.cue == cue and v.scope.isdigit()]
-    good = [(v.value, v.count) for v in rows if v.value is not None]
+        row = summary.value(ours, CLIP)
+        return row.value, row.unit, row.note, None
+    rows = [v for v in summary.values if v.cue == ours and v.scope.isdigit()]
+    good = [(v.value, v.count, v.scope) for v in rows if v.value is not None]
     if not good:
-        return None, rows[0].unit, rows[0].note
-    return sum(value * count for value, count in good) / sum(count for _, count in good), rows[0].unit, ""
+        return None, rows[0].unit, rows[0].note, None
+    lengths_s = {str(region.rank): region.end_s - region.start_s for region in summary.regions}
+    counts = sum(count for _, count, _ in good)
+    value = sum(value * count for value, count, _ in good) / counts
+    return value, rows[0].unit, "", sum(lengths_s[place] * count for _, count, place in good) / counts
 
 
 def _outer_fifth(cue: str, value: float, percentile: float) -> int:

@@ -104,7 +104,7 @@ def cue_csv(explanation: Explanation) -> str:
                     "reference",
                     "note",
                     "evidence",
-                    "doubt",
+                    "stretches",
                 ),
                 f"emotion_{i}_",
             )

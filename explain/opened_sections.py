@@ -75,7 +75,9 @@ def rivalry_section(found: Rivalry) -> Section:
             number(row.value, row.unit),
             row.expected.replace("_", " ") or "–",
             row.expected_against.replace("_", " ") or "–",
-            f"doubtful: {row.note}" if row.reading == UNKNOWN and row.value is not None and row.note else row.reading,
+            f"{row.reading}: {row.note}"
+            if row.reading == UNKNOWN and row.value is not None and row.note
+            else row.reading,
         )
         for row in found.rows
     )

@@ -1,8 +1,9 @@
 """Neutral speech of open corpora, by speaker sex, as what a cue's magnitude is compared with.
 
 The experts' directions are about whole deliveries against neutral ones. The bundled table holds percentiles of each
-cue over neutral clips of adult speakers, and the same over random stretches of 0.3–0.6 s of their speech, so that a
-salient region is compared with stretches of its own kind. At most ten clips a speaker, lossless files only.
+cue over neutral clips of adult speakers, and the same over random stretches of their speech of several lengths, so that
+a salient region is compared with stretches of its own length: little time leaves little room for a range, and a mean
+over few frames scatters more. At most ten clips a speaker, lossless files only.
 
 Build it again with::
 
@@ -31,10 +32,11 @@ from ser_core.settings import ASSETS
 
 FOLDER = ASSETS / "reference"
 PERCENTS = (1, *range(5, 100, 5), 99)
-REGION = "region"
+STRETCHES_S = ((0.05, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.6), (0.6, 1.2), (1.2, 2.4))
+"""Lengths of stretches in seconds, from … to; a shorter or longer region is compared with the nearest."""
 SEXES = ("female", "male", "any")
 CLIPS_PER_SPEAKER, ADULT = 10, 18
-WINDOWS, WINDOW_S = 4, (0.3, 0.6)
+WINDOWS = 4
 FEWEST_VALUES = 50
 LOSSY = ("opus", "vorbis", "mp3", "aac", "mpeg")
 
@@ -43,8 +45,8 @@ LOSSY = ("opus", "vorbis", "mp3", "aac", "mpeg")
 class ReferenceRow:
     """Percentiles of one cue in neutral speech.
 
-    scope is "clip" or "region" (stretches of 0.3–0.6 s); sex "female", "male" or "any" (both, where the sex is not
-    known). ``quantiles`` are the values at ``PERCENTS``, in ``unit``; values, clips and speakers are counts.
+    scope is "clip" or the length of the stretches ("0.1 to 0.2 s"); sex "female", "male" or "any" (both, where the
+    sex is not known). ``quantiles`` are the values at ``PERCENTS``, in ``unit``; values, clips and speakers are counts.
     """
 
     scope: str
@@ -72,18 +74,34 @@ class Reference:
     corpora: tuple[tuple[str, str, int, int], ...]
     command: str
 
-    def row(self, cue: str, sex: str, scope: str) -> ReferenceRow | None:
-        """Return the percentiles of a cue, or None where there is no reference (children, cues without one)."""
+    def row(self, cue: str, sex: str, length_s: float | None = None) -> ReferenceRow | None:
+        """Return the percentiles of a cue, or None where there is no reference (children, cues without one).
+
+        Args:
+            cue: its name.
+            sex: "female", "male", "unknown" or "child".
+            length_s: of the stretches of speech; None for whole clips.
+        """
+        scope = CLIP if length_s is None else stretch(length_s)
         return self.rows.get((scope, "any" if sex == "unknown" else sex, cue))
 
     def describe(self, sex: str) -> str:
         """Return one line that says whose neutral speech this is."""
-        row = self.row("f0_mean", sex, CLIP)
+        row = self.row("f0_mean", sex)
         if row is None:
             return "no neutral reference"
         who = {"female": "women", "male": "men", "any": "adults of both sexes"}[row.sex]
         titles = ", ".join(title for title, *_ in self.corpora)
         return f"neutral speech of {row.speakers} {who} ({row.clips} clips; {titles})"
+
+
+def stretch(length_s: float) -> str:
+    """Return the lengths of neutral stretches that one of this length is compared with, such as "0.1 to 0.2 s"."""
+    return next((_span(*span) for span in STRETCHES_S if length_s < span[1] - 1e-9), _span(*STRETCHES_S[-1]))
+
+
+def _span(low_s: float, high_s: float) -> str:
+    return f"{low_s:g} to {high_s:g} s"
 
 
 @functools.cache
@@ -117,7 +135,7 @@ class _Clip:
 
 
 def measured(clip: _Clip, windows: int = WINDOWS) -> _Clip:
-    """Return the clip with its cues, over the whole clip and over random stretches of its speech."""
+    """Return the clip with its cues, over the whole clip and over random stretches of each length of its speech."""
     from explain.praat import SHORTEST_S, praat_panel
     from ser_core.audio import read
     from ser_core.speech import speech_segments
@@ -138,15 +156,16 @@ def measured(clip: _Clip, windows: int = WINDOWS) -> _Clip:
 
 
 def _windows(tracks: CueTracks, name: str, count: int) -> list[Region]:
+    """Return stretches of speech, ``count`` of each length, ranked by length; none where no speech is that long."""
     rng = np.random.default_rng(list(Path(name).name.encode()))
     places = []
-    for rank in range(1, count + 1):
-        width_s = rng.uniform(*WINDOW_S)
+    for rank in range(count * len(STRETCHES_S)):
+        width_s = rng.uniform(*STRETCHES_S[rank // count])
         room = [s for s in tracks.segments if s.end_s - s.start_s > width_s]
         if room:
             segment = room[rng.integers(len(room))]
             start_s = rng.uniform(segment.start_s, segment.end_s - width_s)
-            places.append(Region(rank, start_s, start_s + width_s, None, None, 0.0))
+            places.append(Region(rank + 1, start_s, start_s + width_s, None, None, 0.0))
     return places
 
 
@@ -182,7 +201,10 @@ def neutral_clips(folders: Sequence[Path], seed: int = 0) -> tuple[list[_Clip], 
 def rows_of(clips: Sequence[_Clip]) -> list[ReferenceRow]:
     """Return the percentiles over measured clips, by scope, sex and cue, where there are 50 values at least."""
     rows = []
-    for scope in (CLIP, REGION):
+    ranks = {CLIP: {CLIP}}
+    for place, span in enumerate(STRETCHES_S):
+        ranks[_span(*span)] = {str(place * WINDOWS + k) for k in range(1, WINDOWS + 1)}
+    for scope, measured_as in ranks.items():
         for sex in SEXES:
             chosen = [c for c in clips if sex in ("any", c.sex)]
             for cue in CUES:
@@ -190,9 +212,7 @@ def rows_of(clips: Sequence[_Clip]) -> list[ReferenceRow]:
                     (v.value, c)
                     for c in chosen
                     for v in c.values
-                    if v.cue == cue.name
-                    and v.value is not None
-                    and (v.scope == CLIP if scope == CLIP else v.scope.isdigit())
+                    if v.cue == cue.name and v.value is not None and v.scope in measured_as
                 ]
                 if len(found) < FEWEST_VALUES:
                     continue
@@ -245,7 +265,7 @@ def directions(folder: Path, speakers: int, per_emotion: int, jobs: int, seed: i
                     for c in clips
                     if c.speaker == clip.speaker and c.emotion == "neutral" and (c.file, cue.name) in values
                 ]
-                row = reference.row(cue.name, clip.sex, CLIP)
+                row = reference.row(cue.name, clip.sex)
                 if value is None or not own or row is None:
                     continue
                 above.append(value > float(np.median(own)))

@@ -112,7 +112,7 @@ def expert(e: Explanation) -> dict[str, Any]:
     for emotion in compared_emotions(e):
         of_emotion = [a for a in e.agreements if a.emotion == emotion]
         role = {e.prediction.top: "predicted", e.prediction.runner_up: "runner-up"}.get(emotion, "not predicted")
-        counts = Counter(a.verdict for a in of_emotion)
+        counts = Counter(a.status for a in of_emotion)
         notes = Notes()
         parts.append(
             {
@@ -146,13 +146,13 @@ def _agreement(a: Agreement, notes: Notes) -> list[str]:
         "–" if a.percentile is None else f"{a.percentile:.0f}",
         a.observed or "–",
         plain_name(a.expected or "–"),
-        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note, a.doubt and f"Doubtful: {a.doubt}"),
+        f"{_MARKS.get(a.status, '')} {a.status}".strip() + notes.mark(a.note),
         # Sources are long: in the notes they have the width of the page.
         notes.mark(
             a.source and f"Source: {a.source}.",
             a.evidence and f"The expectation is {a.evidence}.",
             a.conflict and f"Conflict: {a.conflict}",
-            a.reference and f"Reference: {a.reference}",
+            a.reference and f"Reference: {a.reference}{f', stretches of {a.stretches}' if a.stretches else ''}",
         ).strip()
         or "–",
     ]

@@ -13,7 +13,7 @@ fits neither            the table separates the two, and the value disagrees wit
 contested               the sources contradict each other about one of the two
 same expectation        both directions can be met by one value, so the cue cannot separate them
 one expectation         the table speaks of one of the two only
-not measurable          there is no value or no neutral reference for it here, or the verdict is doubtful
+not measurable          there is no value or no neutral reference for it here
 ======================  ==============================================================================================
 """
 
@@ -210,7 +210,7 @@ def _row(cue: str, scope: str, sides: list[Expectation | None], judged: list[Agr
         observed=row.observed,
         reading=_reading(sides, apart, [_status(*pair) for pair in zip(sides, judged, strict=True)], row),
         sources=(sides[0].source if sides[0] else "", sides[1].source if sides[1] else ""),
-        note=row.doubt or row.note,
+        note=row.note,
     )
 
 
@@ -242,7 +242,7 @@ def _reading(sides: list[Expectation | None], apart: bool, statuses: list[str], 
         return CONTESTED
     if not apart:
         return SAME
-    if row.percentile is None or row.doubt or "not measurable" in statuses:
+    if row.percentile is None or "not measurable" in statuses:
         return UNKNOWN
     if "contested" in statuses:
         return CONTESTED

@@ -15,7 +15,7 @@ class Standing:
 
     beaten is the share of random places that taking the regions away, or leaving them alone, beats: of the two the
     worse. plausible is the share of the cues of the salient regions that move as experts expect, of those that could be
-    judged without doubt. short says in words which tests of faithfulness do not hold; "" where all do.
+    judged. short says in words which tests of faithfulness do not hold; "" where all do.
     """
 
     beaten: float
@@ -32,9 +32,9 @@ def standing(found: Trust, agreements: Sequence[Agreement]) -> Standing | None:
     """
     removals = [test for test in found.tests if test.name in ("deletion", "insertion") and math.isfinite(test.value)]
     judged = [
-        row.verdict
+        row.status
         for row in agreements
-        if row.emotion == found.target.emotion and row.scope == SALIENT and row.verdict in ("agrees", "disagrees")
+        if row.emotion == found.target.emotion and row.scope == SALIENT and row.status in ("agrees", "disagrees")
     ]
     if not removals or not judged:
         return None

@@ -9,8 +9,9 @@ found nothing of its own. Right and wrong answers are told apart.
 in ``assets/results/salient-cues.parquet``, and their :func:`summary` beside it as CSV. Parts of 20 clips are kept, so a
 stopped run goes on, and every part holds speakers and emotions in turn, so that a part of the study is a fair sample
 of it. ``--folds`` asks about all CREMA-D actors the model that was trained without each; ``--trust`` puts each map to
-the three tests of faithfulness as well. Stored rows of jitter are of before 23 November 2026: a first or last interval
-of a clip was then no period where it differed from its only neighbour, which Praat counts.
+the three tests of faithfulness as well. Stored rows are of before 23 November 2026: regions of any length, and the same
+shifted, were then held against neutral stretches of 0.3 to 0.6 s instead of those of their own length; and a first or
+last interval of a clip was no period of jitter where it differed from its only neighbour, which Praat counts.
 """
 
 import argparse
@@ -45,6 +46,10 @@ SHIFTS = 20
 CHUNK = 20
 DECIDED = ("agrees", "disagrees")
 NO_REGION = "no salient region"
+STORED_WITH = (
+    "The stored rows hold regions of any length against neutral stretches of 0.3 to 0.6 s; the pages now hold each "
+    "region against stretches of its own length."
+)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from explain.expert import (
     tally,
 )
 from explain.magnitudes import magnitudes
-from explain.reference import PERCENTS, REGION, Reference, ReferenceRow, load_reference
+from explain.reference import PERCENTS, STRETCHES_S, Reference, ReferenceRow, load_reference, stretch
 from explain.regions import Region
 from explain.samples import samples
 from ser_core.audio import read
@@ -30,7 +30,7 @@ from ser_core.speech import speech_segments
 NEUTRAL = Reference(
     {
         (scope, sex, c.name): ReferenceRow(scope, sex, c.name, c.unit, 99, 99, 9, tuple(q - 50.0 for q in PERCENTS))
-        for scope in ("clip", "region")
+        for scope in ("clip", *(stretch(low_s) for low_s, _ in STRETCHES_S))
         for sex in ("female", "male", "any")
         for c in CUES
     },
@@ -120,31 +120,62 @@ def test_there_is_no_reference_for_children():
     assert "children" in row.note
 
 
+def of_one_length(scope: str) -> Reference:
+    """A reference that lies 60 lower for stretches of one length than for others."""
+    low = {
+        key: dataclasses.replace(row, quantiles=tuple(q - 60.0 for q in row.quantiles))
+        for key, row in NEUTRAL.rows.items()
+        if key[0] == scope
+    }
+    return dataclasses.replace(NEUTRAL, rows={**NEUTRAL.rows, **low})
+
+
 @pytest.mark.parametrize(
-    ("end_s", "value", "doubtful"), [(0.15, -40, True), (0.15, 0, True), (0.15, 40, False), (0.3, -40, False)]
+    ("length_s", "stretches"),
+    [(0.03, "0.05 to 0.1 s"), (0.1, "0.1 to 0.2 s"), (0.45, "0.3 to 0.6 s"), (5.0, "1.2 to 2.4 s")],
 )
-def test_a_range_in_a_region_shorter_than_the_references_is_doubtful_unless_it_is_high(end_s, value, doubtful):
-    summary = summary_of({"f0_variability": value, "f0_mean": value}, [Region(1, 0.0, end_s, None, None, 1.0)])
-    rows = agreements(summary, ["sadness"], "male", reference=NEUTRAL)
-    found = row_of(rows, "f0_variability", "sadness", SALIENT)
-    assert bool(found.doubt) == doubtful and ("under 0.3 s" in found.doubt) == doubtful
-    assert not row_of(rows, "f0_mean", "sadness", SALIENT).doubt
-    assert not row_of(rows, "f0_variability", "sadness", "clip").doubt
+def test_a_region_is_held_against_stretches_of_its_own_length(length_s, stretches):
+    summary = summary_of({"f0_variability": 0}, [Region(1, 0.0, length_s, None, None, 1.0)])
+    for reference, percentile in ((NEUTRAL, 50), (of_one_length(stretches), 99)):
+        rows = agreements(summary, ["anger"], "male", reference=reference)
+        region, clip = (row_of(rows, "f0_variability", scope=scope) for scope in (SALIENT, "clip"))
+        assert (region.percentile, region.stretches) == (pytest.approx(percentile), stretches)
+        assert (clip.percentile, clip.stretches) == (pytest.approx(50), "")
 
 
-def test_short_stretches_of_neutral_speech_have_a_low_range_by_themselves():
+def test_several_regions_are_held_against_stretches_of_their_mean_length():
+    # The second counts three times as much: 0.25 × 0.1 s + 0.75 × 0.5 s.
+    regions = [Region(1, 0.0, 0.1, None, None, 0.5), Region(2, 0.5, 1.0, None, None, 0.5)]
+    rows = agreements(summary_of({}, regions), ["anger"], "male", reference=of_one_length("0.3 to 0.6 s"))
+    assert row_of(rows, "f0_mean", scope=SALIENT).percentile == pytest.approx(99)
+    assert row_of(rows, "f0_mean", scope=SALIENT).stretches == "0.3 to 0.6 s"
+
+
+def test_a_cue_without_neutral_stretches_of_that_length_is_told_so():
+    without = {key: row for key, row in NEUTRAL.rows.items() if key != ("0.05 to 0.1 s", "male", "f0_mean")}
+    summary = summary_of({"f0_mean": 40}, [Region(1, 0.0, 0.06, None, None, 1.0)])
+    row = row_of(
+        agreements(summary, ["anger"], "male", reference=dataclasses.replace(NEUTRAL, rows=without)),
+        "f0_mean",
+        scope=SALIENT,
+    )
+    assert (row.status, row.value) == ("not measurable", 40)
+    assert row.note == "no neutral reference of this cue in stretches of 0.05 to 0.1 s"
+
+
+@pytest.mark.parametrize("cue", ["intensity_variability", "f0_variability"])
+def test_a_neutral_range_is_usual_among_stretches_of_its_length_and_not_among_longer_ones(cue):
     base = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
     tracks = measure(base, CueSettings(sex="male"), speech_segments(base))
-    percentiles = {}
-    for length_s in (0.12, 0.45):
+    values = {}
+    for length_s in (0.15, 0.45, 0.9):
         starts = [t for t in tracks.times_s[::10] if t + length_s < base.duration_s]
         regions = [Region(k, t, t + length_s, None, None, 0.0) for k, t in enumerate(starts, 1)]
-        values = [
-            v.value for v in magnitudes(tracks, regions) if v.cue == "intensity_variability" and v.scope.isdigit()
-        ]
-        row = load_reference().row("intensity_variability", "male", REGION)
-        percentiles[length_s] = np.median([row.percentile(value) for value in values if value is not None])
-    assert percentiles[0.12] < 20 < percentiles[0.45]
+        found = [v.value for v in magnitudes(tracks, regions) if v.cue == cue and v.scope.isdigit()]
+        values[length_s] = np.median([value for value in found if value is not None])
+        assert 20 < load_reference().row(cue, "male", length_s).percentile(values[length_s]) < 80
+    of_long = load_reference().row(cue, "male", 0.9)
+    assert of_long.percentile(values[0.15]) < 20
 
 
 def test_salient_regions_are_weighted_by_what_they_are_made_of():

@@ -133,14 +133,6 @@ def agreement(status: str) -> Agreement:
     )
 
 
-def test_a_doubtful_verdict_makes_nothing_plausible() -> None:
-    found = trust_with(list(np.linspace(0, 1, 100)), 2.0)
-    doubtful = dataclasses.replace(agreement("agrees"), doubt="too short")
-    assert standing(found, (doubtful,)) is None
-    placed = standing(found, (doubtful, agreement("disagrees")))
-    assert placed is not None and placed.plausible == 0.0
-
-
 @pytest.mark.parametrize(
     ("beaten", "agrees", "corner"),
     [

@@ -178,15 +178,6 @@ def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
     assert "[2] Reference: neutral speech, CREMA-D, female" in text
 
 
-def test_a_doubtful_verdict_is_counted_as_such_and_not_as_agreement():
-    explanation = example_explanation()
-    first, *rest = explanation.agreements
-    assert first.status == "agrees"
-    told = replace(explanation, agreements=(replace(first, doubt="too short"), *rest))
-    before, counts = (report_cues.expert(each)["agreements"][0]["counts"] for each in (explanation, told))
-    assert "agrees: 4" in before and "agrees: 3" in counts and "doubtful: 1" in counts
-
-
 def test_an_unknown_sex_and_how_an_expectation_is_known_are_said():
     explanation = example_explanation()
     settings = replace(explanation.tracks.settings, sex="unknown")

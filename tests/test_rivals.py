@@ -1,5 +1,7 @@
 """Why one emotion and not another: every reading of a cue, and what the experts' tables do not separate."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from test_expert import NEUTRAL, summary_of
@@ -72,15 +74,18 @@ def test_a_childs_voice_has_no_neutral_reference_and_so_no_reading():
     assert "no cue speaks for anger against sadness" in found.sentence
 
 
-def test_a_range_in_a_short_region_speaks_for_neither():
-    short = (Region(1, 0.5, 0.6, None, None, 0.5),)
+def test_a_cue_without_neutral_stretches_of_the_regions_length_speaks_for_neither():
+    short = (Region(1, 0.5, 0.55, None, None, 0.5),)
+    rows = {key: row for key, row in NEUTRAL.rows.items() if key[::2] != ("0.05 to 0.1 s", "f0_variability")}
+    reference = dataclasses.replace(NEUTRAL, rows=rows)
     for regions, expected in ((REGION, "for"), (short, "not measurable")):
-        found = rivalry(summary_of({"f0_variability": LOW}, regions), "sadness", "anger", "female", reference=NEUTRAL)
+        found = rivalry(summary_of({"f0_variability": LOW}, regions), "sadness", "anger", "female", reference=reference)
         assert reading(found, "f0_variability") == expected
         assert reading(found, "f0_variability", "clip") == "for"
-    assert "under 0.3 s" in next(row for row in found.rows if row.cue == "f0_variability").note
-    assert "pitch range speaks" not in found.sentence and "under 0.3 s" in rival_panel.rows(found)
-    assert any("doubtful" in row[-1] for row in rivalry_section(found).tables[0].rows)
+    why = "no neutral reference of this cue in stretches of 0.05 to 0.1 s"
+    assert next(row for row in found.rows if row.cue == "f0_variability").note == why
+    assert "pitch range speaks" not in found.sentence and why in rival_panel.rows(found)
+    assert any(row[-1] == f"not measurable: {why}" for row in rivalry_section(found).tables[0].rows)
 
 
 def test_emotions_without_a_row_are_told_so():

@@ -113,7 +113,7 @@ def _groups(found: "Evidence", mine: "pd.DataFrame", group_of: "pd.Series", view
     st.caption(
         "Not measured here: whether a group finds the explanations helpful. The reference voices behind the experts' "
         "expectations are told apart by sex only, so a gap by age, race or ethnicity may come from the reference as "
-        "well as from the model."
+        f"well as from the model. {study.STORED_WITH}"
     )
 
 

@@ -195,7 +195,7 @@ def _how_measured(name: str, task: str) -> str:
 def salient_cues() -> None:
     """Draw system 3's study: how often the cues in salient regions move as experts expect, against chance."""
     from explain.attribution import method_label
-    from explain.study import read_summary
+    from explain.study import STORED_WITH, read_summary
 
     st.subheader("What the salient regions hold (system 3)")
     found = read_summary()
@@ -228,7 +228,7 @@ def salient_cues() -> None:
     st.caption(
         "How to read it: right and wrong are the model's answers, of speakers whom it never heard; square brackets "
         "hold the 95 % interval over speakers. They are not corrected for the number of rows: one row in twenty leaves "
-        "out 0 by luck alone. 'python -m explain study' repeats it."
+        f"out 0 by luck alone. {STORED_WITH} 'python -m explain study' repeats it."
     )
     data = csv_file(csv_text(found.assign(**{COLUMN: IN_A_CELL})))
     st.download_button("Take this study away (CSV)", data, "serscope-salient-cues.csv", "text/csv")

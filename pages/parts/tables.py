@@ -240,11 +240,11 @@ def _verdict(row: Agreement | None) -> str:
     verdict = f'<span class="verdict {kind}"><i aria-hidden="true">{mark}</i> {escape(row.status)}</span>'
     if row.value is None:
         return verdict
-    place = hint(row.reference, row.observed) if row.observed else ""
+    against = f"{row.reference}, stretches of {row.stretches}" if row.stretches else row.reference
+    place = hint(against, row.observed) if row.observed else ""
     if row.observed and row.percentile is not None:
         place += f", percentile {row.percentile:.0f}"
-    doubt = f"<br><small>Doubtful: {escape(row.doubt)}</small>" if row.doubt else ""
-    return f"{verdict}<br><small>{number(row.value, row.unit)}{' · ' if place else ''}{place}</small>{doubt}"
+    return f"{verdict}<br><small>{number(row.value, row.unit)}{' · ' if place else ''}{place}</small>"
 
 
 def _short(source: str) -> str:
