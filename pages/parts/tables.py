@@ -58,8 +58,9 @@ def show_agreement(shown: Explanation) -> None:
     """Draw how the voice compares with what experts expect of the predicted class and the runner-up."""
     st.header("Agreement: is it what experts expect?")
     st.caption(
-        "How to read: each cue is placed among neutral speech of other speakers, never among the rest of this clip, "
-        "and set beside the direction that the literature gives for the emotion."
+        "How to read: each cue is placed among neutral speech of other speakers (salient regions among stretches "
+        "of their own length), never among the rest of this clip, and set beside the direction that the literature "
+        "gives for the emotion."
     )
     st.html(f'<div class="ss"><p class="paragraph">{escape(shown.paragraph)}</p></div>')
     emotions = list(dict.fromkeys(a.emotion for a in shown.agreements))
