@@ -1,5 +1,6 @@
 """The attribution methods, each over a view of a clip: what Captum offers, and what it takes to trust the result."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -265,7 +266,7 @@ def _grad_cam(task: Task) -> Found:
         inputs = view.decode(view.point)
     on_inputs = Logit(logit.network, same, logit.index, logit.against, None, logit.sign)
     relevance = LayerGradCam(on_inputs, layer).attribute(inputs.clone().requires_grad_())
-    columns, rows = layer_places(logit.network, layer, inputs)
+    columns, rows = layer_places(logit.network, name, inputs)
     times_s = column_times(model, view.first_s, columns)
     settings = {"layer": name, "cells_s": float(np.diff(times_s[:2])[0]) if len(times_s) > 1 else None}
     bands_hz = None
@@ -281,35 +282,56 @@ def _grad_cam(task: Task) -> Found:
     return Found(relevance, settings=settings, view=placed)
 
 
-def layer_places(network: nn.Module, layer: nn.Module, inputs: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+def layer_places(network: nn.Module, name: str, inputs: Tensor) -> tuple[np.ndarray, np.ndarray | None]:
     """Return where the cells of a layer's output sit: indices of input columns and, of a 2-d layer, of input rows.
 
-    Padding and stride shift the cells, so the centre of what a cell sees is measured: the centroid of the gradient of
-    a few cells, at a noise input so that no unit is silent.
+    Padding and stride shift the cells, so what a cell sees is asked of a copy whose kernels weigh all their places
+    alike: its gradient is a bell about the cell's centre, whatever was learned.
+
+    Args:
+        network: whose layer it is.
+        name: the layer's.
+        inputs: (1, …, rows, columns) that the network takes.
     """
+    generator = torch.Generator().manual_seed(0)
+    even = copy.deepcopy(network).requires_grad_(False)
+    with torch.no_grad():
+        for module in even.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                channels = 0.5 + torch.rand(module.weight.shape[:2], generator=generator)
+                module.weight.copy_(channels.reshape(*channels.shape, *[1] * (module.weight.ndim - 2)))
+                module.weight.div_(module.weight[0].numel())
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.reset_parameters()
     seen: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
-    probe = (inputs.mean() + inputs.std() * noise).requires_grad_()
-    network(probe)
-    handle.remove()
+    even.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    probe = (1 + 0.01 * torch.rand(inputs.shape, generator=generator)).requires_grad_()
+    even(probe)
     output = seen[0]
-    columns = _axis_places(output, probe, -1)
-    return columns, _axis_places(output, probe, -2) if output.ndim == 4 else None
+    return _axis_places(output, probe, -1), _axis_places(output, probe, -2) if output.ndim == 4 else None
 
 
 def _axis_places(output: Tensor, probe: Tensor, axis: int) -> np.ndarray:
+    """Return the centres of all cells: those of the cells that see no edge, and the line through them."""
     cells, size = output.shape[axis], probe.shape[axis]
-    stride = max(1, round(size / cells))
     others = [dim for dim in range(probe.ndim) if dim != probe.ndim + axis]
-    offsets = []
-    for cell in sorted({cells // 4, cells // 2, (3 * cells) // 4}):
-        slope = torch.autograd.grad(output.select(axis, cell).square().sum(), probe, retain_graph=True)[0]
-        weight = slope.abs().sum(others).double()
-        if weight.sum() > 0:
-            offsets.append(float((weight * torch.arange(size)).sum() / weight.sum()) - cell * stride)
-    offset = round(2 * float(np.median(offsets))) / 2 if offsets else (stride - 1) / 2
-    return np.arange(cells) * stride + offset
+    centres, widths, looked = [], [], np.unique(np.linspace(0, cells - 1, 12).astype(int))
+    for cell in looked.tolist():
+        slope = torch.autograd.grad(output.select(axis, cell).sum(), probe, retain_graph=True)[0]
+        weight = slope.abs().sum(others).double().numpy()
+        high = np.flatnonzero(weight >= 0.5 * weight.max())
+        centres.append(float(np.average(high, weights=weight[high])))
+        widths.append(int(high[-1] - high[0]))
+    # At an edge part of the bell is lost, and with it mostly part of its width.
+    whole = np.array(widths) == max(widths)
+    if whole.sum() < 2 or max(widths) == size - 1:
+        return (np.arange(cells) + 0.5) * size / cells - 0.5
+    place, centre = looked[whole], np.array(centres)[whole]
+    stride = round(2 * float(np.median(np.diff(centre) / np.diff(place)))) / 2
+    first = round(2 * float(np.median(centre - stride * place))) / 2
+    return np.arange(cells) * stride + first
 
 
 def _feature_ablation(task: Task) -> Found:

@@ -35,6 +35,10 @@ class RememberingEncoder(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("wrapped"), name)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "RememberingEncoder":
+        """Return a copy that remembers nothing yet: what was given may be gigabytes."""
+        return RememberingEncoder(copy.deepcopy(self.wrapped, memo), self.most_bytes)
+
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[list[Tensor], Tensor | None]:
         """Return every state's frames, as the encoder does."""
         if torch.is_grad_enabled() or lengths is not None:

@@ -446,17 +446,35 @@ def test_grad_cam_without_bands_has_a_time_axis_only(noise):
     np.testing.assert_allclose(found.times_s, np.arange(10) * 0.02)
 
 
-@pytest.mark.parametrize(("pool", "offset"), [(False, 0.0), (True, 1.0)])
+@pytest.mark.parametrize(("pool", "offset"), [(None, 0.0), (nn.AvgPool2d, 1.0), (nn.MaxPool2d, 1.0)])
 def test_cells_of_a_layer_sit_where_they_look(pool, offset):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layer = nn.Sequential(nn.Conv2d(1, 8, 5, stride=2, padding=2))
         if pool:
-            layer.append(nn.AvgPool2d(2))
-    columns, rows = layer_places(layer, layer[-1], torch.zeros(1, 80, 100).unsqueeze(1))
+            layer.append(pool(2))
+    columns, rows = layer_places(layer, str(len(layer) - 1), torch.zeros(1, 80, 100).unsqueeze(1))
     stride = 4 if pool else 2
-    np.testing.assert_allclose(columns, np.arange(len(columns)) * stride + offset, atol=0.5)
-    np.testing.assert_allclose(rows, np.arange(len(rows)) * stride + offset, atol=0.5)
+    # Which of its inputs is the largest is chance, so that a cell of a maximum is found a little less sharply.
+    sharp = 0.5 if pool is nn.MaxPool2d else 0.0
+    np.testing.assert_allclose(columns, np.arange(len(columns)) * stride + offset, atol=sharp)
+    np.testing.assert_allclose(rows, np.arange(len(rows)) * stride + offset, atol=sharp)
+
+
+@pytest.mark.parametrize("columns", [60, 101, 197, 200, 300])
+def test_cells_of_the_residual_network_lie_a_stride_of_sixteen_apart(columns):
+    """Four convolutions of stride 2, each padded so that its first cell sits on the first input."""
+    model = load_model("log-mel-resnet")
+    times, bands = layer_places(model.network, model.gradcam_layers[-1], torch.zeros(1, 80, columns))
+    np.testing.assert_array_equal(times, 16 * np.arange(-(-columns // 16)))
+    np.testing.assert_array_equal(bands, 16 * np.arange(5))
+
+
+def test_the_one_cell_of_a_very_short_clip_sits_in_its_middle():
+    layer = nn.Sequential(nn.Conv1d(80, 8, 5, stride=16, padding=2))
+    columns, rows = layer_places(layer, "0", torch.zeros(1, 80, 11))
+    assert rows is None
+    np.testing.assert_array_equal(columns, [5.0])
 
 
 def test_drawing_takes_the_nearest_cell_and_nothing_outside(linear_model, noise):

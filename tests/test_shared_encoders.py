@@ -1,5 +1,7 @@
 """Models on one encoder: it answers once, and every answer and map is the one that the model gives alone."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,17 @@ def test_the_same_input_is_encoded_once_and_the_oldest_is_forgotten() -> None:
             shared(clips[0].reshape(5, 1, 3))[0][0], clips[0].reshape(5, 1, 3)
         )  # same bytes, other shape
     assert shared.step_s == 0.01 and shared.hidden_size == 3
+
+
+def test_a_copy_answers_alike_and_remembers_nothing() -> None:
+    shared = RememberingEncoder(Counting(), most_bytes=1 << 20)
+    clip = torch.ones(1, 5, 3)
+    with torch.no_grad():
+        given = shared(clip)[0]
+        again = copy.deepcopy(shared)
+        assert not again.given and again.bytes == 0 and again.wrapped is not shared.wrapped
+        assert torch.equal(again(clip)[0][1], given[1])
+    assert len(shared.given) == 1
 
 
 def test_one_that_may_keep_nothing_knows_its_last_answer() -> None:
