@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from explain import method_choice
+from explain.attribution import method_label
 from explain.experiment_study import TURNED
 from explain.trust import QUICK
 from ser_core import session_study
@@ -347,8 +348,12 @@ def test_explanations_that_pass() -> None:
     shares = method_choice.read_summary()
     own = shares[(shares["map"] == "own") & (shares["test"] == "all")]
     first = method_choice.passing_all(shares, "whisper-tiny-statistics")
-    best = row(first, method="integrated_gradients", percent=first["percent"].max(), clips=500)
-    says(f"{round(100 * best['holds'])} % [{round(100 * best['low'])}, {round(100 * best['high'])}] of {best['clips']}")
+    best = row(first, percent=first["percent"].max(), clips=500)
+    share, low, high = (round(100 * best[name]) for name in ("holds", "low", "high"))
+    says(f"{share} % [{low}, {high}] of {best['clips']} at best ({method_label(best['method'])}; ")
+    next_ones = {round(100 * row(first, method=method)["holds"]) for method in ("integrated_gradients", "occlusion")}
+    says(f"; Integrated Gradients and occlusion {next_ones.pop()} %, Saliency and Input × Gradient")
+    assert not next_ones
     resnet = row(own, model="log-mel-resnet", method="deeplift")
     says(
         f"log-mel ResNet {round(100 * resnet['holds'])} % [{round(100 * resnet['low'])}, {round(100 * resnet['high'])}]"
