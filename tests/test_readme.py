@@ -374,6 +374,11 @@ def test_explanations_that_pass() -> None:
     whisper = [name for name in set(own["model"]) if name.startswith(("whisper", "mll", "co-vada", "edrl"))]
     others = own[own["model"].isin([*whisper, "label-distribution", "emosphere-emotale"])]
     occluded = others[(others["method"] == "occlusion") & (others["model"] != "whisper-tiny-statistics")]
+    attentive = others[others["model"] == "whisper-tiny-attentive"]
+    most = attentive.loc[(attentive["clips"] == 500), ["holds", "low", "high"]].sort_values("holds").iloc[-1]
+    says("with attentive pooling {:.0f} % [{:.0f}, {:.0f}], ".format(*(100 * most)))
+    rest = others[(others["method"] != "occlusion") & ~others["model"].str.startswith("whisper-tiny")]["holds"]
+    says(f"other networks on Whisper {round(100 * rest.min())} to {round(100 * rest.max())} % of 100,")
     assert len(occluded) == 9 and set(occluded["clips"]) == {100}
     chance = shares[(shares["map"] == method_choice.DESTROYED) & (shares["test"] == "all")]
     chance = chance[(chance["method"] == "occlusion") & chance["model"].isin(occluded["model"])]["holds"]
