@@ -48,8 +48,8 @@ DECIDED = ("agrees", "disagrees")
 NO_REGION = "no salient region"
 STORED_WITH = (
     "The stored rows hold regions of any length against neutral stretches of 0.3 to 0.6 s; the pages now hold each "
-    "region against stretches of its own length. Those of the log-mel ResNet’s Grad-CAM are of maps that lay 0.04 s "
-    "off their place as a rule, at the end of a clip up to 0.17 s, which is mended."
+    "region against stretches of its own length. Those of the log-mel ResNet’s Grad-CAM are of maps that lay off "
+    "their place, most at the end of a clip, which is mended."
 )
 
 
