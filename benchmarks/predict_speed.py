@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.explain_speed import three_seconds
-from explain.study import in_turn
+from explain.study_clips import in_turn
 from ser_core.audio import Recording, read
 from ser_core.models import load_model
 from ser_core.registry import model_folders, names

@@ -24,6 +24,8 @@ import torch
 
 from benchmarks.predict_speed import processor
 from explain import study, trust_study
+from explain.study_clips import in_turn
+from explain.study_parts import Part
 from ser_core import evaluation, extraction, workers
 from ser_core.corpora import read_corpus
 from ser_core.files import write_text
@@ -112,8 +114,8 @@ def kinds(corpus: Path, scale: float) -> Iterator[Work]:
         command = f"python -m ser_core evaluate --models {name} --corpora FOLDER"
         yield Work(f"evaluation, {name}", evaluation._answers_of, tasks, 10, command)
     name = "whisper-tiny-statistics"
-    clips = study.in_turn(corpus.absolute(), load_model(name).emotions, 4 * max(6, round(scale * 16)))
-    parts: list[Any] = [study.Part(name, ("input_x_gradient",), (clip,), i) for i, clip in enumerate(clips[::4])]
+    clips = in_turn(corpus.absolute(), load_model(name).emotions, 4 * max(6, round(scale * 16)))
+    parts: list[Any] = [Part(name, ("input_x_gradient",), (clip,), i) for i, clip in enumerate(clips[::4])]
     command = f"python -m explain study --model {name} --method input_x_gradient --corpus FOLDER"
     yield Work("explanation study, Input × Gradient", study._rows_of, parts, 1, command)
     parts = [replace(part, methods=("integrated_gradients",)) for part in parts]

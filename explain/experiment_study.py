@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explain.intervention import EXPERIMENTS, answers, changed, possible_doses
-from explain.study import CHUNK, Clip, Part, add_run_options, in_turn, over_clips, run, stored
+from explain.study_clips import Clip, in_turn
+from explain.study_parts import CHUNK, Part, add_run_options, over_clips, run, stored
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import SerscopeError
 from ser_core.files import write_table
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell = functools.partial(print, flush=True)
     try:
         parts = sorted(_parts(options), key=lambda part: part.start)
-        fresh = run(parts, options.runs / "experiments", tell, options.minutes, chosen(options), _rows_of)
+        fresh = run(parts, _rows_of, options.runs / "experiments", tell, options.minutes, chosen(options))
         table = summary(stored(fresh, options.out))
         write_table(table.round(4), options.out.with_suffix(".csv"))
     except SerscopeError as fault:

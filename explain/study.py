@@ -16,20 +16,18 @@ last interval of a clip was no period of jitter where it differed from its only 
 
 import argparse
 import functools
-import hashlib
-import importlib
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_core.errors import CorpusError, SerscopeError, SettingError
-from ser_core.files import stored_table, write_table
-from ser_core.parallel import HERE, Workers, add_options, as_done, check_present, chosen
+from explain.study_clips import Clip, in_turn
+from explain.study_parts import CHUNK, Part, add_run_options, over_clips, run, stored
+from ser_core.errors import SerscopeError, SettingError
+from ser_core.files import write_table
+from ser_core.parallel import chosen
 from ser_core.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 TABLE = ASSETS / "results" / "salient-cues.parquet"
 SHIFTS = 20
-CHUNK = 20
 DECIDED = ("agrees", "disagrees")
 NO_REGION = "no salient region"
 STORED_WITH = (
@@ -51,78 +48,6 @@ STORED_WITH = (
     "region against stretches of its own length. Those of the log-mel ResNet’s Grad-CAM are of maps that lay off "
     "their place, most at the end of a clip, which is mended."
 )
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One clip of the study; ``sex`` chooses the neutral reference and the range of the pitch tracker.
-
-    age (years), race and ethnicity are as the corpus tells them, None where it does not; fold is the fold of CREMA-D's
-    committed table in which the clip is tested, 0 of any other corpus, which no model was trained on.
-    """
-
-    file: str
-    corpus: str
-    speaker: str
-    sex: str
-    emotion: str
-    age: float | None = None
-    race: str | None = None
-    ethnicity: str | None = None
-    fold: int = 0
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the study that is done at once and kept: some clips, a model and its methods; names only, no audio.
-
-    start is the place of the first clip in its corpus's order. folds holds ``<model>/fold-<k>/`` with the weights of
-    the model that was trained without fold k; without it the shipped weights, those of fold 0, answer.
-    """
-
-    model: str
-    methods: tuple[str, ...]
-    clips: tuple[Clip, ...]
-    start: int
-    trusted: bool = False
-    folds: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The part's name, which is another one for other clips, methods or tests."""
-        what = (self.methods, [Path(clip.file).name for clip in self.clips], self.trusted, self.folds is not None)
-        key = hashlib.sha256(repr(what).encode()).hexdigest()[:10]
-        return f"{self.model}-{self.clips[0].corpus}-{self.start:05d}-{key}"
-
-
-def in_turn(
-    corpus_folder: Path, emotions: Sequence[str], count: int, seed: int = 0, *, every_fold: bool = False
-) -> list[Clip]:
-    """Return clips that the shipped CREMA-D models never heard, every speaker and emotion once before any twice.
-
-    Of CREMA-D only the test speakers of fold 0 count, or those of every fold, for models that were trained without
-    them; of any other corpus all speakers, and the emotions that the model knows. Fewer clips are the first of more.
-
-    Raises:
-        CorpusError: nothing of the folder can be used.
-    """
-    from ser_core.corpora import read_corpus
-    from ser_core.tasks import CREMA_D, with_folds
-
-    corpus = read_corpus(corpus_folder)
-    table = corpus.table.assign(fold=0)
-    if corpus.name == CREMA_D.name:
-        table = with_folds(CREMA_D, corpus.table)
-        table = table if every_fold else table.query("fold == 0")
-    table = table[table["emotion"].isin(emotions) & table["sex"].isin(["female", "male"])]
-    if table.empty:
-        raise CorpusError(f"{corpus.title} holds no clip of a known sex with an emotion that the model knows.")
-    table = table.sample(frac=1, random_state=seed)
-    turn = table.groupby(["speaker", "emotion"]).cumcount()
-    table = table.assign(turn=turn).sort_values("turn", kind="stable").head(count)
-    facts = ["file", "speaker", "sex", "emotion", "age", "race", "ethnicity", "fold"]
-    known: list[dict[Any, Any]] = table[facts].astype("object").where(table[facts].notna(), None).to_dict("records")
-    return [Clip(corpus=corpus.name, **row | {"file": str(row["file"])}) for row in known]
 
 
 def shifted(tracks: "CueTracks", regions: "Sequence[Region]", shift: int) -> "list[Region]":
@@ -235,37 +160,6 @@ def _heard(file: str, sex: str) -> "tuple[Recording, tuple[Segment, ...], CueTra
     return recording, speech, measure(recording, CueSettings(sex=sex), speech)
 
 
-def model_for(name: str, clip: Clip, folds: Path | None) -> "SpeechModel":
-    """Return the model that answers about a clip: the shipped one, or the one that was trained without its fold.
-
-    Raises:
-        ModelError: there is no such model.
-        SettingError: the folds do not hold that model's weights, or are of another training than the shipped ones.
-    """
-    from ser_core.models import load_model
-    from ser_core.tasks import CREMA_D
-
-    if folds is None or clip.corpus != CREMA_D.name:
-        return load_model(name)
-    return _of_fold(name, folds, clip.fold)
-
-
-@functools.lru_cache(maxsize=32)
-def _of_fold(name: str, folds: Path, fold: int) -> "SpeechModel":
-    from ser_core.models import load_model
-    from ser_core.registry import model_folders
-
-    shipped, file = load_model(name), "weights.safetensors"
-    own = folds / name / f"fold-{fold}"
-    if not (own / file).is_file():
-        raise SettingError(f"{own} holds no weights; train {name} on every fold first, or leave out --folds.")
-    if (folds / name / "fold-0" / file).read_bytes() != (model_folders()[name] / file).read_bytes():
-        raise SettingError(f"{folds / name} is another training than that of the shipped {name}; choose its folder.")
-    model: SpeechModel = importlib.import_module(f"ser_core.systems.{shipped.card.system}").load(own, shipped.card)
-    model.network.eval().requires_grad_(False)
-    return model
-
-
 def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":
     """Return how often cues agree, against chance, by method, emotion and cue, for right and for wrong answers.
 
@@ -304,74 +198,9 @@ def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame"
     return pd.DataFrame(found)
 
 
-def run(
-    parts: Sequence[Part],
-    runs: Path,
-    tell: Callable[[str], None],
-    minutes: float | None = None,
-    by: Workers = HERE,
-    rows_of: Callable[[Part], tuple[list[dict], list[str]]] | None = None,
-) -> "pd.DataFrame":
-    """Return the rows of all parts in their order; those that were done before are read from ``runs``.
-
-    Args:
-        parts: of the study.
-        runs: keeps every part as it is done.
-        tell: is told how far the study is, and why a clip is left out.
-        minutes: after so many no further part is begun, and what other workers have under way is given up.
-        by: who does the parts; on a cluster every machine needs models, folds and clips under the same paths.
-        rows_of: gives the rows of a part, and why clips are left out; those of this study by default.
-
-    Raises:
-        SettingError: not one part was done.
-    """
-    import pandas as pd
-
-    runs.mkdir(parents=True, exist_ok=True)
-    stores = [runs / f"{part.name}.parquet" for part in parts]
-    found = {place: rows for place, store in enumerate(stores) if (rows := stored_table(store)) is not None}
-    missing = [place for place in range(len(parts)) if place not in found]
-    started = time.monotonic()
-    for turn, (rows, left_out) in as_done(rows_of or _rows_of, [parts[place] for place in missing], by):
-        for words in left_out:
-            tell(words)
-        place = missing[turn]
-        found[place] = pd.DataFrame(rows)
-        write_table(found[place], stores[place])
-        part = parts[place]
-        tell(
-            f"{len(found)} of {len(parts)} parts: {part.model}, {part.clips[0].corpus}, clips from {part.start + 1} on"
-        )
-        if minutes is not None and time.monotonic() - started > 60 * minutes and len(found) < len(parts):
-            tell(f"Time is up: {len(found)} of {len(parts)} parts are done; the same command goes on from here.")
-            break
-    if not sum(map(len, found.values())):
-        raise SettingError("Nothing was done; give other clips.")
-    return pd.concat([found[place] for place in sorted(found) if len(found[place])], ignore_index=True)
-
-
 def _rows_of(part: Part) -> tuple[list[dict], list[str]]:
     """Return the rows of a part, and why clips are left out."""
     return over_clips(part, lambda clip, model: clip_rows(clip, model, part.methods, trusted=part.trusted))
-
-
-def over_clips(part: Part, of_clip: "Callable[[Clip, SpeechModel], list[dict]]") -> tuple[list[dict], list[str]]:
-    """Return the rows that ``of_clip`` gives for the clips of a part and its model, and why clips are left out.
-
-    Raises:
-        SettingError: a clip is not to be seen here, or there is no such model.
-    """
-    check_present(clip.file for clip in part.clips)
-    rows: list[dict] = []
-    left_out = []
-    for clip in part.clips:
-        try:
-            rows += of_clip(clip, model_for(part.model, clip, part.folds))
-        except SettingError:
-            raise
-        except SerscopeError as fault:
-            left_out.append(f"{Path(clip.file).name} left out: {fault}")
-    return rows, left_out
 
 
 def read_summary(table: Path = TABLE) -> "pd.DataFrame":
@@ -380,14 +209,6 @@ def read_summary(table: Path = TABLE) -> "pd.DataFrame":
 
     path = table.with_suffix(".csv")
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "corpus", "predicted"])
-
-
-def add_run_options(parser: argparse.ArgumentParser, table: Path) -> None:
-    """Give a study's command the options of every study that is done part by part; ``table`` is where its rows go."""
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where parts are kept (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=table, help="table (default: %(default)s)")
-    add_options(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -403,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     tell = functools.partial(print, flush=True)
     try:
-        fresh = run(_parts(options), options.runs / "salient-cues", tell, options.minutes, chosen(options))
+        fresh = run(_parts(options), _rows_of, options.runs / "salient-cues", tell, options.minutes, chosen(options))
         rows = stored(fresh, options.out)
         table = summary(rows)
         write_table(table.round(4), options.out.with_suffix(".csv"))
@@ -434,20 +255,6 @@ def _parts(options: argparse.Namespace) -> list[Part]:
                 some = tuple(clips[start : start + CHUNK])
                 parts.append(Part(name, methods, some, start, options.trust, folds))
     return sorted(parts, key=lambda part: part.start)
-
-
-def stored(fresh: "pd.DataFrame", out: Path) -> "pd.DataFrame":
-    """Write the rows, with those of an earlier run that these do not replace; returns all."""
-    import pandas as pd
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    earlier = stored_table(out)
-    if earlier is not None:
-        keys = [key for key in ("model", "method", "experiment", "corpus") if key in fresh]
-        again = earlier.set_index(keys).index.isin(fresh.set_index(keys).index)
-        fresh = pd.concat([earlier[~again], fresh], ignore_index=True)
-    write_table(fresh, out)
-    return fresh
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from explain.method_choice import ALL, DESTROYED, OWN
-from explain.study import Clip
+from explain.study_clips import Clip
 from ser_core.errors import SerscopeError
 from ser_core.files import checksum, stored_table, write_table
 from ser_core.parallel import HERE, Workers, as_done, check_present
@@ -54,10 +54,10 @@ def clip_rows(
 ) -> list[dict]:
     """Return one row per map and test of one clip's explanation by one method.
 
-    Columns: number (place in the order of :func:`explain.study.in_turn`), clip, corpus, speaker, emotion, predicted,
-    explained, model, method, map ("own" or "of the destroyed model"), test, value, unit, threshold, p, verdict,
-    regions, draws, and seconds of one processor that the clip took by this method, without the control (NaN where an
-    encoder that other models share had answered before).
+    Columns: number (place in the order of :func:`explain.study_clips.in_turn`), clip, corpus, speaker, emotion,
+    predicted, explained, model, method, map ("own" or "of the destroyed model"), test, value, unit, threshold, p,
+    verdict, regions, draws, and seconds of one processor that the clip took by this method, without the control
+    (NaN where an encoder that other models share had answered before).
 
     Args:
         clip: the clip.

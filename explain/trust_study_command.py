@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explain.method_choice import TABLE, candidates, no_shares, read_summary
-from explain.study import add_run_options, in_turn
+from explain.study_clips import in_turn
+from explain.study_parts import add_run_options
 from explain.trust_study import run, summary, take_over
 from ser_core.errors import SerscopeError, SettingError
 from ser_core.files import write_table

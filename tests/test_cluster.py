@@ -14,7 +14,7 @@ import torch
 
 import ser_core.evaluation as room
 from explain import trust_study
-from explain.study import Clip
+from explain.study_clips import Clip
 from ser_core.__main__ import main
 from ser_core.errors import SettingError
 from ser_core.extraction import extract

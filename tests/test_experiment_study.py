@@ -9,7 +9,7 @@ import pytest
 from explain import experiment_study as room
 from explain.intervention import EXPERIMENTS
 from explain.samples import samples
-from explain.study import Clip
+from explain.study_clips import Clip
 from pages.parts import driving_cues
 from ser_core.models import load_model
 from tests.test_intervention import OneCueModel

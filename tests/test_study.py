@@ -1,5 +1,3 @@
-from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explain import study
+from explain import study, study_parts
 from explain.cues import CueTracks
 from explain.regions import Region
-from ser_core.errors import AudioError, SettingError
+from explain.study_clips import Clip
+from explain.study_parts import Part
 from ser_core.models import load_model
 from ser_core.settings import ASSETS
 
@@ -91,78 +90,11 @@ def test_cues_that_neither_agree_nor_disagree_do_not_count() -> None:
     assert study.summary(pd.concat([contested, rows(1.0, 0.5, 6)]), replicates=10)["clips"].max() == 4
 
 
-def part(start: int, count: int) -> study.Part:
-    clips = tuple(study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(start, start + count))
-    return study.Part("m", ("ig",), clips, start)
-
-
-def test_a_stopped_study_goes_on_where_it_stopped_and_a_bad_clip_does_not_end_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def explained(clip: study.Clip, model: object, methods: object, *, trusted: bool) -> list[dict]:
-        asked.append(clip.file)
-        if clip.file == "c3":
-            raise AudioError("c3 is damaged.")
-        if clip.file == "c30" and asked.count("c30") == 1:
-            raise KeyboardInterrupt
-        return [{"clip": clip.file}]
-
-    monkeypatch.setattr(study, "clip_rows", explained)
-    monkeypatch.setattr(study, "model_for", lambda *whose: None)
-    monkeypatch.setattr(study, "check_present", lambda files: None)
-    parts = [part(0, 20), part(20, 20), part(40, 5)]
-    told: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        study.run(parts, tmp_path, told.append)
-    found = study.run(parts, tmp_path, told.append)
-    assert len(found) == 44
-    assert asked.count("c0") == 1
-    assert any("c3" in line and "damaged" in line for line in told)
-
-
-def test_when_time_is_up_no_part_is_begun_and_what_was_done_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter([0.0, 59.0, 61.0])
-    monkeypatch.setattr(study, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(study, "clip_rows", lambda clip, *_, trusted: [{"clip": clip.file}])
-    monkeypatch.setattr(study, "model_for", lambda *whose: None)
-    monkeypatch.setattr(study, "check_present", lambda files: None)
-    told: list[str] = []
-    found = study.run([part(20 * i, 20) for i in range(9)], tmp_path, told.append, minutes=1.0)
-    assert len(found) == 40
-    assert told[-1].startswith("Time is up: 2 of 9 parts")
-
-
-def test_parts_of_other_clips_methods_or_tests_are_kept_apart() -> None:
-    names = [
-        part(0, 20).name,
-        part(0, 19).name,
-        replace(part(0, 20), methods=("ig", "grad_cam")).name,
-        replace(part(0, 20), trusted=True).name,
-        replace(part(0, 20), folds=Path("runs")).name,
-    ]
-    assert len(set(names)) == 5
-
-
-def test_folds_of_another_training_than_the_shipped_one_are_refused(tmp_path: Path) -> None:
-    clip = study.Clip("c.flac", "crema_d", "1001", "female", "anger", fold=2)
-    with pytest.raises(SettingError, match="holds no weights"):
-        study.model_for("egemaps-logistic", clip, tmp_path)
-    for fold in (0, 2):
-        (tmp_path / "egemaps-logistic" / f"fold-{fold}").mkdir(parents=True)
-        (tmp_path / "egemaps-logistic" / f"fold-{fold}" / "weights.safetensors").write_bytes(b"other")
-    with pytest.raises(SettingError, match="another training"):
-        study.model_for("egemaps-logistic", clip, tmp_path)
-
-
 def test_a_clip_gives_one_row_for_every_cue_that_experts_speak_of() -> None:
     from explain.expert import OURS
 
     model, recording = load_model("egemaps-logistic"), sorted((ASSETS / "samples").glob("*.flac"))[0]
-    clip = study.Clip(str(recording), "toy", "s", "female", "anger", 41.0, None, None)
+    clip = Clip(str(recording), "toy", "s", "female", "anger", 41.0, None, None)
     found = pd.DataFrame(study.clip_rows(clip, model, ["occlusion"]))
     assert found["cue"].tolist() == list(OURS)
     assert found["age"].eq(41.0).all()
@@ -176,3 +108,14 @@ def test_a_clip_gives_one_row_for_every_cue_that_experts_speak_of() -> None:
     }
     assert found["effect"].dropna().between(-1, 1).all()
     assert found["coverage"].between(0, 1).all()
+
+
+def test_a_part_asks_its_methods_and_its_tests_of_every_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        study, "clip_rows", lambda clip, model, methods, *, trusted: asked.append((methods, trusted)) or []
+    )
+    monkeypatch.setattr(study_parts, "check_present", lambda files: None)
+    clips = tuple(Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(2))
+    study._rows_of(Part("egemaps-logistic", ("ig", "saliency"), clips, 0, trusted=True))
+    assert asked == [(("ig", "saliency"), True)] * 2

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import ser_core.models
-from explain import attribution, method_choice, study, trust_study, trust_study_command
+from explain import attribution, method_choice, trust_study, trust_study_command
 from explain.attribution import Target, attribute
 from explain.method_choice import ALL, DESTROYED, OWN, candidates, default_method, default_sentence
+from explain.study_clips import Clip, in_turn
 from explain.trust import QUICK, trust
 from explain.trust_study import summary
 from ser_core.errors import AudioError
@@ -32,7 +33,7 @@ def studied(
     monkeypatch.setattr(trust_study, "_heard", lambda file: (sounds[file], (Segment(0.0, 1.2),)))
     rows: list[dict] = []
     for n, name in enumerate(sounds):
-        one = study.Clip(name, "toy", f"s{n % 4}", "female", "low")
+        one = Clip(name, "toy", f"s{n % 4}", "female", "low")
         rows += trust_study.clip_rows(one, n, model, "integrated_gradients", controls=controls)
     return pd.DataFrame(rows)
 
@@ -176,7 +177,7 @@ def test_a_method_of_fewer_clips_takes_the_place_only_where_it_is_clearly_better
 def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def explained(one: study.Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
+    def explained(one: Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
         asked.append(one.file)
         if one.file == "c3":
             raise AudioError("c3 is damaged.")
@@ -185,7 +186,7 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
         return [{"clip": one.file, "number": number}]
 
     monkeypatch.setattr(trust_study, "clip_rows", explained)
-    clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(45)]
+    clips = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(45)]
     told: list[str] = []
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
@@ -195,14 +196,12 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
     assert found["number"].tolist() == [n for n in range(45) if n != 3]
     assert asked.count("c0") == 1
     assert any("c3" in line and "damaged" in line for line in told)
-    more = trust_study.run(
-        [*clips, study.Clip("c45", "toy", "s", "male", "fear")], ["toy"], ["ig"], tmp_path, told.append
-    )
+    more = trust_study.run([*clips, Clip("c45", "toy", "s", "male", "fear")], ["toy"], ["ig"], tmp_path, told.append)
     assert len(more) == 45 and asked.count("c0") == 1
 
 
 def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def explained(one: study.Clip, number: int, model: SpeechModel, method: str, broken: object) -> list[dict]:
+    def explained(one: Clip, number: int, model: SpeechModel, method: str, broken: object) -> list[dict]:
         if one.file == "c1" and model.name == "second":
             raise AudioError("c1 is damaged.")
         return [{"clip": one.file, "number": number, "model": model.name}]
@@ -215,7 +214,7 @@ def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monke
     monkeypatch.setattr(trust_study, "clip_rows", explained)
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(ser_core.models, "load_model", made)
-    clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(7)]
+    clips = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(7)]
     told: list[str] = []
     alone = trust_study.run(clips, ["first"], ["ig"], tmp_path / "alone", told.append)
     both = trust_study.run(clips, ["first", "second"], ["ig"], tmp_path / "both", told.append)
@@ -236,7 +235,7 @@ def test_a_study_goes_on_from_its_table_where_its_parts_are_lost(
 ) -> None:
     asked: list[str] = []
 
-    def explained(one: study.Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
+    def explained(one: Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
         asked.append(one.file)
         common = {"clip": one.file, "number": number, "model": "toy", "method": method}
         return [common | {"test": test, "value": float(number)} for test in QUICK]
@@ -244,7 +243,7 @@ def test_a_study_goes_on_from_its_table_where_its_parts_are_lost(
     monkeypatch.setattr(trust_study, "clip_rows", explained)
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
-    clips = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
+    clips = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
     table = tmp_path / "trust.parquet"
     found = trust_study.run(clips[:7], ["toy"], ["ig"], tmp_path / "lost", print)
     found.to_parquet(table)
@@ -260,7 +259,7 @@ def studied_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let a study of the model "toy" with these weights note the clips that it measures; returns the list."""
     measured: list[str] = []
 
-    def explained(one: study.Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
+    def explained(one: Clip, number: int, model: object, method: str, broken: object) -> list[dict]:
         measured.append(one.file)
         common = {"clip": one.file, "number": number, "model": "toy", "method": method, "speaker": "s", "seconds": 1.0}
         return [common | {"test": test, "map": OWN, "corpus": "toy", "verdict": "holds"} for test in QUICK]
@@ -272,7 +271,7 @@ def studied_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return measured
 
 
-CLIPS = [study.Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
+CLIPS = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
 
 
 def test_rows_of_other_weights_are_measured_anew_and_that_is_said(
@@ -344,7 +343,7 @@ def test_further_tests_stand_beside_those_of_faithfulness_and_decide_nothing(
     rng = np.random.default_rng(5)
     sound = recording(clip(rng, "low")[0])
     monkeypatch.setattr(trust_study, "_heard", lambda file: (sound, (Segment(0.0, 1.2),)))
-    one = study.Clip("c", "toy", "s", "female", "low")
+    one = Clip("c", "toy", "s", "female", "low")
     core = pd.DataFrame(trust_study.clip_rows(one, 0, burst_model(), "integrated_gradients", controls=0))
     more = pd.DataFrame(trust_study.further_rows(one, 0, burst_model(), "integrated_gradients"))
     known = trust(burst_model(), sound, attribute(burst_model(), sound, Target("low"), "integrated_gradients"))
@@ -369,7 +368,7 @@ def test_methods_of_the_further_tests_share_maps_and_are_those_that_faithfulness
     monkeypatch.setattr(trust_study, "_heard", lambda file: (sound, (Segment(0.0, 1.2),)))
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
-    monkeypatch.setattr(trust_study_command, "in_turn", lambda *_: [study.Clip("c", "toy", "s", "female", "low")])
+    monkeypatch.setattr(trust_study_command, "in_turn", lambda *_: [Clip("c", "toy", "s", "female", "low")])
     planned = [(("toy",), "input_x_gradient", 1), (("toy",), "integrated_gradients", 1)]
     seen: list[pd.DataFrame] = []
 
@@ -420,7 +419,7 @@ def test_clips_come_every_speaker_and_emotion_once_before_any_twice() -> None:
     folders = [each / "crema_d" for each in settings().corpora_dirs if (each / "crema_d").is_dir()]
     if not folders:
         pytest.skip("no CREMA-D at hand")
-    few, many = (study.in_turn(folders[0], ("anger", "neutral", "fear"), count) for count in (30, 60))
+    few, many = (in_turn(folders[0], ("anger", "neutral", "fear"), count) for count in (30, 60))
     assert few == many[:30]
     turns = pd.DataFrame([(c.speaker, c.emotion) for c in many]).value_counts()
     assert turns.max() - turns.min() <= 1 or turns.max() == 1

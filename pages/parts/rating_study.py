@@ -94,7 +94,7 @@ def _forget() -> None:
 def _stimuli() -> "tuple[Stimulus, ...]":
     """Return the stimuli: synthetic clips, and clips of a corpus for the trained model where one is at hand."""
     from explain.rating import stimuli
-    from explain.study import in_turn
+    from explain.study_clips import in_turn
     from ser_core.corpora import find_corpora
     from ser_core.models import model_names
     from ser_core.settings import settings
