@@ -223,7 +223,7 @@ def _tables(parquet: bool) -> list[bytes]:
 
 
 def _reports() -> list[bytes]:
-    from explain.export import to_json
+    from explain.export_json import to_json
     from tests.explanations import example_explanation
 
     return [to_json(example_explanation(axes=axes)).encode() for axes in ("time_frequency", "time", "features")]
@@ -326,12 +326,12 @@ TARGETS = {
     "parquet": Target(_parquet, (*_OWN, "ser_core.parquet"), functools.partial(_tables, True), _COLUMNS),
     "report": Target(
         _reopen,
-        ("explain.reopen", "explain.export", "explain.text_files"),
+        ("explain.reopen", "explain.export_json", "explain.text_files"),
         _reports,
         ("inf", "null", "dtype", "shape", "1e999"),
     ),
     "pdf": Target(
-        _reopen, ("explain.reopen", "explain.export", "pypdf"), _pdfs, ("/EmbeddedFiles", "/FlateDecode", "/Kids")
+        _reopen, ("explain.reopen", "explain.export_json", "pypdf"), _pdfs, ("/EmbeddedFiles", "/FlateDecode", "/Kids")
     ),
     "zip": Target(_unzip, ("explain.batch", "zipfile"), _archives),
     "list": Target(

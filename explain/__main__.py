@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from explain import export
+    from explain import export, export_json
     from explain.attribution import method_label, methods_for
     from explain.baseline import answer_sentence
     from explain.cues import CueSettings
@@ -143,7 +143,7 @@ def _explain(options: argparse.Namespace) -> int:
         print(experiment.sentence)
     opened = Opened(tested, experiments, tuple(_sections(model, explanation)))
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
-        (options.json, lambda: export.to_json(explanation, opened=opened).encode()),
+        (options.json, lambda: export_json.to_json(explanation, opened=opened).encode()),
         (options.csv, lambda: csv_file(export.cue_csv(explanation))),
         (options.textgrid, lambda: export.text_grid(explanation).encode()),
         (options.bundle, lambda: export.bundle(explanation, opened=opened)),

@@ -8,7 +8,7 @@ import json
 from explain.comparison import Comparison
 from explain.cues import CLIP
 from explain.export import cue_csv
-from explain.export import to_json as explanation_json
+from explain.export_json import to_json as explanation_json
 from ser_core.intended_use import COLUMN, FORBIDDEN, STATEMENT
 
 

@@ -17,9 +17,9 @@ from explain.baseline import OwnBaseline, own_answer, own_baseline
 from explain.contrasts import summarise
 from explain.cues import CueSettings, CueSummary, CueTracks, measure, measured_by_praat, tracks_from_panel
 from explain.expert import Agreement, agreements
+from explain.paragraph import paragraph
 from explain.regions import Region, salient_regions, windowed_regions
 from explain.rivals import Rivalry, rivalry
-from explain.words import paragraph
 from ser_core import domain
 from ser_core.audio import SAMPLE_RATE, Recording
 from ser_core.domain import Outside
@@ -66,6 +66,13 @@ class Explanation:
     rivalry: Rivalry | None = None
     own_baseline: OwnBaseline | None = None
     outside: tuple[Outside, ...] = ()
+
+    @property
+    def compared_emotions(self) -> tuple[str, ...]:
+        """The emotions that the cues were set against: the predicted one, the runner-up, then any other."""
+        found = dict.fromkeys(row.emotion for row in self.agreements)
+        first = [emotion for emotion in self.prediction.order[:2] if emotion in found]
+        return tuple(dict.fromkeys([*first, *found]))
 
 
 def explain(

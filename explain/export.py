@@ -1,4 +1,4 @@
-"""An explanation as files for other programs: CSV, Praat's text files, JSON, and all of them in one archive.
+"""An explanation as files for other programs: CSV, Praat's text files, and all of them in one archive.
 
 Every function returns text (or bytes for the archive) and writes nothing. Times are seconds from the clip's first
 sample, frequencies Hz, levels dB. Praat's formats follow the manual pages "TextGrid file formats", "PitchTier",
@@ -8,7 +8,6 @@ sample, frequencies Hz, levels dB. Praat's formats follow the manual pages "Text
 import csv
 import dataclasses
 import io
-import json
 import re
 import zipfile
 from collections.abc import Sequence
@@ -20,15 +19,11 @@ import numpy as np
 from explain.cues import ALL_REGIONS, CLIP
 from explain.expert import OURS, SALIENT
 from explain.explanation import Explanation
+from explain.export_json import to_json
 from explain.opened import NOTHING, Opened, experiments_csv, trust_csv
-from explain.text_files import by_field, cell, csv_file, inside, interval_tier, layers, line, plain
-from ser_core.errors import ExplanationError
-from ser_core.intended_use import COLUMN, IN_A_CELL, in_a_cell, intended_use, trained_on
+from explain.text_files import cell, csv_file, inside, interval_tier, layers, line
+from ser_core.intended_use import COLUMN, IN_A_CELL, in_a_cell, trained_on
 from ser_core.numbers import rounded_percent
-
-SCHEMA = "serscope explanation"
-SCHEMA_VERSION = 1
-_DTYPES = ("float64", "float32", "float16", "int64", "int32", "bool")
 
 
 def cue_csv(explanation: Explanation) -> str:
@@ -52,7 +47,7 @@ def cue_csv(explanation: Explanation) -> str:
     regions = {str(r.rank): r for r in explanation.regions}
     own = {} if explanation.own_baseline is None else {row.cue: row for row in explanation.own_baseline.cues}
     keys = dict.fromkeys([*values, *contrasts, *((cue, scope) for cue, scope, _ in agreements)])
-    emotions = compared_emotions(explanation)
+    emotions = explanation.compared_emotions
     constant = {
         "file": explanation.recording.name,
         "sha256": explanation.recording.sha256,
@@ -127,13 +122,6 @@ def _answer(explanation: Explanation) -> dict[str, Any]:
     return {"predicted": p.top, "probability": p.probability(p.top)}
 
 
-def compared_emotions(explanation: Explanation) -> tuple[str, ...]:
-    """Return the emotions that the cues were set against: the predicted one, the runner-up, then any other."""
-    found = dict.fromkeys(a.emotion for a in explanation.agreements)
-    first = [e for e in explanation.prediction.order[:2] if e in found]
-    return tuple(dict.fromkeys([*first, *found]))
-
-
 def text_grid(explanation: Explanation) -> str:
     """Return a Praat TextGrid: the salient regions, the speech, the glottal pulses and a tier about the analysis.
 
@@ -191,69 +179,6 @@ def formant_grid(explanation: Explanation) -> str:
         for i, k in enumerate(numbers, start=1):
             text += f"{kind} [{i}]:\nxmin = 0\nxmax = {end!r}\n" + _points(explanation, track.format(k))
     return text
-
-
-def to_json(explanation: Explanation, *, spectrogram: bool = False, opened: Opened = NOTHING) -> str:
-    """Return the whole explanation as JSON text, settings, versions and hash included, without the voice.
-
-    An array becomes ``{"dtype", "shape", "values"}`` with its values flat in row order; NaN is null, infinities are
-    "inf" and "-inf". Floats read back bit for bit.
-
-    Args:
-        explanation: what is written.
-        spectrogram: whether the spectrogram goes in as well. Speech can be rebuilt from it, so it is left out like
-            the samples unless asked for.
-        opened: what was opened beside it, under the key "opened"; the changed voices of experiments stay out.
-    """
-    left_out = ["recording.samples"] + ([] if spectrogram else ["spectrogram_db"])
-    parts = {f.name: getattr(explanation, f.name) for f in dataclasses.fields(explanation) if f.name not in left_out}
-    recording, prediction = explanation.recording, explanation.prediction
-    parts["recording"] = {
-        "name": recording.name,
-        "sha256": recording.sha256,
-        "source": recording.source,
-        "sample_rate": recording.sample_rate,
-        "duration_s": recording.duration_s,
-    }
-    parts["prediction"] = by_field(prediction) | {
-        "top": prediction.top,
-        "runner_up": prediction.runner_up,
-        "entropy_bits": prediction.entropy_bits,
-    }
-    if not opened.nothing:
-        experiments = [{k: v for k, v in by_field(each).items() if k != "clips"} for each in opened.experiments]
-        parts["opened"] = by_field(opened) | {"experiments": experiments}
-    head = {
-        "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION,
-        COLUMN: plain(intended_use(explanation.card)),
-        "left_out": left_out,
-    }
-    return json.dumps(head | {k: plain(v) for k, v in parts.items()}, allow_nan=False, ensure_ascii=False)
-
-
-def from_json(text: str) -> dict[str, Any]:
-    """Return the parts of an explanation that ``to_json`` wrote, with its arrays as arrays again.
-
-    Raises:
-        ExplanationError: the text is not such a file, or comes from a newer version.
-    """
-    try:
-        parts = json.loads(text)
-    except (ValueError, RecursionError):
-        parts = None
-    if not isinstance(parts, dict) or parts.get("schema") != SCHEMA:
-        raise ExplanationError("This is not an explanation written by SERscope; choose a JSON file exported by it.")
-    version = parts.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ExplanationError(
-            f"This explanation has schema version {version}, and this SERscope reads {SCHEMA_VERSION}; "
-            "open it with the version that wrote it."
-        )
-    try:
-        return {k: _arrays(v) for k, v in parts.items()}
-    except (TypeError, ValueError, OverflowError) as fault:
-        raise ExplanationError("This explanation is damaged: one of its arrays cannot be read.") from fault
 
 
 def bundle(explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING) -> bytes:
@@ -324,16 +249,3 @@ def _points(explanation: Explanation, track: str) -> str:
     return f"points: size = {len(kept)}\n" + "".join(
         f"points [{i}]:\nnumber = {t!r}\nvalue = {v!r}\n" for i, (t, v) in enumerate(kept, start=1)
     )
-
-
-def _arrays(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"dtype", "shape", "values"}:
-            if value["dtype"] not in _DTYPES:
-                raise ValueError(f"{value['dtype']} is no kind of number that is written here")
-            flat = [np.nan if v is None else v for v in value["values"]]
-            return np.array(flat, dtype=value["dtype"]).reshape(value["shape"])
-        return {k: _arrays(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_arrays(v) for v in value]
-    return value

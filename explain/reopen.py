@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from explain.explanation import Explanation, explain, remeasure, with_language
-from explain.export import from_json
+from explain.export_json import from_json
 from explain.intervention import DoseResponse, dose_response
 from explain.opened import NOTHING, Opened
 from explain.report import ATTACHMENT

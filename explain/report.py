@@ -17,7 +17,7 @@ from typing import Any
 from explain import figures, report_opened
 from explain.attribution import method_label
 from explain.explanation import Explanation
-from explain.export import to_json
+from explain.export_json import to_json
 from explain.opened import NOTHING, Opened
 from explain.printing import LONGEST_LABEL, LONGEST_NAME, cut, number, percent, printable
 from explain.report_cues import contrasts, cues, expert

@@ -6,7 +6,6 @@ from typing import Any
 from explain.cues import Contrast, CueValue
 from explain.expert import Agreement, reference_words
 from explain.explanation import Explanation
-from explain.export import compared_emotions
 from explain.printing import (
     LONGEST_LABEL,
     Notes,
@@ -109,7 +108,7 @@ def _reading(c: Contrast) -> str:
 def expert(e: Explanation) -> dict[str, Any]:
     """Return one table of agreement for each compared emotion, with their words and notes."""
     parts = []
-    for emotion in compared_emotions(e):
+    for emotion in e.compared_emotions:
         of_emotion = [a for a in e.agreements if a.emotion == emotion]
         role = {e.prediction.top: "predicted", e.prediction.runner_up: "runner-up"}.get(emotion, "not predicted")
         counts = Counter(a.status for a in of_emotion)

@@ -12,12 +12,13 @@ import torch
 from explanations import example_explanation
 from torch import Tensor, nn
 
-from explain import export, report, report_opened
+from explain import export, export_json, report, report_opened
 from explain.attribution import Target, attribute, default_target, methods_for
 from explain.explanation import Explanation
 from explain.opened import Opened
+from explain.paragraph import paragraph
 from explain.trust import trust
-from explain.words import NO_EXPECTATION, dimensions_in_words, paragraph
+from explain.words import NO_EXPECTATION, dimensions_in_words
 from pages.parts import trust_panel
 from pages.parts.answer import listeners, reading, scales
 from ser_core.errors import ExplanationError, ModelError, SettingError
@@ -147,7 +148,7 @@ def test_exports_hold_values_instead_of_probabilities() -> None:
     shown = with_answer(VALUES, Target("valence", direction="lower"))
     row = next(csv.DictReader(io.StringIO(export.cue_csv(shown))))
     assert float(row["predicted_valence"]) == -0.61 and "probability" not in row
-    parts = json.loads(export.to_json(shown))
+    parts = json.loads(export_json.to_json(shown))
     assert parts["prediction"]["values"]["values"] == [-0.61, 0.4, 0.02]
     assert parts["prediction"]["entropy_bits"] is None and parts["target"]["direction"] == "lower"
 

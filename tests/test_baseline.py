@@ -12,7 +12,8 @@ from test_expert import summary_of
 
 from explain.baseline import FEWEST, MOST, OwnBaseline, against_clips, own_baseline
 from explain.cues import CUES, CueSettings, CueSummary, CueValue, measure
-from explain.export import cue_csv, from_json, to_json
+from explain.export import cue_csv
+from explain.export_json import from_json, to_json
 from explain.intervention import changed
 from explain.magnitudes import magnitudes
 from explain.samples import samples

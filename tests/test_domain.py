@@ -252,7 +252,8 @@ def test_the_intended_use_says_what_it_is_not_and_what_the_model_learnt_from():
 
 
 def test_warnings_and_use_go_into_every_file_of_an_explanation():
-    from explain.export import cue_csv, text_grid, to_json
+    from explain.export import cue_csv, text_grid
+    from explain.export_json import to_json
     from explain.reopen import reopen
     from ser_core.intended_use import COLUMN, IN_A_CELL
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import example_opened
 
-from explain import export
+from explain import export, export_json
 from explain.expert import Agreement
 from explain.opened import experiments_csv, trust_csv
 from explain.regions import Region
@@ -129,7 +129,7 @@ def test_predicted_class_comes_first_and_other_compared_classes_follow():
     explanation = example_explanation()
     other = Agreement("fear", "f0_mean", "clip", 14.2, "st", 91.0, "high", "high", "agrees", "source")
     explanation = replace(explanation, agreements=(other, *explanation.agreements[::-1]))
-    assert export.compared_emotions(explanation) == ("anger", "disgust", "fear")
+    assert explanation.compared_emotions == ("anger", "disgust", "fear")
     assert _rows(explanation)[0]["emotion_3"] == "fear"
 
 
@@ -230,7 +230,7 @@ def test_a_clip_without_voice_still_gives_files_that_open(tmp_path):
 @pytest.mark.parametrize("axes", ["time_frequency", "time", "features"])
 def test_figures_in_the_json_read_back_bit_for_bit(axes):
     explanation = example_explanation(axes=axes)
-    back = export.from_json(export.to_json(explanation))
+    back = export_json.from_json(export_json.to_json(explanation))
     relevance = back["attribution"]["relevance"]
     assert relevance.dtype == explanation.attribution.relevance.dtype
     assert relevance.tobytes() == explanation.attribution.relevance.tobytes()
@@ -244,7 +244,7 @@ def test_figures_in_the_json_read_back_bit_for_bit(axes):
 
 def test_json_names_schema_settings_hash_and_what_is_left_out():
     explanation = example_explanation(against="fear")
-    parts = json.loads(export.to_json(explanation))
+    parts = json.loads(export_json.to_json(explanation))
     assert (parts["schema"], parts["schema_version"]) == ("serscope explanation", 1)
     assert parts["tracks"]["settings"]["pitch_floor_hz"] == 120.0
     assert parts["recording"]["sha256"] == explanation.recording.sha256
@@ -255,10 +255,10 @@ def test_json_names_schema_settings_hash_and_what_is_left_out():
 
 def test_json_holds_neither_the_voice_nor_what_it_could_be_rebuilt_from():
     explanation = example_explanation()
-    parts = json.loads(export.to_json(explanation))
+    parts = json.loads(export_json.to_json(explanation))
     assert "samples" not in parts["recording"]
     assert "spectrogram_db" not in parts
-    asked = export.from_json(export.to_json(explanation, spectrogram=True))
+    asked = export_json.from_json(export_json.to_json(explanation, spectrogram=True))
     np.testing.assert_array_equal(asked["spectrogram_db"], explanation.spectrogram_db)
 
 
@@ -266,17 +266,17 @@ def test_nan_becomes_null_and_infinity_survives():
     explanation = example_explanation(speechless=True)
     level = explanation.spectrogram_db.copy()
     level[0, :3] = [-np.inf, np.inf, np.nan]
-    text = export.to_json(replace(explanation, spectrogram_db=level), spectrogram=True)
+    text = export_json.to_json(replace(explanation, spectrogram_db=level), spectrogram=True)
     assert "NaN" not in text
     assert "Infinity" not in text
     assert json.loads(text)["quality"]["snr_db"] is None
-    np.testing.assert_array_equal(export.from_json(text)["spectrogram_db"], level)
+    np.testing.assert_array_equal(export_json.from_json(text)["spectrogram_db"], level)
 
 
 @settings(max_examples=50)
 @given(name=NAMES)
 def test_any_name_gives_json_that_utf8_can_hold(name):
-    text = export.to_json(replace(SMALL, recording=replace(SMALL.recording, name=name)))
+    text = export_json.to_json(replace(SMALL, recording=replace(SMALL.recording, name=name)))
     back = json.loads(text.encode("utf-8"))["recording"]["name"]
     assert back == name or any("\ud800" <= c <= "\udfff" for c in name)
 
@@ -284,12 +284,12 @@ def test_any_name_gives_json_that_utf8_can_hold(name):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", "nonsense", '{"schema": "other"}'])
 def test_a_foreign_json_file_is_refused_with_a_sentence(text):
     with pytest.raises(ExplanationError, match="not an explanation written by SERscope"):
-        export.from_json(text)
+        export_json.from_json(text)
 
 
 def test_a_newer_schema_is_refused_by_number():
     with pytest.raises(ExplanationError, match="schema version 99"):
-        export.from_json('{"schema": "serscope explanation", "schema_version": 99}')
+        export_json.from_json('{"schema": "serscope explanation", "schema_version": 99}')
 
 
 # All of it
@@ -310,7 +310,7 @@ def test_bundle_holds_each_file_once_with_the_same_content():
         ]
         assert archive.read("report.pdf").startswith(b"%PDF-")
         assert archive.read("cues.csv").decode("utf-8-sig") == export.cue_csv(explanation)
-        assert archive.read("explanation.json").decode() == export.to_json(explanation)
+        assert archive.read("explanation.json").decode() == export_json.to_json(explanation)
 
 
 def test_trust_tests_and_experiments_become_tables_that_read_back():
@@ -334,7 +334,7 @@ def test_the_archive_holds_what_was_opened_and_nothing_else():
         return zipfile.ZipFile(io.BytesIO(export.bundle(example_explanation(), **options))).namelist()
 
     assert set(names(opened=example_opened())) - set(names()) == {"trust.csv", "experiments.csv"}
-    plain = json.loads(export.to_json(example_explanation(), opened=example_opened()))["opened"]
+    plain = json.loads(export_json.to_json(example_explanation(), opened=example_opened()))["opened"]
     assert [each["experiment"]["name"] for each in plain["experiments"]] == ["pitch_level", "loudness"]
     assert all("clips" not in each for each in plain["experiments"])
-    assert "opened" not in json.loads(export.to_json(example_explanation()))
+    assert "opened" not in json.loads(export_json.to_json(example_explanation()))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from explain import figures, report
 from explain.explanation import Explanation, explain
-from explain.export import from_json, to_json
+from explain.export_json import from_json, to_json
 from pages.parts import answer, viewer
 from ser_core.audio import from_samples
 from ser_core.models import LogMelModel, PoolingWeights

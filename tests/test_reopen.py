@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import example_opened
 
-from explain import export, figures, report
+from explain import export_json, figures, report
 from explain.cues import CueSettings
 from explain.explanation import Explanation, explain, remeasure
 from explain.intervention import dose_response
@@ -74,10 +74,10 @@ def test_a_reopened_report_has_every_figure_bit_for_bit() -> None:
 @pytest.mark.parametrize("axes", ["time_frequency", "time", "features"])
 def test_reports_on_every_axis_and_from_plain_json_come_back(axes: str) -> None:
     found, opened = example_explanation(axes=axes, against="fear"), example_opened()
-    again = reopen(export.to_json(found, opened=opened).encode())
+    again = reopen(export_json.to_json(found, opened=opened).encode())
     assert bits(again.explanation) == bits(found)
     assert bits(again.opened) == bits(opened)
-    assert reopen(export.to_json(found).encode()).opened is NOTHING
+    assert reopen(export_json.to_json(found).encode()).opened is NOTHING
 
 
 def test_what_is_not_in_the_report_is_not_made_up() -> None:
@@ -108,7 +108,7 @@ def test_with_the_audio_every_figure_is_made_anew_and_is_the_same() -> None:
 def test_regions_that_were_chosen_by_hand_are_kept_when_made_anew() -> None:
     sound, found, _ = shown()
     mine = remeasure(found, regions=(Region(1, 0.2, 0.6, None, None, 0.5),))
-    made = remake(reopen(export.to_json(mine).encode()), sound, burst_model())
+    made = remake(reopen(export_json.to_json(mine).encode()), sound, burst_model())
     assert made.same and made.explanation.region_rule == "yours"
 
 
@@ -120,7 +120,7 @@ def test_a_corrected_measurement_is_the_same_when_made_anew() -> None:
     )
     mine = remeasure(found, CueSettings(pitch_floor_hz=250.0))
     assert mine.quality.voiced_share == at_once.quality.voiced_share < 0.8 * found.quality.voiced_share
-    made = remake(reopen(export.to_json(mine).encode()), sound, burst_model())
+    made = remake(reopen(export_json.to_json(mine).encode()), sound, burst_model())
     assert made.same, [check.sentence for check in made.checks if check.different]
 
 
@@ -128,7 +128,7 @@ def test_doses_of_a_report_that_nobody_could_have_asked_for_are_refused() -> Non
     sound, found, opened = shown()
     (made,) = opened.experiments
     forged = dataclasses.replace(made, doses=made.doses * 1e6)
-    report_of = reopen(export.to_json(found, opened=Opened(experiments=(forged,))).encode())
+    report_of = reopen(export_json.to_json(found, opened=Opened(experiments=(forged,))).encode())
     with pytest.raises(ExplanationError, match="can be changed by up to 25 doses"):
         remake(report_of, sound, burst_model())
 
@@ -225,7 +225,7 @@ def test_a_report_with_anything_changed_opens_or_says_so(data: st.DataObject) ->
 
 @cache
 def _json() -> str:
-    return export.to_json(example_explanation(), opened=example_opened())
+    return export_json.to_json(example_explanation(), opened=example_opened())
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_NAMES[:6])
@@ -238,7 +238,7 @@ def test_hostile_text_comes_back_as_it_was_and_the_report_can_be_set(hostile: st
 
 def test_the_attachment_is_the_export() -> None:
     _, found, opened = shown()
-    assert attached(report.pdf(found, opened=opened)) == export.to_json(found, opened=opened)
+    assert attached(report.pdf(found, opened=opened)) == export_json.to_json(found, opened=opened)
 
 
 def test_a_kind_that_no_report_stores_is_not_restored() -> None:

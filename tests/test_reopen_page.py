@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 import ser_core.models
 import ser_core.registry
-from explain import export, report
+from explain import export_json, report
 from explain.explanation import explain
 from explain.opened import Opened
 from explain.trust import trust
@@ -90,7 +90,7 @@ def test_another_file_gets_one_clear_sentence(app: AppTest, name: str, data: byt
 
 def test_no_name_in_a_report_becomes_a_link_or_a_heading(app: AppTest) -> None:
     hostile = example_explanation(hostile="[press](http://evil.example) # ")
-    upload(app, "report", "report.json", export.to_json(hostile).encode())
+    upload(app, "report", "report.json", export_json.to_json(hostile).encode())
     assert not app.exception
     drawn = [each.value for kind in ("caption", "markdown", "header", "info") for each in getattr(app, kind)]
     assert any("evil" in text for text in drawn) and not any("](http" in text for text in drawn)
@@ -105,7 +105,7 @@ def test_with_the_audio_the_page_says_that_every_figure_is_the_same(
     sound = decode(data, "mine.wav")
     found = explain(sound, burst_model(), "integrated_gradients")
     tested = trust(burst_model(), sound, found.attribution, found.speech, regions=found.regions, quick=True)
-    stored = export.to_json(found, opened=Opened(tested)).encode()
+    stored = export_json.to_json(found, opened=Opened(tested)).encode()
     upload(app, "report", "report.json", stored)
     upload(app, "speech", "other.wav", other)
     assert "another recording" in said(app)
@@ -165,5 +165,5 @@ def test_the_files_hold_what_was_opened_for_this_explanation_and_no_other(monkey
     monkeypatch.setattr(st, "session_state", {"jobs": jobs})
     opened = exports.gathered(found)
     assert opened.trust is not None and [each.experiment.name for each in opened.experiments] == ["pitch_level"]
-    assert json.loads(export.to_json(found, opened=opened))["opened"]["trust"]["tests"][0]["name"] == "deletion"
+    assert json.loads(export_json.to_json(found, opened=opened))["opened"]["trust"]["tests"][0]["name"] == "deletion"
     assert io.BytesIO(report.pdf(found, opened=opened)).read(5) == b"%PDF-"

@@ -20,7 +20,7 @@ from explain.attribution import Target
 from explain.comparison import Comparison, MapPair
 from explain.opened import Opened
 from explain.opened_sections import comparison_section
-from explain.words import paragraph
+from explain.paragraph import paragraph
 from pages.parts import tables
 from ser_core.models import Prediction
 

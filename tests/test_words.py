@@ -7,8 +7,8 @@ import pytest
 from explanations import example_explanation
 
 from explain.expert import Agreement
+from explain.paragraph import paragraph
 from explain.regions import Region
-from explain.words import paragraph
 
 LAST = "This describes how the model decided, not what the speaker felt."
 

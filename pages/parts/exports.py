@@ -17,7 +17,7 @@ File = tuple[str, Callable[[], bytes], str, str]
 
 def show(explanation: Explanation) -> None:
     """Draw the download buttons."""
-    from explain import export, report
+    from explain import export, export_json, report
     from explain.opened import experiments_csv, trust_csv
     from explain.text_files import csv_file
 
@@ -34,7 +34,7 @@ def show(explanation: Explanation) -> None:
             ("Praat and all files (ZIP)", lambda: export.bundle(explanation, opened=opened), "zip", "application/zip"),
             (
                 "Everything (JSON)",
-                lambda: export.to_json(explanation, opened=opened).encode(),
+                lambda: export_json.to_json(explanation, opened=opened).encode(),
                 "json",
                 "application/json",
             ),
