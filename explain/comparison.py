@@ -1,14 +1,7 @@
 """Explanations side by side: one clip through several models or methods, or two clips through one model.
 
-Maps are compared on one grid of 20 ms, over the seconds of speech, and over mel bands as well where both maps have
-frequencies. Two maps are *alike* where their rank correlation lies above the 95th percentile of what it is with one of
-them turned in time, and their salient regions *overlap* where they share more of their seconds than 95 % of the same
-shapes at random places in the speech.
-
-Two clips of one speaker are held against the error of measuring (:mod:`explain.change`). Two speakers are not: a
-larger larynx is no emotion. Only relative cues are set beside each other for them, those that have no absolute level
-(ranges, slopes, rate, pauses), and the place of every cue in neutral speech of the speaker's own sex, as a percentile
-and as a normal score.
+Maps of one clip are held against each other (:mod:`explain.map_pairs`). Two clips of one speaker are held against the
+error of measuring (:mod:`explain.change`), those of two speakers only in relative terms (:mod:`explain.relative_cues`).
 """
 
 import dataclasses
@@ -17,9 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from explain.attribution import DIRECTIONS, Attribution, Target, method_label, methods_for, relevance_on_grid
+from explain.attribution import DIRECTIONS, Target, method_label, methods_for
 from explain.change import Change, changes, repeated
 from explain.comparison_words import (
     WHY_RELATIVE,
@@ -29,71 +20,18 @@ from explain.comparison_words import (
     models_in_words,
     relative_in_words,
 )
-from explain.cues import CLIP, CUES, CueSettings, CueTracks
+from explain.cues import CueSettings
 from explain.expert import expert_emotion, shared_name, shared_names
 from explain.explanation import Explanation, explain
-from explain.map_changes import correlation
-from explain.reference import load_reference
-from explain.removal import FEWEST_TURNS, overlap, placements, turns
+from explain.map_pairs import MapPair, map_pair
+from explain.relative_cues import RelativeCue, relative_cues
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
-from ser_core.features import mel_centres_hz
 from ser_core.models import Prediction, SpeechModel
-from ser_core.speech import speech_mask
 
 FEWEST, MOST = 2, 6
-GRID_S, GRID_BANDS = 0.02, 40
-DRAWS, STRICT = 99, 0.95
-RELATIVE = ("f0_variability", "f0_slope", "intensity_variability", "speech_rate", "pauses")
-"""Cues that have no absolute level: two speakers' own figures may be set beside each other."""
 
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class MapPair:
-    """How alike two maps of one clip are; ``one`` and ``other`` are places among the comparison's sides.
-
-    correlation is Spearman's, correlation_chance the 95th percentile with one map turned in time; overlap is the
-    intersection over the union of the salient regions' seconds, overlap_chance the 95th percentile at random places.
-    None where a map has no time axis, no region, or the clip is too short to turn it.
-    """
-
-    one: int
-    other: int
-    correlation: float | None
-    correlation_chance: float | None
-    overlap: float | None
-    overlap_chance: float | None
-    bands: bool
-
-    @property
-    def alike(self) -> bool | None:
-        """Whether the maps are alike beyond chance; None where that cannot be said."""
-        if self.correlation is None or self.correlation_chance is None:
-            return None
-        return self.correlation > self.correlation_chance
-
-
-@dataclass(frozen=True)
-class RelativeCue:
-    """One cue of two speakers, in relative terms only.
-
-    values are given, in ``unit``, only for cues that have no absolute level; percentiles (0 … 100) and scores (standard
-    deviations of a normal distribution) are the places in neutral speech of each speaker's own sex.
-    """
-
-    cue: str
-    unit: str
-    values: tuple[float | None, float | None]
-    percentiles: tuple[float | None, float | None]
-    scores: tuple[float | None, float | None]
-
-    @property
-    def difference(self) -> float | None:
-        """The second speaker's score less the first's."""
-        first, second = self.scores
-        return None if first is None or second is None else second - first
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,67 +145,6 @@ def _one_clip(kind: str, titles: tuple[str, ...], sides: tuple[Explanation, ...]
     return Comparison(kind, titles, sides, pairs, sentences=said)
 
 
-def map_pair(sides: Sequence[Explanation], one: int, other: int, seed: int = 0) -> MapPair:
-    """Return how alike the maps of two explanations of one clip are.
-
-    Args:
-        sides: the explanations.
-        one: place of the first.
-        other: place of the second.
-        seed: of the random places.
-    """
-    first, second = sides[one], sides[other]
-    maps = [first.attribution, second.attribution]
-    if any(each.times_s is None for each in maps):
-        return MapPair(one, other, None, None, None, None, False)
-    times_s, bands_hz = _grid(maps, first.recording.duration_s)
-    spoken = speech_mask(first.speech, times_s)
-    if not spoken.any():
-        spoken = np.ones(len(times_s), dtype=bool)
-    a, b = (_on_grid(each, times_s[spoken], bands_hz) for each in maps)
-    by = turns(a.shape[-1])
-    value = chance = None
-    if len(by) >= FEWEST_TURNS:
-        value = correlation(a, b)
-        some = by if len(by) <= DRAWS else by[np.linspace(0, len(by) - 1, DRAWS).astype(int)]
-        chance = float(np.quantile([correlation(a, np.roll(b, turn, axis=-1)) for turn in some], STRICT))
-    shared = shared_chance = None
-    if first.regions and second.regions:
-        ours, theirs = (_seconds(side, times_s) for side in (first, second))
-        drawn = placements(theirs[None], spoken, DRAWS, np.random.default_rng(seed))
-        shared = overlap(ours, theirs)
-        shared_chance = float(np.quantile([overlap(ours, draw[0]) for draw in drawn], STRICT))
-    return MapPair(one, other, value, chance, shared, shared_chance, bands_hz is not None)
-
-
-def _grid(maps: Sequence[Attribution], duration_s: float) -> tuple[np.ndarray, np.ndarray | None]:
-    """The common grid: every 20 ms that both maps know, and the mel bands within both, or None where one has none."""
-    times = [each.times_s for each in maps if each.times_s is not None]
-    start, end = max(each[0] for each in times), min(each[-1] for each in times)
-    times_s = np.arange(GRID_S / 2, duration_s, GRID_S)
-    times_s = times_s[(times_s >= start) & (times_s <= end)]
-    bands = [each.bands_hz for each in maps if each.bands_hz is not None]
-    if len(bands) < len(maps):
-        return times_s, None
-    low, high = max(each[0] for each in bands), min(each[-1] for each in bands)
-    bands_hz = mel_centres_hz(GRID_BANDS)
-    return times_s, bands_hz[(bands_hz >= low) & (bands_hz <= high)]
-
-
-def _on_grid(attribution: Attribution, times_s: np.ndarray, bands_hz: np.ndarray | None) -> np.ndarray:
-    if attribution.bands_hz is not None and bands_hz is None:
-        over_time = attribution.relevance.sum(axis=0)
-        attribution = dataclasses.replace(attribution, relevance=over_time, bands_hz=None, axes="time")
-    return np.nan_to_num(relevance_on_grid(attribution, times_s, bands_hz))
-
-
-def _seconds(side: Explanation, times_s: np.ndarray) -> np.ndarray:
-    inside = np.zeros(len(times_s), dtype=bool)
-    for region in side.regions:
-        inside |= (times_s >= region.start_s) & (times_s < region.end_s)
-    return inside
-
-
 # Two clips
 
 
@@ -331,45 +208,6 @@ def compare_clips(
     found = changes(one.cues.values, two.cues.values, (repeats[0], repeats[1]))
     said = (*answers_in_words(titles, sides), *changes_in_words(found))
     return Comparison("same speaker", titles, sides, changes=found, sentences=said)
-
-
-def relative_cues(one: Explanation, two: Explanation) -> tuple[RelativeCue, ...]:
-    """Return the cues of two speakers in relative terms only."""
-    from scipy.stats import norm
-
-    reference = load_reference()
-    rows = []
-    for cue in CUES:
-        if cue.name == "f0_median":
-            # The pitch level once more.
-            continue
-        values, places = [], []
-        for side in (one, two):
-            value = next((v.value for v in side.cues.values if (v.cue, v.scope) == (cue.name, CLIP)), None)
-            neutral = reference.row(cue.name, side.tracks.sex)
-            values.append(value if cue.name in RELATIVE else None)
-            places.append(neutral.percentile(value) if neutral is not None and value is not None else None)
-        if any(each is not None for each in (*values, *places)):
-            scores = [None if place is None else float(norm.ppf(place / 100)) for place in places]
-            rows.append(
-                RelativeCue(cue.name, cue.unit, (values[0], values[1]), (places[0], places[1]), (scores[0], scores[1]))
-            )
-    return tuple(rows)
-
-
-def relative_pitch(tracks: CueTracks) -> np.ndarray:
-    """Return the pitch contour in semitones around the clip's own median, (frames,), NaN where there is no voice."""
-    return _around_median(tracks.tracks["f0_st"])
-
-
-def relative_level(tracks: CueTracks) -> np.ndarray:
-    """Return the level in dB around the clip's own mean level of speech, (frames,), NaN outside speech."""
-    level_db = np.where(tracks.speech, tracks.tracks["intensity_db"], np.nan)
-    return level_db - np.nanmean(level_db) if np.isfinite(level_db).any() else level_db
-
-
-def _around_median(values: np.ndarray) -> np.ndarray:
-    return values - np.nanmedian(values) if np.isfinite(values).any() else values
 
 
 # What is asked

@@ -9,8 +9,9 @@ from explain.words import cue_name, in_percent, listed
 from ser_core.numbers import signed
 
 if TYPE_CHECKING:
-    from explain.comparison import MapPair, RelativeCue
     from explain.explanation import Explanation
+    from explain.map_pairs import MapPair
+    from explain.relative_cues import RelativeCue
 
 WHY_RELATIVE = (
     "Two speakers differ in larynx and vocal tract, and two recordings in level, whatever they feel: a man is not "

@@ -15,8 +15,9 @@ from test_rivals import between
 import ser_core.registry
 from explain.baseline import OwnBaseline, against_clips
 from explain.change import WITHIN, Change
-from explain.comparison import Comparison, RelativeCue
+from explain.comparison import Comparison
 from explain.cues import CUES, CueSettings, CueValue
+from explain.relative_cues import RelativeCue
 from pages.parts import baseline_panel, comparison, rival_panel, strips
 from ser_core.numbers import percent
 from tests.explanations import HOSTILE_NAMES, example_explanation

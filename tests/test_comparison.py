@@ -18,20 +18,17 @@ from explain.__main__ import main
 from explain.attribution import Target
 from explain.change import WITHIN, Change
 from explain.comparison import (
-    RELATIVE,
     Comparison,
     compare_clips,
     compare_methods,
     compare_models,
-    map_pair,
-    relative_cues,
-    relative_level,
-    relative_pitch,
 )
 from explain.comparison_files import to_csv, to_json
 from explain.comparison_words import changes_in_words, maps_in_words
 from explain.explanation import Explanation
+from explain.map_pairs import map_pair
 from explain.reference import load_reference
+from explain.relative_cues import RELATIVE, relative_cues, relative_level, relative_pitch
 from explain.samples import samples
 from pages.parts import comparison as page
 from ser_core.audio import from_samples, read

@@ -17,7 +17,8 @@ from opened import example_experiment, example_opened
 
 from explain import export, figures, printing, report, report_cues, report_method, report_opened
 from explain.attribution import Target
-from explain.comparison import Comparison, MapPair
+from explain.comparison import Comparison
+from explain.map_pairs import MapPair
 from explain.opened import Opened
 from explain.opened_sections import comparison_section
 from explain.paragraph import paragraph

@@ -17,9 +17,10 @@ from ser_core.numbers import percent
 
 if TYPE_CHECKING:
     from explain.change import Change
-    from explain.comparison import Comparison, RelativeCue
+    from explain.comparison import Comparison
     from explain.cues import CueValue
     from explain.explanation import Explanation
+    from explain.relative_cues import RelativeCue
     from ser_core.audio import Recording
 
 KINDS = {"models": "Models", "methods": "Methods", "clips": "Two clips"}
@@ -331,7 +332,7 @@ def _change(row: "Change") -> str:
 
 
 def _relative(row: "RelativeCue") -> str:
-    from explain.comparison import RELATIVE
+    from explain.relative_cues import RELATIVE
 
     nothing = f'<td class="none">{"not measurable" if row.cue in RELATIVE else "not compared"}</td>'
     values = "".join(nothing if value is None else f"<td>{number(value, row.unit)}</td>" for value in row.values)

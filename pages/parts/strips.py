@@ -143,7 +143,7 @@ def contours(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figur
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    from explain.comparison import relative_level, relative_pitch
+    from explain.relative_cues import relative_level, relative_pitch
 
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for side, title, colour, dash in zip(sides, titles, COLOURS, ("solid", "dot"), strict=True):
