@@ -25,7 +25,8 @@ from explain.samples import samples
 from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
 from ser_core.errors import ExplanationError
-from ser_core.models import SpeechModel, load_model, model_names
+from ser_core.models import SpeechModel
+from ser_core.registry import load_model, model_names
 from ser_core.turns import Turns
 
 Asked = tuple[SpeechModel, str, Recording]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from explain.attribution import Target, attribute, default_target, methods_for
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
-from ser_core.models import SpeechModel, load_model, model_names
+from ser_core.models import SpeechModel
+from ser_core.registry import load_model, model_names
 from ser_core.settings import ASSETS
 from tests.planted import untrained_whisper
 

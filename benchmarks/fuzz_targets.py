@@ -122,7 +122,7 @@ def _model_folder(data: bytes) -> None:
         (folder / "card.json").write_bytes(card)
         (folder / "weights.safetensors").write_bytes(weights)
         registry.drop_loaded()
-        registry.load(folder)
+        registry.load_model(folder)
 
 
 def _memory() -> str | None:

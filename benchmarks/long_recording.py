@@ -18,7 +18,7 @@ from explain.samples import samples
 from ser_core import workers
 from ser_core.audio import SAMPLE_RATE, read
 from ser_core.long_audio import open_long
-from ser_core.models import load_model, model_names
+from ser_core.registry import load_model, model_names
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from benchmarks.explain_speed import three_seconds
 from explain.study_clips import in_turn
 from ser_core.audio import Recording, read
-from ser_core.models import load_model
-from ser_core.registry import model_folders, names
+from ser_core.registry import load_model, model_folders, names
 from ser_core.results import RESULTS
 
 TABLE = RESULTS / "latency.csv"

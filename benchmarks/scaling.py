@@ -29,8 +29,8 @@ from explain.study_parts import Part
 from ser_core import evaluation, extraction, workers
 from ser_core.corpora import read_corpus
 from ser_core.files import write_text
-from ser_core.models import load_model
 from ser_core.parallel import ONE_THREAD, Workers, as_done
+from ser_core.registry import load_model
 from ser_core.settings import ROOT
 
 DOC = ROOT / "docs" / "scaling.md"

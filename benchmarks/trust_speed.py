@@ -12,7 +12,7 @@ from benchmarks.explain_speed import three_seconds
 from explain.attribution import attribute, default_target, methods_for
 from explain.regions import salient_regions
 from explain.trust import trust
-from ser_core.models import load_model, model_names
+from ser_core.registry import load_model, model_names
 from ser_core.speech import speech_segments
 
 AIM_S = 10.0

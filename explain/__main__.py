@@ -71,7 +71,7 @@ def _explain(options: argparse.Namespace) -> int:
     from explain.text_files import csv_file
     from explain.trust import trust
     from ser_core.audio import read
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
     from ser_core.speaker_adaptation import adapted
 
     need_folders((options.pdf, options.json, options.csv, options.textgrid, options.bundle))

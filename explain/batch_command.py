@@ -35,7 +35,7 @@ def _explain_all(options: argparse.Namespace) -> int:
     from explain.method_choice import best_first
     from explain.text_files import csv_file, csv_text
     from ser_core import workers
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
 
     if options.out.suffix.lower() not in (".csv", ".parquet"):
         raise SettingError(f"'{options.out.name}' ends in neither .csv nor .parquet; choose one of the two.")

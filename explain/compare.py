@@ -53,7 +53,7 @@ def _compared(options: argparse.Namespace) -> "Comparison":
     from explain.comparison import compare_clips, compare_methods, compare_models, known_target
     from explain.cues import CueSettings
     from ser_core.audio import read
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
 
     if options.speakers == "two" and len(options.clips) == 1:
         raise SettingError("--speakers two needs two clips; name the second speaker's as well.")

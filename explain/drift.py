@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> list[Drift]:
     from explain.samples import samples
     from ser_core.audio import read
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
 
     files = options.clips if options.clips is not None else [sample.path for sample in samples()]
     if options.corpus is not None:

@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parts(options: argparse.Namespace) -> Iterator[Part]:
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
     from ser_core.robustness import SLOW
 
     for name in options.model or model_names():

@@ -32,7 +32,7 @@ def _follow(options: argparse.Namespace) -> int:
     from explain.text_files import csv_file
     from ser_core import workers
     from ser_core.long_audio import clock, open_long
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
     from ser_core.speaker_adaptation import adaptable
 
     paths = (options.csv, options.parquet, options.json, options.textgrid)

@@ -124,7 +124,7 @@ def reopen(data: bytes) -> Reopened:
 
 def why_not_again(model: str) -> str:
     """Return why the figures of a report cannot be made anew with the models at hand; "" if they can."""
-    from ser_core.models import model_names
+    from ser_core.registry import model_names
 
     if model in model_names():
         return ""

@@ -28,7 +28,7 @@ def _reopen(options: argparse.Namespace) -> int:
     from explain.attribution import method_label
     from explain.reopen import remake, reopen, why_not_again
     from ser_core.audio import read
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
 
     try:
         data = options.report.read_bytes()

@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parts(options: argparse.Namespace) -> list[Part]:
     """Return the parts in turn over models and corpora, so that a stopped run is as far with each."""
     from explain.attribution import methods_for
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
 
     folds = options.folds and options.folds.absolute()
     parts = []

@@ -122,7 +122,7 @@ def model_for(name: str, clip: Clip, folds: Path | None) -> "SpeechModel":
         ModelError: there is no such model.
         SettingError: the folds do not hold that model's weights, or are of another training than the shipped ones.
     """
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
     from ser_core.tasks import CREMA_D
 
     if folds is None or clip.corpus != CREMA_D.name:
@@ -132,8 +132,7 @@ def model_for(name: str, clip: Clip, folds: Path | None) -> "SpeechModel":
 
 @functools.lru_cache(maxsize=32)
 def _of_fold(name: str, folds: Path, fold: int) -> "SpeechModel":
-    from ser_core.models import load_model
-    from ser_core.registry import model_folders
+    from ser_core.registry import load_model, model_folders
 
     shipped, file = load_model(name), "weights.safetensors"
     own = folds / name / f"fold-{fold}"

@@ -350,7 +350,7 @@ def _models(asked: tuple[str, ...], further: bool) -> "dict[str, tuple[SpeechMod
     Several models share what their encoders gave, and so do the methods of the further tests.
     """
     from explain.map_changes import destroyed
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
     from ser_core.shared_encoders import on_shared_encoders
 
     models = [load_model(name) for name in asked]

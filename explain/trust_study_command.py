@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _study(options: argparse.Namespace) -> "pd.DataFrame":
     import pandas as pd
 
-    from ser_core.models import model_names
+    from ser_core.registry import model_names
     from ser_core.tasks import CREMA_D
 
     clips = in_turn(options.corpus.absolute(), CREMA_D.emotions, max(FINAL, options.count or 0))
@@ -136,7 +136,7 @@ def _plan(models: Sequence[str], shares: Callable[[], "pd.DataFrame"]) -> Iterat
     large ones, and last the methods of hundreds of passes on large ones, all of those models together.
     """
     from explain.attribution import methods_for
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
 
     later = []
     for name in models:

@@ -31,7 +31,7 @@ def _predict(options: argparse.Namespace) -> int:
     from ser_core import domain
     from ser_core.audio import read
     from ser_core.intended_use import COLUMN, IN_A_CELL, intended_use
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
     from ser_core.speech import speech_segments
 
     model = load_model(options.model or model_names()[0])

@@ -43,7 +43,7 @@ from ser_core.errors import CorpusError
 from ser_core.files import digest_of, write_table, write_text
 from ser_core.models import SpeechModel
 from ser_core.noise import environment, noise_files
-from ser_core.registry import cards, load
+from ser_core.registry import cards, load_model
 from ser_core.robustness import run_of, voice_of
 from ser_core.shared_encoders import on_shared_encoders
 from ser_core.speech import speech_segments
@@ -127,7 +127,7 @@ def run(
     references.cache_clear()
 
     asked = [
-        load(card.name)
+        load_model(card.name)
         for card in cards()
         if card.corpora[:1] == (TASKS[HOME].title,) and (card.name in models if models else card.system != "mater")
     ]

@@ -41,7 +41,7 @@ from ser_core.files import stored_table, write_table
 from ser_core.models import Card, SpeechModel
 from ser_core.parallel import HERE, Workers, as_done, check_present
 from ser_core.predictions import read_predictions
-from ser_core.registry import load, model_folders, names
+from ser_core.registry import load_model, model_folders, model_names
 from ser_core.results import RESULTS
 from ser_core.settings import settings
 from ser_core.sphere import DIMENSIONS
@@ -276,9 +276,9 @@ def evaluate(
         for corpus in corpora:
             check_lossless(corpus)
     written = []
-    for asked in models or names():
+    for asked in models or model_names():
         folder = model_folders().get(str(asked), Path(asked))
-        card = read_card(folder) if (folder / "card.json").exists() else load(asked).card
+        card = read_card(folder) if (folder / "card.json").exists() else load_model(asked).card
         for corpus in corpora:
             path = out / f"{card.name.replace('/', '--')}.{corpus.name}.parquet"
             heard = has_heard(card, corpus)
@@ -397,7 +397,7 @@ def _known_anew(rows: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
 def _answers_of(task: tuple[str, Sequence[tuple[str, str]]]) -> tuple[pd.DataFrame, list[list[str]]]:
     asked, clips = task
     check_present(file for _, file in clips)
-    return _answers(load(asked), clips)
+    return _answers(load_model(asked), clips)
 
 
 def _in_chunks(asked: str, corpus: Corpus, folder: Path, by: Workers) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -259,17 +258,3 @@ class LogMelModel(SpeechModel):
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return frames that all lie at the lowest level of the clip."""
         return at_floor(inputs)
-
-
-def model_names() -> tuple[str, ...]:
-    """Return the names of every model folder at hand."""
-    from ser_core.registry import names
-
-    return names()
-
-
-def load_model(name: str | Path) -> SpeechModel:
-    """Return the model of that name, folder or hub name."""
-    from ser_core.registry import load
-
-    return load(name)

@@ -37,7 +37,7 @@ def model_folders() -> dict[str, Path]:
     return folders
 
 
-def names() -> tuple[str, ...]:
+def model_names() -> tuple[str, ...]:
     """Return the names of every model at hand, in the order in which they should be offered."""
     folders = model_folders()
     return tuple(sorted(folders, key=lambda name: _place(folders[name])))
@@ -46,11 +46,11 @@ def names() -> tuple[str, ...]:
 def cards() -> tuple[Card, ...]:
     """Return the cards of all models at hand that have a readable one."""
     folders = model_folders()
-    found = (_card(folders[name]) for name in names())
+    found = (_card(folders[name]) for name in model_names())
     return tuple(card for card in found if card is not None)
 
 
-def load(name: str | Path) -> SpeechModel:
+def load_model(name: str | Path) -> SpeechModel:
     """Return a model by name, folder or (where allowed) hub name; each is loaded once and kept while it is in use.
 
     A folder whose files have changed, as after another training, is loaded anew.
@@ -66,7 +66,7 @@ def load(name: str | Path) -> SpeechModel:
     if "/" in str(name) and not folder.exists() and settings().hub_allowed:
         return _once(str(name), lambda: _load_transformers(str(name)))
     hint = " Downloads from the hub are off; set SERSCOPE_HUB=1 to allow them." if "/" in str(name) else ""
-    raise ModelError(f"There is no model '{short(name)}'. At hand are: {', '.join(names()) or 'none'}.{hint}")
+    raise ModelError(f"There is no model '{short(name)}'. At hand are: {', '.join(model_names()) or 'none'}.{hint}")
 
 
 def drop_loaded() -> None:

@@ -35,7 +35,7 @@ from ser_core.models import SpeechModel
 from ser_core.noise import Source, babble, environment, noise_files, speech_shaped
 from ser_core.noisestudy import noisy_clips
 from ser_core.predictions import CLEAN
-from ser_core.registry import cards, load, model_folders
+from ser_core.registry import cards, load_model, model_folders
 from ser_core.results import RESULTS, labels_of, paired_change
 from ser_core.shared_encoders import on_shared_encoders
 from ser_core.speech import speech_mask, speech_segments
@@ -79,7 +79,7 @@ def run(
         check_lossless(corpus)
         task = TASKS[corpus.name]
         asked = [
-            load(card.name)
+            load_model(card.name)
             for card in cards()
             if card.corpora[:1] == (task.title,) and (card.name in models if models else card.system not in SLOW)
         ]

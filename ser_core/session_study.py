@@ -23,7 +23,8 @@ from ser_core.diarisation import split, voices
 from ser_core.diarisation_study import MadeUp, made_up
 from ser_core.errors import CorpusError, ModelError
 from ser_core.files import write_table
-from ser_core.models import Prediction, SpeechModel, load_model
+from ser_core.models import Prediction, SpeechModel
+from ser_core.registry import load_model
 from ser_core.results import RESULTS, by_variant
 from ser_core.speaker_adaptation import adaptable, adapted_by
 from ser_core.speech import Segment, Utterance, utterances

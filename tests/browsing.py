@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.models import model_names
+from ser_core.registry import model_names
 from ser_core.settings import ROOT
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -14,7 +14,7 @@ from explain.attribution import Target, attribute, method_label, methods_for, re
 from explain.methods import layer_places
 from explain.views import Spectrum
 from ser_core.errors import ExplanationError
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from tests.bad_inputs import voice
 from tests.planted import FunctionalsModel, PlantedModel, WaveformModel, burst_model, clip, recording
 

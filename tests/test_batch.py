@@ -23,7 +23,7 @@ from explain.text_files import csv_text
 from explain.trust import trust
 from ser_core.audio import decode
 from ser_core.errors import AudioError, SettingError
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from tests.bad_inputs import BAD_INPUTS, voice, wav
 from tests.explanations import example_explanation
 from tests.planted import burst_model, clip

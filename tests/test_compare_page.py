@@ -48,7 +48,7 @@ def adapted_page() -> None:
     from explain.samples import samples
     from pages.parts import baseline_panel, session
     from ser_core.audio import read
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
 
     clip, *others = [read(sample.path) for sample in samples()[:4]]
     if "given" not in st.session_state:
@@ -73,9 +73,9 @@ def compare_page() -> None:
 
 @pytest.fixture
 def two_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ser_core.registry, "names", lambda: ("one", "two"))
+    monkeypatch.setattr(ser_core.registry, "model_names", lambda: ("one", "two"))
     monkeypatch.setattr(ser_core.registry, "cards", lambda: ())
-    monkeypatch.setattr(ser_core.registry, "load", lambda name: burst_model())
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: burst_model())
     yield
     st.cache_data.clear()  # the titles of these models
 

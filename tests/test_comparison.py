@@ -33,7 +33,7 @@ from explain.samples import samples
 from pages.parts import comparison as page
 from ser_core.audio import from_samples, read
 from ser_core.errors import ExplanationError
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from tests.planted import PlantedModel, burst_model, clip, recording
 
 METHOD = "input_x_gradient"

@@ -16,7 +16,8 @@ from benchmarks.crosstalk import clips, digest
 from explain.attribution import Target, attribute, methods_for
 from ser_core import registry
 from ser_core.audio import Recording
-from ser_core.models import SpeechModel, load_model, model_names
+from ser_core.models import SpeechModel
+from ser_core.registry import load_model, model_names
 from ser_core.speech import speech_segments
 from tests.planted import PlantedModel, recording
 
@@ -129,7 +130,7 @@ def planted_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, names: str) ->
 def test_a_model_that_all_sessions_open_at_once_is_loaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = planted_load(monkeypatch, tmp_path, "x")
     with ThreadPoolExecutor(SESSIONS) as pool:
-        models = set(pool.map(registry.load, [tmp_path / "x"] * SESSIONS))
+        models = set(pool.map(registry.load_model, [tmp_path / "x"] * SESSIONS))
     assert loaded == ["x"] and len(models) == 1
 
 
@@ -141,5 +142,5 @@ def test_the_model_not_asked_for_longest_makes_room(
     monkeypatch.setattr(registry, "MOST_MODELS", most)
     monkeypatch.setattr(registry, "MOST_MB", mb)
     for name in "xyxzxy":
-        registry.load(tmp_path / name)
+        registry.load_model(tmp_path / name)
     assert loaded == ["x", "y", "z", "y"]

@@ -29,7 +29,7 @@ from explain.samples import samples
 from ser_core.audio import read
 from ser_core.errors import ExplanationError, SettingError
 from ser_core.features import LogMel
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from tests.planted import PlantedModel, burst_model, clip, recording
 
 
@@ -167,7 +167,7 @@ def test_the_command_measures_writes_and_refuses_in_one_sentence(tmp_path, monke
     import ser_core.registry
 
     model = PlantedModel(Gate(), ("heard", "not"), name="gate")
-    monkeypatch.setattr(ser_core.registry, "load", lambda name: model)
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: model)
     sample = str(drift_module.ASSETS / "samples" / "neutral_man.flac")
     out = tmp_path / "drift.csv"
     wanted = ["--model", "gate", "--clips", sample, "--method", "input_x_gradient", "--out", str(out)]

@@ -92,9 +92,9 @@ def test_too_few_clips_are_told_before_the_training(tmp_path) -> None:
         edrl_mea.fit(*clips(1, COMPONENTS), Recipe(), "whisper-tiny.en", tmp_path, None)
 
 
-@pytest.mark.skipif("edrl-mea" not in registry.names(), reason="not trained yet")
+@pytest.mark.skipif("edrl-mea" not in registry.model_names(), reason="not trained yet")
 def test_a_gradient_reaches_the_spectrogram_of_the_bundled_model() -> None:
-    model = registry.load("edrl-mea")
+    model = registry.load_model("edrl-mea")
     log_mel = model.inputs(0.1 * torch.randn(1, 16_000)).requires_grad_()
     model.network(log_mel)[0, 0].backward()
     assert log_mel.grad is not None and log_mel.grad.abs().sum() > 0

@@ -14,7 +14,7 @@ from ser_core import weights
 from ser_core.audio import from_samples
 from ser_core.encoders import WhisperFrames, frozen_encoder
 from ser_core.errors import ModelError, WeightsError
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from ser_core.systems.whisper_pooling import WhisperPooling
 from tests.bad_inputs import voice
 

@@ -17,7 +17,7 @@ from ser_core.audio import read
 from ser_core.cards import read_card
 from ser_core.corpora import read_corpus
 from ser_core.errors import CorpusError
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from ser_core.results import RESULTS
 from ser_core.settings import ASSETS, ROOT
 

@@ -11,7 +11,7 @@ from explain.intervention import EXPERIMENTS
 from explain.samples import samples
 from explain.study_clips import Clip
 from pages.parts import driving_cues
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from tests.test_intervention import OneCueModel
 
 

@@ -12,7 +12,7 @@ from ser_core import functionals as room
 from ser_core.audio import from_samples
 from ser_core.errors import SettingError
 from ser_core.functionals import clip_functionals, feature_names, file_functionals
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from ser_core.systems import functionals_classifier as system
 from ser_core.training import Recipe
 
@@ -95,9 +95,9 @@ def test_a_corpus_is_measured_once_and_again_only_when_a_file_changes(tmp_path, 
 
 @pytest.mark.parametrize("name", ["egemaps-logistic", "egemaps-mlp", "compare-logistic", "compare-mlp"])
 def test_bundled_models_name_their_functionals(name: str) -> None:
-    from ser_core.registry import names
+    from ser_core.registry import model_names
 
-    if name not in names():
+    if name not in model_names():
         pytest.skip("not bundled")
     model = load_model(name)
     tone = from_samples(0.1 * np.sin(np.arange(16_000) * 0.1), 16_000, "tone")

@@ -258,7 +258,7 @@ def folder(tmp_path: Path) -> Path:
 def refusal(folder: Path) -> str:
     registry.drop_loaded()
     with pytest.raises(ModelError) as told:
-        registry.load(folder)
+        registry.load_model(folder)
     return str(told.value)
 
 
@@ -320,7 +320,7 @@ def test_weights_that_lie_about_themselves_are_refused(folder: Path) -> None:
     assert "no numbers" in refusal(folder)
     save_file(state, path)
     registry.drop_loaded()
-    assert registry.load(folder).emotions
+    assert registry.load_model(folder).emotions
 
 
 def test_a_pickle_beside_the_weights_is_never_opened(folder: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_pickle_beside_the_weights_is_never_opened(folder: Path) -> None:
     for name in ("pytorch_model.bin", "weights.pkl", "familiarity.pkl", "model.pt"):
         torch.save(Runs(), folder / name)
     registry.drop_loaded()
-    registry.load(folder)
+    registry.load_model(folder)
     assert not (folder / "ran").exists()
 
 
@@ -346,7 +346,7 @@ def test_a_half_written_or_damaged_model_is_not_offered_or_is_refused(
     shutil.copytree(folder, broken)
     (broken / "card.json").write_text("{")
     monkeypatch.setenv("SERSCOPE_MODELS", str(folder.parent))
-    offered = registry.names()
+    offered = registry.model_names()
     assert "mine" in offered and not any(name.endswith(".partial") for name in offered)
     assert "mine" in {card.name for card in registry.cards()} and "broken" not in {c.name for c in registry.cards()}
     assert "cannot be read" in refusal(broken)
@@ -382,7 +382,7 @@ def test_settings_that_ask_for_enormous_sizes_are_refused_before_anything_is_bui
     (tmp_path / file).write_text(json.dumps(given_settings | change))
     registry.drop_loaded()
     with pytest.raises(ModelError) as told:
-        registry.load(tmp_path)
+        registry.load_model(tmp_path)
     assert any(each in str(told.value) for each in words.split("|"))
 
 

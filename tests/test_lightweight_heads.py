@@ -13,7 +13,8 @@ from ser_core.audio import from_samples
 from ser_core.cards import write_card
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import ModelError, WeightsError
-from ser_core.models import Card, load_model
+from ser_core.models import Card
+from ser_core.registry import load_model
 from ser_core.systems import lightweight_heads
 from ser_core.systems.lightweight_heads import HEADS, PLACES, LayerwisePooling, LightHead
 from ser_core.systems.whisper_pooling import weighted_statistics

@@ -35,7 +35,8 @@ from explain.long_recording_baseline import heard_first, hearing, otherwise, own
 from ser_core.audio import SAMPLE_RATE
 from ser_core.errors import AudioError, ExplanationError, ModelError, SettingError
 from ser_core.long_audio import long_sound
-from ser_core.models import Prediction, load_model
+from ser_core.models import Prediction
+from ser_core.registry import load_model
 from ser_core.speaker_adaptation import adapted
 from tests.bad_inputs import flac, scramble, voice, wav
 from tests.planted import burst_model

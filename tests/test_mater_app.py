@@ -5,8 +5,7 @@ import pytest
 
 from explain.attribution import Target, attribute, methods_for
 from ser_core.audio import read
-from ser_core.models import load_model
-from ser_core.registry import model_folders
+from ser_core.registry import load_model, model_folders
 from ser_core.settings import ASSETS
 from ser_core.systems.mater.evidence import MaterModel
 

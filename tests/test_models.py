@@ -12,7 +12,7 @@ from ser_core.calibration import fit_temperature
 from ser_core.cards import read_card, write_card
 from ser_core.errors import ModelError, SerscopeError
 from ser_core.familiarity import Neighbourhood, fit_neighbourhood
-from ser_core.models import load_model, model_names
+from ser_core.registry import load_model, model_names
 from ser_core.settings import ASSETS
 
 MEASURES = {
@@ -94,7 +94,7 @@ def test_a_lying_card_gets_a_sentence(tmp_path: Path, change: dict, words: str) 
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(card | change))
     with pytest.raises(SerscopeError, match=words):
-        registry.load(folder)
+        registry.load_model(folder)
 
 
 def test_a_card_survives_being_written_and_read(tmp_path: Path) -> None:

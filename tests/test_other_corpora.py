@@ -58,7 +58,7 @@ def test_a_system_is_trained_on_a_licensed_layout_and_its_model_answers(iemocap,
     for fold, part in rows.groupby("fold"):
         assert not set(part["speaker"]) & set(rows.loc[rows["fold"] != fold, "speaker"])
     loud = sorted(iemocap.rglob("*_F000.wav"))[0]
-    assert registry.load(folder).predict(read(loud)).top == "anger"
+    assert registry.load_model(folder).predict(read(loud)).top == "anger"
     assert main(command) == 0  # what is done is not done again, and the model is written once more
     elsewhere = [*command[:-1], str(tmp_path / "other runs"), "--fold", "0"]
     assert main(elsewhere) == 0  # the folds that were not run stay, in the table and on the card

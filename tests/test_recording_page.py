@@ -64,7 +64,7 @@ def batch_of_models_page() -> None:
 
     from explain.batch import given
     from pages.parts import batch
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
     from tests.bad_inputs import voice, wav
 
     if "batch-clips" not in st.session_state:
@@ -143,7 +143,7 @@ def test_an_opened_stretch_tells_what_stands_out_in_its_salient_regions() -> Non
         from explain.samples import samples
         from pages.parts import background, stretches
         from ser_core.audio import read
-        from ser_core.models import load_model
+        from ser_core.registry import load_model
 
         clip, model = read(samples()[0].path), load_model("log-mel-resnet")
         stretches._salient(clip, Stretch(0, 0.0, clip.duration_s, None, (), None), model, model.name)
@@ -222,7 +222,7 @@ def heard_first_page() -> None:
     from pages.parts import baseline_panel, long_recording
     from pages.parts import session as reader
     from ser_core.long_audio import long_sound
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
     from tests.bad_inputs import wav
     from tests.test_long_recording import two_voices
 
@@ -322,7 +322,7 @@ def test_stretches_that_were_not_asked_about_are_not_among_those_heard_and_more_
 
         from explain.long_recording import exchanged
         from pages.parts import long_recording
-        from ser_core.models import load_model
+        from ser_core.registry import load_model
         from tests.test_long_recording import made_up
 
         model = load_model("whisper-tiny-statistics")

@@ -11,7 +11,6 @@ from explanations import example_explanation
 from opened import example_opened
 from streamlit.testing.v1 import AppTest
 
-import ser_core.models
 import ser_core.registry
 from explain import export_json, report
 from explain.explanation import explain
@@ -99,8 +98,8 @@ def test_no_name_in_a_report_becomes_a_link_or_a_heading(app: AppTest) -> None:
 def test_with_the_audio_the_page_says_that_every_figure_is_the_same(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ser_core.models, "model_names", lambda: ("burst",))
-    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    monkeypatch.setattr(ser_core.registry, "model_names", lambda: ("burst",))
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: burst_model())
     data, other = (wav(clip(np.random.default_rng(seed), "low")[0]) for seed in (3, 4))
     sound = decode(data, "mine.wav")
     found = explain(sound, burst_model(), "integrated_gradients")

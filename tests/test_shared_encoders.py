@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from explain.attribution import attribute, default_target
 from explain.map_changes import destroyed
 from ser_core.encoders import SpeechEncoder, frozen_encoder
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from ser_core.shared_encoders import RememberingEncoder, on_shared_encoders
 from tests.planted import burst_model, recording
 

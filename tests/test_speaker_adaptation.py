@@ -18,8 +18,7 @@ from ser_core.audio import read
 from ser_core.bundled import PLANS
 from ser_core.cards import CLASS_MEANS, weight_files
 from ser_core.errors import ModelError, SettingError
-from ser_core.models import load_model
-from ser_core.registry import model_folders
+from ser_core.registry import load_model, model_folders
 from ser_core.robustness import TABLES, run_of
 from ser_core.speaker_adaptation import (
     PASSES,

@@ -11,7 +11,7 @@ from explain.cues import CueTracks
 from explain.regions import Region
 from explain.study_clips import Clip
 from explain.study_parts import Part
-from ser_core.models import load_model
+from ser_core.registry import load_model
 from ser_core.settings import ASSETS
 
 STEP_S = 0.01

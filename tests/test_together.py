@@ -16,8 +16,8 @@ from ser_core.bundled import PLANS
 from ser_core.cards import write_card
 from ser_core.crossvalidation import model_of_fold
 from ser_core.errors import ModelError
-from ser_core.models import Card, load_model
-from ser_core.registry import model_folders
+from ser_core.models import Card
+from ser_core.registry import load_model, model_folders
 from ser_core.settings import ASSETS
 from ser_core.systems import whisper_pooling, whisper_together
 from ser_core.systems.whisper_pooling import WhisperPooling

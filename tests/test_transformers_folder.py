@@ -13,8 +13,7 @@ from ser_core import weights
 from ser_core.audio import from_samples
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import ModelError, WeightsError
-from ser_core.models import load_model
-from ser_core.registry import load
+from ser_core.registry import load_model
 
 LABELS = {0: "Angry", 1: "Happy", 2: "Neutral"}
 SMALL = {
@@ -127,7 +126,7 @@ def test_a_folder_with_pickled_weights_only_is_refused(tmp_path: Path) -> None:
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     extractor("wav2vec2").save_pretrained(folder)
     with pytest.raises(ModelError, match="safetensors"):
-        load(folder)
+        load_model(folder)
 
 
 class Hub:
@@ -165,11 +164,11 @@ def published(tmp_path: Path, monkeypatch) -> Path:
 def test_a_hub_model_answers_and_only_what_it_needs_is_downloaded(published: Path, monkeypatch, recording) -> None:
     hub = Hub(published)
     monkeypatch.setattr(weights, "_hub", lambda: hub)
-    model = load("somebody/speech-emotion")
+    model = load_model("somebody/speech-emotion")
     found = model.predict(recording)
-    assert model.name == found.model == "somebody/speech-emotion" != load("else/speech-emotion").name
-    assert load(published).name == "published"
-    assert np.allclose(found.probabilities, load(published).predict(recording).probabilities)
+    assert model.name == found.model == "somebody/speech-emotion" != load_model("else/speech-emotion").name
+    assert load_model(published).name == "published"
+    assert np.allclose(found.probabilities, load_model(published).predict(recording).probabilities)
     assert set(hub.downloaded) == {"config.json", "preprocessor_config.json", "model.safetensors"}
 
 
@@ -188,7 +187,7 @@ def test_a_hub_model_that_is_too_large_is_refused_before_its_weights_are_downloa
     hub = Hub(published, stated)
     monkeypatch.setattr(weights, "_hub", lambda: hub)
     with pytest.raises(ModelError, match=words):
-        load("somebody/too-large")
+        load_model("somebody/too-large")
     assert "model.safetensors" not in hub.downloaded and bool(hub.downloaded) == downloaded
     with pytest.raises(WeightsError, match=f"'somebody/too-large' cannot be used: .*{words}"):
         frozen_encoder("somebody/too-large")
@@ -200,7 +199,7 @@ def test_enormous_settings_of_a_hub_model_are_refused_before_a_network_is_built(
     hub = Hub(published)
     monkeypatch.setattr(weights, "_hub", lambda: hub)
     with pytest.raises(ModelError, match="no model of speech has over 1,000"):
-        load("somebody/deep")
+        load_model("somebody/deep")
     assert "model.safetensors" not in hub.downloaded
 
 
@@ -208,7 +207,7 @@ def test_a_hub_model_without_safetensors_is_refused(published: Path, monkeypatch
     (published / "model.safetensors").unlink()
     monkeypatch.setattr(weights, "_hub", lambda: Hub(published))
     with pytest.raises(ModelError, match=r"the hub has no model\.safetensors of it"):
-        load("somebody/pickled")
+        load_model("somebody/pickled")
 
 
 def test_without_a_connection_what_was_downloaded_before_will_do(published: Path, monkeypatch, recording) -> None:
@@ -222,9 +221,9 @@ def test_without_a_connection_what_was_downloaded_before_will_do(published: Path
             return str(published)
 
     monkeypatch.setattr(weights, "_hub", Offline)
-    assert load("somebody/kept").predict(recording).emotions == ("angry", "happy", "neutral")
+    assert load_model("somebody/kept").predict(recording).emotions == ("angry", "happy", "neutral")
     with pytest.raises(ModelError, match="no network"):
-        load("somebody/else")
+        load_model("somebody/else")
 
 
 def test_a_folder_that_asks_to_run_its_own_code_is_refused(tmp_path: Path) -> None:
@@ -233,7 +232,7 @@ def test_a_folder_that_asks_to_run_its_own_code_is_refused(tmp_path: Path) -> No
     (folder / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "evil.Config"}}')
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     with pytest.raises(ModelError):
-        load(folder)
+        load_model(folder)
 
 
 def test_a_clip_that_is_too_long_for_the_model_gets_a_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-import ser_core.models
+import ser_core.registry
 from explain import attribution, method_choice, trust_study, trust_study_command
 from explain.attribution import Target, attribute
 from explain.method_choice import ALL, DESTROYED, OWN, candidates, default_method, default_sentence
@@ -189,7 +189,7 @@ def test_a_killed_study_goes_on_and_a_bad_clip_is_left_out(tmp_path: Path, monke
     clips = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(45)]
     told: list[str] = []
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
-    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: burst_model())
     with pytest.raises(KeyboardInterrupt):
         trust_study.run(clips, ["toy"], ["ig"], tmp_path, told.append)
     found = trust_study.run(clips, ["toy"], ["ig"], tmp_path, told.append)
@@ -213,7 +213,7 @@ def test_models_together_have_the_rows_that_each_has_alone(tmp_path: Path, monke
 
     monkeypatch.setattr(trust_study, "clip_rows", explained)
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
-    monkeypatch.setattr(ser_core.models, "load_model", made)
+    monkeypatch.setattr(ser_core.registry, "load_model", made)
     clips = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(7)]
     told: list[str] = []
     alone = trust_study.run(clips, ["first"], ["ig"], tmp_path / "alone", told.append)
@@ -242,7 +242,7 @@ def test_a_study_goes_on_from_its_table_where_its_parts_are_lost(
 
     monkeypatch.setattr(trust_study, "clip_rows", explained)
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
-    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: burst_model())
     clips = [Clip(f"c{i}", "toy", "s", "female", "anger") for i in range(12)]
     table = tmp_path / "trust.parquet"
     found = trust_study.run(clips[:7], ["toy"], ["ig"], tmp_path / "lost", print)
@@ -267,7 +267,7 @@ def studied_by(weights: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(trust_study, "clip_rows", explained)
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
     monkeypatch.setattr(trust_study, "weights_of", lambda name: weights)
-    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: burst_model())
     return measured
 
 
@@ -367,7 +367,7 @@ def test_methods_of_the_further_tests_share_maps_and_are_those_that_faithfulness
     sound = recording(clip(np.random.default_rng(5), "low")[0])
     monkeypatch.setattr(trust_study, "_heard", lambda file: (sound, (Segment(0.0, 1.2),)))
     monkeypatch.setattr(trust_study, "check_present", lambda files: None)
-    monkeypatch.setattr(ser_core.models, "load_model", lambda name: burst_model())
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: burst_model())
     monkeypatch.setattr(trust_study_command, "in_turn", lambda *_: [Clip("c", "toy", "s", "female", "low")])
     planned = [(("toy",), "input_x_gradient", 1), (("toy",), "integrated_gradients", 1)]
     seen: list[pd.DataFrame] = []
@@ -438,7 +438,7 @@ def test_a_model_without_cheap_methods_has_no_candidates_before_it_is_run(monkey
 
     made = FunctionalsModel(torch.tensor([[0.1, 0.0], [0.0, 1.0]]), torch.zeros(2))
     only = [method for method in attribution.methods_for(made) if method.name == "occlusion"]
-    monkeypatch.setattr(ser_core.models, "load_model", lambda name: made)
+    monkeypatch.setattr(ser_core.registry, "load_model", lambda name: made)
     monkeypatch.setattr(attribution, "methods_for", lambda model: only)
     assert list(trust_study_command._plan(["m"], method_choice.no_shares)) == [
         (("m",), "occlusion", trust_study_command.SCREENED)

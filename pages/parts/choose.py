@@ -209,7 +209,7 @@ def model() -> "SpeechModel":
     Raises:
         ModelError: there is none at hand, or it cannot be loaded.
     """
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
 
     offered = model_names()
     if not offered:

@@ -114,7 +114,7 @@ def hear(corpus: str, clip: str, model: str, key: str) -> None:
     if right.button("Explain this clip", key=f"explain-{key}", type="primary", width="stretch"):
         judged = [name for name in row if str(name).startswith(("vote_", "share_"))]
         label = f"{corpus_title(corpus)}, {labelled(row['emotion'].iloc[0])}"
-        from ser_core.models import model_names
+        from ser_core.registry import model_names
 
         if model in model_names():
             st.session_state["model"] = model

@@ -44,7 +44,7 @@ def ask(kind: str, recording: "Recording") -> Asked | None:
 
 def _ask_models(recording: "Recording") -> Asked:
     from explain.comparison import FEWEST, MOST
-    from ser_core.models import model_names
+    from ser_core.registry import model_names
 
     offered = model_names()
     titles = choose.titles()
@@ -62,7 +62,7 @@ def _ask_models(recording: "Recording") -> Asked:
 
     def work(job: background.Job) -> "Comparison":
         from explain.comparison import compare_models
-        from ser_core.models import load_model
+        from ser_core.registry import load_model
 
         job.tell(0.0, "Loading the models")
         return compare_models(recording, [load_model(name) for name in chosen], settings=settings, progress=job.tell)

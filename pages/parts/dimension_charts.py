@@ -213,7 +213,7 @@ def path(corpus: str, clip: str, model: str) -> None:
 
     from pages.parts.sphere import figure, table
     from ser_core.audio import read
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
     from ser_core.sphere import octant_name, path_over_time
 
     loaded, recording = load_model(model), read(Path(row["file"].iloc[0]))

@@ -310,8 +310,7 @@ b02.wav,bob,happiness,male,51,0.20,0.62,0.18
 def _ask() -> Chosen | None:
     from ser_core.cards import read_card
     from ser_core.evaluation import ask, has_heard
-    from ser_core.models import load_model
-    from ser_core.registry import model_folders, names
+    from ser_core.registry import load_model, model_folders, names
 
     folders = corpora_at_hand()
     own_folder.offer(folders)

@@ -96,7 +96,7 @@ def _stimuli() -> "tuple[Stimulus, ...]":
     from explain.rating import stimuli
     from explain.study_clips import in_turn
     from ser_core.corpora import find_corpora
-    from ser_core.models import model_names
+    from ser_core.registry import model_names
     from ser_core.settings import settings
     from ser_core.tasks import CREMA_D
 
@@ -133,7 +133,7 @@ def _explained(clip: str, model_name: str, _tell: "Callable[[float, str], None]"
     from explain.samples import samples
     from explain.trust import trust
     from ser_core.audio import read
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
 
     def explaining(share: float, words: str) -> None:
         _tell(share / 2, words)

@@ -159,7 +159,7 @@ def _again(report: "Reopened") -> None:
 
 def _remade(report: "Reopened", recording: "Recording", job: background.Job) -> "Remade":
     from explain.reopen import remake
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
 
     job.tell(0.0, "Loading the model")
     return remake(report, recording, load_model(report.explanation.prediction.model), progress=job.tell)

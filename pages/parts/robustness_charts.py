@@ -358,7 +358,7 @@ def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, 
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.audio(samples, sample_rate=SAMPLE_RATE)
     if right.button("Explain it so changed", key=f"explain-changed-{key}-{model}-{kind}-{level}", width="stretch"):
-        from ser_core.models import model_names
+        from ser_core.registry import model_names
 
         if model in model_names():
             st.session_state["model"] = model

@@ -239,7 +239,7 @@ def _load_first_model() -> None:
     # In processes of their own, so they start while the libraries are loaded here.
     starting = threading.Thread(target=_start_workers, name="warm-up of workers", daemon=True)
     starting.start()
-    from ser_core.models import load_model, model_names
+    from ser_core.registry import load_model, model_names
 
     try:
         for name in model_names()[:1]:

@@ -20,7 +20,7 @@ AGREEMENT = "agreement with "
 def show() -> None:
     """Draw how often explanations pass the tests of trust: each model's best method, and one model's methods."""
     from explain.method_choice import OWN, read_summary
-    from ser_core.models import model_names
+    from ser_core.registry import model_names
 
     st.subheader("Which explanations can be trusted")
     found = read_summary()
@@ -71,7 +71,7 @@ def show() -> None:
 def _offered(model: str) -> list[tuple[str, str]]:
     """Return name and label of every method that fits a model."""
     from explain.attribution import methods_for
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
 
     return [(method.name, method.label) for method in methods_for(load_model(model))]
 
@@ -80,7 +80,7 @@ def of_models(found: "pd.DataFrame") -> str:
     """Return a table of each model's best method, its share, and that of its destroyed copy."""
     from explain.attribution import method_label
     from explain.method_choice import DESTROYED, passing_all
-    from ser_core.models import model_names
+    from ser_core.registry import model_names
 
     lines = ""
     for model in model_names():

@@ -102,7 +102,7 @@ def check(chosen: Sequence[Trial]) -> pd.DataFrame:
 def examine(trial: Trial) -> list[dict[str, str | float | None]]:
     """Return the figures of a clip as it is and converted by each backend."""
     from ser_core.conversion.likeness import embedding
-    from ser_core.models import load_model
+    from ser_core.registry import load_model
     from ser_core.transcription import transcribe, word_errors, words
 
     samples = np.array(read(trial.file).samples)

@@ -22,8 +22,7 @@ from ser_core.errors import ModelError
 from ser_core.familiarity import load_neighbourhood
 from ser_core.files import checksum, save_tensors
 from ser_core.models import Card, LogMelModel
-from ser_core.registry import load as load_member
-from ser_core.registry import model_folders
+from ser_core.registry import load_model, model_folders
 from ser_core.training import AfterEpoch, Recipe
 from ser_core.training import prepare_log_mel as prepare
 
@@ -123,7 +122,7 @@ def load(folder: Path, card: Card) -> LogMelModel:
         temperature = float(stored.get_tensor("temperature"))
     folders, members = model_folders(), []
     for name, known in wanted.items():
-        members.append(load_member(name).network)
+        members.append(load_model(name).network)
         if checksum(folders[name] / "weights.safetensors") != known:
             raise ModelError(
                 f"Model {card.name} asks {name} too, but was measured with other weights of it; put back the folder "
