@@ -141,6 +141,13 @@ _METHODS = {
             "time_frequency",
         ),
         Method(
+            "kernel_shap",
+            "KernelSHAP",
+            "What a box of some 0.3 s and a quarter of the bands adds to the logit, on average over what else is left "
+            "of the clip (its Shapley value); as coarse as the boxes.",
+            "time_frequency",
+        ),
+        Method(
             "occlusion",
             "Occlusion",
             "How far the logit drops when a patch is replaced by the baseline.",
@@ -185,7 +192,7 @@ def methods_for(model: SpeechModel) -> tuple[Method, ...]:
         offered = [replace(_METHODS[name], axes="features") for name in names]
         hint = "How far the logit drops when a stretch of the audio is replaced by quiet noise."
         return _worded(model, *offered, replace(_METHODS["occlusion"], axes="time", hint=hint))
-    names = ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "occlusion"]
+    names = ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "kernel_shap", "occlusion"]
     if model.relevance_rules:
         names.append("deeplift")
         if kind == "log_mel":
@@ -224,6 +231,7 @@ def attribute(
     window_bands: int | None = None,
     max_windows: int | None = None,
     permutations: int = 25,
+    sets_per_box: int = 5,
     progress: Callable[[float], None] | None = None,
 ) -> Attribution:
     """Return the relevance of a recording's parts for one target.
@@ -233,7 +241,7 @@ def attribute(
         recording: the clip; relevance lands on its clock.
         target: the class, or the pair of classes, whose calibrated logit is explained.
         method: a name from ``methods_for(model)``.
-        seed: of whatever is drawn (GradientSHAP, Shapley sampling, the noise that replaces audio).
+        seed: of whatever is drawn (GradientSHAP, KernelSHAP, Shapley sampling, the noise that replaces audio).
         tolerance: completeness error at which path methods stop refining, and above which DeepLIFT fails.
         max_steps: most steps of a path; at it the result is returned with the error it has.
         noise: GradientSHAP's spread of baselines, as a share of the mean distance of the input from the baseline.
@@ -242,6 +250,7 @@ def attribute(
         max_windows: most patches of one occlusion; patches grow to keep it. 1,500, or 400 for a network of over two
             million parameters, or 60 for a model on functionals.
         permutations: orders of features in Shapley sampling.
+        sets_per_box: sets of boxes that KernelSHAP asks about, for each box.
         progress: called with the share done, 0 … 1.
 
     Raises:
@@ -249,7 +258,8 @@ def attribute(
             add up, or the result is not finite.
 
     Sources: Simonyan et al. 2014 (Saliency), Shrikumar et al. 2017 (Input × Gradient, DeepLIFT), Sundararajan et al.
-    2017 (Integrated Gradients), Lundberg & Lee 2017 (GradientSHAP), Bach et al. 2015 and Montavon et al. 2019 (LRP),
+    2017 (Integrated Gradients), Lundberg & Lee 2017 (GradientSHAP, KernelSHAP), Covert & Lee 2021 (KernelSHAP's pairs
+    of sets), Bach et al. 2015 and Montavon et al. 2019 (LRP),
     Zeiler & Fergus 2014 (Occlusion), Selvaraju et al. 2017 (Grad-CAM), Castro et al. 2009 (Shapley sampling),
     Vielhaben et al. 2024 and Frommholz et al. 2023 (virtual inspection layers); Kokhlikyan et al. 2020 (Captum).
     """
@@ -267,14 +277,16 @@ def attribute(
     with torch.inference_mode(False), torch.enable_grad():
         samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
         cells = None
-        if method == "occlusion":
+        if method in ("kernel_shap", "occlusion"):
             view, cells = occlusion_view(model, samples, seed, window_s)
         else:
             view = view_of(model, samples)
         network = model.network
         if method in ("deeplift", "lrp", "grad_cam"):
             network = _private_copy(model, own_weights=method == "lrp")
-        options = Options(seed, tolerance, max_steps, noise, window_bands, max_windows, permutations, cells)
+        options = Options(
+            seed, tolerance, max_steps, noise, window_bands, max_windows, permutations, sets_per_box, cells
+        )
         logit = Logit(network, view.decode, index, against, progress, sign, _smallest(model))
         found = COMPUTE[method](Task(model, logit, view, options))
     view = found.view or view

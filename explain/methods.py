@@ -17,6 +17,7 @@ from ser_core.numbers import rounded_percent
 GRADIENT_BATCH, GRADIENT_S = 4, 40.0
 PART_POINTS = 4
 OCCLUSION_COLUMNS = 10_000
+BOX_S, BOX_ROWS, MOST_BOX_COLUMNS = 0.3, 4, 15
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Options:
     window_bands: int | None
     max_windows: int | None
     permutations: int
+    sets_per_box: int
     cells: Cells | None
 
 
@@ -367,6 +369,77 @@ def _shapley_sampling(task: Task) -> Found:
     return Found(relevance, error(relevance), None, settings)
 
 
+def _kernel_shap(task: Task) -> Found:
+    from captum.attr import KernelShap
+
+    logit, view, cells, seed = task.logit, task.view, task.options.cells, task.options.seed
+    assert cells is not None
+    difference, error = _completeness(logit, view)
+    boxes = _boxes(view.point, cells.step_s)
+    sizes = torch.bincount(boxes.flatten())
+    asked = 2 * math.ceil(task.options.sets_per_box * len(sizes) / 2)
+    generator = torch.Generator().manual_seed(seed)
+
+    def sets(*_clip: Tensor, **_more: object) -> Iterator[Tensor]:
+        yield from _sets_of_boxes(len(sizes), generator)
+
+    shap = KernelShap(logit)
+    # Captum's own sets come from the process-wide generator, and without their complements.
+    shap.perturb_func = sets
+    logit.plan(0.0, 1.0, asked + 2)
+    with torch.no_grad():
+        of_box = shap.attribute(
+            view.point,
+            baselines=view.baseline,
+            feature_mask=boxes[None],
+            n_samples=asked + 2,
+            perturbations_per_eval=_masked_at_once(view),
+        )
+    relevance = of_box / sizes[boxes]  # spread evenly over a box, so that the map adds up
+    settings = {
+        "seed": seed,
+        "boxes": len(sizes),
+        "box_s": view.point.shape[-1] / len(boxes[..., -1, :].unique()) * cells.step_s,
+        "sets": asked,
+        "difference": difference,
+    }
+    return Found(relevance, error(relevance), None, settings)
+
+
+def _boxes(point: Tensor, step_s: float) -> Tensor:
+    """Return the number of the box, from 0, that each cell of a point (1, [rows,] columns) belongs to."""
+    columns = point.shape[-1]
+    across = min(columns, max(2, min(MOST_BOX_COLUMNS, round(columns * step_s / BOX_S))))
+    over_time = torch.arange(columns) * across // columns
+    if point.ndim == 2:
+        return over_time
+    rows = point.shape[1]
+    high = min(rows, BOX_ROWS)
+    return (torch.arange(rows) * high // rows)[:, None] * across + over_time
+
+
+def _sets_of_boxes(boxes: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield sets (1, boxes) of 0 and 1: all, none, then draws of the Shapley kernel, each followed by its complement.
+
+    Complements take away most of the scatter (Covert & Lee 2021, "Improving KernelSHAP").
+    """
+    yield torch.ones(1, boxes, dtype=torch.long)
+    yield torch.zeros(1, boxes, dtype=torch.long)
+    size = torch.arange(1, boxes)
+    often = 1 / (size * (boxes - size)).double()
+    while True:
+        many = int(torch.multinomial(often, 1, generator=generator)) + 1
+        kept = torch.zeros(1, boxes, dtype=torch.long)
+        kept[0, torch.randperm(boxes, generator=generator)[:many]] = 1
+        yield kept
+        yield 1 - kept
+
+
+def _masked_at_once(view: View) -> int:
+    """Return how many masked copies of a clip go through the network together."""
+    return 1 if view.point.ndim == 2 else max(1, min(16, OCCLUSION_COLUMNS // view.point.shape[-1]))
+
+
 def _occlusion(task: Task) -> Found:
     from captum.attr import Occlusion
 
@@ -390,7 +463,7 @@ def _occlusion(task: Task) -> Found:
             sliding_window_shapes=size,
             strides=stride,
             baselines=view.baseline,
-            perturbations_per_eval=1 if view.point.ndim == 2 else max(1, min(64, OCCLUSION_COLUMNS // columns)),
+            perturbations_per_eval=_masked_at_once(view),
         )
     settings = cells.settings | {"window_s": wide * cells.step_s, "windows": count, "stride": "half a window"}
     if view.point.ndim == 3:
@@ -409,6 +482,7 @@ COMPUTE: dict[str, Callable[[Task], Found]] = {
     "gradient_shap": _gradient_shap,
     "deeplift": _deeplift,
     "lrp": _lrp,
+    "kernel_shap": _kernel_shap,
     "occlusion": _occlusion,
     "grad_cam": _grad_cam,
     "feature_ablation": _feature_ablation,
