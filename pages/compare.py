@@ -15,7 +15,7 @@ recording = session.clip()
 offers = st.empty()
 if recording is None:
     with offers.container():
-        choose.new_clip()
+        choose.new_clip(choose.Taking(session.use, "Take this clip"))
     st.stop()
 choose.current_clip(recording)
 

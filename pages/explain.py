@@ -16,7 +16,7 @@ offers = st.empty()
 if recording is None:
     with offers.container():
         choose.welcome()
-        choose.new_clip()
+        choose.new_clip(choose.Taking(session.use))
     st.stop()
 choose.current_clip(recording)
 

@@ -291,3 +291,13 @@ def test_names_from_outside_never_become_markup(hostile):
     found = Comparison("models", (f"{hostile}a", f"{hostile}b"), (side, side), pairs=twins().pairs)
     html = comparison.answers(found) + comparison.pairs(found) + comparison.region_table(found)
     assert "<script" not in html and "<b>" not in html and "<label>" not in html
+
+
+def test_a_sample_is_taken_for_a_comparison() -> None:
+    def nothing_yet() -> None:
+        from ser_core.settings import ROOT
+
+        exec(compile((ROOT / "pages" / "compare.py").read_text(), "compare.py", "exec"), {})
+
+    labels = {button.label for button in AppTest.from_function(nothing_yet, default_timeout=60).run().button}
+    assert "Take this clip" in labels and "Explain this clip" not in labels

@@ -11,6 +11,7 @@ import explain.study
 import ser_core.results
 import ser_core.studies
 from explain import method_choice
+from pages.parts import tested_methods
 from ser_core import uncertainty
 from ser_core.bundled import Plan
 from ser_core.settings import ROOT
@@ -178,3 +179,11 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
     assert "<td><strong>55 %</strong> [45, 65]<br><small>weak 4 %</small></td><td><strong>95 %</strong>" in further
     agreeing = "Saliency <strong>35 %</strong> [25, 45]<br><small>weak 4 %, cannot be decided 2 %</small>"
     assert agreeing in further and "Saliency</th>" not in further.split("</table>")[0]
+
+
+def test_methods_that_pass_as_often_stand_in_one_list() -> None:
+    keys = {"model": "log-mel-resnet", "map": method_choice.OWN, "test": method_choice.ALL, "clips": 80}
+    shares = [
+        keys | {"method": name, "holds": 0.6, "low": 0.5, "high": 0.7} for name in ("saliency", "lrp", "occlusion")
+    ]
+    assert ">Saliency, LRP and Occlusion<" in tested_methods.of_models(pd.DataFrame(shares))

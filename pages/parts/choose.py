@@ -61,11 +61,10 @@ def welcome() -> None:
     )
 
 
-def new_clip(taking: Taking | None = None) -> None:
+def new_clip(taking: Taking) -> None:
     """Offer every way to a clip; ends the run as soon as one is taken."""
     from ser_core.settings import settings
 
-    taking = taking or Taking(session.use)
     key = f"{taking.key}source"
     source = st.segmented_control("Choose speech", SOURCES, default="Sample", required=True, key=key)
     {"Upload": _upload, "Record": _record, "Corpus": _corpus}.get(source, _sample)(taking)

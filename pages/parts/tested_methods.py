@@ -80,6 +80,7 @@ def of_models(found: "pd.DataFrame") -> str:
     """Return a table of each model's best method, its share, and that of its destroyed copy."""
     from explain.attribution import method_label
     from explain.method_choice import DESTROYED, passing_all
+    from explain.words import listed
     from ser_core.registry import model_names
 
     lines = ""
@@ -91,7 +92,7 @@ def of_models(found: "pd.DataFrame") -> str:
             alike = [method_label(name) for name in own.loc[own["percent"] == best["percent"], "method"]]
             broken = passing_all(found, model, DESTROYED).set_index("method")["holds"].get(best["method"], float("nan"))
             cells = (
-                f'<td class="words">{escape(" and ".join(alike))}</td><td>{_share(best)}</td>'
+                f'<td class="words">{escape(listed(alike))}</td><td>{_share(best)}</td>'
                 f"<td>{percent(broken)}</td><td>{best['clips']}</td>"
             )
         lines += f'<tr><th scope="row">{escape(title_of(model))}</th>{cells}</tr>'
