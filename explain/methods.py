@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -386,6 +386,7 @@ def _kernel_shap(task: Task) -> Found:
     shap = KernelShap(logit)
     # Captum's own sets come from the process-wide generator, and without their complements.
     shap.perturb_func = sets
+    shap.interpretable_model = _LeastSquares()
     logit.plan(0.0, 1.0, asked + 2)
     with torch.no_grad():
         of_box = shap.attribute(
@@ -404,6 +405,21 @@ def _kernel_shap(task: Task) -> Found:
         "difference": difference,
     }
     return Found(relevance, error(relevance), None, settings)
+
+
+class _LeastSquares:
+    """Weighted least squares for Captum; its own are scikit-learn's, whose import takes longer than the regression."""
+
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Fit the weights of boxes, beside a constant, to (sets, boxes), (sets,) values and (sets,) importances."""
+        ((kept, values, important),) = batches
+        root = important.double().sqrt()[:, None]
+        rows = torch.cat([torch.ones_like(root), kept.double()], dim=1)
+        self.weights = torch.linalg.lstsq(root * rows, root * values.double().reshape(-1, 1)).solution[1:, 0].float()
+
+    def representation(self) -> Tensor:
+        """Return the weight of each box (boxes,)."""
+        return self.weights
 
 
 def _boxes(point: Tensor, step_s: float) -> Tensor:
