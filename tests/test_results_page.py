@@ -174,7 +174,10 @@ def test_the_study_of_trust_shows_every_test_beside_the_destroyed_model_and_what
     rows += [
         row("occlusion", method_choice.OWN, test, share) for test, share in zip(names, (0.55, 0.95, 0.35), strict=True)
     ]
-    found = text(page())
+    shown = page()
+    found = text(shown)
+    said = " ".join(each.value for each in shown.caption)
+    assert "Not put to these tests yet: " in said and "Saliency" in said.split("Not put to these tests yet: ")[1]
     further = found[found.index("Methods by the further tests") :]
     assert "<td><strong>55 %</strong> [45, 65]<br><small>weak 4 %</small></td><td><strong>95 %</strong>" in further
     agreeing = "Saliency <strong>35 %</strong> [25, 45]<br><small>weak 4 %, cannot be decided 2 %</small>"

@@ -44,7 +44,8 @@ def show() -> None:
     model = st.selectbox("Every method of one model", names, format_func=title_of, key="tested")
     rows = found[found["model"] == model]
     st.html(of_methods(rows))
-    missing = [label for name, label in _offered(model) if name not in set(rows["method"])]
+    offered = _offered(model)
+    missing = [label for name, label in offered if name not in set(rows["method"])]
     st.caption(
         "Share of the clips whose explanation passes; below it, in small figures, the same of the maps of the model "
         "with shuffled weights, which are put to deletion and insertion alone (in the first column both). Seconds are "
@@ -52,6 +53,8 @@ def show() -> None:
         + (f" Not tested yet: {', '.join(missing)}." if missing else "")
     )
     further = further_tests(rows[rows["map"] == OWN])
+    done = set(rows.loc[rows["test"] == "infidelity", "method"])
+    missing = [label for name, label in offered if name not in done]
     if further:
         st.html(further)
         st.caption(
@@ -60,6 +63,7 @@ def show() -> None:
             "Agreement: other methods find the same parts. Weak, in small figures: better than 80 % "
             "of chance maps, but not than 95 %, which a map of few places in time cannot be. "
             "'python -m explain trust-study --further' repeats it."
+            + (f" Not put to these tests yet: {', '.join(missing)}." if missing else "")
         )
     else:
         st.caption("The further tests (infidelity, sensitivity, stability, agreement) have not been run for it yet.")
