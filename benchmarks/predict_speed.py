@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks.explain_speed import three_seconds
 from explain.study_clips import in_turn
 from ser_core.audio import Recording, read
-from ser_core.registry import load_model, model_folders, names
+from ser_core.registry import load_model, model_folders, model_names
 from ser_core.results import RESULTS
 
 TABLE = RESULTS / "latency.csv"
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in chosen.models or ("whisper-tiny-statistics",):
             print(compared(name, chosen.forms, chosen.clips, chosen.repeats).to_string(index=False), flush=True)
         return
-    found = measure(chosen.models or names(), chosen.repeats)
+    found = measure(chosen.models or model_names(), chosen.repeats)
     torch.set_num_threads(before)
     found.round(3).to_csv(chosen.out, index=False)
     print(found.to_string(index=False))

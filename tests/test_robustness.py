@@ -218,7 +218,7 @@ def test_noise_of_another_folder_is_asked_about_anew(
     monkeypatch.setattr(robustness, "read_corpus", lambda folder: made)
     monkeypatch.setattr(robustness, "with_folds", lambda task, table: table)
     monkeypatch.setattr(robustness, "cards", lambda: [model.card])
-    monkeypatch.setattr(robustness, "load", lambda name: model)
+    monkeypatch.setattr(robustness, "load_model", lambda name: model)
     monkeypatch.setattr(robustness, "TABLES", tmp_path / "tables")
     monkeypatch.setattr(robustness, "SUMMARY", tmp_path / "summary.csv")
     monkeypatch.setattr(robustness, "summary", lambda: pd.DataFrame({"model": ["loudness"]}))

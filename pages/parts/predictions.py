@@ -310,7 +310,7 @@ b02.wav,bob,happiness,male,51,0.20,0.62,0.18
 def _ask() -> Chosen | None:
     from ser_core.cards import read_card
     from ser_core.evaluation import ask, has_heard
-    from ser_core.registry import load_model, model_folders, names
+    from ser_core.registry import load_model, model_folders, model_names
 
     folders = corpora_at_hand()
     own_folder.offer(folders)
@@ -318,7 +318,7 @@ def _ask() -> Chosen | None:
         st.info(NO_CORPUS)
         return None
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    model = left.selectbox("Model", names(), format_func=title_of, key=session_key("asked model"))
+    model = left.selectbox("Model", model_names(), format_func=title_of, key=session_key("asked model"))
     name = middle.selectbox("Corpus", list(folders), format_func=corpus_title, key=session_key("asked corpus"))
     corpus = corpus_in(folders[name])
     asked = ("evaluate", model, name, *_changed(folders[name]))
