@@ -400,7 +400,7 @@ def _kernel_shap(task: Task) -> Found:
     settings = {
         "seed": seed,
         "boxes": len(sizes),
-        "box_s": view.point.shape[-1] / len(boxes[..., -1, :].unique()) * cells.step_s,
+        "box_s": view.point.shape[-1] * cells.step_s / (int(boxes[0].max()) + 1),
         "sets": asked,
         "difference": difference,
     }
@@ -423,15 +423,11 @@ class _LeastSquares:
 
 
 def _boxes(point: Tensor, step_s: float) -> Tensor:
-    """Return the number of the box, from 0, that each cell of a point (1, [rows,] columns) belongs to."""
-    columns = point.shape[-1]
+    """Return the number of the box (rows, columns), from 0, that each cell of a point (1, rows, columns) lies in."""
+    _, rows, columns = point.shape
     across = min(columns, max(2, min(MOST_BOX_COLUMNS, round(columns * step_s / BOX_S))))
-    over_time = torch.arange(columns) * across // columns
-    if point.ndim == 2:
-        return over_time
-    rows = point.shape[1]
     high = min(rows, BOX_ROWS)
-    return (torch.arange(rows) * high // rows)[:, None] * across + over_time
+    return (torch.arange(rows) * high // rows)[:, None] * across + torch.arange(columns) * across // columns
 
 
 def _sets_of_boxes(boxes: int, generator: torch.Generator) -> Iterator[Tensor]:
