@@ -375,8 +375,12 @@ def _kernel_shap(task: Task) -> Found:
     logit, view, cells, seed = task.logit, task.view, task.options.cells, task.options.seed
     assert cells is not None
     difference, error = _completeness(logit, view)
-    boxes = _boxes(view.point, cells.step_s)
-    sizes = torch.bincount(boxes.flatten())
+    every = _boxes(view.point, cells.step_s)
+    distance = torch.bincount(every.flatten(), weights=(view.point - view.baseline)[0].abs().flatten())
+    holds = distance > 0 if distance.any() else distance == 0
+    # A box that holds nothing to take away adds nothing, whoever plays with it, so it need not be asked about.
+    boxes = (holds.cumsum(0) - 1).clamp(min=0)[every]
+    sizes = torch.bincount(boxes[holds[every]])
     asked = 2 * math.ceil(task.options.sets_per_box * len(sizes) / 2)
     generator = torch.Generator().manual_seed(seed)
 
@@ -396,11 +400,12 @@ def _kernel_shap(task: Task) -> Found:
             n_samples=asked + 2,
             perturbations_per_eval=_masked_at_once(view),
         )
-    relevance = of_box / sizes[boxes]  # spread evenly over a box, so that the map adds up
+    # Spread evenly over a box, so that the map adds up.
+    relevance = torch.where(holds[every], of_box / sizes[boxes], 0.0)
     settings = {
         "seed": seed,
         "boxes": len(sizes),
-        "box_s": view.point.shape[-1] * cells.step_s / (int(boxes[0].max()) + 1),
+        "box_s": view.point.shape[-1] * cells.step_s / (int(every[0].max()) + 1),
         "sets": asked,
         "difference": difference,
     }

@@ -119,6 +119,16 @@ def test_kernel_shap_comes_near_the_shapley_values_of_all_sets_of_boxes(noise):
     assert missed(500) < 0.01
 
 
+def test_kernel_shap_gives_nothing_to_a_box_that_holds_nothing_and_does_not_ask_about_it():
+    samples = 0.1 * np.random.default_rng(5).standard_normal(16_000)
+    samples[8000:] = 0.0
+    found = attribute(PlantedModel(Jointly(), EMOTIONS), recording(samples), Target("a"), "kernel_shap")
+    silent = found.times_s >= 2 / 3
+    assert (found.relevance[:, silent] == 0).all() and (found.relevance[:, ~silent] != 0).all()
+    assert found.settings["boxes"] == 8 and found.settings["sets"] == 40
+    assert found.completeness_error < 1e-3
+
+
 def test_kernel_shap_draws_for_itself_and_the_same_again(linear_model, noise):
     def drawn(seed, elsewhere):
         torch.manual_seed(elsewhere)
