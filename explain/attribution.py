@@ -144,8 +144,8 @@ _METHODS = {
             "kernel_shap",
             "KernelSHAP",
             "What a box of some 0.3 s and a quarter of the bands adds to the logit, on average over what else is left "
-            "of the clip (its Shapley value). As coarse as the boxes; what is left is drawn at random, and another draw "
-            "gives a somewhat different map.",
+            "of the clip (its Shapley value). As coarse as the boxes; what is left is drawn at random, and another "
+            "draw gives a somewhat different map.",
             "time_frequency",
         ),
         Method(
