@@ -438,7 +438,7 @@ def _boxes(point: Tensor, step_s: float) -> Tensor:
 def _sets_of_boxes(boxes: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield sets (1, boxes) of 0 and 1: all, none, then draws of the Shapley kernel, each followed by its complement.
 
-    Complements take away most of the scatter (Covert & Lee 2021, "Improving KernelSHAP").
+    Complements lessen the scatter, which stays considerable with few sets (Covert & Lee 2021, "Improving KernelSHAP").
     """
     yield torch.ones(1, boxes, dtype=torch.long)
     yield torch.zeros(1, boxes, dtype=torch.long)
