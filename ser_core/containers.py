@@ -20,6 +20,8 @@ from ser_core.errors import AudioError
 BLOCK = 1 << 13
 
 Bytes = bytes | mmap.mmap
+# What the frames of one MP3 stream have in common: sync, version, layer and sample rate.
+_SAME_MP3 = b"\xff\xfe\x0c\x00"
 _LOSSLESS = ("PCM", "FLOAT", "DOUBLE", "ALAC", "FLAC", "WAVPACK")
 
 
@@ -101,9 +103,7 @@ def _kind(data: Bytes) -> _Kind | None:
         if data[offset : offset + len(magic)] == magic:
             return kind
     if data[:3] == b"ID3" and len(data) > 10:
-        # The size of an ID3v2 tag is 4 × 7 bits (id3.org, "ID3v2 header").
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
-        after = data[10 + size : 26 + size]
+        after = data[_tag_bytes(data) : _tag_bytes(data) + 16]
         return _MP3 if after[:3] == b"ID3" else _kind(after) or _MP3
     if len(data) >= 4 and data[0] == 0xFF:
         # Frame headers: ISO/IEC 11172-3 § 2.4.1.3 (layers II and III), ISO/IEC 13818-7 § 6.2 (ADTS, layer 0).
@@ -112,6 +112,14 @@ def _kind(data: Bytes) -> _Kind | None:
         if data[1] & 0xE0 == 0xE0 and data[1] & 0x06 in (0x02, 0x04) and data[2] >> 4 != 15 and data[2] & 0x0C != 0x0C:
             return _MP3
     return None
+
+
+def _tag_bytes(data: Bytes) -> int:
+    """Return the length of the ID3v2 tag that a file begins with, 0 of one without."""
+    if data[:3] != b"ID3" or len(data) <= 10:
+        return 0
+    # The size of an ID3v2 tag is 4 × 7 bits (id3.org, "ID3v2 header").
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
 
 
 def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
@@ -136,7 +144,7 @@ def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
             f"'{name}' is cut off: about {max(1, round(100 * missing))} % of this {kind.label} file is missing; "
             "copy or export it again."
         )
-    if kind is _OGG and _is_chained(data):
+    if _is_chained(data, kind):
         raise AudioError(
             f"'{name}' holds several recordings one after the other, of which only the first would be read; export it "
             "again as one, or choose a single one."
@@ -189,10 +197,22 @@ def _is_finished(data: Bytes) -> bool:
     return abs(8 + int.from_bytes(data[4:8], "little") - len(data)) <= 1  # an odd chunk may lack its filler
 
 
-def _is_chained(data: Bytes) -> bool:
-    """Return whether a stream begins in an OGG file after the pages of another one (RFC 3533, section 4)."""
-    following = re.search(rb"OggS\x00[\x00\x01\x04\x05]", data)
-    return following is not None and re.compile(rb"OggS\x00[\x02\x06]").search(data, following.end()) is not None
+def _is_chained(data: Bytes, kind: _Kind) -> bool:
+    """Return whether another recording begins where the first one of a file ends, which libsndfile leaves out."""
+    if kind is _OGG:  # a first page after a later one (RFC 3533, section 4)
+        following = re.search(rb"OggS\x00[\x00\x01\x04\x05]", data)
+        return following is not None and re.compile(rb"OggS\x00[\x02\x06]").search(data, following.end()) is not None
+    if kind is _FLAC:  # the marker and the head of STREAMINFO (RFC 9639, section 8)
+        return len(re.findall(rb"fLaC[\x00\x80]\x00\x00\x22", data)) > 1
+    if kind is _MP3:  # the first frame's note of how many bytes belong together ("Xing" in files of a varying bit rate)
+        noted = re.compile(rb"(\xff[\xe2-\xff]..)(?:..)?\x00{7,32}(?:Xing|Info)\x00\x00\x00(.)(.{8})", re.DOTALL)
+        first = noted.search(data, 0, _tag_bytes(data) + 4096)
+        if first is None or not first[2][0] & 2:
+            return False
+        end = first.start() + int.from_bytes(first[3][4:] if first[2][0] & 1 else first[3][:4], "big")
+        same = bytes(a & b for a, b in zip(data[end : end + 4], _SAME_MP3, strict=False))
+        return data[end : end + 3] == b"ID3" or same == bytes(a & b for a, b in zip(first[1], _SAME_MP3, strict=True))
+    return False
 
 
 def _bad_header(name: str, kind: _Kind) -> str:

@@ -190,6 +190,14 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput(
         "OGG after OGG", lambda: 2 * wav(voice(), subtype="VORBIS", container="OGG"), "two.ogg", "several recordings"
     ),
+    BadInput("FLAC after FLAC", lambda: 2 * flac(voice()), "two.flac", "several recordings"),
+    BadInput("MP3 after MP3", lambda: 2 * _mp3(), "two.mp3", "several recordings"),
+    BadInput(
+        "MP3 after MP3 without a tag",
+        lambda: 2 * wav(voice(), subtype="MPEG_LAYER_III", container="MP3"),
+        "two.mp3",
+        "several recordings",
+    ),
     BadInput("MP3 cut in half", lambda: cut(_mp3(), 0.5), "half.mp3", "is cut off or damaged"),
     BadInput("M4A cut in half", lambda: cut(_m4a(), 0.5), "half.m4a", "header is damaged, cut off"),
     BadInput("M4A payload damaged", lambda: scramble(_m4a()), "scratched.m4a", "is damaged after"),
@@ -243,6 +251,7 @@ AWKWARD_INPUTS: tuple[AwkwardInput, ...] = (
     AwkwardInput("opposite channels", lambda: wav(opposite(voice())), "stereo.wav", "cancel each other out"),
     AwkwardInput("short", lambda: wav(voice(seconds=0.9, pause_s=0.1)), "word.wav", "is very short"),
     AwkwardInput("MP3", lambda: _mp3(), "clip.mp3", "compressed with loss"),
+    AwkwardInput("MP3 with a tag at its end", lambda: _mp3() + b"TAG" + bytes(125), "clip.mp3", "compressed with loss"),
     AwkwardInput("raw AAC", lambda: ffmpeg(voice(), RATE, "adts", "aac"), "clip.aac", "may be late"),
     AwkwardInput("M4A", lambda: _m4a(), "clip.m4a", "compressed with loss (aac)"),
     AwkwardInput("WebM from a browser", lambda: _webm(live=True), "blob", "compressed with loss (opus)"),
