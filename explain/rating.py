@@ -101,18 +101,18 @@ def plan(rater: str, offered: Sequence[Stimulus]) -> tuple[tuple[Stimulus, str],
     """Return the stimuli in this rater's order, each with its condition.
 
     Among the stimuli of one model every condition comes equally often, and over raters every stimulus has every
-    condition.
+    condition in every order, so that without an effect a rater's differences are as often above as below zero.
     """
     random = np.random.default_rng(list(rater.encode()))
-    conditions = list(CONDITIONS)
-    turn = int(random.integers(len(conditions)))
+    names = list(CONDITIONS)
+    conditions = [names[int(i)] for i in random.permutation(len(names))]
     seen: dict[str, int] = {}
     given = []
     for each in offered:
         place = seen.get(each.model, 0)
         seen[each.model] = place + 1
         shift = list(dict.fromkeys(s.model for s in offered)).index(each.model)
-        given.append((each, conditions[(place + shift + turn) % len(conditions)]))
+        given.append((each, conditions[(place + shift) % len(conditions)]))
     return tuple(given[int(i)] for i in random.permutation(len(given)))
 
 
@@ -202,7 +202,7 @@ def per_rater(ratings: Sequence[Rating]) -> "pd.DataFrame":
 def tests(ratings: Sequence[Rating]) -> "pd.DataFrame":
     """Return Wilcoxon's signed-rank test of every two conditions, paired by rater.
 
-    Columns: measure, less, more (the conditions), raters (who answered in both), difference (median of more − less), p
+    Columns: measure, less, more (the conditions), raters (who answered in both), difference (mean of more − less), p
     (two-sided, exact where it can be, NaN for fewer than six raters) and p_corrected over all tests (Holm 1979).
     """
     import pandas as pd
@@ -222,7 +222,7 @@ def tests(ratings: Sequence[Rating]) -> "pd.DataFrame":
             p = float("nan")
             if len(moved) >= FEWEST:
                 p = 1.0 if not moved.any() else float(wilcoxon(moved).pvalue)
-            difference = float(np.median(moved)) if len(moved) else float("nan")
+            difference = float(np.mean(moved)) if len(moved) else float("nan")
             rows.append((measure, less, more, len(moved), difference, p))
     found = pd.DataFrame(rows, columns=["measure", "less", "more", "raters", "difference", "p"])
     tested = found["p"].notna()

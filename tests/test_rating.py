@@ -51,6 +51,15 @@ def test_over_raters_every_stimulus_has_every_condition_and_every_place() -> Non
     assert plan("rater1", OFFERED) == plans[1]
 
 
+def test_over_raters_the_conditions_of_three_clips_come_in_every_order() -> None:
+    offered = [stimulus for stimulus in OFFERED if stimulus.model == OFFERED[0].model]
+    orders = set()
+    for number in range(60):
+        given = dict(plan(f"{number:08x}", OFFERED))
+        orders.add(tuple(given[stimulus] for stimulus in offered))
+    assert len(orders) == 6
+
+
 def test_a_truth_is_stated_only_where_it_is_known_by_construction() -> None:
     assert {s.model for s in OFFERED if s.truth} == set(LISTENERS)
     assert all(s.truth in ANSWERS for s in OFFERED if s.truth)

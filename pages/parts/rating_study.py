@@ -272,7 +272,7 @@ def _tests(found: "pd.DataFrame") -> str:
         )
         for row in found.to_dict("records")
     ]
-    head = ("Measure", "Conditions", "Median difference", "p", "p corrected", "Raters")
+    head = ("Measure", "Conditions", "Mean difference", "p", "p corrected", "Raters")
     return _table("Differences", head, rows)
 
 
