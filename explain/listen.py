@@ -62,25 +62,30 @@ def parts(recording: Recording, regions: Sequence[Region]) -> Parts:
     transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, SAMPLE_RATE)
     spectrum = transform.stft(samples)
     times_s = transform.t(len(samples))
-    share = soft_mask(regions, times_s, transform.f)
+    share = soft_mask(regions, times_s, transform.f, recording.duration_s)
     alone = transform.istft(spectrum * share, k1=len(samples))
     return Parts(alone.astype(np.float32), (samples - alone).astype(np.float32))
 
 
-def soft_mask(regions: Sequence[Region], times_s: np.ndarray, hz: np.ndarray) -> np.ndarray:
-    """Return the share (bins, frames), 0 … 1, of each cell that lies in a region, with edges of 20 ms and 100 Hz."""
+def soft_mask(regions: Sequence[Region], times_s: np.ndarray, hz: np.ndarray, duration_s: float) -> np.ndarray:
+    """Return the share (bins, frames), 0 … 1, of each cell that lies in a region, with edges of 20 ms and 100 Hz.
+
+    A region that begins or ends with the clip, or with its bands, has no edge there.
+    """
     share = np.zeros((len(hz), len(times_s)))
     for region in regions:
-        when = _edges(times_s, region.start_s, region.end_s, EDGE_S)
+        when = _edges(times_s, region.start_s, region.end_s, EDGE_S, duration_s)
         where = np.ones(len(hz))
         if region.low_hz is not None and region.high_hz is not None:
-            where = _edges(hz, region.low_hz, region.high_hz, EDGE_HZ)
-        share = np.maximum(share, where[:, None] * when)
+            where = _edges(hz, region.low_hz, region.high_hz, EDGE_HZ, hz[-1])
+        # Where two regions touch, their edges are complements.
+        share = np.minimum(1.0, share + where[:, None] * when)
     return share
 
 
-def _edges(places: np.ndarray, low: float, high: float, width: float) -> np.ndarray:
-    """Raised cosines that reach one half at the limits."""
+def _edges(places: np.ndarray, low: float, high: float, width: float, end: float) -> np.ndarray:
+    """Raised cosines that reach one half at the limits, but for limits at 0 and at the end."""
+    low, high = low if low > width / 2 else -np.inf, high if high < end - width / 2 else np.inf
     inside = np.clip(np.minimum((places - low) / width + 0.5, (high - places) / width + 0.5), 0.0, 1.0)
     rounded: np.ndarray = 0.5 - 0.5 * np.cos(np.pi * inside)
     return rounded
@@ -99,11 +104,12 @@ def level_matched(samples: np.ndarray, like: np.ndarray) -> tuple[np.ndarray, fl
 
 
 def wav(recording: Recording) -> bytes:
-    """Return a recording as the bytes of a 16-bit WAV file."""
+    """Return a recording as the bytes of a 16-bit WAV file, lowered where it would pass full scale."""
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, recording.samples, recording.sample_rate, format="WAV", subtype="PCM_16")
+    samples = recording.samples / max(1.0, float(np.abs(recording.samples).max(initial=0.0)))
+    soundfile.write(buffer, samples, recording.sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

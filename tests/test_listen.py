@@ -58,8 +58,23 @@ def test_cutting_makes_no_click() -> None:
 
 
 def test_the_mask_is_one_inside_zero_outside_and_half_at_the_edge() -> None:
-    share = soft_mask([Region(1, 0.2, 0.4, 1000.0, 2000.0, 1.0)], np.array([0.1, 0.2, 0.3]), np.array([500.0, 1500.0]))
-    assert share == pytest.approx(np.array([[0, 0, 0], [0, 0.5, 1]]))
+    share = soft_mask(
+        [Region(1, 0.2, 0.4, 1000.0, 2000.0, 1.0)], np.array([0.1, 0.2, 0.3]), np.array([500.0, 1500.0, 8000.0]), 1.0
+    )
+    assert share == pytest.approx(np.array([[0, 0, 0], [0, 0.5, 1], [0, 0, 0]]))
+
+
+def test_regions_that_touch_leave_no_notch_between_them() -> None:
+    times = np.arange(0, 1, 0.002)
+    windows = [Region(n, 0.2 + 0.15 * n, 0.35 + 0.15 * n, None, None, 0.5) for n in range(2)]
+    share = soft_mask(windows, times, np.array([500.0, 8000.0]), 1.0)
+    np.testing.assert_allclose(share[:, (times > 0.211) & (times < 0.489)], 1.0)
+
+
+def test_a_region_that_fills_the_clip_leaves_nothing_of_it() -> None:
+    whole = Region(1, 0.0, 1.0, 0.0, 8000.0, 1.0)
+    share = soft_mask([whole], np.linspace(-0.03, 1.03, 60), np.linspace(0, 8000, 30), 1.0)
+    np.testing.assert_array_equal(share, 1.0)
 
 
 def test_parts_are_heard_at_the_level_of_the_clip_unless_they_would_clip() -> None:
