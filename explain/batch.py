@@ -20,7 +20,7 @@ from explain.expert import SALIENT, tally
 from explain.explanation import Explanation, explain, with_language
 from explain.text_files import utf8
 from explain.words import cue_name, one_way
-from ser_core.audio import MAX_BYTES, clean_name, decode, read
+from ser_core.audio import MAX_BYTES, Recording, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
 from ser_core.intended_use import COLUMN, in_a_cell
 
@@ -229,18 +229,27 @@ def _reader(path: Path) -> Callable[[], "Recording"]:
 
 
 def given(files: Sequence[tuple[str, bytes]]) -> list[Clip]:
-    """Return files in memory as clips; a zip archive among them gives its members.
+    """Return files in memory as clips; a zip archive among them gives its members, or a row that says why not.
 
     Raises:
-        SettingError: there is none, or an archive is refused.
+        SettingError: there is none, or the only file is an archive that is refused.
     """
     found: list[Clip] = []
     for name, data in files:
         if data[:4] == b"PK\x03\x04" and len(data) <= MAX_BYTES:
-            found += in_zip(data, name)
+            try:
+                found += in_zip(data, name)
+            except SettingError as fault:
+                if len(files) == 1:
+                    raise
+                found.append(Clip(clean_name(name), partial(_refuse, str(fault))))
         else:
             found.append(Clip(clean_name(name), partial(decode, data, name)))
     return _some(found, "")
+
+
+def _refuse(words: str) -> Recording:
+    raise AudioError(words)
 
 
 def _some(clips: list[Clip], where: str) -> list[Clip]:
@@ -421,4 +430,5 @@ def table(found: Sequence[Row], card: "Card") -> "pd.DataFrame":
                 **{f"given_{name}": r.extra.get(name) for name in extras},
             }
         )
-    return pd.DataFrame(made)
+    counts = ["experts_agree", "experts_compared"]  # whole numbers even where a clip has none
+    return pd.DataFrame(made).astype(dict.fromkeys(counts, "Int64"))

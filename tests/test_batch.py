@@ -99,6 +99,19 @@ def test_one_bad_file_never_stops_the_rest_and_says_why(monkeypatch: pytest.Monk
     assert all(len(r.error) > 20 and "Traceback" not in r.error for r in found[1:-1])
 
 
+def test_a_spreadsheet_or_a_broken_archive_beside_the_clips_costs_its_own_row_alone() -> None:
+    sheet = packed({"xl/workbook.xml": b"<x/>"})
+    files = [("a.wav", sound()), ("labels.xlsx", sheet), ("broken.zip", b"PK\x03\x04rest"), ("b.wav", sound())]
+    found = list(rows(given(files), burst_model(), "input_x_gradient"))
+    assert [bool(row.error) for row in found] == [False, True, True, False]
+    assert "No audio file was found in 'labels.xlsx'" in found[1].error
+    assert "no zip archive that can be read" in found[2].error
+    counted = table(found, burst_model().card)["experts_compared"]
+    assert str(counted.dtype) == "Int64" and counted.isna().tolist() == [False, True, True, False]
+    with pytest.raises(SettingError, match="No audio file"):
+        given(files[1:2])
+
+
 def test_a_fault_of_our_own_costs_one_row_only(monkeypatch: pytest.MonkeyPatch) -> None:
     real = batch.explain
 
