@@ -30,10 +30,10 @@ _RANGE_DB = 60.0
 _MAX_COLUMNS = 1200
 
 
-def linked(explanation: Explanation, *, cues: bool = True) -> str:
+def linked(explanation: Explanation, *, cues: bool = True, voice: bool = True) -> str:
     """Return SVG of waveform, spectrogram, pooling weights, relevance, pitch and formants above one time axis.
 
-    Without ``cues`` pitch and formants are left out.
+    Without ``cues`` pitch and formants are left out, without ``voice`` waveform and spectrogram.
 
     The salient regions run through the panels as numbered bands, and are boxes where they have a frequency range.
     Waveform and spectrogram are there only if the voice is at hand (a report that is opened again does not hold it).
@@ -41,7 +41,7 @@ def linked(explanation: Explanation, *, cues: bool = True) -> str:
     line of pooling weights only if the model has some.
     """
     attribution = explanation.attribution
-    heard = len(explanation.recording.samples) > 0
+    heard = voice and len(explanation.recording.samples) > 0
     rows: list[tuple[float, Any]] = [(1.0, _waveform), (2.6, _spectrogram)] if heard else []
     if explanation.pooling is not None:
         rows.append((0.6, _pooling_weights))
@@ -105,12 +105,12 @@ def features(explanation: Explanation, count: int = 20) -> str:
     return svg_of(figure, bbox_inches="tight", pad_inches=0.02)
 
 
-def describe(explanation: Explanation, *, cues: bool = True) -> str:
-    """Return the words for people who cannot see the linked figure, drawn with or without ``cues``."""
+def describe(explanation: Explanation, *, cues: bool = True, voice: bool = True) -> str:
+    """Return the words for people who cannot see the linked figure, drawn with or without ``cues`` and ``voice``."""
     recording, attribution = explanation.recording, explanation.attribution
     f0 = explanation.tracks.tracks.get("f0_hz", np.zeros(0))
     voiced = f0[np.isfinite(f0)]
-    panels = ["waveform", "spectrogram"] if len(recording.samples) else []
+    panels = ["waveform", "spectrogram"] if voice and len(recording.samples) else []
     if explanation.pooling is not None:
         panels += [f"line of the model’s own weights ({explanation.pooling.what})"]
     if attribution.axes == "time_frequency":

@@ -1,7 +1,8 @@
 """A report opened again: the figures that its attached JSON stores, bit for bit, and the same figures made anew.
 
-A report does not hold the voice. Without the audio the stored figures are shown; with the audio of the same SHA-256 the
-model, the method and the measurement are asked again, and every figure is held against the stored one.
+The data of a report do not hold the voice (a drawn spectrogram does: ``report.pdf``). Without the audio the stored
+figures are shown; with the audio of the same SHA-256 the model, the method and the measurement are asked again, and
+every figure is held against the stored one.
 """
 
 import io
@@ -27,7 +28,7 @@ from ser_core.errors import ExplanationError, short
 from ser_core.models import SpeechModel
 
 MAX_BYTES = 50_000_000
-"""Largest report that is opened; one of a clip of two minutes has about 10 MB."""
+"""Largest report that is opened; of a clip of two minutes the PDF has about 10 MB, everything as JSON some 25 MB."""
 
 _MADE_ANEW = (
     *("quality", "speech", "prediction", "target", "attribution", "pooling", "regions", "tracks", "cues"),
@@ -110,7 +111,10 @@ def reopen(data: bytes) -> Reopened:
         ExplanationError: it is no report of ours, it is damaged, too large, or of a newer version.
     """
     if len(data) > MAX_BYTES:
-        raise ExplanationError(f"This file has more than {MAX_BYTES // 10**6} MB; no report of SERscope is so large.")
+        raise ExplanationError(
+            f"This file has more than {MAX_BYTES // 10**6} MB, the most that is opened; if it is a JSON file of "
+            "SERscope, open the PDF of the same report, which is smaller."
+        )
     text = attached(data) if data.lstrip()[:5] == b"%PDF-" else _text(data)
     parts = from_json(text)
     try:

@@ -40,13 +40,16 @@ _ANSWER_HEADS = {
 }
 
 
-def pdf(explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING) -> bytes:
+def pdf(
+    explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING, *, voice: bool = True
+) -> bytes:
     """Return the report as a tagged PDF that claims PDF/UA-1 and PDF/A-3a, with its figures attached as JSON.
 
     Args:
         explanation: what is reported.
         when: the date on the report, with a time zone; now by default.
         opened: what was opened beside it.
+        voice: whether waveform and spectrogram are drawn, of which the words and the speaker can be had again.
 
     Raises:
         ExplanationError: Typst refused the document.
@@ -54,11 +57,11 @@ def pdf(explanation: Explanation, when: datetime | None = None, opened: Opened =
     import typst
 
     when = (when or datetime.now(UTC).astimezone()).replace(microsecond=0)
-    drawings = {"linked": figures.linked(explanation)}
+    drawings = {"linked": figures.linked(explanation, voice=voice)}
     if explanation.attribution.axes == "features":
         drawings["features"] = figures.features(explanation)
     drawings |= report_opened.drawings(opened)
-    data = printable(_contents(explanation, when) | report_opened.contents(explanation, opened))
+    data = printable(_contents(explanation, when, voice) | report_opened.contents(explanation, opened))
     try:
         return typst.compile(
             _TEMPLATE.read_bytes(),
@@ -87,7 +90,7 @@ def _fonts() -> Any:
     return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(figures.FONTS_DIR)])
 
 
-def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
+def _contents(explanation: Explanation, when: datetime, voice: bool) -> dict[str, Any]:
     e = explanation
     name = cut(e.recording.name or "(no name)", LONGEST_NAME)
     short = cut(e.recording.name or "(no name)", LONGEST_LABEL)
@@ -126,7 +129,7 @@ def _contents(explanation: Explanation, when: datetime) -> dict[str, Any]:
         "quality": _quality(e),
         "warnings": list(e.quality.warnings),
         "outside": [f"{each.sentence} {each.cost}".rstrip() for each in e.outside],
-        **_where(e, method),
+        **_where(e, method, voice),
         **cues(e),
         **contrasts(e),
         **expert(e),
@@ -219,7 +222,7 @@ def _quality(e: Explanation) -> list[list[str]]:
     ]
 
 
-def _where(e: Explanation, method: str) -> dict[str, Any]:
+def _where(e: Explanation, method: str, voice: bool = True) -> dict[str, Any]:
     a = e.attribution
     axes = {
         "time_frequency": "seconds and hertz",
@@ -241,9 +244,14 @@ def _where(e: Explanation, method: str) -> dict[str, Any]:
     drawn = [
         {
             "key": "linked",
-            "alt": figures.describe(e),
-            "caption": f"{shown}; the black bar under the waveform marks speech. "
-            "The spectrogram’s level is uncalibrated."
+            "alt": figures.describe(e, voice=voice),
+            "caption": shown
+            + (
+                "; the black bar under the waveform marks speech. The spectrogram’s level is uncalibrated. Words and "
+                "voice can be had again from this picture: keep the report as safe as the recording."
+                if voice
+                else ". Waveform and spectrogram are left out, as words and voice could be had again from them."
+            )
             + (f" The line under it: the model’s own weights, {e.pooling.what}." if e.pooling else ""),
         }
     ]

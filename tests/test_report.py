@@ -22,6 +22,7 @@ from explain.map_pairs import MapPair
 from explain.opened import Opened
 from explain.opened_sections import comparison_section
 from explain.paragraph import paragraph
+from explain.reopen import attached
 from pages.parts import tables
 from ser_core.models import Prediction
 
@@ -107,6 +108,33 @@ def test_the_completeness_error_names_what_it_is_a_share_of(difference, directio
     made = replace(made, target=Target("anger", None, direction), settings=settings_, completeness_error=0.02)
     rows = dict(report_method.method_and_settings(replace(example_explanation(), attribution=made), WHEN)["method"])
     assert rows["completeness error"] == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.0, "0.0 %"),
+        (0.0003, "< 0.1 %"),
+        (0.0007, "0.1 %"),
+        (0.9993, "99.9 %"),
+        (0.9997, "> 99.9 %"),
+        (1.0, "100.0 %"),
+    ],
+)
+def test_a_share_is_never_a_false_0_or_100(share, words):
+    assert printing.percent(share) == words
+
+
+def test_a_report_without_the_voice_has_neither_waveform_nor_spectrogram_and_the_same_figures():
+    made = [report.pdf(example_explanation(), WHEN, voice=voice) for voice in (True, False)]
+    whole, without = (
+        " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(each)).pages) for each in made
+    )
+    assert "keep the report as safe as the recording" in " ".join(whole.split())
+    assert "Waveform and spectrogram are left out" in " ".join(without.split())
+    pictures = [sum(len(page.images) for page in pypdf.PdfReader(io.BytesIO(each)).pages) for each in made]
+    assert pictures[1] < pictures[0]
+    assert attached(made[0]) == attached(made[1])
 
 
 def test_method_parameters_versions_and_card_are_in_the_report():

@@ -24,7 +24,9 @@ def show(explanation: Explanation) -> None:
     stem = stem_of(explanation.recording.name)
     opened = gathered(explanation)
     st.caption(
-        f"The report holds {_told(opened)}, and all its figures as data: the page Open a report shows them again."
+        f"The report holds {_told(opened)}, and all its figures as data: the page Open a report shows them again. "
+        "Words and voice can be had again from the spectrogram drawn in it: keep it as safe as the recording, or take "
+        "the report without waveform and spectrogram."
     )
     buttons(
         stem,
@@ -40,7 +42,14 @@ def show(explanation: Explanation) -> None:
             ),
         ],
     )
-    more: list[File] = []
+    more: list[File] = [
+        (
+            "Report without the voice (PDF)",
+            lambda: report.pdf(explanation, opened=opened, voice=False),
+            "without-voice.pdf",
+            "application/pdf",
+        )
+    ]
     if (trust := opened.trust) is not None:
         more.append(
             ("Trust tests (CSV)", lambda: csv_file(trust_csv(trust, explanation.card)), "trust.csv", "text/csv")
@@ -55,8 +64,7 @@ def show(explanation: Explanation) -> None:
                 "text/csv",
             )
         )
-    if more:
-        buttons(stem, more)
+    buttons(stem, more)
 
 
 def stem_of(name: str) -> str:
