@@ -50,6 +50,7 @@ class Utterance:
 
 FIRST_WINDOW_S, WINDOW_S, SURE_S = 8.0, 30.0, 1.0
 PAUSE_S, LONGEST_S, AROUND_S = 0.3, 12.0, 0.4
+LEAD_S, SHORTEST_S = 2.0, 0.25
 
 _LOCK = threading.Lock()
 
@@ -70,8 +71,8 @@ def utterances(blocks: Iterable[np.ndarray]) -> Iterator[Utterance]:
     An utterance is a stretch of speech without a pause of 0.3 s, at most 12 s long (cut at its longest inner pause).
     With it come up to 0.4 s of the sound on either side, but no more than half of the pause there: models were taught
     on clips that begin and end in a room, and one that is cut at the first sound is answered worse
-    (:mod:`ser_core.session_study`). The sound is looked at in windows of 30 s, the first of 8 s, that begin where the
-    last utterance ended, so that memory does not grow with its length.
+    (:mod:`ser_core.session_study`). The sound is looked at in windows of 30 s, the first of 8 s, that begin 2 s before
+    the end of the last utterance, as the detector misses what begins with a window, and memory does not grow.
 
     Args:
         blocks: mono samples (samples,) at 16 kHz, one after the other.
@@ -82,7 +83,7 @@ def utterances(blocks: Iterable[np.ndarray]) -> Iterator[Utterance]:
     from ser_core.audio import SAMPLE_RATE
 
     held = np.zeros(0, np.float32)
-    held_at, window_s, ended_at = 0, FIRST_WINDOW_S, None
+    held_at, fresh_at, window_s, ended_at = 0, 0, FIRST_WINDOW_S, None
     most = round(AROUND_S * SAMPLE_RATE)
     broken: list[AudioError] = []
     for block in _with_end(blocks, broken):
@@ -92,13 +93,16 @@ def utterances(blocks: Iterable[np.ndarray]) -> Iterator[Utterance]:
                 continue
         window_s = WINDOW_S
         found = _find(held, min_silence_duration_ms=1000 * PAUSE_S, max_speech_duration_s=LONGEST_S)
+        # What was told of before is heard again for the detector's sake only.
+        fresh = fresh_at - held_at
+        found = [(max(start, fresh), end) for start, end in found if end - fresh >= SHORTEST_S * SAMPLE_RATE]
         # What touches the end of the window may go on in the next; a pause up to it is long enough for all that is
         # taken of the sound after an utterance.
         sure = len(held) if block is None else len(held) - int(SURE_S * SAMPLE_RATE)
-        done = max(0, sure - int(SURE_S * SAMPLE_RATE))
+        done = max(fresh, sure - int(SURE_S * SAMPLE_RATE))
         for (start, end), following in itertools.zip_longest(found, found[1:]):
             if end > sure:
-                done = max(0, (ended_at or 0) - held_at, start - int(SURE_S * SAMPLE_RATE))
+                done = max(fresh, (ended_at or 0) - held_at, start - int(SURE_S * SAMPLE_RATE))
                 break
             before = min(most, start if ended_at is None else min(start, (held_at + start - ended_at) // 2))
             after = min(most, len(held) - end if following is None else (following[0] - end) // 2)
@@ -109,7 +113,9 @@ def utterances(blocks: Iterable[np.ndarray]) -> Iterator[Utterance]:
                 before,
                 after,
             )
-        held, held_at = held[done:], held_at + done
+        fresh_at = held_at + done
+        kept = max(0, done - int(LEAD_S * SAMPLE_RATE))
+        held, held_at = held[kept:], held_at + kept
     if broken:
         raise broken[0]
 

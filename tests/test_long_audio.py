@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from ser_core import speech
 from ser_core.audio import MAX_CHANNELS, SAMPLE_RATE, decode, read
 from ser_core.diarisation import split
 from ser_core.errors import AudioError
@@ -197,3 +198,19 @@ def test_speech_without_a_pause_is_cut_into_clips_of_bounded_length() -> None:
 
 def test_silence_holds_no_utterance() -> None:
     assert list(utterances(blocks(np.zeros(60 * SAMPLE_RATE, np.float32)))) == []
+
+
+def test_a_detector_that_misses_what_begins_with_its_window_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, starts = 16_000, np.arange(1.0, 100.0, 1.05)
+    sound = np.zeros(101 * rate, np.float32)
+    for start in starts:
+        sound[int(start * rate) : int((start + 0.7) * rate)] = 0.1
+
+    def detector(samples: np.ndarray, **settings: float) -> list[tuple[int, int]]:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], samples != 0, [0]])))
+        return [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if a >= rate // 2]
+
+    monkeypatch.setattr(speech, "_find", detector)
+    found = list(speech.utterances(sound[at : at + 8192] for at in range(0, len(sound), 8192)))
+    np.testing.assert_allclose([each.speech.start_s for each in found], starts, atol=1e-3)
+    assert all(each.speech.end_s - each.speech.start_s == pytest.approx(0.7, abs=1e-3) for each in found)
