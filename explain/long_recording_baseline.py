@@ -4,7 +4,7 @@ The model's answers can be set against the voice, too: it then hears all stretch
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ Z_TOLD = 3
 DOUBTFUL = 1e-6
 # The level is uncalibrated, and the median F0 is the pitch level once more.
 LEFT_OUT = ("intensity_mean", "f0_median")
+LIKE_LENGTH = 1.5
+FORMANTS = tuple(f"f{n}_{what}" for n in (1, 2, 3) for what in ("mean", "bandwidth"))
 
 
 def hearing(found: LongRecording, voice: int, model: SpeechModel) -> AdaptedModel | None:
@@ -64,12 +66,38 @@ def otherwise(alone: LongRecording, heard: LongRecording) -> tuple[int, int]:
 
 
 def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
-    """Return every cue of a stretch against the other stretches of the same voice; empty where none was measured."""
+    """Return every cue of a stretch against other stretches of the same voice; empty where none was measured.
+
+    Only stretches of like length count, from 2/3 to 1.5 times as long: a mean over little speech scatters more, which
+    would make every short stretch unusual. Formants are compared where the same ceiling was in force.
+    """
     here = found.stretches[number]
     if not here.cues:
         return ()
-    others = [s.cues for s in found.of(found.voice_of[number]) if s.number != number and s.cues]
+    others = [
+        [value for value in each.cues if value.cue not in FORMANTS or _ceiling(each) == _ceiling(here)]
+        for each in found.of(found.voice_of[number])
+        if each.number != number and each.cues and _like(each.length_s, here.length_s)
+    ]
     return against_clips(CueSummary((), here.cues, ()), others)
+
+
+def _like(one_s: "float | np.ndarray", other_s: "float | np.ndarray") -> "np.ndarray":
+    return np.maximum(one_s, other_s) <= LIKE_LENGTH * np.minimum(one_s, other_s)
+
+
+def _ceiling(stretch: Stretch) -> float:
+    settings = stretch.settings
+    return 0.0 if settings is None or settings.formant_ceiling_hz is None else settings.formant_ceiling_hz
+
+
+def _comparable(mine: Sequence[Stretch]) -> np.ndarray:
+    """Return which stretches of a voice are set against which, (stretches, stretches, cues), as ``own_cues`` does."""
+    length_s = np.array([each.length_s for each in mine])
+    ceiling_hz = np.array([_ceiling(each) for each in mine])
+    others = _like(length_s[:, None], length_s) & ~np.eye(len(mine), dtype=bool)
+    same = ceiling_hz[:, None] == ceiling_hz
+    return np.where([c.name in FORMANTS for c in CUES], (others & same)[..., None], others[..., None])
 
 
 def own_z(found: LongRecording) -> np.ndarray:
@@ -77,32 +105,43 @@ def own_z(found: LongRecording) -> np.ndarray:
 
     NaN where a cue cannot be measured or the voice has too few other stretches, and for the level and the median F0.
     """
+    return _scores(found)[0]
+
+
+def _scores(found: LongRecording) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``own_z``, and against how many stretches each is, both (stretches, cues)."""
     values = cue_values(found.stretches)
-    scores = np.full(values.shape, np.nan)
+    scores, counts = np.full(values.shape, np.nan), np.zeros(values.shape)
     for voice in found.voices:
         rows = np.flatnonzero(np.array(found.voice_of) == voice)
         mine = values[rows]
         known = np.isfinite(mine)
-        # Each stretch against all others: the sums over all, less its own; about the mean, so that they stay exact.
+        against = _comparable([found.stretches[row] for row in rows])
+        # About the mean, so that sums of squares stay exact.
         centre = np.where(known, mine, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         filled = np.where(known, mine - centre, 0.0)
-        n = known.sum(axis=0) - known
-        squares = (filled**2).sum(axis=0)
+
+        def summed(values: np.ndarray, against: np.ndarray = against) -> np.ndarray:
+            found: np.ndarray = np.einsum("ijc,jc->ic", against, values.astype(float))
+            return found
+
+        n, squares = summed(known), summed(filled**2)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = (filled.sum(axis=0) - filled) / n
-            left = squares - filled**2 - n * mean**2
+            mean = summed(filled) / n
+            left = squares - n * mean**2
             square = left / (n - 1)
         # Beside one far outlier the difference is rounding: there the others are gone through themselves.
         for place, cue in np.argwhere(known & (n >= FEWEST) & (left <= DOUBTFUL * squares)):
-            others = np.delete(filled[:, cue], place)[np.delete(known[:, cue], place)]
+            others = filled[against[place, :, cue] & known[:, cue], cue]
             mean[place, cue], square[place, cue] = others.mean(), others.var(ddof=1)
         sd = np.sqrt(np.maximum(square, 0))
         with np.errstate(divide="ignore", invalid="ignore"):
             z = (filled - mean) / sd
         flat = alike(sd, centre + mean)
         scores[rows] = np.where(known & (n >= FEWEST) & ~flat, z, np.nan)
+        counts[rows] = n
     scores[:, [c.name in LEFT_OUT for c in CUES]] = np.nan
-    return scores
+    return scores, counts
 
 
 def cue_values(found: Iterable[Stretch]) -> np.ndarray:
@@ -117,17 +156,12 @@ def cue_values(found: Iterable[Stretch]) -> np.ndarray:
 def standing_out(found: LongRecording) -> list[tuple[tuple[str, float], ...]]:
     """Return for each stretch the cues, with z, that are unusual for its own voice, the most unusual first, at most 3.
 
-    Unusual is what 95 % of the voice's other stretches would not reach (Crawford & Howell's t, as in
+    Unusual is what 95 % of the voice's other stretches of like length would not reach (Crawford & Howell's t, as in
     :mod:`explain.baseline`), so about one cue in twenty is by chance alone.
     """
     from scipy.stats import t
 
-    scores = own_z(found)
-    known = np.isfinite(cue_values(found.stretches))
-    others = np.zeros(known.shape)
-    for voice in found.voices:
-        mine = np.array(found.voice_of) == voice
-        others[mine] = known[mine].sum(axis=0) - known[mine]
+    scores, others = _scores(found)
     # All at once, as the page asks anew whenever it is drawn.
     p = 2 * t.sf(np.abs(scores) / np.sqrt(1 + 1 / np.maximum(others, 1)), np.maximum(others - 1, 1))
     told: list[tuple[tuple[str, float], ...]] = []

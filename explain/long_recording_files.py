@@ -23,10 +23,10 @@ def table(found: LongRecording) -> "pd.DataFrame":
     """Return one row a stretch: times in s, voice, answer, each output, entropy, and each cue with its z-score.
 
     From ``clip_start_s`` to ``clip_end_s`` goes the clip that was asked about, the speech and some sound around it.
-    ``z_…`` sets a cue against the same voice's other stretches; ``unusual`` names the cues that stand out for it. What
-    could not be measured is missing, and ``note`` says why a stretch was not asked about. Pitch was looked for from
-    ``pitch_floor_hz`` to ``pitch_ceiling_hz``, formants up to ``formant_ceiling_hz``. ``adapted`` says whether the
-    model had heard all stretches of the voice before it answered.
+    ``z_…`` sets a cue against the same voice's other stretches of like length; ``unusual`` names the cues that stand
+    out for it. What could not be measured is missing, and ``note`` says why a stretch was not asked about. Pitch was
+    looked for from ``pitch_floor_hz`` to ``pitch_ceiling_hz``, formants up to ``formant_ceiling_hz``. ``adapted`` says
+    whether the model had heard all stretches of the voice before it answered.
     """
     import pandas as pd
 

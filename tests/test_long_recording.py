@@ -31,7 +31,8 @@ from explain.long_recording import (
     renamed,
     stretches,
 )
-from explain.long_recording_baseline import heard_first, hearing, otherwise, own_cues, own_z, standing_out
+from explain.long_recording_baseline import FORMANTS, heard_first, hearing, otherwise, own_cues, own_z, standing_out
+from pages.parts.voices_chart import figure
 from ser_core.audio import SAMPLE_RATE
 from ser_core.errors import AudioError, ExplanationError, ModelError, SettingError
 from ser_core.long_audio import long_sound
@@ -252,6 +253,18 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
     assert 0.89 <= np.mean(hits) <= 0.99
 
 
+def test_no_band_is_drawn_where_there_is_no_line() -> None:
+    found = made_up([0.5] * 60, voices=[0] * 8 + [1] * 44 + [0] * 8)
+    line = course(found, 0, "a")
+    unknown = line.times_s[np.isnan(line.mean)] / 60
+    assert len(unknown)
+    (band,) = (each for each in figure(found, 0, ["a"]).data if getattr(each, "fill", None) == "toself")
+    gaps = [place for place, x in enumerate(band.x) if x is None]
+    assert len(gaps) == 2
+    for run in (band.x[: gaps[0]], band.x[gaps[0] + 1 : gaps[1]]):
+        assert not ((unknown > min(run)) & (unknown < max(run))).any()
+
+
 # --- a voice against itself -------------------------------------------------------------------------------------------
 
 
@@ -461,3 +474,41 @@ def test_two_voices_are_told_apart_by_default(heard) -> None:
         start_s = 0.8 + 4.85 * (number // 2) + 2.8 * (number % 2)
         assert turn.voice == number % 2
         assert start_s <= turn.start_s < turn.end_s <= start_s + (2.0, 1.25)[number % 2]
+
+
+def of_lengths(lengths_s: list[float]) -> LongRecording:
+    """A session of one voice whose stretches have these lengths."""
+    found = made_up(list(np.random.default_rng(0).uniform(0.1, 0.3, len(lengths_s))))
+    told = [
+        dataclasses.replace(each, end_s=each.start_s + length)
+        for each, length in zip(found.stretches, lengths_s, strict=True)
+    ]
+    return exchanged(found, told)
+
+
+def test_a_stretch_is_set_against_stretches_of_like_length() -> None:
+    found = of_lengths([0.6] * 8 + [3.0] * 6)
+    place = [c.name for c in CUES].index("pauses")
+    values = np.array([{v.cue: v.value for v in s.cues}["pauses"] for s in found.stretches])
+    scores = own_z(found)[:, place]
+    for mine in (slice(0, 8), slice(8, 14)):
+        part = values[mine]
+        for number, value in enumerate(part):
+            others = np.delete(part, number)
+            assert scores[mine][number] == pytest.approx((value - others.mean()) / others.std(ddof=1))
+    assert np.isnan(own_z(of_lengths([0.6] * 8 + [3.0]))[8]).all()
+
+
+def test_formants_are_set_against_those_of_the_same_ceiling() -> None:
+    found = of_lengths([1.0] * 12)
+    told = [
+        dataclasses.replace(each, settings=CueSettings(formant_ceiling_hz=5000.0 if number < 6 else 5500.0))
+        for number, each in enumerate(found.stretches)
+    ]
+    mixed, alone = own_z(exchanged(found, told)), own_z(exchanged(of_lengths([1.0] * 6), told[:6]))
+    formants = [c.name in FORMANTS for c in CUES]
+    np.testing.assert_allclose(mixed[:6][:, formants], alone[:, formants])
+    rows = {row.cue: row.z for row in own_cues(exchanged(found, told), 0)}
+    for name, z in zip([c.name for c in CUES], mixed[0], strict=True):
+        if np.isfinite(z):
+            assert rows[name] == pytest.approx(z)

@@ -199,7 +199,7 @@ def draw(
 
     found = _answered(made, model)
     st.html(_voices(found) + domain_panel.of_stretches(found.stretches))
-    if len(found.stretches) < FEWEST_DRAWN:
+    if len(found.stretches) < (FEWEST_DRAWN if keep is None else 1):
         return
     left, right = st.columns([2, 3], gap="medium")
     with left:

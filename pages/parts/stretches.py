@@ -50,8 +50,8 @@ def choose(found: "LongRecording") -> int | None:
                 "entropy", help="how spread the probabilities are, in bits: 0 is one class only", format="%.2f"
             ),
             "unusual for this voice": st.column_config.TextColumn(
-                help="cues that 95 % of the voice's other stretches would not reach, with z; about one in twenty is "
-                "chance",
+                help="cues that 95 % of the voice's other stretches of like length would not reach, with z; about one "
+                "in twenty is chance",
                 width="large",
             ),
         },
@@ -198,12 +198,12 @@ def _own(rows: tuple, voice: str) -> str:
         f"<td>{number(row.z)}</td><td class=words><small>{escape(row.note)}</small></td></tr>"
         for row in rows
     )
-    names = ("Cue", "Here", f"Other stretches of {voice}", "SD", "z", "")
+    names = ("Cue", "Here", f"Stretches of {voice} of like length", "SD", "z", "")
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     return (
         f'<div class="ss">{table("Cues of this stretch against the same voice", head, body)}'
-        '<p class="soft"><small>Marked: outside what 95 % of this voice’s other stretches would keep '
-        "(Crawford &amp; Howell’s t); about one cue in twenty is so by chance.</small></p></div>"
+        '<p class="soft"><small>Marked: outside what 95 % of this voice’s other stretches of like length (2/3 to 1.5 '
+        "times) would keep (Crawford &amp; Howell’s t); about one cue in twenty is so by chance.</small></p></div>"
     )
 
 

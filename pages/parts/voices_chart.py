@@ -57,11 +57,13 @@ def figure(found: "LongRecording", voice: int, outputs: list[str]) -> "go.Figure
     for place, output in enumerate(outputs):
         line = course(found, voice, output)
         colour, minutes = COLOURS[place + 1], line.times_s / 60
-        known = np.isfinite(line.mean)
+        # A band for each run of times at which there is an estimate; None between them ends a polygon.
+        known = np.flatnonzero(np.isfinite(line.mean))
+        runs = np.split(known, np.flatnonzero(np.diff(known) > 1) + 1)
         drawn.add_trace(
             go.Scatter(
-                x=np.concatenate([minutes[known], minutes[known][::-1]]),
-                y=np.concatenate([line.high[known], line.low[known][::-1]]),
+                x=[x for run in runs for x in (*minutes[run], *minutes[run][::-1], None)],
+                y=[y for run in runs for y in (*line.high[run], *line.low[run][::-1], None)],
                 fill="toself",
                 fillcolor=colour,
                 opacity=0.18,
