@@ -7,11 +7,13 @@ that changes nothing, is the chance level beside each.
 
 ``python -m explain experiment-study --corpus FOLDER`` runs it: one row per clip × model × cue in
 ``assets/results/experiments.parquet``, their :func:`summary` beside it as CSV. Parts of 20 clips are kept, so a stopped
-run goes on.
+run goes on. Rows that were stored up to 23 November 2026 have doses lowered that would pass full scale, so tilt of a
+loud clip changed its level as well.
 """
 
 import argparse
 import functools
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -92,7 +94,7 @@ def _changed(file: str, name: str) -> tuple[np.ndarray, tuple[Recording, ...]]:
     experiment, recording = EXPERIMENTS[name], _heard(file)
     doses = possible_doses(recording.samples, name, experiment.doses)
     made = changed(recording.samples, name, tuple(doses))
-    return doses, tuple(from_samples(samples, SAMPLE_RATE, recording.name) for samples in made)
+    return doses, tuple(from_samples(samples, SAMPLE_RATE, recording.name, max_seconds=math.inf) for samples in made)
 
 
 def summary(rows: "pd.DataFrame", *, replicates: int = 10_000) -> "pd.DataFrame":

@@ -9,6 +9,7 @@ called so. Every dose is measured again after the change, since what was asked i
 A change may be confined to a stretch of the clip (a salient region); its edges are cross-faded over 10 ms.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -238,7 +239,8 @@ def dose_response(
     asked = possible_doses(recording.samples, name, experiment.doses if doses is None else doses, start_s, end_s)
     tell(0.05, f"Changing {experiment.title.lower()}")
     made = in_worker(changed, recording.samples, name, tuple(asked), start_s, end_s)
-    clips = tuple(from_samples(samples, SAMPLE_RATE, recording.name) for samples in made)
+    # A slower clip may pass the longest that is read; doses have limits of their own.
+    clips = tuple(from_samples(samples, SAMPLE_RATE, recording.name, max_seconds=math.inf) for samples in made)
     found = answers(
         model,
         before,
@@ -355,8 +357,8 @@ def changed(
 ) -> list[np.ndarray]:
     """Return the clip (samples,) at 16 kHz with each dose of one change, float32.
 
-    The rest stays as it is; where the changed part would pass full scale, that part is lowered instead of being
-    clipped. A clip with another tempo is shorter or longer.
+    The rest stays as it is. A changed part may pass full scale: lowered, dose by dose, it would tell the model about
+    loudness as well, so only what is played is lowered. A clip with another tempo is shorter or longer.
 
     Raises:
         ExplanationError: pitch is to be changed, and the clip has no voice.
@@ -366,19 +368,15 @@ def changed(
     return [clip.astype(np.float32) for clip in clips]
 
 
-def _within_full_scale(samples: np.ndarray) -> np.ndarray:
-    return samples / max(1.0, np.abs(samples).max(initial=0.0) / FULL_SCALE)
-
-
 def _confined(samples: np.ndarray, whole: np.ndarray, start_s: float | None, end_s: float | None) -> np.ndarray:
     """Return the original with the changed clip faded in between start and end."""
     length = len(samples)
     fitted = np.pad(whole[:length], (0, max(0, length - len(whole))))
     if start_s is None or end_s is None:
-        return _within_full_scale(fitted)
+        return fitted
     times = np.arange(length) / SAMPLE_RATE
     share = np.clip(np.minimum((times - start_s) / FADE_S + 0.5, (end_s - times) / FADE_S + 0.5), 0.0, 1.0)
-    return samples * (1 - share) + _within_full_scale(fitted * share)
+    return samples * (1 - share) + fitted * share
 
 
 def _median_f0(samples: np.ndarray, start_s: float | None, end_s: float | None) -> tuple[float, float]:
@@ -440,7 +438,7 @@ def _tempo(samples: np.ndarray, dose: float, start_s: float | None, end_s: float
             call(tier, "Add point", float(time), factor)
     call([manipulation, tier], "Replace duration tier")
     spoken: np.ndarray = call(manipulation, "Get resynthesis (overlap-add)").values[0]
-    return _within_full_scale(spoken)
+    return spoken
 
 
 def _loudness(samples: np.ndarray, dose: float, start_s: float | None, end_s: float | None) -> np.ndarray:

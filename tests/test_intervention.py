@@ -2,11 +2,13 @@
 
 import copy
 import dataclasses
+import io
 from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ from explain.intervention import (
     possible_doses,
     words_of,
 )
+from explain.listen import wav
 from explain.measured_change import measure_changes
 from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
@@ -301,3 +304,26 @@ def test_faults_say_what_to_do() -> None:
     noise = from_samples(np.random.default_rng(0).normal(0, 0.05, 16000).astype(np.float32), SAMPLE_RATE, "noise")
     with pytest.raises(ExplanationError, match="hardly any voice"):
         dose_response(model, noise, "pitch_level")
+
+
+def test_a_tilted_clip_keeps_its_level_beyond_full_scale_and_is_lowered_only_to_be_played() -> None:
+    loud = voice().samples / np.abs(voice().samples).max()
+    made = changed(loud, "spectral_tilt", (-6.0, 6.0))
+    assert max(np.abs(each).max() for each in made) > 1
+    for each in made:
+        assert np.sqrt(np.mean(each**2)) == pytest.approx(np.sqrt(np.mean(loud**2)), rel=1e-3)
+    played, _ = sf.read(io.BytesIO(wav(from_samples(made[1], SAMPLE_RATE, "x"))))
+    scale = np.abs(made[1]).max()
+    np.testing.assert_allclose(played * max(1.0, scale), made[1], atol=1e-3)
+
+
+def test_the_unchanged_dose_of_loudness_is_the_clip_even_over_full_scale() -> None:
+    loud = (1.6 * voice().samples / np.abs(voice().samples).max()).astype(np.float32)
+    (same,) = changed(loud, "loudness", (0.0,))
+    np.testing.assert_array_equal(same, loud)
+
+
+def test_a_slower_clip_may_be_longer_than_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERSCOPE_MAX_SECONDS", str(voice().duration_s + 0.1))
+    found = dose_response(OneCueModel("level"), voice(), "tempo", doses=(0.8,))
+    assert max(each.duration_s for each in found.clips) > voice().duration_s + 0.1
