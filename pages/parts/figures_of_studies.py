@@ -25,8 +25,10 @@ def ten_systems() -> None:
     from ser_core.results import published
 
     st.subheader("Ten published systems")
-    rows = ""
+    rows, told = "", set()
     for row in published().itertuples():
+        paper = "" if row.number in told else f"<br><small>{escape(row.paper)}</small>"
+        told.add(row.number)
         theirs = (
             f"{escape(_whole(row.published)) or 'not known to us'}<br><small>{escape(_whole(row.protocol))}</small>"
         )
@@ -38,7 +40,7 @@ def ten_systems() -> None:
             else "<span class=none>not measured yet</span>"
         )
         rows += (
-            f'<tr><th scope="row">{row.number} {escape(row.system)}<br><small>{escape(row.paper)}</small></th>'
+            f'<tr><th scope="row">{row.number} {escape(row.system)}{paper}</th>'
             f'<td class="words wide">{escape(row.corpus)}, {escape(row.measure)}</td>'
             f'<td class="words wide">{theirs}</td>'
             f'<td class="words wide">{ours}</td><td class="words wide">{escape(row.differs)}</td>'
