@@ -53,6 +53,11 @@ class Target:
         """What is explained: the "logit" of a class, or the "value" of a dimension."""
         return "logit" if self.direction is None else "value"
 
+    @property
+    def sign(self) -> float:
+        """-1 for the lower direction of a dimension, where what is explained is its value turned round; 1 elsewhere."""
+        return -1.0 if self.direction == "lower" else 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
@@ -141,11 +146,11 @@ _METHODS = {
             "time_frequency",
         ),
         Method(
-            "kernel_shap",
-            "KernelSHAP",
+            "shapley_boxes",
+            "Shapley values of boxes",
             "What a box of some 0.3 s and a quarter of the bands adds to the logit, on average over what else is left "
-            "of the clip (its Shapley value). As coarse as the boxes; what is left is drawn at random, and another "
-            "draw gives a somewhat different map.",
+            "of the clip. As coarse as the boxes; estimated from some 200 variants of the clip, and the line under the "
+            "map says how closely.",
             "time_frequency",
         ),
         Method(
@@ -193,7 +198,7 @@ def methods_for(model: SpeechModel) -> tuple[Method, ...]:
         offered = [replace(_METHODS[name], axes="features") for name in names]
         hint = "How far the logit drops when a stretch of the audio is replaced by quiet noise."
         return _worded(model, *offered, replace(_METHODS["occlusion"], axes="time", hint=hint))
-    names = ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "kernel_shap", "occlusion"]
+    names = ["integrated_gradients", "gradient_shap", "input_x_gradient", "saliency", "shapley_boxes", "occlusion"]
     if model.relevance_rules:
         names.append("deeplift")
         if kind == "log_mel":
@@ -216,6 +221,14 @@ def _worded(model: SpeechModel, *offered: Method) -> tuple[Method, ...]:
 def method_label(name: str) -> str:
     """Return a method's name for readers ("Integrated Gradients"); one that is not offered here with blanks for _."""
     return _METHODS[name].label if name in _METHODS else name.replace("_", " ")
+
+
+def box_uncertainty(attribution: Attribution) -> str:
+    """Return how closely the values of boxes are known, for readers; "" for methods without boxes."""
+    settings = attribution.settings
+    if not {"box_uncertainty", "largest_box"} <= settings.keys():
+        return ""
+    return f"± {settings['box_uncertainty']:.2f} (95 %), where the largest is {settings['largest_box']:.2f}"
 
 
 def attribute(
@@ -242,7 +255,7 @@ def attribute(
         recording: the clip; relevance lands on its clock.
         target: the class, or the pair of classes, whose calibrated logit is explained.
         method: a name from ``methods_for(model)``.
-        seed: of whatever is drawn (GradientSHAP, KernelSHAP, Shapley sampling, the noise that replaces audio).
+        seed: of whatever is drawn (GradientSHAP, Shapley values, the noise that replaces audio).
         tolerance: completeness error at which path methods stop refining, and above which DeepLIFT fails.
         max_steps: most steps of a path; at it the result is returned with the error it has.
         noise: GradientSHAP's spread of baselines, as a share of the mean distance of the input from the baseline.
@@ -251,7 +264,7 @@ def attribute(
         max_windows: most patches of one occlusion; patches grow to keep it. 1,500, or 400 for a network of over two
             million parameters, or 60 for a model on functionals.
         permutations: orders of features in Shapley sampling.
-        sets_per_box: sets of boxes that KernelSHAP asks about, for each box.
+        sets_per_box: sets of boxes that Shapley values of boxes are estimated from, for each box.
         progress: called with the share done, 0 … 1.
 
     Raises:
@@ -259,8 +272,8 @@ def attribute(
             add up, or the result is not finite.
 
     Sources: Simonyan et al. 2014 (Saliency), Shrikumar et al. 2017 (Input × Gradient, DeepLIFT), Sundararajan et al.
-    2017 (Integrated Gradients), Lundberg & Lee 2017 (GradientSHAP, KernelSHAP), Covert & Lee 2021 (KernelSHAP's pairs
-    of sets), Bach et al. 2015 and Montavon et al. 2019 (LRP),
+    2017 (Integrated Gradients), Lundberg & Lee 2017 (GradientSHAP, Shapley values of boxes; how they are estimated:
+    ``explain.shapley``), Bach et al. 2015 and Montavon et al. 2019 (LRP),
     Zeiler & Fergus 2014 (Occlusion), Selvaraju et al. 2017 (Grad-CAM), Castro et al. 2009 (Shapley sampling),
     Vielhaben et al. 2024 and Frommholz et al. 2023 (virtual inspection layers); Kokhlikyan et al. 2020 (Captum).
     """
@@ -278,7 +291,7 @@ def attribute(
     with torch.inference_mode(False), torch.enable_grad():
         samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
         cells = None
-        if method in ("kernel_shap", "occlusion"):
+        if method in ("shapley_boxes", "occlusion"):
             view, cells = occlusion_view(model, samples, seed, window_s)
         else:
             view = view_of(model, samples)
@@ -320,7 +333,7 @@ class Masking:
     """A clip whose cells can be taken away: the grid they lie on, and the explained logit of what is left.
 
     times_s (columns,) and bands_hz (bands,) are the cells' centres; bands_hz is None where only time can be masked (a
-    model on functionals, whose audio is replaced by quiet noise). unit is the target's.
+    model on functionals, whose audio is replaced by quiet noise). unit and sign are the target's.
     """
 
     times_s: np.ndarray
@@ -328,6 +341,7 @@ class Masking:
     baseline_name: str
     logits: Callable[[np.ndarray], np.ndarray]
     unit: str
+    sign: float = 1.0
 
 
 def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: int = 0) -> Masking:
@@ -341,7 +355,8 @@ def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: i
     """
     index, against, sign = _indices(model, target)
     samples = torch.from_numpy(np.array(recording.samples, dtype=np.float32))[None]
-    view, _ = occlusion_view(model, samples, seed, None)
+    # Where only time can be masked, the patches' own places are about ten, too few to draw chance from.
+    view, _ = occlusion_view(model, samples, seed, None, parts=5)
     assert view.times_s is not None
     logit = Logit(model.network, view.decode, index, against, None, sign)
 
@@ -352,7 +367,7 @@ def masking(model: SpeechModel, recording: Recording, target: Target, *, seed: i
             found = [logit(view.baseline + rows * (view.point - view.baseline)) for rows in masks.split(batch)]
         return torch.cat(found).double().numpy()
 
-    return Masking(view.times_s, view.bands_hz, view.baseline_name, logits, target.unit)
+    return Masking(view.times_s, view.bands_hz, view.baseline_name, logits, target.unit, target.sign)
 
 
 def feature_masking(model: SpeechModel, recording: Recording, target: Target) -> Callable[[np.ndarray], np.ndarray]:

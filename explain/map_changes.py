@@ -16,7 +16,7 @@ from explain.attribution import Attribution, Masking, attribute, method_label, m
 from explain.regions import Region, salient_regions
 from explain.removal import FEWEST_TURNS, mask_of, overlap, placements, spoken_in, turns
 from explain.verdicts import FAILS, HOLDS, STRICT, WEAK, Test, against, share_of, undecided
-from ser_core.audio import SAMPLE_RATE, Recording, from_samples
+from ser_core.audio import MAX_PEAK, SAMPLE_RATE, Recording, from_samples
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
 from ser_core.numbers import rounded_percent, signed
@@ -144,6 +144,8 @@ def unlike(attribution: Attribution, other: Attribution | None, turned: np.ndarr
         f"unrelated maps reach {signed(float(np.quantile(turned, 1 - STRICT)))}."
     )
     threshold = float(np.quantile(turned, 1 - STRICT))
+    if value < -abs(threshold):
+        words = f"{words[:-1]}; it is rather the reverse of this one, so part of its shape comes from the clip alone."
     verdict = HOLDS if value <= threshold else WEAK if value <= float(turned.max()) else FAILS
     return Test(name, value, unit, turned, threshold, float("nan"), verdict, words, below=True)
 
@@ -208,15 +210,17 @@ def re_encoded(recording: Recording) -> Recording:
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, recording.samples, SAMPLE_RATE, format="OGG", subtype="VORBIS")
+    # Vorbis ends at full scale; a recording of floats may go beyond.
+    scale = max(1.0, float(np.abs(recording.samples).max()))
+    soundfile.write(buffer, recording.samples / scale, SAMPLE_RATE, format="OGG", subtype="VORBIS")
     buffer.seek(0)
     decoded, _ = soundfile.read(buffer, dtype="float32")
     length = len(recording.samples)
-    return _changed(recording, np.pad(decoded, (0, max(0, length - len(decoded))))[:length])
+    return _changed(recording, scale * np.pad(decoded, (0, max(0, length - len(decoded))))[:length])
 
 
 def _changed(recording: Recording, samples: np.ndarray) -> Recording:
-    return from_samples(np.clip(samples, -1.0, 1.0).astype(np.float32), SAMPLE_RATE, recording.name)
+    return from_samples(np.clip(samples, -MAX_PEAK, MAX_PEAK).astype(np.float32), SAMPLE_RATE, recording.name)
 
 
 CHANGES: dict[str, tuple[Callable[[Recording], Recording], str]] = {

@@ -51,7 +51,7 @@ def no_shares() -> "pd.DataFrame":
 def default_method(model: str, usual: str, shares: "pd.DataFrame | None" = None) -> str | None:
     """Return the method whose maps passed every test in most clips for a model; the ``usual`` one where it is a tie.
 
-    A method that was put to clearly fewer clips than others is chosen only where its interval lies above theirs.
+    A method that was put to clearly fewer clips than others is chosen only where its interval lies above their shares.
     None where it or the ``usual`` first method was not measured: then there is nothing to set it against.
     """
     measured = passing_all(read_summary() if shares is None else shares, model).set_index("method")

@@ -2,13 +2,14 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from explain.shapley import sets_of_players, shapley_values
 from explain.views import Cells, Logit, View, column_times, same
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
@@ -369,9 +370,7 @@ def _shapley_sampling(task: Task) -> Found:
     return Found(relevance, error(relevance), None, settings)
 
 
-def _kernel_shap(task: Task) -> Found:
-    from captum.attr import KernelShap
-
+def _shapley_boxes(task: Task) -> Found:
     logit, view, cells, seed = task.logit, task.view, task.options.cells, task.options.seed
     assert cells is not None
     difference, error = _completeness(logit, view)
@@ -381,50 +380,29 @@ def _kernel_shap(task: Task) -> Found:
     # A box that holds nothing to take away adds nothing, whoever plays with it, so it need not be asked about.
     boxes = (holds.cumsum(0) - 1).clamp(min=0)[every]
     sizes = torch.bincount(boxes[holds[every]])
-    asked = 2 * math.ceil(task.options.sets_per_box * len(sizes) / 2)
-    generator = torch.Generator().manual_seed(seed)
-
-    def sets(*_clip: Tensor, **_more: object) -> Iterator[Tensor]:
-        yield from _sets_of_boxes(len(sizes), generator)
-
-    shap = KernelShap(logit)
-    # Captum's own sets come from the process-wide generator, and without their complements.
-    shap.perturb_func = sets
-    shap.interpretable_model = _LeastSquares()
-    logit.plan(0.0, 1.0, asked + 2)
+    most = 2 * math.ceil(task.options.sets_per_box * len(sizes) / 2)
+    kept = sets_of_players(len(sizes), most, torch.Generator().manual_seed(seed))
+    logit.plan(0.0, 1.0, len(kept))
     with torch.no_grad():
-        of_box = shap.attribute(
-            view.point,
-            baselines=view.baseline,
-            feature_mask=boxes[None],
-            n_samples=asked + 2,
-            perturbations_per_eval=_masked_at_once(view),
+        answers = torch.cat(
+            [
+                logit(torch.where(some[:, boxes].bool(), view.point, view.baseline))
+                for some in kept.split(_masked_at_once(view))
+            ]
         )
+    found = shapley_values(kept, answers)
     # Spread evenly over a box, so that the map adds up.
-    relevance = torch.where(holds[every], of_box / sizes[boxes], 0.0)
+    relevance = torch.where(holds[every], (found.values / sizes)[boxes], 0.0)[None]
     settings = {
         "seed": seed,
         "boxes": len(sizes),
         "box_s": view.point.shape[-1] * cells.step_s / (int(every[0].max()) + 1),
-        "sets": asked,
+        "sets": len(kept),
+        "box_uncertainty": 1.96 * found.scatter,
+        "largest_box": float(found.values.abs().max()),
         "difference": difference,
     }
     return Found(relevance, error(relevance), None, settings)
-
-
-class _LeastSquares:
-    """Weighted least squares for Captum; its own are scikit-learn's, whose import takes longer than the regression."""
-
-    def fit(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Fit the weights of boxes, beside a constant, to (sets, boxes), (sets,) values and (sets,) importances."""
-        ((kept, values, important),) = batches
-        root = important.double().sqrt()[:, None]
-        rows = torch.cat([torch.ones_like(root), kept.double()], dim=1)
-        self.weights = torch.linalg.lstsq(root * rows, root * values.double().reshape(-1, 1)).solution[1:, 0].float()
-
-    def representation(self) -> Tensor:
-        """Return the weight of each box (boxes,)."""
-        return self.weights
 
 
 def _boxes(point: Tensor, step_s: float) -> Tensor:
@@ -433,23 +411,6 @@ def _boxes(point: Tensor, step_s: float) -> Tensor:
     across = min(columns, max(2, min(MOST_BOX_COLUMNS, round(columns * step_s / BOX_S))))
     high = min(rows, BOX_ROWS)
     return (torch.arange(rows) * high // rows)[:, None] * across + torch.arange(columns) * across // columns
-
-
-def _sets_of_boxes(boxes: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield sets (1, boxes) of 0 and 1: all, none, then draws of the Shapley kernel, each followed by its complement.
-
-    Complements lessen the scatter, which stays considerable with few sets (Covert & Lee 2021, "Improving KernelSHAP").
-    """
-    yield torch.ones(1, boxes, dtype=torch.long)
-    yield torch.zeros(1, boxes, dtype=torch.long)
-    size = torch.arange(1, boxes)
-    often = 1 / (size * (boxes - size)).double()
-    while True:
-        many = int(torch.multinomial(often, 1, generator=generator)) + 1
-        kept = torch.zeros(1, boxes, dtype=torch.long)
-        kept[0, torch.randperm(boxes, generator=generator)[:many]] = 1
-        yield kept
-        yield 1 - kept
 
 
 def _masked_at_once(view: View) -> int:
@@ -499,7 +460,7 @@ COMPUTE: dict[str, Callable[[Task], Found]] = {
     "gradient_shap": _gradient_shap,
     "deeplift": _deeplift,
     "lrp": _lrp,
-    "kernel_shap": _kernel_shap,
+    "shapley_boxes": _shapley_boxes,
     "occlusion": _occlusion,
     "grad_cam": _grad_cam,
     "feature_ablation": _feature_ablation,

@@ -11,7 +11,7 @@ import numpy as np
 
 from explain.attribution import Attribution, method_label, methods_for
 from explain.map_changes import likeness
-from explain.removal import PERTURBATIONS, PLACEMENTS, Curve, infidelity, overlap, removal_tests
+from explain.removal import PERTURBATIONS, PLACEMENTS, Curve, foretelling, overlap, removal_tests
 from explain.verdicts import Test, against, share_of, undecided
 from ser_core.errors import ExplanationError
 from ser_core.models import SpeechModel
@@ -41,6 +41,7 @@ def feature_tests(
     draws: int = PLACEMENTS,
     with_curves: bool = True,
     unit: str = "logit",
+    sign: float = 1.0,
 ) -> tuple[tuple[Test, ...], tuple[Curve, ...]]:
     """Return deletion and insertion of the salient features against as many drawn at random.
 
@@ -51,6 +52,7 @@ def feature_tests(
         draws: random sets; 19 are the fewest with which a test can hold.
         with_curves: whether the way to the end is drawn, too.
         unit: of what ``logits`` gives.
+        sign: as ``removal_tests`` takes it.
     """
     salient = salient_features(relevance)
     if not len(salient):
@@ -60,7 +62,9 @@ def feature_tests(
     drawn = np.stack([_growing(random.permutation(size)[:count], size) for _ in range(draws)])
     what = "the salient feature" if count == 1 else f"the {count} salient features"
     of = "as many drawn at random"
-    return removal_tests(logits, _growing(salient, size), drawn, what, of, with_curves=with_curves, unit=unit)
+    return removal_tests(
+        logits, _growing(salient, size), drawn, what, of, with_curves=with_curves, unit=unit, sign=sign
+    )
 
 
 def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.Generator, unit: str = "logit") -> Test:
@@ -70,8 +74,8 @@ def feature_infidelity(logits: Logits, relevance: np.ndarray, random: np.random.
     for row in taken:
         row[random.permutation(size)[: int(random.integers(max(1, size // 5), max(2, size // 2 + 1)))]] = 1.0
     removed = logits(np.ones((1, size)))[0] - logits(1.0 - taken)
-    value = infidelity(removed, taken @ relevance)
-    null = np.sort([infidelity(removed, taken @ random.permutation(relevance)) for _ in range(99)])
+    value = foretelling(removed, taken @ relevance)
+    null = np.sort([foretelling(removed, taken @ random.permutation(relevance)) for _ in range(99)])
     words = (
         f"removing {len(taken)} random sets of features is foretold with a mean squared error of {value:.3g}, better "
         f"than by {share_of(null > value)} of {len(null)} ways to deal the same relevance anew."

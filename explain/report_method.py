@@ -5,7 +5,7 @@ import math
 from datetime import datetime
 from typing import Any
 
-from explain.attribution import SMALLEST_CHANGE, Attribution, method_label
+from explain.attribution import SMALLEST_CHANGE, Attribution, box_uncertainty, method_label
 from explain.explanation import Explanation
 from explain.printing import Notes, number, pairs, percent, plain_name
 from explain.views import SMALLEST_DIFFERENCE
@@ -31,6 +31,7 @@ def method_and_settings(e: Explanation, when: datetime) -> dict[str, Any]:
             ["baseline", a.baseline or "none"],
             ["steps", "none" if a.steps is None else str(a.steps)],
             ["completeness error", _completeness(a)],
+            *([["value of a box known to", known]] if (known := box_uncertainty(a)) else []),
             ["model’s own weights", e.pooling.what if e.pooling else "none"],
             ["computing time", ", ".join(f"{plain_name(k)} {v:.2f} s" for k, v in e.seconds.items()) or "not measured"],
             ["audio SHA-256", e.recording.sha256],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from explain.expert import SALIENT, Agreement
 from explain.trust import QUICK, Trust
-from explain.verdicts import HOLDS
+from explain.verdicts import HOLDS, UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Standing:
 
 
 def standing(found: Trust, agreements: Sequence[Agreement]) -> Standing | None:
-    """Return where an explanation stands; None where a test or every expectation is missing.
+    """Return where an explanation stands; None where a test of faithfulness or every expectation is undecided.
 
     Args:
         found: its tests.
@@ -36,9 +36,10 @@ def standing(found: Trust, agreements: Sequence[Agreement]) -> Standing | None:
         for row in agreements
         if row.emotion == found.target.emotion and row.scope == SALIENT and row.status in ("agrees", "disagrees")
     ]
-    if not removals or not judged:
+    faithful = [test for test in found.tests if test.name in QUICK]
+    if not removals or not judged or any(test.verdict == UNDECIDED for test in faithful):
         return None
-    short = [f"{test.name}: {test.verdict}" for test in found.tests if test.name in QUICK and test.verdict != HOLDS]
+    short = [f"{test.name}: {test.verdict}" for test in faithful if test.verdict != HOLDS]
     return Standing(
         beaten=min(float((test.null < test.value).mean()) for test in removals),
         plausible=judged.count("agrees") / len(judged),

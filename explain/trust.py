@@ -68,8 +68,9 @@ class Trust:
     @property
     def reading(self) -> str:
         """How to read the curves."""
+        of = self.target.name if self.target.direction is None else self.target.emotion
         return (
-            f"The {self.target.unit} of {self.target.name} as its salient {self.of} are taken away one after another, "
+            f"The {self.target.unit} of {of} as its salient {self.of} are taken away one after another, "
             f"or are all that is left. Grey: {self.chance}, mean and range of five draws."
         )
 
@@ -194,7 +195,14 @@ def _tests_of(
     by_method = by_method or partial(attribute, model, recording, attribution.target)
     if attribution.axes == "features":
         logits = feature_masking(model, recording, attribution.target)
-        removals = partial(feature_tests, logits, attribution.relevance, random, unit=attribution.target.unit)
+        removals = partial(
+            feature_tests,
+            logits,
+            attribution.relevance,
+            random,
+            unit=attribution.target.unit,
+            sign=attribution.target.sign,
+        )
         foretells = partial(feature_infidelity, logits, attribution.relevance, random, attribution.target.unit)
         agrees = partial(feature_agreement, model, by_method, attribution, random)
     else:

@@ -1,13 +1,14 @@
 """Command line: ``python -m explain trust-study --corpus FOLDER …``, over clips that the shipped models never heard.
 
 What is run of :mod:`explain.trust_study`, in which order, and where it is stored: a stopped run goes on. Large networks
-are occluded together, and so is KernelSHAP asked of them, clip by clip: most stand on the same encoder, which then
-answers once for all of them.
+are occluded together, clip by clip, and so are Shapley values of their boxes: most stand on the same encoder, which
+then answers once for all of them.
 ``--further`` asks for the other tests of :mod:`explain.trust` instead (infidelity, sensitivity, stability, agreement),
 which take about eight maps a clip and method, all models of the same methods clip by clip; rows of the tests of
 faithfulness stay. The rows, one a clip × model × method × map
 × test, are stored in ``assets/results/trust.parquet``, and their summary beside it as CSV. Rows of large networks that
 were stored up to 22 November 2026 have their masked clips answered in bfloat16 (the explained clip and its null alike).
+Rows of infidelity that were stored up to 23 November let a map pass that foretells the opposite of what happens.
 """
 
 import argparse

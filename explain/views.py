@@ -201,10 +201,15 @@ class Cells:
     settings: dict = field(default_factory=dict)
 
 
-def occlusion_view(model: SpeechModel, samples: Tensor, seed: int, window_s: float | None) -> tuple[View, Cells]:
-    """Return the view of a clip (1, samples) whose cells can be replaced, and how long an occluded patch is to be."""
+def occlusion_view(
+    model: SpeechModel, samples: Tensor, seed: int, window_s: float | None, parts: int = 1
+) -> tuple[View, Cells]:
+    """Return the view of a clip (1, samples) whose cells can be replaced, and how long an occluded patch is to be.
+
+    ``parts`` are the cells that half a patch is cut into where only time can be masked (a model on functionals).
+    """
     if model.axes.kind == "functionals":
-        return _time_gain_view(model, samples, seed, window_s or 0.3)
+        return _time_gain_view(model, samples, seed, window_s or 0.3, parts)
     view = view_of(model, samples)
     large = sum(parameter.numel() for parameter in model.network.parameters()) > LARGE_NETWORK
     most = 400 if large else 1500
@@ -227,12 +232,12 @@ def occlusion_view(model: SpeechModel, samples: Tensor, seed: int, window_s: flo
     return masked, Cells(Spectrum.hop_samples / SAMPLE_RATE, window_s or 0.1, most)
 
 
-def _time_gain_view(model: SpeechModel, samples: Tensor, seed: int, window_s: float) -> tuple[View, Cells]:
-    """Columns of half a window, each kept (1) or replaced by quiet noise (0) with ramps of 10 ms."""
+def _time_gain_view(model: SpeechModel, samples: Tensor, seed: int, window_s: float, parts: int) -> tuple[View, Cells]:
+    """Columns of half a window, or parts of it, each kept (1) or replaced by quiet noise (0) with ramps of 10 ms."""
     length = samples.shape[-1]
     seconds = length / SAMPLE_RATE
     window_s = max(window_s, 2 * seconds / (max_columns := 60))
-    columns = max(2, min(max_columns, math.ceil(2 * seconds / window_s)))
+    columns = parts * max(2, min(max_columns, math.ceil(2 * seconds / window_s)))
     edges = np.linspace(0, length, columns + 1)
     level = _quiet_level(samples[0].numpy())
     noise = torch.randn(length, generator=torch.Generator().manual_seed(seed)) * level
@@ -257,7 +262,7 @@ def _time_gain_view(model: SpeechModel, samples: Tensor, seed: int, window_s: fl
         times_s=(np.arange(columns) + 0.5) * step_s,
     )
     settings = {"seed": seed, "noise_dbfs": round(20 * math.log10(level), 1)}
-    return view, Cells(step_s, 2 * step_s, max_columns, settings)
+    return view, Cells(step_s, 2 * parts * step_s, max_columns, settings)
 
 
 def _quiet_level(samples: np.ndarray) -> float:

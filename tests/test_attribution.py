@@ -79,7 +79,7 @@ def test_grad_cam_of_a_linear_model_is_its_mean_weight_times_its_layer(linear_mo
 
 
 @pytest.mark.parametrize(
-    "method", ["integrated_gradients", "gradient_shap", "deeplift", "lrp", "kernel_shap", "occlusion", "grad_cam"]
+    "method", ["integrated_gradients", "gradient_shap", "deeplift", "lrp", "shapley_boxes", "occlusion", "grad_cam"]
 )
 def test_contrastive_target_is_the_difference_of_two(linear_model, noise, method):
     # Which of GradientSHAP's noisy baselines a point sees depends on how far the path of a target is refined.
@@ -318,7 +318,7 @@ def test_values_that_are_not_finite_are_refused(noise):
         attribute(PlantedModel(Broken(), EMOTIONS), noise, Target("a"), "input_x_gradient")
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "gradient_shap", "kernel_shap", "occlusion"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient_shap", "shapley_boxes", "occlusion"])
 def test_progress_only_grows_and_ends_at_one(linear_model, noise, method):
     seen = []
     attribute(linear_model, noise, Target("a"), method, progress=seen.append)

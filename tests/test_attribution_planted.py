@@ -44,10 +44,10 @@ def test_the_top_region_is_the_burst(method):
     assert found_in(method, burst_model()) >= FOUND
 
 
-def test_the_top_region_of_kernel_shap_holds_the_burst_as_its_boxes_are_larger():
+def test_the_top_region_of_shapley_values_holds_the_burst_as_its_boxes_are_larger():
     hits = 0
     for kind, sound, planted in clips():
-        regions = salient_regions(attribute(burst_model(), sound, Target(kind), "kernel_shap"))
+        regions = salient_regions(attribute(burst_model(), sound, Target(kind), "shapley_boxes"))
         middle_s, middle_hz = (planted.start_s + planted.end_s) / 2, (planted.low_hz + planted.high_hz) / 2
         first = regions[0]
         hits += first.start_s <= middle_s <= first.end_s and first.low_hz <= middle_hz <= first.high_hz

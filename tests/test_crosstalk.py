@@ -23,7 +23,7 @@ from tests.planted import PlantedModel, recording
 
 SESSIONS = 8
 MODELS = ("whisper-tiny-statistics", "whisper-tiny-attentive", "egemaps-logistic", "log-mel-resnet")
-METHODS = ("grad_cam", "saliency", "lrp", "deeplift", "feature_ablation", "kernel_shap")
+METHODS = ("grad_cam", "saliency", "lrp", "deeplift", "feature_ablation", "shapley_boxes")
 
 
 @pytest.mark.skipif(not set(MODELS) <= set(model_names()), reason="the bundled models are not at hand")

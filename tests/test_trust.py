@@ -84,6 +84,15 @@ def test_a_map_that_does_not_depend_on_the_weights_fails(monkeypatch: pytest.Mon
     assert randomised_weights(burst_model(), sound, found, turned).verdict == FAILS
 
 
+def test_a_destroyed_models_reversed_map_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, sound, found = clips()[0]
+    reverse = dataclasses.replace(found, relevance=-found.relevance)
+    turned = unrelated(found, np.random.default_rng(0))
+    monkeypatch.setattr(map_changes, "attribute", lambda *a, **k: reverse)
+    test = randomised_weights(burst_model(), sound, found, turned)
+    assert test.verdict == HOLDS and "rather the reverse of this one" in test.words
+
+
 def test_the_model_itself_is_left_whole_when_its_copy_is_destroyed() -> None:
     before = {name: value.clone() for name, value in burst_model().network.state_dict().items()}
     broken = destroyed(burst_model(), seed=1)

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from explain.attribution import Attribution
+from explain.attribution import Attribution, box_uncertainty
 from pages.parts.words import agreement_of_listeners, certainty, number
 from ser_core.functional_names import in_words
 from ser_core.models import PoolingWeights, Prediction
@@ -43,13 +43,16 @@ def show_features(attribution: Attribution) -> None:
 
 def method_line(attribution: Attribution, label: str) -> str:
     """Return how the attribution was made, in a sentence, with the error that it admits."""
-    what = "the value, from −1 to 1, of" if attribution.target.direction else "the calibrated logit of"
-    parts = [f"{label} for {what} {attribution.target.name}"]
+    name = attribution.target.name
+    what = f"{name}, on a scale from −1 to 1" if attribution.target.direction else f"the calibrated logit of {name}"
+    parts = [f"{label} for {what}"]
     if attribution.baseline:
         parts.append(f"against a baseline of {attribution.baseline}")
     if attribution.completeness_error is not None:
         steps = f" with {attribution.steps} steps" if attribution.steps else ""
         parts.append(f"completeness error {100 * attribution.completeness_error:.1f} %{steps}")
+    if known := box_uncertainty(attribution):
+        parts.append(f"the value of a box known to {known}")
     return f"{', '.join(parts)}."
 
 

@@ -87,7 +87,7 @@ def _ask_methods(recording: "Recording") -> Asked:
             format_func=offered.get,
             key=f"compared-methods-{model.name}",
         )
-        st.caption("Methods that sample many variants of the clip, such as KernelSHAP and Occlusion, take longest.")
+        st.caption("Methods that sample many variants of the clip, such as Shapley values and occlusion, take longest.")
     missing = "" if len(chosen) >= FEWEST else f"Choose at least {FEWEST} methods."
     settings = choose.settings()
     choose.say_corrected(settings)

@@ -26,7 +26,10 @@ CLASSES = {"holds": "agrees", "weak": "contested", "fails": "disagrees", "cannot
 ON_BOTH_THEMES = "#6f7d87"
 SHORT_OF_FAITHFUL = 0.94
 CORNERS = (
-    ("plausible, not faithful", "It looks right and is not what the model did: the most misleading kind."),
+    (
+        "plausible, not faithful",
+        "It looks right, and its tests do not show that the model relied on it: the most misleading kind.",
+    ),
     ("faithful and plausible", "The model relied on it, and experts expect it."),
     ("neither", "Nothing can be learned from this map."),
     ("faithful, not plausible", "The model relied on something that experts do not name: a shortcut, or news."),
@@ -159,8 +162,8 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     place = standing(found, agreements)
     if place is None:
         return (
-            '<div class="ss"><p class="soft">Faithful and plausible cannot be set against each other here: a test or '
-            "every expectation is missing.</p></div>"
+            '<div class="ss"><p class="soft">Faithful and plausible cannot be set against each other here: a test of '
+            "faithfulness or every expectation could not be decided.</p></div>"
         )
     up = place.plausible
     across = min(place.beaten, SHORT_OF_FAITHFUL) if place.short else place.beaten
