@@ -149,7 +149,7 @@ _METHODS = {
             "shapley_boxes",
             "Shapley values of boxes",
             "What a box of some 0.3 s and a quarter of the bands adds to the logit, on average over what else is left "
-            "of the clip. As coarse as the boxes; estimated from some 200 variants of the clip, and the line under the "
+            "of the clip. As coarse as the boxes; estimated from some 200 variants of the clip, and the line above the "
             "map says how closely.",
             "time_frequency",
         ),

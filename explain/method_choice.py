@@ -84,7 +84,7 @@ def default_sentence(model: str, usual: str, shares: "pd.DataFrame | None" = Non
     destroyed = passing_all(shares, model, DESTROYED)
     chance = destroyed.loc[destroyed["method"] == first, "holds"]
     said = (
-        f"{method_label(first)} is offered first: its maps passed all three tests of faithfulness in "
+        f"Offered first: {method_label(first)}, whose maps passed all three tests of faithfulness in "
         f"{in_percent(best['holds'])} [{in_percent(best['low'])}, {in_percent(best['high'])}] of "
         f"{best['clips']} held-out clips"
         + (

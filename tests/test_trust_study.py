@@ -127,7 +127,7 @@ def test_the_default_is_the_method_that_passed_most_and_only_near_ones_are_its_r
     # A method does not take the place of one that was not tested.
     assert default_method("m", "grad_cam", shares) is None and default_sentence("m", "grad_cam", shares) == ""
     said = default_sentence("m", "saliency", shares)
-    assert "Occlusion is offered first" in said and "80 %" in said and "of 100 held-out clips" in said
+    assert "Offered first: Occlusion, whose maps passed" in said and "80 %" in said and "of 100 held-out clips" in said
     assert said.endswith("Integrated Gradients (75 % of 96).")
     assert "no other method was tested" in default_sentence("other", "saliency", shares)
 
