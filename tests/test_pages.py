@@ -174,7 +174,7 @@ def test_an_explained_clip_shows_answer_why_cues_contrast_agreement_and_exports(
         EXAMPLE.paragraph[:40],
     ):
         assert words in shown
-    assert len(app.get("download_button")) == 4
+    assert len(app.get("download_button")) == 5
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -216,7 +216,7 @@ def test_settings_that_contradict_each_other_are_refused_beside_the_form(core, a
     app.number_input[1].set_value(210.0)
     next(b for b in app.button if b.label == "Measure again").click().run()
     assert "1.5 times the floor" in sentences(app)[0]
-    assert not core.remeasured and len(app.get("download_button")) == 4
+    assert not core.remeasured and len(app.get("download_button")) == 5
 
 
 # --------------------------------------------------------------------------------------------------------------- faults

@@ -1,7 +1,6 @@
 """The linked view of a clip: turns an explanation into what the browser draws, and mounts it."""
 
 import base64
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from explain.explanation import Explanation
+from explain.listen import wav
 from explain.regions import Region
 from pages.parts.sound import files
 from pages.parts.words import band
@@ -47,7 +47,7 @@ def view_data(explanation: Explanation) -> dict:
     return {
         "duration_s": recording.duration_s,
         "max_hz": MAX_HZ,
-        "audio": _wav(recording.samples, recording.sample_rate),
+        "audio": _text(wav(recording)),
         "wave": _envelope(recording.samples),
         "speech": [[s.start_s, s.end_s] for s in explanation.speech],
         "spectrogram": _spectrogram(explanation),
@@ -87,14 +87,6 @@ def _region(region: Region, target: str) -> dict:
             f"{', ' + where if where else ''}, {percent(region.share)} of the evidence for {target}"
         ),
     }
-
-
-def _wav(samples: np.ndarray, rate: int) -> str:
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
-    return _text(file.getvalue())
 
 
 def _text(data: bytes | np.ndarray) -> str:
