@@ -147,7 +147,7 @@ def _explain(options: argparse.Namespace) -> int:
         (options.csv, lambda: csv_file(export.cue_csv(explanation))),
         (options.textgrid, lambda: export.text_grid(explanation).encode()),
         (options.bundle, lambda: export.bundle(explanation, opened=opened)),
-        (options.pdf, lambda: pdf(explanation, opened=opened)),
+        (options.pdf, lambda: pdf(explanation, opened=opened, voice=not options.without_voice)),
     )
     for path, content in writers:
         if path is not None:
@@ -275,6 +275,11 @@ def _parser() -> argparse.ArgumentParser:
         ("bundle", "all of them in a zip"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what}")
+    parser.add_argument(
+        "--without-voice",
+        action="store_true",
+        help="leave waveform and spectrogram out of --pdf, as words and voice can be had again from them",
+    )
     return parser
 
 

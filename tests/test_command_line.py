@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pypdf
 import pytest
 from bad_inputs import BAD_INPUTS, wav
 
@@ -96,6 +97,13 @@ def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
     assert (tmp_path / "a.csv").read_bytes().startswith(codecs.BOM_UTF8)
     out = capsys.readouterr().out
     assert "by Integrated Gradients" in out and "not what the speaker felt" in out
+
+
+def test_the_report_can_be_written_without_the_voice(clip: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.pdf"
+    assert explain_main([clip, "--model", "egemaps-logistic", "--pdf", str(file), "--without-voice"]) == 0
+    text = " ".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
+    assert "Waveform and spectrogram are left out" in " ".join(text.split())
 
 
 def test_a_voice_experiment_and_the_salient_parts_come_by_command(clip: str, tmp_path: Path, capsys) -> None:
