@@ -33,9 +33,7 @@ def show() -> None:
     st.caption(
         f"How to read it: over {int(found['clips'].max())} held-out clips of {int(found['speakers'].max())} speakers; "
         "square brackets hold the 95 % interval over speakers. A model that loudness turns decides by how near or how "
-        "strongly amplified somebody was recorded. The doses are those of the page; larger ones would turn more. In "
-        "these stored rows a dose that would pass full scale was lowered, so that tilt changed the level of loud clips "
-        "as well; the page Explain no longer does so."
+        "strongly amplified somebody was recorded. The doses are those of the page; larger ones would turn more."
     )
     names = list(dict.fromkeys(found["model"]))
     model = st.selectbox("Where the answers of one model go", names, format_func=title_of)
