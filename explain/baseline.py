@@ -28,6 +28,7 @@ from ser_core.speaker_adaptation import adaptable, adapted
 from ser_core.speech import speech_segments
 
 FEWEST, MOST = 5, 20
+LIKE_LENGTH = 1.5
 UNUSUAL_P = 0.05
 _TOLD = 4
 ALONE_IS_EXPLAINED = "The explanation is of the answer to the clip alone."
@@ -64,15 +65,21 @@ class OwnBaseline:
     """The cues of a clip against other clips of the same person; ``clips`` are (name, sha256) of those.
 
     answer is the model's to the clip when it has heard those too; None where the model cannot be adapted to a speaker.
+    caution says that the clip holds much less or more speech than the others; "" where it does not.
     """
 
     clips: tuple[tuple[str, str], ...]
     cues: tuple[OwnCue, ...]
     answer: Prediction | None = None
+    caution: str = ""
 
     @property
     def sentence(self) -> str:
-        """Which cues are unusual for this person, and how many would be by chance."""
+        """Which cues are unusual for this person, how many would be by chance, and what to mind."""
+        return f"{self._found} {self.caution}".rstrip()
+
+    @property
+    def _found(self) -> str:
         # The median in Hz is the pitch level in semitones once more.
         judged = [row for row in self.cues if row.p is not None and row.cue != "f0_median"]
         count = f"{len(self.clips)} other {'clip' if len(self.clips) == 1 else 'clips'} of the same person"
@@ -121,12 +128,35 @@ def own_baseline(
         formant_ceiling_hz=tracks.settings.formant_ceiling_hz,
         octave_jump_cost=tracks.settings.octave_jump_cost,
     )
-    found = []
+    found, spoken_s = [], []
     for place, clip in enumerate(clips):
         if progress is not None:
             progress(place / len(clips), f"Measuring clip {place + 1} of {len(clips)}")
-        found.append(magnitudes(measure(clip, settings, speech_segments(clip))))
-    return OwnBaseline(tuple((clip.name, clip.sha256) for clip in clips), against_clips(summary, found))
+        measured = measure(clip, settings, speech_segments(clip))
+        found.append(magnitudes(measured))
+        spoken_s.append(_spoken_s(measured))
+    return OwnBaseline(
+        tuple((clip.name, clip.sha256) for clip in clips),
+        against_clips(summary, found),
+        caution=_caution(_spoken_s(tracks), spoken_s),
+    )
+
+
+def _spoken_s(tracks: CueTracks) -> float:
+    return float(tracks.speech.sum() * np.diff(tracks.times_s[:2]).sum())
+
+
+def _caution(here_s: float, others_s: Sequence[float]) -> str:
+    """Return a sentence where most of the others hold under 2/3 or over 1.5 times as much speech."""
+    like = [max(here_s, other_s) <= LIKE_LENGTH * min(here_s, other_s) for other_s in others_s]
+    if 2 * sum(like) >= len(like):
+        return ""
+    usual_s = float(np.median(others_s))
+    often = "more often" if here_s < usual_s else "less often"
+    return (
+        f"This clip holds {here_s:.1f} s of speech, the others mostly {usual_s:.1f} s: cues scatter more over little "
+        f"speech, so here they lie outside {often} than stated."
+    )
 
 
 def against_clips(summary: CueSummary, others: Sequence[Sequence[CueValue]]) -> tuple[OwnCue, ...]:

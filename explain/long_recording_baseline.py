@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from explain.baseline import FEWEST, UNUSUAL_P, OwnCue, against_clips, alike
+from explain.baseline import FEWEST, LIKE_LENGTH, UNUSUAL_P, OwnCue, against_clips, alike
 from explain.cues import CLIP, CUES, CueSummary
 from explain.long_recording import LongRecording, Stretch
 from ser_core.models import Prediction, SpeechModel
@@ -19,7 +19,6 @@ Z_TOLD = 3
 DOUBTFUL = 1e-6
 # The level is uncalibrated, and the median F0 is the pitch level once more.
 LEFT_OUT = ("intensity_mean", "f0_median")
-LIKE_LENGTH = 1.5
 FORMANTS = tuple(f"f{n}_{what}" for n in (1, 2, 3) for what in ("mean", "bandwidth"))
 
 

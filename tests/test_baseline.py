@@ -95,6 +95,20 @@ def test_the_clip_itself_and_a_clip_given_twice_are_left_out_and_a_raised_voice_
     assert pitch.value == next(v.value for v in magnitudes(tracks) if v.cue == "f0_mean")
 
 
+def test_a_clip_with_much_less_speech_than_the_others_is_told_of():
+    whole = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    spoken = speech_segments(whole)[0]
+    short = from_samples(whole.samples[int(16_000 * spoken.start_s) :][:9_600], 16_000, "short.wav")
+
+    def said(clip, others):
+        tracks = measure(clip, CueSettings(sex="male"), speech_segments(clip))
+        return own_baseline(CueSummary((), magnitudes(tracks), ()), tracks, clip.sha256, others).sentence
+
+    louder = [from_samples(whole.samples * (0.9 + 0.01 * k), 16_000, f"{k}.wav") for k in range(5)]
+    assert "s of speech" not in said(whole, louder)
+    assert "here they lie outside more often than stated" in said(short, louder)
+
+
 def test_the_others_are_measured_with_the_clips_octave_jump_cost_and_formant_ceiling(monkeypatch):
     base = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
     tracks = measure(base, CueSettings(sex="male", octave_jump_cost=0.9), speech_segments(base))
