@@ -146,10 +146,14 @@ def _spoken_s(tracks: CueTracks) -> float:
     return float(tracks.speech.sum() * np.diff(tracks.times_s[:2]).sum())
 
 
+def like_length(one_s: "float | np.ndarray", other_s: "float | np.ndarray") -> np.ndarray:
+    """Return whether speech of two lengths in seconds can be compared: from 2/3 to 1.5 times as long."""
+    return np.asarray(np.maximum(one_s, other_s) <= LIKE_LENGTH * np.minimum(one_s, other_s))
+
+
 def _caution(here_s: float, others_s: Sequence[float]) -> str:
     """Return a sentence where most of the others hold under 2/3 or over 1.5 times as much speech."""
-    like = [max(here_s, other_s) <= LIKE_LENGTH * min(here_s, other_s) for other_s in others_s]
-    if 2 * sum(like) >= len(like):
+    if 2 * like_length(here_s, np.array(others_s)).sum() >= len(others_s):
         return ""
     usual_s = float(np.median(others_s))
     often = "more often" if here_s < usual_s else "less often"

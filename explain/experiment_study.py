@@ -7,8 +7,8 @@ that changes nothing, is the chance level beside each.
 
 ``python -m explain experiment-study --corpus FOLDER`` runs it: one row per clip × model × cue in
 ``assets/results/experiments.parquet``, their :func:`summary` beside it as CSV. Parts of 20 clips are kept, so a stopped
-run goes on. Rows of pitch, formants and tempo that were stored up to 23 November 2026 have doses lowered that would
-pass full scale; of tilt, which was asked again, the share of turned answers moved by one clip in two of 14 models.
+run goes on. Rows of pitch, formants and tempo that were stored up to 22 November 2026 have doses lowered that would
+pass full scale.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from explain.baseline import FEWEST, LIKE_LENGTH, UNUSUAL_P, OwnCue, against_clips, alike
+from explain.baseline import FEWEST, UNUSUAL_P, OwnCue, against_clips, alike, like_length
 from explain.cues import CLIP, CUES, CueSummary
 from explain.long_recording import LongRecording, Stretch
 from ser_core.models import Prediction, SpeechModel
@@ -76,13 +76,9 @@ def own_cues(found: LongRecording, number: int) -> tuple[OwnCue, ...]:
     others = [
         [value for value in each.cues if value.cue not in FORMANTS or _ceiling(each) == _ceiling(here)]
         for each in found.of(found.voice_of[number])
-        if each.number != number and each.cues and _like(each.length_s, here.length_s)
+        if each.number != number and each.cues and like_length(each.length_s, here.length_s)
     ]
     return against_clips(CueSummary((), here.cues, ()), others)
-
-
-def _like(one_s: "float | np.ndarray", other_s: "float | np.ndarray") -> "np.ndarray":
-    return np.maximum(one_s, other_s) <= LIKE_LENGTH * np.minimum(one_s, other_s)
 
 
 def _ceiling(stretch: Stretch) -> float:
@@ -90,13 +86,12 @@ def _ceiling(stretch: Stretch) -> float:
     return 0.0 if settings is None or settings.formant_ceiling_hz is None else settings.formant_ceiling_hz
 
 
-def _comparable(mine: Sequence[Stretch]) -> np.ndarray:
-    """Return which stretches of a voice are set against which, (stretches, stretches, cues), as ``own_cues`` does."""
+def _comparable(mine: Sequence[Stretch]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which stretches of a voice are set against which, both (stretches, stretches); the latter for formants."""
     length_s = np.array([each.length_s for each in mine])
     ceiling_hz = np.array([_ceiling(each) for each in mine])
-    others = _like(length_s[:, None], length_s) & ~np.eye(len(mine), dtype=bool)
-    same = ceiling_hz[:, None] == ceiling_hz
-    return np.where([c.name in FORMANTS for c in CUES], (others & same)[..., None], others[..., None])
+    others = like_length(length_s[:, None], length_s) & ~np.eye(len(mine), dtype=bool)
+    return others, others & (ceiling_hz[:, None] == ceiling_hz)
 
 
 def own_z(found: LongRecording) -> np.ndarray:
@@ -111,27 +106,28 @@ def _scores(found: LongRecording) -> tuple[np.ndarray, np.ndarray]:
     """Return ``own_z``, and against how many stretches each is, both (stretches, cues)."""
     values = cue_values(found.stretches)
     scores, counts = np.full(values.shape, np.nan), np.zeros(values.shape)
+    formants = np.array([c.name in FORMANTS for c in CUES])
     for voice in found.voices:
         rows = np.flatnonzero(np.array(found.voice_of) == voice)
         mine = values[rows]
         known = np.isfinite(mine)
-        against = _comparable([found.stretches[row] for row in rows])
+        against, against_formants = _comparable([found.stretches[row] for row in rows])
         # About the mean, so that sums of squares stay exact.
         centre = np.where(known, mine, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         filled = np.where(known, mine - centre, 0.0)
 
-        def summed(values: np.ndarray, against: np.ndarray = against) -> np.ndarray:
-            found: np.ndarray = np.einsum("ijc,jc->ic", against, values.astype(float))
-            return found
-
-        n, squares = summed(known), summed(filled**2)
+        n, sums, squares = (
+            np.where(formants, against_formants.astype(float) @ each, against.astype(float) @ each)
+            for each in (known.astype(float), filled, filled**2)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = summed(filled) / n
+            mean = sums / n
             left = squares - n * mean**2
             square = left / (n - 1)
         # Beside one far outlier the difference is rounding: there the others are gone through themselves.
         for place, cue in np.argwhere(known & (n >= FEWEST) & (left <= DOUBTFUL * squares)):
-            others = filled[against[place, :, cue] & known[:, cue], cue]
+            beside = against_formants if formants[cue] else against
+            others = filled[beside[place] & known[:, cue], cue]
             mean[place, cue], square[place, cue] = others.mean(), others.var(ddof=1)
         sd = np.sqrt(np.maximum(square, 0))
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -9,7 +9,8 @@ from typing import Any
 from explain import figures
 from explain.cues import CUES
 from explain.expert import OURS
-from ser_core.numbers import rounded_percent, unsigned
+from ser_core.numbers import percent as share_in_percent
+from ser_core.numbers import unsigned
 
 LONGEST_NAME = 200
 LONGEST_LABEL = 60
@@ -64,14 +65,7 @@ def number(value: float | None, unit: str = "") -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share 0 … 1 as a percentage, never a false 0 or 100; "not measurable" for None or NaN."""
-    if share is None or math.isnan(share):
-        return "not measurable"
-    step = 10.0 ** -(digits + 2)
-    if 0 < share < step / 2:
-        return f"< {rounded_percent(step, digits)}"
-    if 1 - step / 2 <= share < 1:
-        return f"> {rounded_percent(1 - step, digits)}"
-    return rounded_percent(share, digits)
+    return "not measurable" if share is None or math.isnan(share) else share_in_percent(share, digits)
 
 
 @cache

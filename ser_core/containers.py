@@ -144,7 +144,7 @@ def open_stream(data: Bytes, name: str, first: int = 0) -> Stream:
             f"'{name}' is cut off: about {max(1, round(100 * missing))} % of this {kind.label} file is missing; "
             "copy or export it again."
         )
-    if _is_chained(data, kind):
+    if not first and _is_chained(data, kind):
         raise AudioError(
             f"'{name}' holds several recordings one after the other, of which only the first would be read; export it "
             "again as one, or choose a single one."

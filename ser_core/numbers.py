@@ -21,15 +21,16 @@ def unsigned(value: float | None, decimals: int = 2, *, thousands: bool = False)
     return f"{value:z,.{decimals}f}".replace(",", "\u202f" if thousands else "").replace("-", "−")
 
 
-def percent(share: float) -> str:
-    """Return a share (0 … 1) in whole per cent, never a false 0 or 100; "–" where there is no number."""
+def percent(share: float, decimals: int = 0) -> str:
+    """Return a share (0 … 1) in per cent, never a false 0 or 100; "–" where there is no number."""
     if not math.isfinite(share):
         return "–"
-    if 0 < share < 0.005:
-        return "< 1 %"
-    if 0.995 <= share < 1:
-        return "> 99 %"
-    return rounded_percent(share)
+    step = 10.0 ** -(decimals + 2)
+    if 0 < share < step / 2:
+        return f"< {rounded_percent(step, decimals)}"
+    if 1 - step / 2 <= share < 1:
+        return f"> {rounded_percent(1 - step, decimals)}"
+    return rounded_percent(share, decimals)
 
 
 def rounded_percent(value: float, decimals: int = 0, *, sign: bool = False) -> str:

@@ -3,9 +3,7 @@
 import io
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
-from xml.etree import ElementTree
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pypdf
@@ -13,59 +11,22 @@ import pytest
 from explanations import EMOTIONS, HOSTILE_NAMES, example_explanation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import example_experiment, example_opened
+from opened import example_opened
+from reports import WHEN, elements_of, joined, report_of, text_of
 
 from explain import export, figures, printing, report, report_cues, report_method, report_opened
 from explain.attribution import Target
-from explain.comparison import Comparison
-from explain.map_pairs import MapPair
 from explain.opened import Opened
-from explain.opened_sections import comparison_section
 from explain.paragraph import paragraph
 from explain.reopen import attached
 from pages.parts import tables
 from ser_core.models import Prediction
 
-WHEN = datetime(2026, 3, 4, 15, 16, 17, tzinfo=UTC)
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def _text(data):
-    return " ".join("\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages).split())
-
-
-def _joined(data):
-    return _text(data).replace(" ", "")
-
-
-@cache
-def _example(**options):
-    return report.pdf(example_explanation(**options), WHEN)
-
-
-def _elements(data):
-    found = []
-
-    def walk(node):
-        node = node.get_object()
-        if isinstance(node, pypdf.generic.ArrayObject):
-            for child in node:
-                walk(child)
-        elif isinstance(node, pypdf.generic.DictionaryObject):
-            if "/S" in node:
-                found.append(node)
-            if "/K" in node:
-                walk(node["/K"])
-
-    walk(pypdf.PdfReader(io.BytesIO(data)).trailer["/Root"]["/StructTreeRoot"])
-    return found
-
-
 # What it says
 
 
 def test_page_one_names_the_class_all_probabilities_and_the_limits_of_use():
-    reader = pypdf.PdfReader(io.BytesIO(_example()))
+    reader = pypdf.PdfReader(io.BytesIO(report_of()))
     first = " ".join(reader.pages[0].extract_text().split())
     explanation = example_explanation()
     assert "class explained anger" in first
@@ -110,21 +71,6 @@ def test_the_completeness_error_names_what_it_is_a_share_of(difference, directio
     assert rows["completeness error"] == words
 
 
-@pytest.mark.parametrize(
-    ("share", "words"),
-    [
-        (0.0, "0.0 %"),
-        (0.0003, "< 0.1 %"),
-        (0.0007, "0.1 %"),
-        (0.9993, "99.9 %"),
-        (0.9997, "> 99.9 %"),
-        (1.0, "100.0 %"),
-    ],
-)
-def test_a_share_is_never_a_false_0_or_100(share, words):
-    assert printing.percent(share) == words
-
-
 def test_a_report_without_the_voice_has_neither_waveform_nor_spectrogram_and_the_same_figures():
     made = [report.pdf(example_explanation(), WHEN, voice=voice) for voice in (True, False)]
     whole, without = (
@@ -138,7 +84,7 @@ def test_a_report_without_the_voice_has_neither_waveform_nor_spectrogram_and_the
 
 
 def test_method_parameters_versions_and_card_are_in_the_report():
-    text, explanation = _text(_example()), example_explanation()
+    text, explanation = text_of(report_of()), example_explanation()
     assert "Integrated Gradients" in text
     assert "steps 16" in text
     assert "completeness error 3.1 %" in text
@@ -157,7 +103,7 @@ def test_method_parameters_versions_and_card_are_in_the_report():
 
 
 def test_every_cue_stands_with_value_count_and_reason():
-    text = _text(_example())
+    text = text_of(report_of())
     for cue in (
         "Pitch level",
         "Jitter",
@@ -195,7 +141,7 @@ def test_contrast_beyond_chance_needs_effect_and_corrected_p():
 
 
 def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
-    text = _text(_example())
+    text = text_of(report_of())
     assert "anger (predicted, 67.1 %)" in text
     assert "disgust (runner-up, 22.1 %)" in text
     assert "agrees: 4, disagrees: 2, contested: 2, no expectation: 2, not measurable: 2" in text
@@ -232,7 +178,7 @@ def test_a_contrast_without_a_chance_level_is_not_called_within_chance():
 
 
 def test_a_contrastive_target_is_named_in_full():
-    text = _text(_example(against="fear"))
+    text = text_of(report_of(against="fear"))
     assert "What speaks for anger rather than fear in this clip" in text
     assert "set against" in text
 
@@ -240,11 +186,11 @@ def test_a_contrastive_target_is_named_in_full():
 def test_a_target_that_was_not_predicted_is_called_so():
     explanation = example_explanation()
     target = replace(explanation.target, emotion="fear")
-    assert "fear (not the predicted class)" in _text(report.pdf(replace(explanation, target=target), WHEN))
+    assert "fear (not the predicted class)" in text_of(report.pdf(replace(explanation, target=target), WHEN))
 
 
 def test_without_a_training_reference_the_distance_is_not_guessed():
-    assert "not known: the model comes without a reference" in _text(_example(familiarity=False))
+    assert "not known: the model comes without a reference" in text_of(report_of(familiarity=False))
 
 
 def test_a_model_of_dimensions_is_told_in_dimensions():
@@ -259,7 +205,7 @@ def test_a_model_of_dimensions_is_told_in_dimensions():
     )
     target = Target("arousal", direction="higher")
     told = replace(shown, prediction=scales, target=target, attribution=replace(shown.attribution, target=target))
-    text = _text(report.pdf(replace(told, agreements=()), WHEN))
+    text = text_of(report.pdf(replace(told, agreements=()), WHEN))
     assert "−0.30 average training clip −0.20" in text and "+0.50 explained; average training clip 0.00" in text
     assert "relevance speaks for higher arousal; below zero (hatched), against it" in text
     assert "for the class" not in text
@@ -269,19 +215,19 @@ def test_the_largest_share_of_listeners_is_not_called_most_of_them():
     shown = example_explanation()
     shares = np.array([0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
     split = replace(shown.prediction, answer="distribution", probabilities=shares)
-    text = _text(report.pdf(replace(shown, prediction=split), WHEN))
+    text = text_of(report.pdf(replace(shown, prediction=split), WHEN))
     assert "heard most often anger, 40.0 %" in text and "most listeners" not in text
 
 
 def test_a_map_over_time_claims_nothing_about_frequency():
-    text = _text(_example(axes="time"))
+    text = text_of(report_of(axes="time"))
     assert "seconds only; nothing is said about frequency" in text
     assert "The map shows" not in text
     assert "1 1.00 s 1.22 s all 34.0 %" in text
 
 
 def test_relevance_over_features_claims_nothing_about_time():
-    text = _text(_example(axes="features"))
+    text = text_of(report_of(axes="features"))
     assert "nothing is said about time" in text
     assert "There is no salient region: this attribution has no time axis." in text
     assert "Numbered boxes" not in text and "The clip; relevance over named features has no place in it" in text
@@ -291,80 +237,16 @@ def test_relevance_over_features_claims_nothing_about_time():
 
 
 def test_a_clip_without_speech_gets_a_report_without_invented_figures():
-    text = _text(_example(speechless=True, region_count=0))
+    text = text_of(report_of(speechless=True, region_count=0))
     assert "signal-to-noise ratio not measurable" in text
     assert "No contrast was measured." in text
-
-
-# What was opened
-
-
-def test_what_was_opened_is_summed_up_first_and_told_before_the_methods():
-    opened = example_opened()
-    data = report.pdf(example_explanation(), WHEN, opened)
-    text = _text(data)
-    first = " ".join(pypdf.PdfReader(io.BytesIO(data)).pages[0].extract_text().split())
-    for said in (
-        "This explanation fails: the 3 salient regions alone",
-        "turns anger into disgust",
-        "Both answer anger.",
-    ):
-        assert said in first
-    order = [
-        "Summary for the clinician",
-        "What the model answered",
-        "Can the explanation be trusted?",
-        "What if the voice were",
-    ]
-    order += ["Comparison of two models", "Method and settings", "Model card"]
-    places = [text.rindex(head) for head in order]
-    assert places == sorted(places)
-    assert "deletion ✓ holds 2.00 logit > 0.95 0.025" in text
-    assert "randomised weights – cannot be decided not measurable" in text
-    # no measured value at the lowest dose
-    assert "Pitch level −6.0 st not measurable" in text.replace("-6.0", "−6.0")
-    assert "Answers model answer ResNet anger 62 %" in text
-
-
-def test_figures_of_what_was_opened_have_words_in_their_place():
-    elements = _elements(report.pdf(example_explanation(), WHEN, example_opened()))
-    words = " ".join(str(each["/Alt"]) for each in elements if "/Alt" in each)
-    assert "deletion: the logit goes from 1.00 to −1.00 with the salient regions and to 0.700" in words
-    assert "Probability of anger against pitch level: Pitch level −6.0 st 75.0 %" in words
-
-
-@pytest.mark.parametrize(("name", "told"), [("pitch_level", True), ("loudness", False)])
-def test_only_what_is_built_anew_is_said_to_leave_a_mark(name, told):
-    found = Opened(experiments=(example_experiment(name),))
-    (drawn,) = report_opened.contents(example_explanation(), found)["experiments"][0]["figures"]
-    assert ("is the resynthesis itself" in drawn["caption"]) == told
-
-
-def test_a_comparison_and_the_persons_own_clips_tell_no_false_0_or_100():
-    shown = example_explanation()
-    sure = replace(shown.prediction, probabilities=np.array([0.996, 0.004, 0, 0, 0, 0]))
-    side = replace(shown, prediction=sure)
-    pair = MapPair(0, 1, 0.5, 0.2, 0.997, None, bands=True)
-    answers, alike = comparison_section(Comparison("methods", ("a", "b"), (side, side), (pair,))).tables
-    assert answers.rows[0][-1] == "anger over 99 %, disgust under 1 %"
-    assert alike.rows[0][3:] == ("over 99 %", "not measurable")
-
-
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_hostile_text_in_what_was_opened_is_printed_and_never_run(name):
-    text = _joined(report.pdf(example_explanation(), WHEN, example_opened(name)))
-    assert "root:x:0" not in text and "Comparisonoftwomodels" in text
-
-
-def test_a_report_without_tests_says_so():
-    assert "was not tested for this report" in _text(_example())
 
 
 # Who can read it
 
 
 def test_the_pdf_claims_ua_1_and_is_tagged_with_language_and_title():
-    root = pypdf.PdfReader(io.BytesIO(_example())).trailer["/Root"]
+    root = pypdf.PdfReader(io.BytesIO(report_of())).trailer["/Root"]
     xmp = root["/Metadata"].get_data().decode()
     assert "<pdfuaid:part>1</pdfuaid:part>" in xmp
     assert '<rdf:li xml:lang="x-default">SERscope report: anger, clip_0042.wav</rdf:li>' in xmp
@@ -374,7 +256,7 @@ def test_the_pdf_claims_ua_1_and_is_tagged_with_language_and_title():
 
 
 def test_the_pdf_claims_a_3a_as_well_and_names_its_attachment_as_data():
-    reader = pypdf.PdfReader(io.BytesIO(_example()))
+    reader = pypdf.PdfReader(io.BytesIO(report_of()))
     root = reader.trailer["/Root"]
     xmp = root["/Metadata"].get_data().decode()
     assert "<pdfaid:part>3</pdfaid:part>" in xmp and "<pdfaid:conformance>A</pdfaid:conformance>" in xmp
@@ -386,7 +268,7 @@ def test_the_pdf_claims_a_3a_as_well_and_names_its_attachment_as_data():
 
 
 def test_each_figure_has_words_in_its_place_and_tables_have_heads():
-    elements = _elements(_example(axes="features"))
+    elements = elements_of(report_of(axes="features"))
     figures_ = [e for e in elements if e["/S"] == "/Figure"]
     words = [str(e.get("/Alt", "")) for e in figures_]
     assert any(w.startswith("4 panels above one time axis from 0 to 3.00 s") for w in words)
@@ -406,7 +288,7 @@ def test_words_for_the_figure_name_every_region():
 
 
 def test_pages_are_numbered_and_a_long_table_repeats_its_head():
-    reader = pypdf.PdfReader(io.BytesIO(_example(region_count=9)))
+    reader = pypdf.PdfReader(io.BytesIO(report_of(region_count=9)))
     pages = [" ".join(page.extract_text().split()) for page in reader.pages]
     for number, page in enumerate(pages, start=1):
         assert f"page {number} of {len(pages)}" in page
@@ -417,7 +299,7 @@ def test_pages_are_numbered_and_a_long_table_repeats_its_head():
 
 
 def test_all_fonts_are_embedded():
-    reader = pypdf.PdfReader(io.BytesIO(_example()))
+    reader = pypdf.PdfReader(io.BytesIO(report_of()))
     for page in reader.pages:
         for font in page["/Resources"]["/Font"].values():
             inner = font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"]
@@ -430,7 +312,7 @@ def test_all_fonts_are_embedded():
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_text_is_printed_and_never_run(name):
     emotions = (f"{name}A", f"{name}B", "calm")
-    text = _joined(report.pdf(example_explanation(hostile=name, emotions=emotions, region_count=1), WHEN))
+    text = joined(report.pdf(example_explanation(hostile=name, emotions=emotions, region_count=1), WHEN))
     assert "root:x:0" not in text
     printed = printing.printable(name + "clip_0042.wav")
     letters = [c for c in printed if c.isascii() and not c.isspace()]
@@ -439,17 +321,17 @@ def test_hostile_text_is_printed_and_never_run(name):
 
 
 def test_typst_markup_in_a_name_comes_out_letter_by_letter():
-    assert '#read("/etc/passwd")$x$*bold*_it_`raw`<label>@ref' in _joined(_example(hostile=HOSTILE_NAMES[0]))
+    assert '#read("/etc/passwd")$x$*bold*_it_`raw`<label>@ref' in joined(report_of(hostile=HOSTILE_NAMES[0]))
 
 
 def test_letters_the_fonts_have_survive():
-    text = _text(_example(hostile="Müller ≥ 0.5 − ½ µ ş ę Ж λ "))
+    text = text_of(report_of(hostile="Müller ≥ 0.5 − ½ µ ş ę Ж λ "))
     assert "Müller ≥ 0.5 − ½ µ ş ę Ж λ clip_0042.wav" in text
 
 
 def test_a_letter_without_glyph_is_shown_as_its_code_point():
     assert printing.printable("日本語.wav") == "[U+65E5 672C 8A9E].wav"
-    assert "[U+65E5672C8A9E]" in _joined(_example(hostile="日本語"))
+    assert "[U+65E5672C8A9E]" in joined(report_of(hostile="日本語"))
 
 
 def test_letters_that_hide_are_shown_as_code_points():
@@ -507,65 +389,11 @@ def test_nothing_is_written_to_disk(tmp_path, monkeypatch):
 
 
 def test_same_explanation_and_date_give_the_same_pdf():
-    assert report.pdf(example_explanation(), WHEN) == _example()
+    assert report.pdf(example_explanation(), WHEN) == report_of()
 
 
 def test_the_date_given_is_the_date_of_the_document():
     when = datetime(2024, 2, 29, 1, 2, 3, 456, tzinfo=timezone(timedelta(hours=5)))
     data = report.pdf(example_explanation(), when)
-    assert "2024-02-29 01:02+05:00" in _text(data)
+    assert "2024-02-29 01:02+05:00" in text_of(data)
     assert pypdf.PdfReader(io.BytesIO(data)).metadata.creation_date == when.replace(microsecond=0)
-
-
-# Figures and numbers
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "words"),
-    [
-        (None, "Hz", "not measurable"),
-        (float("nan"), "", "not measurable"),
-        (0.0, "dB", "0 dB"),
-        (-12.34, "dB", "−12.3 dB"),
-        (1449.4, "Hz", "1449 Hz"),
-        (99.96, "", "100.0"),
-        (0.0423, "", "0.0423"),
-        (0.00001, "", "below 0.001"),
-        (-0.00001, "dB", "above −0.001 dB"),
-    ],
-)
-def test_numbers_have_three_digits_and_a_true_minus(value, unit, words):
-    assert printing.number(value, unit) == words
-
-
-@pytest.mark.parametrize(
-    ("options", "images"), [({}, 2), ({"axes": "time"}, 1), ({"axes": "features"}, 1), ({"duration_s": 20.0}, 2)]
-)
-def test_the_map_is_drawn_only_where_both_axes_exist(options, images):
-    svg = ElementTree.fromstring(figures.linked(example_explanation(**options)))
-    pictures = [i for i in svg.iter(f"{SVG}image") if float(i.get("width")) > 100]
-    assert len(pictures) == images
-
-
-def test_figures_use_vectors_for_lines_and_need_no_font():
-    svg = ElementTree.fromstring(figures.linked(example_explanation()))
-    assert not list(svg.iter(f"{SVG}text"))
-    assert len(list(svg.iter(f"{SVG}path"))) > 50
-
-
-def test_drawing_leaves_matplotlibs_global_state_alone():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    figures.linked(example_explanation())
-    figures.features(example_explanation(axes="features"))
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_a_silent_clip_and_a_map_of_zeros_can_be_drawn():
-    explanation = example_explanation(speechless=True, region_count=0)
-    silent = replace(explanation.recording, samples=np.zeros(48_000, dtype=np.float32))
-    flat = replace(explanation.attribution, relevance=np.zeros_like(explanation.attribution.relevance))
-    level = np.full_like(explanation.spectrogram_db, -80.0)
-    drawn = figures.linked(replace(explanation, recording=silent, attribution=flat, spectrogram_db=level))
-    assert "nan" not in drawn.lower().split("base64")[0]
