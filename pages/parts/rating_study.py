@@ -11,7 +11,7 @@ import streamlit as st
 from pages.parts import background, sign_in
 from pages.parts.cards import table
 from pages.parts.sound import player
-from pages.parts.words import plain
+from pages.parts.words import p_value, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +233,8 @@ def results(folder: Path) -> None:
         return
     if not ratings:
         return
-    st.html(f'<div class="ss">{_measures(by_condition(ratings))}{_tests(tests(ratings))}</div>')
+    for drawn in (_measures(by_condition(ratings)), _tests(tests(ratings))):
+        st.html(f'<div class="ss">{drawn}</div>')
     st.caption(
         "Intervals: raters drawn anew. Tests: Wilcoxon’s signed-rank test, paired by rater, corrected over all tests "
         "(Holm). Right and wrong count only for the models built by hand."
@@ -266,8 +267,8 @@ def _tests(found: "pd.DataFrame") -> str:
             MEASURES[row["measure"]],
             f"{CONDITIONS[row['more']]} against {CONDITIONS[row['less']]}",
             _number(row["difference"]),
-            _number(row["p"], 3),
-            _number(row["p_corrected"], 3),
+            p_value(row["p"]),
+            p_value(row["p_corrected"]),
             str(row["raters"]),
         )
         for row in found.to_dict("records")
