@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ser_core.audio import SAMPLE_RATE, from_samples, read
@@ -24,12 +23,18 @@ from ser_core.errors import CorpusError
 from ser_core.files import save_tensors, write_text
 from ser_core.metrics import evaluate
 from ser_core.microfrontend import FRONTEND, micro_features
-from ser_core.settings import ASSETS
 from ser_core.speech import speech_segments
-from ser_core.systems.edge_fusion import KEYWORD_BANDS, KEYWORD_FEATURES, KEYWORD_FRAMES, DSResNetSE, EdgeFusion
+from ser_core.systems.edge_fusion import (
+    KEYWORD_BANDS,
+    KEYWORD_FEATURES,
+    KEYWORD_FRAMES,
+    KEYWORDS,
+    DSResNetSE,
+    EdgeFusion,
+    load_keywords,
+)
 from ser_core.training import Clips, Recipe, train
 
-FOLDER = ASSETS / "keywords"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 HELD_OUT = ("fsdd/theo", "fsdd/yweweler", "ravdess/21", "ravdess/22", "ravdess/23", "ravdess/24")
 RAVDESS_SUBSET: dict[str, list[Any]] = {
@@ -68,12 +73,12 @@ def run(digits: Path, ravdess: Path, crema_d: Path | None, runs: Path) -> dict[s
     for column, kept in RAVDESS_SUBSET.items():
         table = table[table[column].isin(kept)]
     words = pd.concat([digit_words(digits), sentence_words(table)], ignore_index=True)
-    note = train_keywords(words, FOLDER, runs / "keywords")
+    note = train_keywords(words, KEYWORDS, runs / "keywords")
     if crema_d is not None:
         clips = with_folds(CREMA_D, read_corpus(crema_d, CREMA_D.name).table)
         values = prepared(PLANS["edge-fusion"], clips["file"].tolist())
         note["crema_d"] = {f"{what} UAR": probe(values, clips, what) for what in ("text_id", "emotion")}
-        _store(note, FOLDER)
+        _store(note, KEYWORDS)
     return note
 
 
@@ -156,15 +161,6 @@ def train_keywords(words: pd.DataFrame, folder: Path, runs: Path) -> dict[str, A
     save_tensors({name: value.half() for name, value in kept.items()}, folder / "weights.safetensors")
     _store(note, folder)
     return note
-
-
-def load_keywords(folder: Path = FOLDER) -> DSResNetSE:
-    """Return the trained keyword network, in evaluation mode."""
-    network = DSResNetSE()
-    counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}
-    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
-    network.load_state_dict(counters | state)
-    return network.eval()
 
 
 def probe(values: list[np.ndarray], table: pd.DataFrame, what: str) -> dict[str, float]:

@@ -8,11 +8,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ser_core.bundled import PLANS
-from ser_core.keywords import FOLDER, load_keywords
 from ser_core.models import Card
 from ser_core.systems import edge_fusion
 from ser_core.systems.edge_fusion import (
     HOP,
+    KEYWORDS,
     WIDTH,
     WINDOW,
     AcousticTransformer,
@@ -21,6 +21,7 @@ from ser_core.systems.edge_fusion import (
     EdgeFusionModel,
     EncoderLayer,
     SqueezeExcitation,
+    load_keywords,
 )
 from ser_core.training import Recipe
 
@@ -183,11 +184,11 @@ def test_the_model_is_explained_on_the_front_ends_frames() -> None:
 
 
 def test_the_frozen_keyword_network_is_the_one_that_the_note_tells_of() -> None:
-    note = json.loads((FOLDER / "keywords.json").read_text())
+    note = json.loads((KEYWORDS / "keywords.json").read_text())
     assert note["figures"]["UAR"]["value"] > note["figures"]["UAR"]["chance"]
     assert len(note["words"]) == len(set(note["words"]))
-    model = Path(FOLDER).parent / "models" / "edge-fusion" / "weights.safetensors"
+    model = Path(KEYWORDS).parent / "models" / "edge-fusion" / "weights.safetensors"
     if PLANS["edge-fusion"].options["fused"] and model.exists():
         shipped = load_file(model)
-        for name, value in load_file(FOLDER / "weights.safetensors").items():
+        for name, value in load_file(KEYWORDS / "weights.safetensors").items():
             assert torch.equal(value, shipped[f"keywords.{name}"])

@@ -11,12 +11,12 @@ from ser_core.keywords import (
     LONGEST_LEAD,
     KeywordClassifier,
     digit_words,
-    load_keywords,
     sentence_words,
     train_keywords,
     word_features,
 )
 from ser_core.microfrontend import micro_features
+from ser_core.systems.edge_fusion import load_keywords
 
 
 def test_digits_are_told_from_file_names_and_speakers_kept_apart(tmp_path: Path) -> None:

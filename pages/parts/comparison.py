@@ -11,6 +11,7 @@ import streamlit as st
 
 from pages.parts import background, choose, domain_panel, session, strips
 from pages.parts.cards import table
+from pages.parts.exports import buttons
 from pages.parts.tables import cue_title
 from pages.parts.words import number, plain
 from ser_core.numbers import percent
@@ -368,17 +369,8 @@ def _downloads(found: "Comparison") -> None:
     from explain.text_files import csv_file
 
     stem = re.sub(r"[^\w-]+", "_", f"compare_{found.titles[0]}_{found.titles[1]}")[:60].strip("_")
-    files = (
+    files = [
         ("Cue tables (CSV)", lambda: csv_file(to_csv(found)), "csv", "text/csv"),
         ("Everything (JSON)", lambda: to_json(found).encode(), "json", "application/json"),
-    )
-    for (label, make, ending, mime), column in zip(files, st.columns(4), strict=False):
-        column.download_button(
-            label,
-            make,
-            file_name=f"{stem}.{ending}",
-            mime=mime,
-            on_click="ignore",
-            width="stretch",
-            key=f"compared-{ending}",
-        )
+    ]
+    buttons(stem, files)

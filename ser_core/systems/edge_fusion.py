@@ -27,7 +27,7 @@ from ser_core.familiarity import load_neighbourhood
 from ser_core.files import save_tensors
 from ser_core.microfrontend import FRONTEND, micro_features
 from ser_core.models import Card, InputAxes, PoolingWeights, SpeechModel
-from ser_core.settings import settings
+from ser_core.settings import ASSETS, settings
 from ser_core.training import AfterEpoch, Clips, Recipe, train
 
 WINDOW = 320
@@ -42,6 +42,7 @@ KEYWORD_BANDS = 30
 KEYWORD_FRAMES = 80
 KEYWORD_WIDTHS = (32, 64, 128, 192, 256)
 KEYWORD_FEATURES = 64
+KEYWORDS = ASSETS / "keywords"
 
 FUSION_RECIPE = Recipe(epochs=3, batch=32, rate=2e-3, average=0.98)
 
@@ -255,6 +256,15 @@ class EdgeFusionModel(SpeechModel):
         return PoolingWeights(times, shares / shares.sum(), "The acoustic transformer's weights over tokens of 80 ms")
 
 
+def load_keywords(folder: Path = KEYWORDS) -> DSResNetSE:
+    """Return the trained keyword network, in evaluation mode."""
+    network = DSResNetSE()
+    counters = {name: value for name, value in network.state_dict().items() if not value.is_floating_point()}
+    state = {name: value.float() for name, value in load_file(folder / "weights.safetensors").items()}
+    network.load_state_dict(counters | state)
+    return network.eval()
+
+
 def prepare(file: str, encoder: str) -> np.ndarray:
     """Return a clip's MicroFrontend features (40, frames)."""
     return micro_features(read(file).samples)
@@ -288,8 +298,6 @@ def fit(
         checkpoints.drop(folder / "acoustic")
     if not fused:
         return alone.eval()
-    from ser_core.keywords import load_keywords
-
     torch.manual_seed(recipe.seed)
     network = EdgeFusion(classes, fused=True)
     network.acoustic.load_state_dict(alone.acoustic.state_dict())
