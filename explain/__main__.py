@@ -142,12 +142,13 @@ def _explain(options: argparse.Namespace) -> int:
     for experiment in experiments:
         print(experiment.sentence)
     opened = Opened(tested, experiments, tuple(_sections(model, explanation)))
+    voice = not options.without_voice
     writers: tuple[tuple[Path | None, Callable[[], bytes]], ...] = (
         (options.json, lambda: export_json.to_json(explanation, opened=opened).encode()),
         (options.csv, lambda: csv_file(export.cue_csv(explanation))),
         (options.textgrid, lambda: export.text_grid(explanation).encode()),
-        (options.bundle, lambda: export.bundle(explanation, opened=opened)),
-        (options.pdf, lambda: pdf(explanation, opened=opened, voice=not options.without_voice)),
+        (options.bundle, lambda: export.bundle(explanation, opened=opened, voice=voice)),
+        (options.pdf, lambda: pdf(explanation, opened=opened, voice=voice)),
     )
     for path, content in writers:
         if path is not None:
@@ -278,7 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--without-voice",
         action="store_true",
-        help="leave waveform and spectrogram out of --pdf, as words and voice can be had again from them",
+        help="leave waveform and spectrogram out of the report (--pdf and in --bundle), as words and voice can be had "
+        "again from them",
     )
     return parser
 

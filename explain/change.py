@@ -21,7 +21,7 @@ import numpy as np
 
 from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, measure
 from explain.magnitudes import magnitudes
-from ser_core.audio import MIN_SECONDS, SAMPLE_RATE, Recording, from_samples
+from ser_core.audio import MAX_PEAK, MIN_SECONDS, SAMPLE_RATE, Recording, from_samples
 from ser_core.speech import speech_segments
 
 REPEATS, FEWEST = 12, 6
@@ -147,4 +147,4 @@ def _slightly_other(recording: Recording, random: np.random.Generator) -> Record
     samples = recording.samples[start : len(recording.samples) - end].astype(np.float64)
     level = float(np.abs(samples).max(initial=0.0)) * 10 ** (NOISE_DB / 20)
     samples = samples + level * random.standard_normal(len(samples))
-    return from_samples(np.clip(samples, -1.0, 1.0).astype(np.float32), SAMPLE_RATE, recording.name)
+    return from_samples(np.clip(samples, -MAX_PEAK, MAX_PEAK).astype(np.float32), SAMPLE_RATE, recording.name)

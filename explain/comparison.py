@@ -194,7 +194,8 @@ def compare_clips(
     sides, titles = (one, two), _told_apart([first.name, second.name])
     if not same_speaker:
         relative = relative_cues(one, two)
-        said = (*answers_in_words(titles, sides), *relative_in_words(titles, relative), WHY_RELATIVE)
+        sexes = [side.tracks.settings.sex for side in sides]
+        said = (*answers_in_words(titles, sides), *relative_in_words(titles, relative, sexes), WHY_RELATIVE)
         return Comparison("two speakers", titles, sides, relative=relative, sentences=said)
     repeats = [
         repeated(

@@ -35,7 +35,7 @@ def to_csv(found: Comparison) -> str:
 
     The columns are those of :func:`explain.export.cue_csv`, after ``side`` (1, 2, …). The whole clip's rows of one
     speaker's second clip also hold the change, its error and the verdict; those of two speakers the place in neutral
-    speech of the own sex.
+    speech (of the own sex where it is set).
     """
     changed = {row.cue: row for row in found.changes}
     placed = {row.cue: row for row in found.relative}
@@ -53,8 +53,8 @@ def to_csv(found: Comparison) -> str:
                 }
             if row["scope"] == CLIP and relative is not None:
                 more |= {
-                    "own_sex_percentile": relative.percentiles[place],
-                    "own_sex_normal_score": relative.scores[place],
+                    "neutral_percentile": relative.percentiles[place],
+                    "neutral_normal_score": relative.scores[place],
                 }
             rows.append(more | row)
     out = io.StringIO()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 WHY_RELATIVE = (
     "Two speakers differ in larynx and vocal tract, and two recordings in level, whatever they feel: a man is not "
     "sadder than a woman because his voice is lower. So no figure in Hz or dB is compared between them. What is "
-    "compared has no absolute level (ranges, slopes, rate, pauses) or is each voice’s place in neutral speech of its "
-    "own sex."
+    "compared has no absolute level (ranges, slopes, rate, pauses) or is each voice’s place in neutral speech, of its "
+    "own sex where that is set."
 )
 _TOLD = 4
 
@@ -46,7 +46,8 @@ def models_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> li
         known = [
             (side.prediction.probability(own), title)
             for title, side in zip(titles, sides, strict=True)
-            if side.prediction.values is None
+            # A share of listeners is no probability.
+            if side.prediction.answer == "emotion"
             and (own := shared_names(side.prediction.emotions).get(emotion)) is not None
         ]
         if len(known) > 1 and max(known)[0] - min(known)[0] >= 0.01:
@@ -110,8 +111,9 @@ def answers_in_words(titles: Sequence[str], sides: "Sequence[Explanation]") -> l
         if first.top == second.top
         else f"The model answers {first.top} to {titles[0]} and {second.top} to {titles[1]}"
     )
+    what = "share of listeners who would hear" if first.answer == "distribution" else "probability of"
     return [
-        f"{same}; the probability of {emotion} goes from {in_percent(first.probability(emotion))} to "
+        f"{same}; the {what} {emotion} goes from {in_percent(first.probability(emotion))} to "
         f"{in_percent(second.probability(emotion))}."
     ]
 
@@ -138,18 +140,26 @@ def changes_in_words(found: Sequence[Change]) -> list[str]:
     ]
 
 
-def relative_in_words(titles: Sequence[str], relative: "Sequence[RelativeCue]") -> list[str]:
-    """Return in which cues two speakers lie farthest apart in neutral speech of their own sex."""
+def relative_in_words(titles: Sequence[str], relative: "Sequence[RelativeCue]", sexes: Sequence[str]) -> list[str]:
+    """Return in which cues two speakers lie farthest apart in neutral speech, of their own sexes where they are set."""
     placed = [(row.difference, row) for row in relative if row.difference is not None]
     if not placed:
-        return ["No cue can be placed in neutral speech of the speaker’s own sex here."]
+        return ["No cue can be placed in neutral speech here."]
     placed.sort(key=lambda item: -abs(item[0]))
     told = [
         f"{cue_name(row.cue)} (percentile {row.percentiles[0]:.0f} for {titles[0]}, {row.percentiles[1]:.0f} for "
         f"{titles[1]})"
         for _, row in placed[: _TOLD - 1]
     ]
-    return [f"Against neutral speech of each speaker’s own sex, the two lie farthest apart in {listed(told)}."]
+    unset = [title for title, sex in zip(titles, sexes, strict=True) if sex == "unknown"]
+    whose = "" if unset else " of each speaker’s own sex"
+    said = [f"Against neutral speech{whose}, the two lie farthest apart in {listed(told)}."]
+    if unset:
+        said.append(
+            f"The sex of {listed([f'the speaker of {title}' for title in unset])} is not set, so both sexes’ neutral "
+            "speech is used, in which pitch and formants of women easily count as high and those of men as low."
+        )
+    return said
 
 
 def _three_digits(value: float) -> str:

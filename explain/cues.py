@@ -89,6 +89,7 @@ class CueValue:
 
     scope is "clip", "all regions" or the rank of a region. count says of what the value is made (``counted``: "voiced
     frames", "periods", "frames", "syllable nuclei", "pauses"). reliability is "" or the reason to doubt the value.
+    span_s are the seconds of speech in the place; of the clip those from the first speech to the last.
     """
 
     cue: str
@@ -99,6 +100,7 @@ class CueValue:
     counted: str
     note: str = ""
     reliability: str = ""
+    span_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -309,11 +311,17 @@ def spectral_tracks(recording: Recording, frames: int) -> dict[str, np.ndarray]:
     centred. The alpha ratio is 1–5 kHz over 50–1000 Hz: more high-frequency energy is a higher value (Eyben et al.
     2016, IEEE Transactions on Affective Computing 7, 190–202).
     """
-    lld = _smile().process_signal(recording.samples, recording.sample_rate)
+    lld = _smile().process_signal(_levelled(recording.samples), recording.sample_rate)
     ratio = np.full(frames, np.nan)
     values = lld["alphaRatio_sma3"].to_numpy(dtype=float)[: frames - 1]
     ratio[1 : 1 + len(values)] = values
     return {"alpha_ratio_db": ratio, "slope_500_1500_db_per_khz": _slope_500_1500(recording, frames)}
+
+
+def _levelled(samples: np.ndarray) -> np.ndarray:
+    """Return the samples without a constant offset, at half of full scale: openSMILE reckons in steps of 16 bits."""
+    centred = samples - samples.mean(dtype=np.float64)
+    return (0.5 * centred / max(float(np.abs(centred).max()), 1e-9)).astype(np.float32)
 
 
 def _slope_500_1500(recording: Recording, frames: int) -> np.ndarray:
@@ -323,7 +331,7 @@ def _slope_500_1500(recording: Recording, frames: int) -> np.ndarray:
     is not used: it is the steeper the louder the same sound is.
     """
     rate, half = recording.sample_rate, recording.sample_rate // 100
-    padded = np.pad(recording.samples, (half, 2 * half))
+    padded = np.pad(recording.samples - recording.samples.mean(dtype=np.float64), (half, 2 * half))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half)[::half]
     hz = np.fft.rfftfreq(2 * half, 1 / rate)
     band = (hz >= 500) & (hz <= 1500)

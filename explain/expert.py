@@ -21,8 +21,8 @@ contested, or marked CONFLICT   never: the sources contradict each other, it cou
 ==============================  ===================================================================================
 
 Rising and falling also need a slope above and below zero. Everything else disagrees. A salient region is held against
-stretches of neutral speech of its own length, several regions against stretches of their mean length. No cue is
-necessary or sufficient: what counts is how many agree, and whether they agree with the other emotion as well.
+stretches of neutral speech as long as the speech in it, several regions against stretches of their mean length. No cue
+is necessary or sufficient: what counts is how many agree, and whether they agree with the other emotion as well.
 """
 
 import csv
@@ -31,7 +31,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from explain.cues import CLIP, CUES, CueSummary
+from explain.cues import cue as cue_named
 from explain.reference import Reference, load_reference, stretch
 from ser_core.errors import ExplanationError
 from ser_core.settings import ASSETS
@@ -285,7 +288,8 @@ def reference_words(rows: Sequence[Agreement], sex: str) -> str:
 def _observed(summary: CueSummary, cue: str, scope: str) -> tuple[float | None, str, str, float | None]:
     """Value, unit, why there is none, and the length in seconds of what it was measured in, None for the clip.
 
-    Over salient regions value and length are the means of the regions, weighted by their counts.
+    Over salient regions value and length are the means of the regions, weighted by their counts; of a rate, which is a
+    count itself, by their lengths. A region's length is that of its speech, as neutral stretches hold nothing else.
     """
     if cue in NOT_MEASURED:
         return None, "", NOT_MEASURED[cue], None
@@ -294,13 +298,12 @@ def _observed(summary: CueSummary, cue: str, scope: str) -> tuple[float | None, 
         row = summary.value(ours, CLIP)
         return row.value, row.unit, row.note, None
     rows = [v for v in summary.values if v.cue == ours and v.scope.isdigit()]
-    good = [(v.value, v.count, v.scope) for v in rows if v.value is not None]
+    good = [v for v in rows if v.value is not None]
     if not good:
         return None, rows[0].unit, rows[0].note, None
-    lengths_s = {str(region.rank): region.end_s - region.start_s for region in summary.regions}
-    counts = sum(count for _, count, _ in good)
-    value = sum(value * count for value, count, _ in good) / counts
-    return value, rows[0].unit, "", sum(lengths_s[place] * count for _, count, place in good) / counts
+    weights = [v.span_s if cue_named(ours).kind == "rate" else v.count for v in good]
+    value, length_s = np.average([(v.value, v.span_s) for v in good], axis=0, weights=weights)
+    return float(value), rows[0].unit, "", float(length_s)
 
 
 def _outer_fifth(cue: str, value: float, percentile: float) -> int:

@@ -181,18 +181,21 @@ def formant_grid(explanation: Explanation) -> str:
     return text
 
 
-def bundle(explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING) -> bytes:
+def bundle(
+    explanation: Explanation, when: datetime | None = None, opened: Opened = NOTHING, *, voice: bool = True
+) -> bytes:
     """Return a ZIP archive with the PDF report and every export.
 
     Args:
         explanation: what is written.
         when: date of the report; now by default.
         opened: what was opened beside it.
+        voice: whether the report draws waveform and spectrogram, from which words and voice can be had again.
     """
     from explain.report import pdf
 
     files: dict[str, str | bytes] = {
-        "report.pdf": pdf(explanation, when, opened),
+        "report.pdf": pdf(explanation, when, opened, voice=voice),
         "cues.csv": csv_file(cue_csv(explanation)),
         "regions.TextGrid": text_grid(explanation),
         "pitch.PitchTier": pitch_tier(explanation),

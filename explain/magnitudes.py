@@ -12,9 +12,10 @@ import numpy as np
 from explain.cues import ALL_REGIONS, CLIP, CUES, Cue, CueTracks, CueValue
 from explain.periods import jitter_local, shimmer_local_db
 from explain.regions import Region
+from ser_core.numbers import percent
 from ser_core.quality import Quality
 
-HIGH_F0_HZ, LOW_SNR_DB, LOW_HNR_DB, SHORT_CPPS_FRAMES = 300.0, 20.0, 7.0, 20
+HIGH_F0_HZ, LOW_SNR_DB, LOW_HNR_DB, SHORT_CPPS_FRAMES, LOW_F0_SHARE = 300.0, 20.0, 7.0, 20, 0.1
 LEAST_RATE_S = 1.0
 
 
@@ -94,6 +95,7 @@ def _value(tracks: CueTracks, what: Cue, place: Place, quality: Quality | None) 
         counted=what.counted,
         note=note,
         reliability="" if value is None else _doubt(tracks, what, place, count, quality),
+        span_s=place.span_s,
     )
 
 
@@ -169,7 +171,7 @@ def _pauses(place: Place) -> tuple[float | None, int, str]:
 
 def _doubt(tracks: CueTracks, what: Cue, place: Place, count: int, quality: Quality | None) -> str:
     """The reasons to doubt a value, joined by semicolons."""
-    from explain.praat import touches_ceiling
+    from explain.praat import CEPSTRAL_PITCH_HZ, HNR_FLOOR_HZ, touches_ceiling
 
     doubts = []
     f0_hz = tracks.tracks["f0_hz"][place.frames & tracks.voiced]
@@ -184,8 +186,12 @@ def _doubt(tracks: CueTracks, what: Cue, place: Place, count: int, quality: Qual
             doubts.append(f"F0 is high ({middle_hz:.0f} Hz): harmonics too sparse for F1")
         elif np.nanmedian(f1_hz) < 2 * middle_hz:
             doubts.append("F1 lies below the second harmonic: it may follow F0")
+    searched_hz = {"hnr": HNR_FLOOR_HZ, "cpps": CEPSTRAL_PITCH_HZ[0]}.get(what.name, 0.0)
+    if len(f0_hz) and (below := float(np.mean(f0_hz < searched_hz))) > LOW_F0_SHARE:
+        doubts.append(f"{percent(below)} of F0 lies below {searched_hz:.0f} Hz, the lowest it is measured at: too low")
     if what.kind in ("jitter", "shimmer"):
-        hnr_db = tracks.tracks["hnr_db"][place.frames]
+        sought = place.frames & (tracks.tracks["f0_hz"] >= HNR_FLOOR_HZ)
+        hnr_db = tracks.tracks["hnr_db"][sought]
         hnr_db = hnr_db[np.isfinite(hnr_db)]
         if quality is not None and quality.snr_db < LOW_SNR_DB:
             doubts.append(f"noisy recording (SNR {quality.snr_db:.0f} dB): {what.name} comes out too high")
@@ -198,4 +204,7 @@ def _doubt(tracks: CueTracks, what: Cue, place: Place, count: int, quality: Qual
     return "; ".join(doubts)
 
 
-_NEEDS_BANDWIDTH = ("hf_energy", "f1_mean", "f1_bandwidth", "f3_mean", "f3_bandwidth", "hnr", "cpps")
+_NEEDS_BANDWIDTH = (
+    *("hf_energy", "hnr", "cpps"),
+    *(f"f{k}_{what}" for k in (1, 2, 3) for what in ("mean", "bandwidth")),
+)

@@ -7,7 +7,7 @@ import numpy as np
 
 from explain.baseline import ALONE_IS_EXPLAINED, OwnBaseline, answer_sentence
 from explain.comparison import Comparison
-from explain.cues import CLIP
+from explain.cues import CLIP, CueSettings
 from explain.opened import Section, Table
 from explain.printing import LONGEST_NAME, cue_title, cut, number, p_value, percent, place_name
 from explain.rivals import UNKNOWN, Rivalry
@@ -62,8 +62,17 @@ def comparison_section(found: Comparison) -> Section:
             for row in found.relative
         )
         head = ("cue", *(f"percentile, {title}" for title in found.titles), "difference in standard deviations")
-        tables.append(Table(head, rows, "Cues in neutral speech of the own sex"))
-    return Section("Comparison", found.sentences, tuple(tables))
+        tables.append(Table(head, rows, "Cues in neutral speech"))
+    measured = tuple(dict.fromkeys(_measured_with(side.tracks.settings) for side in found.sides))
+    return Section("Comparison", (*found.sentences, *measured), tuple(tables))
+
+
+def _measured_with(settings: CueSettings) -> str:
+    return (
+        f"Measured with pitch {settings.pitch_floor_hz:.0f} to {settings.pitch_ceiling_hz:.0f} Hz, formants up "
+        f"to {settings.formant_ceiling_hz:.0f} Hz, octave-jump cost {settings.octave_jump_cost:g}, "
+        f"speaker: {settings.sex}."
+    )
 
 
 def rivalry_section(found: Rivalry) -> Section:

@@ -83,9 +83,14 @@ def _contrast(explanation: "Explanation") -> str:
     tested = [c for c in pooled if c.p_corrected is not None and c.difference is not None]
     if not tested:
         return "There is too little speech to tell whether the voice is different there."
-    clear = [c for c in tested if c.beyond_chance and one_way(c)]
-    if not clear:
+    beyond = [c for c in tested if c.beyond_chance]
+    if not beyond:
         return "No cue differs there from the rest of the speech by more than chance."
+    clear = [c for c in beyond if one_way(c)]
+    if not clear:
+        names = [cue_name(c.cue) for c in beyond[:_MOST]]
+        verb = "differs" if len(names) == 1 else "differ"
+        return f"There, {listed(names)} {verb} beyond chance from the rest of the speech, but not in one direction."
     clear.sort(key=lambda c: -abs(c.effect or 0.0))
     said = []
     for row in clear[:_MOST]:

@@ -25,6 +25,7 @@ PITCH_WITHOUT_VOICE_HZ = (75.0, 600.0)
 MALE_BELOW_HZ = 165.0
 FORMANT_CEILING_HZ = {"male": 5000.0, "female": 5500.0, "child": 8000.0, "unknown": 5500.0}
 HNR_UNDEFINED_DB = -200.0
+HNR_FLOOR_HZ = 75.0
 INTENSITY_OF_NOTHING_DB = -300.0
 LONGEST_PERIOD_FACTOR, AMPLITUDE_FACTOR = 1.3, 1.6
 CEPSTRAL_PITCH_HZ = (60.0, 330.0)
@@ -74,7 +75,9 @@ def praat_panel(
         formant_ceiling_hz: highest formant frequency; None: by sex.
         octave_jump_cost: Praat's octave-jump cost of the pitch path.
     """
-    sound = parselmouth.Sound(np.asarray(samples, dtype=np.float64), sampling_frequency=float(sample_rate))
+    # Periods' amplitudes and formants would hold a constant offset, which a sound card adds and nobody hears.
+    centred = np.asarray(samples, dtype=np.float64) - np.mean(samples, dtype=np.float64)
+    sound = parselmouth.Sound(centred, sampling_frequency=float(sample_rate))
     times_s = np.arange(int(np.ceil(len(samples) / sample_rate / STEP_S - 1e-9))) * STEP_S
     floor_hz, ceiling_hz = _pitch_range(sound, octave_jump_cost, pitch_floor_hz, pitch_ceiling_hz)
     pitch = _pitch(sound, floor_hz, ceiling_hz, octave_jump_cost)
@@ -208,7 +211,7 @@ def _intensity(sound: parselmouth.Sound, times_s: np.ndarray, floor_hz: float) -
 
 def _harmonicity(sound: parselmouth.Sound, times_s: np.ndarray) -> np.ndarray:
     harmonicity = sound.to_harmonicity_cc(
-        time_step=STEP_S, minimum_pitch=75.0, silence_threshold=0.1, periods_per_window=1.0
+        time_step=STEP_S, minimum_pitch=HNR_FLOOR_HZ, silence_threshold=0.1, periods_per_window=1.0
     )
     hnr_db = harmonicity.values[0]
     return at_times(times_s, harmonicity.xs(), np.where(hnr_db > HNR_UNDEFINED_DB, hnr_db, np.nan))

@@ -1,7 +1,7 @@
 """Cues of two speakers in relative terms only: a larger larynx is no emotion.
 
 Beside each other are set the cues that have no absolute level (ranges, slopes, rate, pauses), and the place of every
-cue in neutral speech of the speaker's own sex, as a percentile and as a normal score.
+cue in neutral speech of the speaker's own sex (of both where it is not set), as a percentile and as a normal score.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class RelativeCue:
     """One cue of two speakers, in relative terms only.
 
     values are given, in ``unit``, only for cues that have no absolute level; percentiles (0 … 100) and scores (standard
-    deviations of a normal distribution) are the places in neutral speech of each speaker's own sex.
+    deviations of a normal distribution) are the places in neutral speech of each speaker's own sex,
+    where that is set, else of both.
     """
 
     cue: str
@@ -50,7 +51,7 @@ def relative_cues(one: Explanation, two: Explanation) -> tuple[RelativeCue, ...]
         values, places = [], []
         for side in (one, two):
             value = next((v.value for v in side.cues.values if (v.cue, v.scope) == (cue.name, CLIP)), None)
-            neutral = reference.row(cue.name, side.tracks.sex)
+            neutral = reference.row(cue.name, side.tracks.settings.sex)
             values.append(value if cue.name in RELATIVE else None)
             places.append(neutral.percentile(value) if neutral is not None and value is not None else None)
         if any(each is not None for each in (*values, *places)):

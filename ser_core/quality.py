@@ -130,8 +130,8 @@ def _warnings(measured: Quality, source: Source, spoken_s: float) -> Iterator[st
         reach = f"reaches only {measured.bandwidth_hz:,.0f} Hz" if measured.bandwidth_hz > 0 else "is narrowband"
         rate = f" (sample rate {source.sample_rate:,} Hz)" if source.sample_rate < SAMPLE_RATE else ""
         yield (
-            f"The sound {reach}{rate}, as telephone speech does: high-frequency energy, spectral slope and the third "
-            "formant are unreliable, and the models were trained on wider sound."
+            f"The sound {reach}{rate}, as telephone speech does: high-frequency energy, HNR, CPPS and formants are "
+            "unreliable, and the models were trained on wider sound."
         )
     elif source.sample_rate < SAMPLE_RATE:
         yield (

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from explain.change import HIGHER, LOWER, UNKNOWN, WITHIN, Change, changes, repeated
+from explain.change import HIGHER, LOWER, UNKNOWN, WITHIN, Change, _slightly_other, changes, repeated
 from explain.cues import CueSettings, CueTracks, CueValue, measure
 from explain.intervention import changed
 from explain.magnitudes import magnitudes
@@ -85,6 +85,12 @@ def test_a_clip_that_is_just_long_enough_is_measured_again_too():
     short = from_samples(whole.samples[start : start + round(0.305 * SAMPLE_RATE)], SAMPLE_RATE, "short.wav")
     tracks = measure(short, CueSettings(sex="male"), speech_segments(short))
     assert len(repeated(short, tracks, count=4)) == 4
+
+
+def test_repeats_of_a_recording_beyond_full_scale_are_not_clipped():
+    voice = clip("pitch_level", 0.0)
+    loud = from_samples(4 * voice.samples / np.abs(voice.samples).max(), SAMPLE_RATE, "loud.wav")
+    assert np.abs(_slightly_other(loud, np.random.default_rng(0)).samples).max() > 3.9
 
 
 def test_the_smallest_detectable_change_is_that_of_the_formula():

@@ -1,8 +1,10 @@
 import codecs
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +102,14 @@ def test_explain_writes_every_export(clip: str, tmp_path: Path, capsys) -> None:
 
 
 def test_the_report_can_be_written_without_the_voice(clip: str, tmp_path: Path) -> None:
-    file = tmp_path / "a.pdf"
-    assert explain_main([clip, "--model", "egemaps-logistic", "--pdf", str(file), "--without-voice"]) == 0
-    text = " ".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
-    assert "Waveform and spectrogram are left out" in " ".join(text.split())
+    file, whole = tmp_path / "a.pdf", tmp_path / "a.zip"
+    options = ["--pdf", str(file), "--bundle", str(whole), "--without-voice"]
+    assert explain_main([clip, "--model", "egemaps-logistic", *options]) == 0
+    with zipfile.ZipFile(whole) as archive:
+        reports = (file.read_bytes(), archive.read("report.pdf"))
+    for report in reports:
+        text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(report)).pages)
+        assert "Waveform and spectrogram are left out" in " ".join(text.split())
 
 
 def test_a_voice_experiment_and_the_salient_parts_come_by_command(clip: str, tmp_path: Path, capsys) -> None:

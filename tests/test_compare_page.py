@@ -269,6 +269,12 @@ def test_maps_share_one_time_axis_and_are_told_in_words():
     figure = strips.maps(twins().sides, twins().titles)
     assert len(figure.data) == 2 and figure.layout.xaxis.matches == "x2"
     assert "what speaks for low" in figure.layout.annotations[0].text
+    peak = np.zeros((4, 1600))
+    peak[2, 777] = 1.0
+    found = example_explanation().attribution
+    long = dataclasses.replace(found, relevance=peak, times_s=np.arange(1600) / 100, bands_hz=np.arange(1, 5) * 500.0)
+    drawn = strips.maps((dataclasses.replace(example_explanation(), attribution=long),), ("a",)).data[0]
+    assert drawn.z[2].max() == drawn.z.max() > 0 and drawn.x[drawn.z[2].argmax()] == pytest.approx(7.77, abs=0.03)
     one = example_explanation()
     without = dataclasses.replace(one, attribution=dataclasses.replace(one.attribution, signed=False))
     both = "Orange speaks for joy, blue against it"

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,7 +25,12 @@ from explain.comparison import (
     compare_models,
 )
 from explain.comparison_files import to_csv, to_json
-from explain.comparison_words import changes_in_words, maps_in_words
+from explain.comparison_words import (
+    changes_in_words,
+    maps_in_words,
+    relative_in_words,
+)
+from explain.cues import CueSettings
 from explain.explanation import Explanation
 from explain.map_pairs import map_pair
 from explain.reference import load_reference
@@ -183,7 +189,14 @@ def test_two_to_six_models_are_compared(count):
 @lru_cache
 def man_and_woman() -> Comparison:
     man, woman = (read(next(s for s in samples() if s.name == name).path) for name in ("neutral_man", "neutral_woman"))
-    return compare_clips(man, woman, burst_model(), same_speaker=False, method=METHOD)
+    sexes = [CueSettings(sex=sex) for sex in ("male", "female")]
+    return compare_clips(
+        *(man, woman, burst_model()),
+        same_speaker=False,
+        method=METHOD,
+        settings=sexes[0],
+        second_settings=sexes[1],
+    )
 
 
 def test_no_absolute_figure_is_compared_between_two_speakers_and_the_reason_is_given():
@@ -202,13 +215,28 @@ def test_each_speaker_is_placed_in_neutral_speech_of_the_own_sex():
     man, woman = man_and_woman().sides
     row = next(row for row in relative_cues(man, woman) if row.cue == "f0_mean")
     for place, (side, sex) in enumerate(((man, "male"), (woman, "female"))):
-        assert side.tracks.sex == sex
+        assert side.tracks.settings.sex == sex
         value = side.cues.value("f0_mean").value
         assert row.percentiles[place] == load_reference().row("f0_mean", sex).percentile(value)
         assert row.scores[place] == pytest.approx(norm.ppf(row.percentiles[place] / 100))
     # The woman's pitch is far higher, but not among women.
     assert woman.cues.value("f0_mean").value - man.cues.value("f0_mean").value > 6
     assert abs(row.difference) < 2
+
+
+def test_a_speaker_whose_sex_is_not_set_is_placed_among_both_and_told_so():
+    found = man_and_woman()
+    unset = [
+        replace(s, tracks=replace(s.tracks, settings=replace(s.tracks.settings, sex="unknown"))) for s in found.sides
+    ]
+    row = next(row for row in relative_cues(*unset) if row.cue == "f0_mean")
+    any_sex = load_reference().row("f0_mean", "unknown")
+    assert row.percentiles == tuple(any_sex.percentile(s.cues.value("f0_mean").value) for s in unset)
+    (first, second) = relative_in_words(("a", "b"), [row], ("male", "unknown"))
+    assert "own sex" not in first and second.startswith("The sex of the speaker of b is not set")
+    assert relative_in_words(("a", "b"), [row], ("male", "female")) == [
+        first.replace("neutral speech", "neutral speech of each speaker’s own sex")
+    ]
 
 
 def test_both_clips_are_asked_about_the_same_dimension():
@@ -281,7 +309,7 @@ def test_csv_has_a_row_for_each_side_cue_and_scope():
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert len(rows) == sum(len(side.cues.values) for side in found.sides) + _without_value(found)
     assert {row["side"] for row in rows} == {"1", "2"}
-    placed = [row for row in csv.DictReader(io.StringIO(to_csv(man_and_woman()))) if row["own_sex_percentile"]]
+    placed = [row for row in csv.DictReader(io.StringIO(to_csv(man_and_woman()))) if row["neutral_percentile"]]
     assert len(placed) == sum(p is not None for row in man_and_woman().relative for p in row.percentiles)
 
 

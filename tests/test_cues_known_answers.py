@@ -19,7 +19,7 @@ from explain.regions import Region
 from explain.samples import samples
 from ser_core.audio import SAMPLE_RATE, from_samples, read
 from ser_core.errors import ExplanationError, SettingError
-from ser_core.quality import Quality
+from ser_core.quality import Quality, quality
 from ser_core.speech import Segment, speech_segments
 
 MALE = CueSettings(sex="male")
@@ -60,7 +60,7 @@ def voice():
     """The neutral bundled clip: recording, tracks, and Praat's own objects made with the settings in force."""
     sample = next(s for s in samples() if s.name == "neutral_man")
     recording, tracks = tracks_of(read(sample.path).samples)
-    sound = parselmouth.Sound(recording.samples.astype(float), SAMPLE_RATE)
+    sound = parselmouth.Sound(recording.samples - recording.samples.mean(dtype=float), SAMPLE_RATE)
     low, high = tracks.settings.pitch_floor_hz, tracks.settings.pitch_ceiling_hz
     pitch = sound.to_pitch_ac(time_step=0.01, pitch_floor=low, pitch_ceiling=high, octave_jump_cost=0.35)
     return recording, tracks, sound, pitch, low, high
@@ -165,7 +165,9 @@ def test_jitter_of_any_pulses_equals_praats(voice, lengths):
 def test_cpps_of_a_voiced_sound_equals_praats():
     sound, _ = pulse_train(np.full(250, 0.008), duration_s=2.0, start_s=0.0)
     recording, tracks = tracks_of(sound)
-    cepstrogram = call(parselmouth.Sound(sound.astype(float), SAMPLE_RATE), "To PowerCepstrogram", 60, 0.01, 5000, 50)
+    cepstrogram = call(
+        parselmouth.Sound(sound - sound.mean(dtype=float), SAMPLE_RATE), "To PowerCepstrogram", 60, 0.01, 5000, 50
+    )
     line = ("parabolic", 0.001, 0.05, "Straight", "Robust")
     direct = call(cepstrogram, "Get CPPS", False, 0.02, 0.0005, 60, 330, 0.05, *line)
     assert summarise(tracks, recording, []).value("cpps").value == pytest.approx(direct, abs=1e-6)
@@ -339,13 +341,36 @@ def test_the_spectral_slope_is_praats_of_the_long_term_spectrum():
 def test_another_gain_moves_no_cue_but_the_level():
     voice = read(next(sample for sample in samples() if sample.name == "neutral_woman").path)
     speech = speech_segments(voice)
-    found = []
-    for gain_db in (0, -12):
-        clip = from_samples(voice.samples * 10 ** (gain_db / 20), SAMPLE_RATE, "voice.wav")
-        found.append({v.cue: v.value for v in magnitudes(measure(clip, CueSettings(sex="female"), speech))})
-    loud, soft = found
-    moved = {name for name in loud if loud[name] is not None and soft[name] != pytest.approx(loud[name], rel=0.02)}
-    assert moved == set() and soft["spectral_slope"] == pytest.approx(loud["spectral_slope"], abs=1e-4)
+    usual, *others = (
+        {v.cue: v.value for v in magnitudes(measure(clip, CueSettings(sex="female"), speech))}
+        for clip in (
+            from_samples((gain * voice.samples + offset).astype(np.float32), SAMPLE_RATE, "voice.wav")
+            # Beyond full scale, in the last bits, and with a sound card's constant offset.
+            for gain, offset in ((1, 0), (0.25, 0), (9 / np.abs(voice.samples).max(), 0), (0.002, 0), (1, 0.1))
+        )
+    )
+    for other in others:
+        known = [name for name in usual if usual[name] is not None]
+        moved = {name for name in known if other[name] != pytest.approx(usual[name], rel=0.02)}
+        assert moved == set() and other["spectral_slope"] == pytest.approx(usual["spectral_slope"], abs=1e-3)
+
+
+def test_a_voice_below_the_lowest_pitch_of_hnr_is_marked_and_does_not_discredit_its_jitter():
+    (low, _), (usual, _) = (pulse_train(np.full(int(1.6 * f0_hz), 1 / f0_hz)) for f0_hz in (66.0, 120.0))
+    marks = {}
+    for name, sound in (("low", low), ("usual", usual)):
+        recording, tracks = tracks_of(sound)
+        marks[name] = {v.cue: v.reliability for v in summarise(tracks, recording, []).values}
+    assert "F0 lies below 75 Hz" in marks["low"]["hnr"] and marks["low"]["cpps"] == ""
+    assert "HNR" not in marks["low"]["jitter"] and marks["usual"]["hnr"] == ""
+
+
+def test_formants_of_narrow_sound_are_all_marked(voice):
+    recording, tracks, *_ = voice
+    found = dataclasses.replace(quality(recording, speech_segments(recording)), narrowband=True)
+    marks = {v.cue: v.reliability for v in magnitudes(tracks, quality=found)}
+    assert all("telephone" in marks[f"f{k}_{what}"] for k in (1, 2, 3) for what in ("mean", "bandwidth"))
+    assert "telephone" not in marks["spectral_slope"]
 
 
 def test_every_cue_is_reported_for_the_clip_each_region_and_all_together(voice):

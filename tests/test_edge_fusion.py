@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ser_core.bundled import PLANS
+from ser_core.microfrontend import FRONTEND
 from ser_core.models import Card
 from ser_core.systems import edge_fusion
 from ser_core.systems.edge_fusion import (
@@ -128,6 +129,17 @@ def test_the_weights_over_time_sum_to_one_within_the_clip() -> None:
         assert pooled.weights.sum() == pytest.approx(1)
         assert len(pooled.times_s) == len(pooled.weights) == -(-frames // 8)
         assert 0 < pooled.times_s[0] < pooled.times_s[-1] < frames * 0.01 + 0.08
+
+
+def test_a_token_hears_the_frames_around_its_time() -> None:
+    model = EdgeFusionModel(CARD, network(), Path("nowhere"))
+    heard = clip(320).requires_grad_()
+    model.network.acoustic.stem(heard[:, None])[0, :, :, 10].sum().backward()
+    frames = heard.grad.abs().sum((0, 1)).numpy()
+    with torch.inference_mode():
+        time_s = model.pooling(clip(320)).times_s[10]
+    middle = float((frames * np.arange(320)).sum() / frames.sum())
+    assert FRONTEND.first_s + middle * FRONTEND.step_s == pytest.approx(time_s, abs=FRONTEND.step_s / 2)
 
 
 def test_a_saved_network_answers_alike_with_the_temperature_in_it(tmp_path: Path) -> None:

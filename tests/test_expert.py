@@ -24,7 +24,7 @@ from explain.reference import PERCENTS, STRETCHES_S, Reference, ReferenceRow, lo
 from explain.regions import Region
 from explain.samples import samples
 from ser_core.audio import read
-from ser_core.speech import speech_segments
+from ser_core.speech import Segment, speech_segments
 
 # Neutral speech in which the value of a percentile is that percentile less 50.
 NEUTRAL = Reference(
@@ -42,8 +42,13 @@ NEUTRAL = Reference(
 def summary_of(values, regions=()):
     """A summary whose clip (and regions) have these values; other cues are at the median of neutral speech."""
     scopes = ("clip", *(str(r.rank) for r in regions))
+    lengths_s = {"clip": 3.0, **{str(r.rank): r.end_s - r.start_s for r in regions}}
     rows = tuple(
-        CueValue(c.name, scope, values.get(c.name, 0.0), c.unit, 10 if scope != "2" else 30, c.counted, note="why not")
+        CueValue(
+            *(c.name, scope, values.get(c.name, 0.0), c.unit, 10 if scope != "2" else 30, c.counted),
+            note="why not",
+            span_s=lengths_s[scope],
+        )
         for scope in scopes
         for c in CUES
     )
@@ -149,6 +154,32 @@ def test_several_regions_are_held_against_stretches_of_their_mean_length():
     rows = agreements(summary_of({}, regions), ["anger"], "male", reference=of_one_length("0.3 to 0.6 s"))
     assert row_of(rows, "f0_mean", scope=SALIENT).percentile == pytest.approx(99)
     assert row_of(rows, "f0_mean", scope=SALIENT).stretches == "0.3 to 0.6 s"
+
+
+def test_silence_in_a_region_does_not_make_its_speech_longer():
+    base = read(next(sample for sample in samples() if sample.name == "neutral_man").path)
+    tracks = measure(base, CueSettings(sex="male"), [Segment(0.8, 1.4)])
+    found = []
+    for start_s in (0.4, 0.8):
+        region = Region(1, start_s, 1.2, None, None, 1.0)
+        rows = agreements(CueSummary((region,), magnitudes(tracks, [region]), ()), ["anger"], "male")
+        found.append(row_of(rows, "f0_variability", scope=SALIENT))
+    assert found[0].stretches == found[1].stretches == "0.3 to 0.6 s"
+    assert found[0].percentile == found[1].percentile is not None
+
+
+def test_the_rate_of_several_regions_is_their_nuclei_over_their_seconds():
+    regions = [Region(1, 0.0, 1.2, None, None, 0.5), Region(2, 2.0, 3.2, None, None, 0.5)]
+    nuclei = {"1": 3, "2": 9}
+    summary = summary_of({}, regions)
+    values = tuple(
+        dataclasses.replace(v, value=nuclei[v.scope] / 1.2, count=nuclei[v.scope])
+        if v.cue == "speech_rate" and v.scope in nuclei
+        else v
+        for v in summary.values
+    )
+    rows = agreements(dataclasses.replace(summary, values=values), ["anger"], "male", reference=NEUTRAL)
+    assert row_of(rows, "speech_rate", scope=SALIENT).value == pytest.approx(12 / 2.4)
 
 
 def test_a_cue_without_neutral_stretches_of_that_length_is_told_so():

@@ -390,6 +390,19 @@ def test_a_long_clip_keeps_its_strongest_evidence_when_columns_are_joined():
     assert shown["columns"] * 0.08 == pytest.approx(shown["end_s"] - shown["start_s"])
 
 
+def test_a_long_clip_keeps_its_loudest_sound_when_columns_are_joined():
+    levels = np.full((257, 12_000), -90.0)
+    levels[:, 7_777] = -10.0
+    long = dataclasses.replace(EXAMPLE, spectrogram_db=levels, spectrogram_times_s=np.arange(12_000) / 100)
+    assert grid(viewer.view_data(long)["spectrogram"]).max(0).argmax() == 7_777 * viewer.COLUMNS // 12_000
+
+
+@pytest.mark.parametrize(("signed", "word"), [(True, "evidence"), (False, "relevance")])
+def test_a_map_without_a_sign_is_not_called_evidence(signed, word):
+    shown = dataclasses.replace(EXAMPLE, attribution=dataclasses.replace(EXAMPLE.attribution, signed=signed))
+    assert f"of the {word}" in viewer.view_data(shown)["regions"][0]["weight"]
+
+
 @pytest.mark.parametrize("hostile", HOSTILE_NAMES)
 def test_text_from_outside_never_becomes_markup(hostile):
     shown = example_explanation(hostile=hostile)

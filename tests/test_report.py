@@ -140,6 +140,16 @@ def test_contrast_beyond_chance_needs_effect_and_corrected_p():
         assert ("beyond chance, pitch level is higher" in said) is clear
 
 
+def test_a_cue_whose_mean_and_values_point_apart_differs_in_no_one_direction():
+    explanation = example_explanation(region_count=1)
+    apart = replace(explanation.cues.contrasts[0], difference=-1.17, effect=0.667, p_corrected=0.036)
+    row = tables._contrast(apart, tables._Notes())
+    assert "differs here" in row and "higher" not in row and "lower" not in row
+    pooled = replace(explanation.cues, contrasts=(replace(apart, scope="all regions"),))
+    said = paragraph(replace(explanation, cues=pooled))
+    assert "pitch level differs beyond chance" in said and "No cue differs" not in said
+
+
 def test_agreement_is_shown_for_predicted_and_runner_up_with_its_source():
     text = text_of(report_of())
     assert "anger (predicted, 67.1 %)" in text

@@ -72,6 +72,25 @@ def test_a_local_folder_answers_as_transformers_itself_does(kind: str, tmp_path:
     assert np.allclose(prediction.probabilities, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["whisper", "ast"])
+@pytest.mark.parametrize("level", [1e-4, 0.1])
+def test_what_a_clip_lacks_is_filled_as_transformers_itself_does(kind: str, level: float, tmp_path: Path) -> None:
+    family, config = classifiers()[kind]
+    model = load_model(saved(tmp_path / kind, family(config), kind))
+    samples = np.random.default_rng(0).normal(0, level, 24_000).astype(np.float32)
+    inputs = model.inputs(torch.from_numpy(samples)[None])
+    features = extractor(kind)(samples, sampling_rate=16_000, return_tensors="pt")
+    expected = features["input_features"] if kind == "whisper" else features["input_values"].transpose(1, 2)
+    end = inputs.shape[-1]
+    found = model.network[0](inputs)
+    # Windows that begin in the clip and end behind it are not frames of the clip.
+    assert torch.allclose(found[..., :end], expected[..., :end], atol=1e-3)
+    assert torch.allclose(found[..., end + 2 :], expected[..., end + 2 :], atol=1e-3)
+    # What is explained is the clip alone.
+    last_s = model.axes.first_s + (inputs.shape[-1] - 1) * model.axes.step_s
+    assert 1.4 < last_s < 1.5
+
+
 def saved(folder: Path, network, kind: str = "wav2vec2") -> Path:
     network.save_pretrained(folder)
     extractor(kind).save_pretrained(folder)

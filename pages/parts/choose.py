@@ -351,13 +351,17 @@ def setting_input(column: "DeltaGenerator", name: str, key: str, source: str) ->
     return column.number_input(label, low, high, given, step, key=key, help=words, placeholder=empty)
 
 
+def _whose_voice(sex: str, guess: str) -> str:
+    return f"the pitch suggests: {guess}, which sets the formant ceiling" if sex == "unknown" else f"speaker: {sex}"
+
+
 def measurement(shown_settings: "CueSettings", sex_guess: str) -> None:
     """Let the reader correct how the voice is measured; the settings come back through ``settings()``."""
     st.caption(
         "The model and its map stay as they are; the cues, the contrasts and the agreement are made anew. "
         f"In force: pitch {shown_settings.pitch_floor_hz:.0f}–{shown_settings.pitch_ceiling_hz:.0f} Hz, "
         f"formants up to {shown_settings.formant_ceiling_hz:.0f} Hz, octave-jump cost "
-        f"{shown_settings.octave_jump_cost:g}; the voice was taken for: {sex_guess}."
+        f"{shown_settings.octave_jump_cost:g}; {_whose_voice(shown_settings.sex, sex_guess)}."
     )
     key = session.input_key
     with st.form("measurement", border=False):

@@ -116,7 +116,7 @@ def _ask_clips(recording: "Recording") -> Asked | None:
             first_sex = one.selectbox("First speaker", SEXES, SEXES.index(settings.sex))
             settings = dataclasses.replace(settings, sex=first_sex)
             second_settings = CueSettings(sex=other.selectbox("Second speaker", SEXES))
-            st.caption("Chooses whose neutral speech each voice is held against; unknown: taken from the pitch.")
+            st.caption("Chooses whose neutral speech each voice is held against; unknown: that of both sexes.")
     second = _second_clip()
     if second is None:
         return None
@@ -230,8 +230,8 @@ def draw(found: "Comparison") -> None:
     cue_tables = {"same speaker": change_table, "two speakers": relative_table}
     if found.kind == "two speakers":
         st.caption(
-            "Percentile: the place in neutral speech of the speaker’s own sex; score: the same in standard deviations "
-            "of a normal distribution."
+            "Percentile: the place in neutral speech of those whom the head names; score: the same in standard "
+            "deviations of a normal distribution."
         )
     st.html(f'<div class="ss">{cue_tables.get(found.kind, region_table)(found)}</div>')
     _downloads(found)
@@ -312,9 +312,10 @@ def change_table(found: "Comparison") -> str:
 def relative_table(found: "Comparison") -> str:
     """Return two speakers' cues in relative terms."""
     rows = "".join(_relative(row) for row in found.relative)
-    # Where there is no voice to tell the sex by, the reference is that of both; for children there is none.
     whose = {"female": "women", "male": "men", "unknown": "adults of both sexes", "child": "children (no reference)"}
-    among = [f"{title} among {whose[side.tracks.sex]}" for title, side in zip(found.titles, found.sides, strict=True)]
+    among = [
+        f"{title} among {whose[s.tracks.settings.sex]}" for title, s in zip(found.titles, found.sides, strict=True)
+    ]
     names = ("Cue", *found.titles, *among, "Difference of scores")
     return table("Relative cues of two speakers", _head(names), rows)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pages.parts.viewer import span, strongest
 from pages.parts.words import band
 from ser_core.numbers import percent
 
@@ -49,14 +50,14 @@ def maps(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
         if found.times_s is None:
             figure.update_yaxes(visible=False, row=row, col=1)
             continue
-        relevance = np.atleast_2d(np.nan_to_num(found.relevance))
-        every = max(1, relevance.shape[1] // COLUMNS)
-        relevance = relevance[:, ::every]
+        relevance = strongest(np.atleast_2d(np.nan_to_num(found.relevance)), COLUMNS)
+        ends, columns = span(found.times_s), relevance.shape[1]
+        step_s = (ends["end_s"] - ends["start_s"]) / columns
         places = np.arange(len(relevance)) if found.bands_hz is None else np.log10(1 + found.bands_hz / 700)
         largest = float(np.percentile(np.abs(relevance), 99.7)) or 1.0
         figure.add_trace(
             go.Heatmap(
-                x=found.times_s[::every],
+                x=ends["start_s"] + (np.arange(columns) + 0.5) * step_s,
                 y=places,
                 z=relevance / largest,
                 zmin=-1,

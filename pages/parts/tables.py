@@ -7,6 +7,7 @@ import streamlit as st
 from explain.cues import ALL_REGIONS, CLIP, CUES, Contrast, CueSummary, CueValue
 from explain.expert import Agreement, reference_words
 from explain.explanation import Explanation
+from explain.words import one_way
 from pages.parts.words import AGREEMENT_MARKS, hint, number, p_value
 from ser_core.numbers import percent
 
@@ -208,10 +209,9 @@ def _contrast(c: Contrast, notes: _Notes) -> str:
         reason = notes.mark(c.note) if c.note else ""
         return f'<tr>{name}<td colspan="7" class="words none">not measurable{reason}</td></tr>'
     chance = "–" if c.chance_low is None else f"{number(c.chance_low)} … {number(c.chance_high)}"
-    way = c.difference if c.effect is None else c.effect
     reading = "no chance level" if c.p_corrected is None else "within chance"
     if c.beyond_chance:
-        reading = f"<strong>{'higher' if way > 0 else 'lower'} here</strong>"
+        reading = f"<strong>{('higher' if c.difference > 0 else 'lower') if one_way(c) else 'differs'} here</strong>"
     remark = notes.mark(c.note) if c.note else ""
     sign = "+" if c.difference > 0 else ""
     return (

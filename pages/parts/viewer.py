@@ -44,6 +44,7 @@ def view_data(explanation: Explanation) -> dict:
     """Return everything that the view draws, as JSON; grids are base64 of one byte a cell, row 0 the highest band."""
     recording, tracks = explanation.recording, explanation.tracks
     target = explanation.target.name
+    word = "evidence" if explanation.attribution.signed else "relevance"
     return {
         "duration_s": recording.duration_s,
         "max_hz": MAX_HZ,
@@ -55,7 +56,7 @@ def view_data(explanation: Explanation) -> dict:
         "pooling": _pooling(explanation),
         "pitch": _pitch(tracks.times_s, tracks.tracks.get("f0_hz")),
         "formants": _formants(tracks.times_s, tracks.tracks),
-        "regions": [_region(r, target) for r in explanation.regions],
+        "regions": [_region(r, target, word) for r in explanation.regions],
         "label": f"Position in {recording.name}; space plays, arrows move, escape clears the selection",
         "words": _words(explanation, target),
     }
@@ -72,7 +73,7 @@ def _words(explanation: Explanation, target: str) -> dict[str, str]:
     }
 
 
-def _region(region: Region, target: str) -> dict:
+def _region(region: Region, target: str, word: str) -> dict:
     where = band(region.low_hz, region.high_hz)
     return {
         "rank": region.rank,
@@ -81,10 +82,10 @@ def _region(region: Region, target: str) -> dict:
         "low_hz": region.low_hz,
         "high_hz": region.high_hz,
         "band": where,
-        "weight": f"{percent(region.share)} of the evidence",
+        "weight": f"{percent(region.share)} of the {word}",
         "label": (
             f"Hear region {region.rank}: {region.start_s:.2f} to {region.end_s:.2f} seconds"
-            f"{', ' + where if where else ''}, {percent(region.share)} of the evidence for {target}"
+            f"{', ' + where if where else ''}, {percent(region.share)} of the {word} for {target}"
         ),
     }
 
@@ -107,28 +108,32 @@ def _rows_hz() -> np.ndarray:
     return 700 * (10 ** (top * (ROWS - 0.5 - np.arange(ROWS)) / ROWS) - 1)
 
 
-def _columns(grid: np.ndarray, strongest: bool) -> np.ndarray:
-    """Return the grid with at most COLUMNS columns; each keeps its strongest value, or its mean."""
-    if grid.shape[1] <= COLUMNS:
+def strongest(grid: np.ndarray, most: int = COLUMNS) -> np.ndarray:
+    """Return a map with at most so many columns, each of which keeps its value farthest from 0."""
+    high = _loudest(grid, most)
+    low = -_loudest(-grid, most)
+    return np.where(high > -low, high, low)
+
+
+def _loudest(grid: np.ndarray, most: int = COLUMNS) -> np.ndarray:
+    if grid.shape[1] <= most:
         return grid
-    edges = np.linspace(0, grid.shape[1], COLUMNS, endpoint=False).astype(int)
-    if strongest:
-        high, low = np.maximum.reduceat(grid, edges, axis=1), np.minimum.reduceat(grid, edges, axis=1)
-        return np.where(high > -low, high, low)
-    return np.add.reduceat(grid, edges, axis=1) / np.diff(np.append(edges, grid.shape[1]))
+    edges = np.linspace(0, grid.shape[1], most, endpoint=False).astype(int)
+    return np.maximum.reduceat(grid, edges, axis=1)
 
 
-def _span(times_s: np.ndarray) -> dict[str, float]:
+def span(times_s: np.ndarray) -> dict[str, float]:
+    """Return from when to when a map with columns at these times reaches, half a step beyond both, in seconds."""
     step = float(times_s[1] - times_s[0]) if len(times_s) > 1 else 0.01
     return {"start_s": float(times_s[0]) - step / 2, "end_s": float(times_s[-1]) + step / 2}
 
 
 def _grid(values: np.ndarray, times_s: np.ndarray) -> dict:
-    return {"rows": values.shape[0], "columns": values.shape[1], "data": _text(values), **_span(times_s)}
+    return {"rows": values.shape[0], "columns": values.shape[1], "data": _text(values), **span(times_s)}
 
 
 def _spectrogram(explanation: Explanation) -> dict:
-    levels, hz = _columns(explanation.spectrogram_db, strongest=True), explanation.spectrogram_hz
+    levels, hz = _loudest(explanation.spectrogram_db), explanation.spectrogram_hz
     at = np.interp(_rows_hz(), hz, np.arange(len(hz)))
     low = np.floor(at).astype(int)
     high = np.minimum(low + 1, len(hz) - 1)
@@ -144,7 +149,7 @@ def _map(explanation: Explanation) -> dict | None:
     relevance = np.atleast_2d(np.nan_to_num(np.asarray(attribution.relevance, dtype=float)))
     if attribution.axes == "time_frequency" and attribution.bands_hz is not None:
         relevance = _on_rows(relevance, np.asarray(attribution.bands_hz))
-    relevance = _columns(relevance, strongest=True)
+    relevance = strongest(relevance)
     scaled = relevance / max(float(np.percentile(np.abs(relevance), 99.7)), 1e-12)
     grid = _grid(np.round(127 * np.clip(scaled, -1, 1)).astype(np.int8), attribution.times_s)
     return grid | {"axes": attribution.axes, "signed": attribution.signed}
@@ -163,7 +168,7 @@ def _pooling(explanation: Explanation) -> dict | None:
     pooling = explanation.pooling
     if pooling is None or len(pooling.weights) == 0:
         return None
-    weights = _columns(np.asarray(pooling.weights, dtype=float)[None], strongest=True)
+    weights = _loudest(np.asarray(pooling.weights, dtype=float)[None])
     return _grid(np.round(255 * weights / max(float(weights.max()), 1e-12)).astype(np.uint8), pooling.times_s)
 
 

@@ -244,9 +244,8 @@ class EdgeFusionModel(SpeechModel):
         """Return the transformer's weights over the tokens of one clip, averaged where windows overlap."""
         windows, _ = self.network.windows(inputs)
         _, weights = self.network.acoustic(windows[0])
-        times = (
-            FRONTEND.first_s + (np.arange(-(-inputs.shape[-1] // TOKEN)) * TOKEN + (TOKEN - 1) / 2) * FRONTEND.step_s
-        )
+        # The padded strided convolutions centre token k on frame k · TOKEN.
+        times = FRONTEND.first_s + np.arange(-(-inputs.shape[-1] // TOKEN)) * TOKEN * FRONTEND.step_s
         total, count = (np.zeros((len(windows[0]) - 1) * HOP // TOKEN + WINDOW // TOKEN) for _ in range(2))
         for place, window in enumerate(weights.double().numpy()):
             there = slice(place * HOP // TOKEN, place * HOP // TOKEN + len(window))

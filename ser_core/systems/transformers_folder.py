@@ -1,5 +1,6 @@
 """Any ``transformers`` audio-classification model, from a local folder or the hub."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,12 @@ class WaveformClassifier(SpeechModel):
 
 
 class WhisperClassifier(LogMelModel):
-    """``WhisperForAudioClassification``, which insists on 30 s: the clip is padded with its own floor."""
+    """``WhisperForAudioClassification``, which insists on 30 s: the clip is padded with silence, as it was trained."""
 
     _frames = 3000
 
     def __init__(self, card: Card, classifier: nn.Module, bands: int) -> None:
-        super().__init__(card, nn.Sequential(_PadFrames(self._frames), _Logits(classifier)), bands=bands)
+        super().__init__(card, nn.Sequential(_PadFrames(self._frames, _silence), _Logits(classifier)), bands=bands)
 
     def inputs(self, samples: Tensor) -> Tensor:
         """Return (batch, bands, frames) of (batch, samples).
@@ -74,12 +75,15 @@ class FilterBankClassifier(SpeechModel):
     def __init__(self, card: Card, classifier: nn.Module, extractor: Any) -> None:
         super().__init__()
         self.card = card
-        self.network = nn.Sequential(_Swap(), _Logits(classifier))
+        # The extractor fills with 0 before it brings everything to its mean and deviation.
+        fill = -extractor.mean / (2 * extractor.std) if extractor.do_normalize else 0.0
+        pad = _PadFrames(extractor.max_length, lambda bank: bank.new_full((), fill))
+        self.network = nn.Sequential(pad, _Swap(), _Logits(classifier))
         self.extractor = extractor
         self.axes = filter_bank_axes(extractor.num_mel_bins)
 
     def inputs(self, samples: Tensor) -> Tensor:
-        """Return (batch, bands, frames) of (batch, samples), padded to the model's fixed length.
+        """Return (batch, bands, frames) of (batch, samples): the frames of the clip itself.
 
         Raises:
             ModelError: the clip is longer than the model takes.
@@ -89,7 +93,7 @@ class FilterBankClassifier(SpeechModel):
             raise ModelError(f"{self.name} takes at most {longest_s:.1f} s; cut the clip or choose another model.")
         rows = [row.detach().numpy() for row in samples]
         features = self.extractor(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
-        return features.transpose(1, 2)
+        return features.transpose(1, 2)[..., : max(1, 1 + (samples.shape[-1] - 400) // 160)]
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Return frames that all lie at the lowest level of the clip."""
@@ -102,14 +106,21 @@ class _Swap(nn.Module):
 
 
 class _PadFrames(nn.Module):
-    def __init__(self, frames: int) -> None:
+    """Frames behind the clip up to the model's length, of the value that ``fill`` gives for (batch, bands, frames)."""
+
+    def __init__(self, frames: int, fill: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.frames = frames
+        self.fill = fill
 
-    def forward(self, log_mel: Tensor) -> Tensor:
-        floor = log_mel.detach().amin(dim=(1, 2), keepdim=True)
-        missing = floor.expand(-1, log_mel.shape[1], self.frames - log_mel.shape[2])
-        return torch.cat([log_mel, missing], dim=-1)
+    def forward(self, clip: Tensor) -> Tensor:
+        batch, bands, frames = clip.shape
+        return torch.cat([clip, self.fill(clip.detach()).expand(batch, bands, self.frames - frames)], dim=-1)
+
+
+def _silence(log_mel: Tensor) -> Tensor:
+    """Digital silence beside a clip as Whisper's extractor scales it: eight decades below the loudest cell at most."""
+    return (log_mel.amax(dim=(1, 2), keepdim=True) - 2.0).clamp(min=-1.5)
 
 
 def load_pretrained(name: str) -> SpeechModel:
