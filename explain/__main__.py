@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 from ser_core.files import need_folders, write_bytes
 from ser_core.numbers import rounded_percent
 
@@ -45,6 +45,7 @@ COMMANDS = {
 }
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """Explain one clip, or run the study of many, and return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -52,11 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         command: int = importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
         return command
     options = _parser().parse_args(arguments)
-    try:
-        return _explain(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    return _explain(options)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -84,7 +81,7 @@ def _explain(options: argparse.Namespace) -> int:
     method = options.method or best_first(model.name, methods_for(model))[0].name
     others = [read(path) for path in options.baseline or ()]
     if options.adapt is not None:
-        heard = [read(path) for path in options.adapt] or others
+        heard = [clip for clip in [read(path) for path in options.adapt] or others if clip.sha256 != recording.sha256]
         if not heard:
             raise SettingError("--adapt needs other clips of the same person: name them, or those of --baseline.")
         model = adapted(model, [recording, *heard], None if options.quiet else _tell)

@@ -8,25 +8,21 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from explain.batch import Clip, Row, clips_of, row, table
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SerscopeError, SettingError, command_line
 from ser_core.files import append_line, need_folders, write_bytes, write_table
 from ser_core.numbers import signed
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Explain many clips; returns 0 done (also where single clips failed), 2 an input or option is wrong."""
     options = _parser().parse_args(arguments)
-    try:
-        return _explain_all(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    return _explain_all(options)
 
 
 def _explain_all(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 from ser_core.files import need_folders, write_bytes
 from ser_core.numbers import rounded_percent, signed
 
@@ -18,23 +18,20 @@ if TYPE_CHECKING:
     from explain.comparison import Comparison
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare one clip through models or methods, or two clips through one model; returns the exit code."""
     from explain.comparison_files import to_csv, to_json
     from explain.text_files import csv_file
 
     options = _parser().parse_args(arguments)
-    try:
-        need_folders((options.json, options.csv))
-        found = _compared(options)
-        _print(found)
-        if options.json is not None:
-            write_bytes(options.json, to_json(found).encode())
-        if options.csv is not None:
-            write_bytes(options.csv, csv_file(to_csv(found)))
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    need_folders((options.json, options.csv))
+    found = _compared(options)
+    _print(found)
+    if options.json is not None:
+        write_bytes(options.json, to_json(found).encode())
+    if options.csv is not None:
+        write_bytes(options.csv, csv_file(to_csv(found)))
     return 0
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser_core.errors import ExplanationError, SerscopeError, SettingError
+from ser_core.errors import ExplanationError, SettingError, command_line
 from ser_core.files import whole
 from ser_core.settings import ASSETS
 
@@ -250,6 +250,7 @@ def fold_clips(corpus: Path, count: int) -> list[Path]:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure drift and write the table; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain.drift", description="How far explanations drift in time.")
@@ -260,12 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", default=METHOD, help="attribution method (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=TABLE, help="table (default: %(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        rows = _measure(options)
-        write_table(rows, options.out)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    rows = _measure(options)
+    write_table(rows, options.out)
     print(f"written: {options.out}")
     return 0
 

@@ -25,7 +25,7 @@ from explain.intervention import EXPERIMENTS, answers, changed, possible_doses
 from explain.study_clips import Clip, in_turn
 from explain.study_parts import CHUNK, Part, add_run_options, over_clips, run, stored
 from ser_core.audio import SAMPLE_RATE, Recording, from_samples, read
-from ser_core.errors import SerscopeError
+from ser_core.errors import command_line
 from ser_core.files import write_table
 from ser_core.numbers import rounded_percent, signed
 from ser_core.parallel import chosen
@@ -182,6 +182,7 @@ def _rows_of(part: Part) -> tuple[list[dict], list[str]]:
     return over_clips(part, lambda clip, model: clip_rows(clip, model, part.methods))
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and store its rows; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -194,14 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
     tell = functools.partial(print, flush=True)
-    try:
-        parts = sorted(_parts(options), key=lambda part: part.start)
-        fresh = run(parts, _rows_of, options.runs / "experiments", tell, options.minutes, chosen(options))
-        table = summary(stored(fresh, options.out))
-        write_table(table.round(4), options.out.with_suffix(".csv"))
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    parts = sorted(_parts(options), key=lambda part: part.start)
+    fresh = run(parts, _rows_of, options.runs / "experiments", tell, options.minutes, chosen(options))
+    table = summary(stored(fresh, options.out))
+    write_table(table.round(4), options.out.with_suffix(".csv"))
     print(table[table["what"] == TURNED].to_string(index=False))
     print(f"written: {options.out}")
     return 0

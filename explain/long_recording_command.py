@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_core.errors import AudioError, SerscopeError
+from ser_core.errors import AudioError, command_line
 from ser_core.files import need_folders, write_bytes
 from ser_core.numbers import rounded_percent
 
@@ -14,14 +14,11 @@ if TYPE_CHECKING:
     from explain.long_recording import Stretch
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Follow a session and return the exit code: 0 done, 2 an input or option is wrong."""
     options = _parser().parse_args(arguments)
-    try:
-        return _follow(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    return _follow(options)
 
 
 def _follow(options: argparse.Namespace) -> int:

@@ -8,21 +8,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 from ser_core.files import write_bytes
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the analysis of the stored ratings, and write them as CSV if asked to; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain ratings", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="of the answers (default: the one in SERSCOPE_RATINGS)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="every answer, one a row")
     options = parser.parse_args(arguments)
-    try:
-        return _ratings(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    return _ratings(options)
 
 
 def _ratings(options: argparse.Namespace) -> int:

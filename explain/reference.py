@@ -26,7 +26,7 @@ import numpy as np
 from explain.cues import CLIP, CUES, CueSettings, CueTracks, CueValue, tracks_from_panel
 from explain.magnitudes import magnitudes
 from explain.regions import Region
-from ser_core.errors import CorpusError, SerscopeError
+from ser_core.errors import CorpusError, command_line
 from ser_core.files import whole, write_text
 from ser_core.settings import ASSETS
 
@@ -298,6 +298,7 @@ def _all_measured(clips: Sequence[_Clip], jobs: int, windows: int = WINDOWS) -> 
     return done
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the reference, or print how cues move by emotion; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain.reference", description=main.__doc__)
@@ -308,20 +309,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, default=2, help="clips a speaker and emotion (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     chosen = parser.parse_args(arguments)
-    try:
-        if chosen.corpora:
-            clips, sources = neutral_clips(chosen.corpora)
-            names = " ".join(source["name"] for source in sources)
-            rows = rows_of(_all_measured(clips, chosen.jobs))
-            write(rows, sources, chosen.out, f"python -m explain.reference --corpora {names} --out assets/reference")
-        if chosen.directions:
-            table = directions(chosen.directions, chosen.speakers, chosen.clips, chosen.jobs)
-            out = csv.DictWriter(sys.stdout, list(table[0]), lineterminator="\n")
-            out.writeheader()
-            out.writerows(table)
-    except SerscopeError as fault:
-        print(fault, file=sys.stderr)
-        return 2
+    if chosen.corpora:
+        clips, sources = neutral_clips(chosen.corpora)
+        names = " ".join(source["name"] for source in sources)
+        rows = rows_of(_all_measured(clips, chosen.jobs))
+        write(rows, sources, chosen.out, f"python -m explain.reference --corpora {names} --out assets/reference")
+    if chosen.directions:
+        table = directions(chosen.directions, chosen.speakers, chosen.clips, chosen.jobs)
+        out = csv.DictWriter(sys.stdout, list(table[0]), lineterminator="\n")
+        out.writeheader()
+        out.writerows(table)
     if not (chosen.corpora or chosen.directions):
         parser.error("give --corpora or --directions")
     return 0

@@ -8,20 +8,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_core.errors import ExplanationError, SerscopeError
+from ser_core.errors import ExplanationError, command_line
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what a report stores, and how it compares with the figures made anew; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain reopen", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("report", type=Path, metavar="REPORT", help="PDF or JSON that SERscope made")
     parser.add_argument("--audio", type=Path, metavar="CLIP", help="make the figures anew from this file")
     options = parser.parse_args(arguments)
-    try:
-        return _reopen(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    return _reopen(options)
 
 
 def _reopen(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ import numpy as np
 
 from explain.study_clips import Clip, in_turn
 from explain.study_parts import CHUNK, Part, add_run_options, over_clips, run, stored
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 from ser_core.files import write_table
 from ser_core.parallel import chosen
 from ser_core.settings import ASSETS
@@ -211,6 +211,7 @@ def read_summary(table: Path = TABLE) -> "pd.DataFrame":
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model", "method", "corpus", "predicted"])
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and store its rows; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain study", description=(__doc__ or "").splitlines()[0])
@@ -223,14 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
     tell = functools.partial(print, flush=True)
-    try:
-        fresh = run(_parts(options), _rows_of, options.runs / "salient-cues", tell, options.minutes, chosen(options))
-        rows = stored(fresh, options.out)
-        table = summary(rows)
-        write_table(table.round(4), options.out.with_suffix(".csv"))
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    fresh = run(_parts(options), _rows_of, options.runs / "salient-cues", tell, options.minutes, chosen(options))
+    rows = stored(fresh, options.out)
+    table = summary(rows)
+    write_table(table.round(4), options.out.with_suffix(".csv"))
     print(table.query("cue == 'all' and predicted == 'all'").to_string(index=False))
     print(f"written: {options.out}")
     return 0

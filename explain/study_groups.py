@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explain.study import DECIDED, TABLE
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,6 +155,7 @@ def _title(cue: str) -> str:
     return cue_title(cue, short=True)
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the measures of each group beside the reference; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain groups", description=(__doc__ or "").splitlines()[0])
@@ -168,17 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, default=TABLE, help="rows of the study (default: %(default)s)")
     parser.add_argument("--csv", type=Path, help="write the table here")
     options = parser.parse_args(arguments)
-    try:
-        table = _asked(options)
-        print(table.drop(columns=["chance"]).to_string(index=False, float_format="%.3f"))
-        if options.csv is not None:
-            from explain.text_files import csv_file, csv_text
-            from ser_core.files import write_bytes
+    table = _asked(options)
+    print(table.drop(columns=["chance"]).to_string(index=False, float_format="%.3f"))
+    if options.csv is not None:
+        from explain.text_files import csv_file, csv_text
+        from ser_core.files import write_bytes
 
-            write_bytes(options.csv, csv_file(csv_text(table)))
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+        write_bytes(options.csv, csv_file(csv_text(table)))
     return 0
 
 

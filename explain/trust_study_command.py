@@ -22,7 +22,7 @@ from explain.method_choice import TABLE, candidates, no_shares, read_summary
 from explain.study_clips import in_turn
 from explain.study_parts import add_run_options
 from explain.trust_study import run, summary, take_over
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 from ser_core.files import write_table
 from ser_core.parallel import chosen
 
@@ -37,6 +37,7 @@ CHEAP = ("input_x_gradient", "saliency", "grad_cam", "deeplift", "lrp", "gradien
 """Methods that need tens of passes at most, the quicker first; any other needs hundreds."""
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and store its rows; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m explain trust-study", description=(__doc__ or "").splitlines()[0])
@@ -50,11 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--add", action="store_true", help="do only what --out lacks, or has of other weights")
     add_run_options(parser, TABLE)
     options = parser.parse_args(arguments)
-    try:
-        table = _study(options)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    table = _study(options)
     print(table.query("test == 'all'").to_string(index=False))
     print(f"written: {options.out}")
     return 0

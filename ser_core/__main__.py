@@ -10,21 +10,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SerscopeError, SettingError, command_line
 from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
     from ser_core.models import Prediction
 
 
+@command_line
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return int(options.run(options))
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    return int(options.run(options))
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -171,8 +168,8 @@ def _cross_corpus(options: argparse.Namespace) -> int:
 
 
 def _from_one(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
+    if not text.isascii() or not text.isdecimal() or len(text) > 6 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is no whole number from 1 to 999,999")
     return int(text)
 
 

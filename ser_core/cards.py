@@ -9,6 +9,8 @@ from typing import Any
 from ser_core.errors import ModelError, short
 from ser_core.files import checksum, write_text
 from ser_core.models import Card, Figure
+from ser_core.settings import ASSETS
+from ser_core.sphere import DIMENSIONS
 
 ANSWERS = ("emotion", "distribution", "dimensions")
 MOST_BYTES, MOST_EMOTIONS, LONGEST_LABEL = 1_000_000, 100, 100
@@ -65,6 +67,11 @@ def read_card(folder: Path) -> Card:
         raise ModelError(
             f"The card of model {folder.name} has the answer '{short(answer)}'; it is one of {', '.join(ANSWERS)}."
         )
+    if answer == "dimensions" and tuple(emotions) != DIMENSIONS:
+        raise ModelError(
+            f"The card of model {folder.name} answers with dimensions, but its outputs are {', '.join(emotions)}; they "
+            f"must be {', '.join(DIMENSIONS)}."
+        )
     return Card(name=folder.name, figures=figures, size_mb=size_mb, extra=extra, answer=answer, **tuples, **kept)
 
 
@@ -81,8 +88,14 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files of a model folder that its answer to one clip follows from: all weights but the class means."""
-    return sorted(path for path in folder.glob("*.safetensors") if path.name != CLASS_MEANS)
+    """Return the files of a model folder that its answer to one clip follows from: all weights but the class means.
+
+    Of a model that is not bundled what names and scales its answers is among them, as a reader may correct it.
+    """
+    weights = [path for path in folder.glob("*.safetensors") if path.name != CLASS_MEANS]
+    if folder.resolve().parent != (ASSETS / "models").resolve():
+        weights += [folder / name for name in ("card.json", "config.json", "preprocessor_config.json")]
+    return sorted(path for path in weights if path.is_file())
 
 
 def check_weights(folder: Path) -> None:

@@ -18,20 +18,21 @@ from scipy.special import softmax
 from torch import nn
 
 from ser_core import checkpoints, ranks
+from ser_core.batches import computes_in_bfloat16
 from ser_core.bundled import Plan
 from ser_core.calibration import fit_temperature
 from ser_core.cards import write_card
 from ser_core.encoders import frozen_encoder
 from ser_core.errors import CorpusError, ModelError
 from ser_core.familiarity import fit_neighbourhood
-from ser_core.files import state_of, stored_table, whole, whole_folder, write_table
+from ser_core.files import checksum, state_of, stored_table, whole, whole_folder, write_table
 from ser_core.models import Card, Figure, SpeechModel
 from ser_core.results import card_figures, figures
 from ser_core.settings import ASSETS, settings
 from ser_core.speaker_adaptation import class_means, save_class_means
 from ser_core.splits import validation_speakers
 from ser_core.tasks import TASKS
-from ser_core.weights import WHISPER
+from ser_core.weights import WHISPER, brought
 
 VALIDATION_SPEAKERS = 8
 FEWEST_CLIPS = 8
@@ -59,7 +60,9 @@ def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
         states = [state_of(file) for file in files]
     except OSError as fault:
         raise CorpusError(f"{fault.filename} is not there; complete the corpus or take this clip out.") from fault
-    made_of = [prepare.__module__, plan.encoder, _weights_of(plan), states]
+    # The folder may be shared by machines, and what bfloat16 gives is not what single precision gives.
+    precision = computes_in_bfloat16(ranks.device().type)
+    made_of = [prepare.__module__, plan.encoder, _weights_of(plan), precision, states]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     store = settings().cache_dir / "features" / f"{prepare.__module__.rpartition('.')[2]}-{key[:12]}.npz"
     if not store.exists():
@@ -340,8 +343,12 @@ def _rows(plan: Plan, table: pd.DataFrame, targets: np.ndarray, logits: np.ndarr
 
 def _weights_of(plan: Plan) -> str:
     """Return what tells the weights of an encoder that somebody brings from others of its name; "" for all others."""
-    brought = plan.encoder not in WHISPER and hasattr(system_of(plan), "encoder_mb")
-    return frozen_encoder(plan.encoder).key if brought else ""
+    if not hasattr(system_of(plan), "encoder_mb"):
+        return ""
+    if plan.encoder not in WHISPER:
+        return frozen_encoder(plan.encoder).key
+    file = brought(plan.encoder)
+    return checksum(file)[:12] if file else ""
 
 
 def _encoder_mb(plan: Plan) -> float:

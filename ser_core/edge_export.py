@@ -101,10 +101,14 @@ def run(name: str, corpus: Path | None, runs: Path, bundle_to: Path | None) -> s
         raise ModelError(f"There is no edge model '{name}'; train it with 'python -m ser_core train edge-fusion'.")
     done = []
     if corpus is not None:
+        if name not in PLANS:
+            raise ModelError(f"'{name}' is no bundled model; only bundled ones are quantised, so leave --corpus out.")
         done.append(_quantise_folds(PLANS[name], folder, corpus, runs / name))
     if bundle_to is not None:
         write_bytes(bundle_to, bundle(folder))
         done.append(f"written: {bundle_to}")
+    if not done and not has_bundle(folder):
+        raise ModelError(f"'{name}' has no int8 model; only the bundled edge model comes with one.")
     return "\n".join(done) or (folder / NOTE).read_text(encoding="utf-8")
 
 

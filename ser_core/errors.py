@@ -1,6 +1,14 @@
 """The errors that SERscope raises on purpose: each message says what is wrong and what to do."""
 
+import errno
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
 MOST_QUOTED = 60
+
+_Given = ParamSpec("_Given")
 
 
 def short(text: object) -> str:
@@ -45,3 +53,21 @@ class SettingError(SerscopeError):
 
 class StorageError(SerscopeError):
     """A file that cannot be written."""
+
+
+def command_line(main: Callable[_Given, int]) -> Callable[_Given, int]:
+    """Return a command's main function that says in one sentence what is wrong with an input, and then returns 2."""
+
+    @functools.wraps(main)
+    def said(*args: _Given.args, **kwargs: _Given.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except SerscopeError as fault:
+            print(f"error: {fault}", file=sys.stderr)
+        except OSError as fault:
+            if fault.errno != errno.ENAMETOOLONG:
+                raise
+            print(f"error: '{short(fault.filename)}' is longer than a name can be here.", file=sys.stderr)
+        return 2
+
+    return said

@@ -37,7 +37,7 @@ from ser_core.corpora.table import PEOPLE
 from ser_core.corpora.vocabulary import output_words
 from ser_core.distributions import shares_of
 from ser_core.errors import CorpusError, SerscopeError, SettingError
-from ser_core.files import stored_table, write_table
+from ser_core.files import checksum, stored_table, write_table
 from ser_core.models import Card, SpeechModel
 from ser_core.parallel import HERE, Workers, as_done, check_present
 from ser_core.predictions import read_predictions
@@ -449,13 +449,16 @@ def _facts(corpus: Corpus) -> pd.DataFrame:
 def _run_of(answers: Path, corpus: Corpus) -> str:
     """Return a hash of what the answers follow from: weights or stored answers, and the corpus's files.
 
-    Labels are not among it: where these are corrected, nothing has to be asked again.
+    A corpus's labels are not among it: where these are corrected, nothing has to be asked again. The sound of published
+    corpora is known by names and sizes, that of others is read.
     """
     found = hashlib.sha256()
     for path in weight_files(answers) if answers.is_dir() else [answers]:
         found.update(path.read_bytes() if path.is_file() else str(path).encode())
     for file in corpus.table["file"].dropna():
         found.update(f"{Path(file).name} {Path(file).stat().st_size}\n".encode())
+        if corpus.name not in TASKS:
+            found.update(checksum(Path(file)).encode())
     return found.hexdigest()[:12]
 
 

@@ -39,20 +39,20 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or refuses; ``path`` is as it was before.
     """
-    if path.exists() and not path.is_file():
-        with _in_words(path):
+    with _in_words(path):
+        if path.exists() and not path.is_file():
             yield path
-        return
-    target = path.resolve()
-    partial = _beside(target)
-    try:
-        with _in_words(path):
+            return
+        target = path.resolve()
+        partial = _beside(target)
+        try:
             yield partial
             _to_disk(partial)
             partial.replace(target)
             _to_disk(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -62,10 +62,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full or refuses; ``path`` is as it was before.
     """
-    target = path.resolve()
-    partial, old = _beside(target), _beside(target)
-    try:
-        with _in_words(path):
+    with _in_words(path):
+        target = path.resolve()
+        partial, old = _beside(target), _beside(target)
+        try:
             partial.mkdir()
             yield partial
             for inside in sorted(partial.rglob("*"), reverse=True):
@@ -76,11 +76,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
                     target.rename(old)
                 partial.rename(target)
             _to_disk(target.parent)
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        for left in (partial, old):
-            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            with contextlib.suppress(OSError):
+                if old.exists() and not target.exists():
+                    old.rename(target)
+            for left in (partial, old):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _swapped(one: Path, other: Path) -> bool:

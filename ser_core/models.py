@@ -227,8 +227,17 @@ class SpeechModel(ABC):
         return self.reading(logits[0].double().numpy(), familiarity)
 
     def reading(self, outputs: np.ndarray, familiarity: Familiarity | None = None) -> Prediction:
-        """Return the answer that the network's outputs (outputs,) for a clip mean."""
+        """Return the answer that the network's outputs (outputs,) for a clip mean.
+
+        Raises:
+            ModelError: they are not as many as the card names.
+        """
         kind = self.card.answer
+        if len(outputs) != len(self.emotions):
+            raise ModelError(
+                f"Model {self.name} gives {len(outputs)} outputs, but its card names {len(self.emotions)} "
+                f"({', '.join(self.emotions)}); mend card.json."
+            )
         if kind == "dimensions":
             values = np.clip(outputs, -1.0, 1.0)
             return Prediction(self.name, self.emotions, np.zeros(0), familiarity, kind, self.constant, values)

@@ -59,11 +59,15 @@ def load_model(name: str | Path) -> SpeechModel:
         ModelError: there is no such model, or its folder cannot be used.
     """
     folder = model_folders().get(str(name)) or Path(name)
+    try:
+        there = folder.exists()
+    except OSError as fault:  # such as a name that is longer than the file system takes
+        raise ModelError(f"There is no model '{short(name)}' ({fault.strerror}).") from fault
     if (folder / "card.json").is_file():
         return _once(_as_it_is(folder), lambda: _load_folder(folder.resolve()))
     if (folder / "config.json").is_file():
         return _once(_as_it_is(folder), lambda: _load_transformers(str(folder.resolve())))
-    if "/" in str(name) and not folder.exists() and settings().hub_allowed:
+    if "/" in str(name) and not there and settings().hub_allowed:
         return _once(str(name), lambda: _load_transformers(str(name)))
     hint = " Downloads from the hub are off; set SERSCOPE_HUB=1 to allow them." if "/" in str(name) else ""
     raise ModelError(f"There is no model '{short(name)}'. At hand are: {', '.join(model_names()) or 'none'}.{hint}")

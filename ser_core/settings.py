@@ -128,7 +128,7 @@ def _no_duration(value: str) -> str:
 
 
 def _no_count(value: str) -> str:
-    good = value.isascii() and value.isdecimal() and 1 <= int(value[:4]) <= MOST_JOBS
+    good = value.isascii() and value.isdecimal() and len(value) < 5 and 1 <= int(value) <= MOST_JOBS
     return "" if good else f"set it to a whole number from 1 to {MOST_JOBS}."
 
 

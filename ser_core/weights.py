@@ -213,9 +213,8 @@ def whisper_state(name: str, part: str = "") -> dict[str, torch.Tensor]:
         WeightsError: none of them has it, or the package's file is not the pinned one.
     """
     spec, where = WHISPER[name], settings()
-    local = where.weights_dir / name if where.weights_dir else None
-    if local is not None and (local / "model.safetensors").is_file():
-        return _part(_published(local / "model.safetensors"), part)
+    if (local := brought(name)) is not None:
+        return _part(_published(local), part)
     cached = where.cache_dir / "encoders" / f"{name}-{spec.sha256[:12]}.safetensors"
     if not cached.exists():
         if where.hub_allowed and not _installed(spec):
@@ -224,6 +223,13 @@ def whisper_state(name: str, part: str = "") -> dict[str, torch.Tensor]:
         cached.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(converted, cached)
     return _part(load_file(cached), part)
+
+
+def brought(name: str) -> Path | None:
+    """Return the file that ``SERSCOPE_WEIGHTS`` has in place of a packaged Whisper model; None where it has none."""
+    folder = settings().weights_dir
+    file = folder / name / "model.safetensors" if folder else None
+    return file if file is not None and file.is_file() else None
 
 
 def _published(path: Path) -> dict[str, torch.Tensor]:

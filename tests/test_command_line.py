@@ -80,7 +80,7 @@ def test_a_number_that_cannot_be_gets_a_sentence(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(command.split())
     assert stopped.value.code == 2
-    assert "is no whole number from 1 on" in capsys.readouterr().err
+    assert "is no whole number from 1 to 999,999" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["noise --corpus", "domain --corpora"])
@@ -110,6 +110,14 @@ def test_the_report_can_be_written_without_the_voice(clip: str, tmp_path: Path) 
     for report in reports:
         text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(report)).pages)
         assert "Waveform and spectrogram are left out" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "README.md/x"])
+def test_a_path_that_cannot_be_is_told_in_a_sentence(name: str, clip: str, capsys) -> None:
+    assert main(["groups", f"{name}.csv"]) == 2
+    assert main(["predict", clip, "--model", name]) == 2
+    assert main(["edge-export", "--bundle", f"{ROOT / name}.zip"]) == 2
+    assert all(line.startswith("error: ") for line in capsys.readouterr().err.splitlines())
 
 
 def test_a_voice_experiment_and_the_salient_parts_come_by_command(clip: str, tmp_path: Path, capsys) -> None:
@@ -204,7 +212,8 @@ def test_a_model_that_has_heard_the_person_is_explained(clip: str, tmp_path: Pat
     assert beside["prediction"]["model"].startswith("whisper-tiny-statistics (")
     assert explain_main([clip, "--model", "whisper-tiny-statistics", "--adapt"]) == 2
     assert "--adapt needs other clips of the same person" in capsys.readouterr().err
-    capsys.readouterr()
+    assert explain_main([clip, "--model", "whisper-tiny-statistics", "--adapt", clip]) == 2
+    assert "--adapt needs other clips of the same person" in capsys.readouterr().err
     # Clips to hear need not be clips to set the cues against.
     named = [clip, "--model", "whisper-tiny-statistics", "--method", "saliency", "--quiet", "--adapt", *others]
     assert explain_main([*named, "--json", str(tmp_path / "named.json")]) == 0

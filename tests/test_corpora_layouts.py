@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ser_core.corpora import COLUMNS, EMOTIONS, Corpus, find_corpora, read_corpus
+from ser_core.sphere import on_unit_scale
+from ser_core.systems.emosphere import RATING_RANGES
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -196,7 +199,7 @@ def iemocap(tmp_path: Path) -> Path:
         "C-E1:\tNeutral state;\t()",
         "C-E2:\tOther;\t(confused)",
         "",
-        "[12.0000 - 13.0000]\tSes01F_impro01_M001\texc\t[4.5000, 4.0000, 3.0000]",
+        "[12.0000 - 13.0000]\tSes01F_impro01_M001\texc\t[5.5000, 4.0000, 3.0000]",
         "C-E1:\tExcited;\t()",
     )
     _write(
@@ -214,6 +217,10 @@ def test_iemocap_reads_turns_votes_dimensions_and_words(iemocap):
     assert (row["valence"], row["arousal"], row["dominance"]) == (1.5, 4.0, 4.5)
     assert (row["vote_anger"], row["vote_frustration"], row["vote_neutral"]) == (2, 1, 0)
     assert _row(corpus, "Ses01F_impro01_M001")["emotion"] == "excitement"
+    # 3 is the middle of the scale, and 5.5 its end.
+    assert _row(corpus, "Ses01F_impro01_M001")["valence"] == 5.0
+    assert on_unit_scale(np.array([3.0, 5.0]), corpus.rating_range).tolist() == [0.0, 1.0]
+    assert corpus.rating_range == RATING_RANGES["iemocap"]
 
 
 def test_iemocap_speaker_is_who_talks_not_who_wears_the_markers(iemocap):

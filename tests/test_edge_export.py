@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -198,6 +199,16 @@ def test_an_int8_model_of_other_weights_is_refused(folder: Path, tmp_path: Path)
 def test_a_model_that_is_no_edge_model_has_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no edge model"):
         edge_export.run("log-mel-resnet", None, tmp_path, tmp_path / "bundle.zip")
+
+
+def test_a_readers_own_edge_model_has_no_int8_model(tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(ASSETS / "models" / "edge-fusion", tmp_path / "models" / "my-edge")
+    (tmp_path / "models" / "my-edge" / "int8.onnx").unlink()
+    monkeypatch.setenv("SERSCOPE_MODELS", str(tmp_path / "models"))
+    with pytest.raises(ModelError, match="'my-edge' has no int8 model"):
+        edge_export.run("my-edge", None, tmp_path, None)
+    with pytest.raises(ModelError, match="'my-edge' is no bundled model"):
+        edge_export.run("my-edge", tmp_path, tmp_path, None)
 
 
 def test_times_are_taken_of_both_in_turns(plain: Any, small: Any) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,18 @@ def test_a_table_is_made_anew_when_the_corpus_or_the_weights_change(unseen, tmp_
     soundfile.write(corpus / "s0-0.wav", np.random.default_rng(5).normal(0, 0.1, 9_000), 16_000)
     room.evaluate([model], [corpus], **places)
     assert len(room.read_stored(path)) == 12 and path.read_bytes() != first
+    # Sound of the same length, and corrected names of the answers.
+    second = room.read_stored(path)
+    soundfile.write(corpus / "s0-0.wav", 0.3 * np.sin(np.arange(9_000) / 7), 16_000)
+    room.evaluate([model], [corpus], **places)
+    third = room.read_stored(path)
+    changed = (second["p_anger"] != third["p_anger"]).to_numpy()
+    assert second["clip"][changed].tolist() == ["s0-0"]
+    config = json.loads((model / "config.json").read_text())
+    config["id2label"] |= {"0": "neutral", "2": "angry"}
+    (model / "config.json").write_text(json.dumps(config))
+    room.evaluate([model], [corpus], **places)
+    assert room.read_stored(path)["p_neutral"].to_numpy() == pytest.approx(third["p_anger"].to_numpy())
 
 
 def test_corrected_labels_come_into_a_table_without_asking_again(unseen, tmp_path: Path, monkeypatch, capsys) -> None:

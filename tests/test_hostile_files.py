@@ -266,6 +266,7 @@ def refusal(folder: Path) -> str:
     ("change", "words"),
     [
         ({"emotions": 3}, "malformed (emotions"),
+        ({"answer": "dimensions"}, "answers with dimensions, but its outputs are"),
         ({"emotions": [1, 2]}, "malformed (emotions"),
         ({"emotions": ["anger", "anger"]}, "each once"),
         ({"emotions": [f"e{k}" for k in range(101)]}, "2 to 100 outputs"),

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ser_core.audio import SAMPLE_RATE, Recording, read
 from ser_core.domain import outside
-from ser_core.errors import SettingError
+from ser_core.errors import CorpusError, SettingError
 from ser_core.models import Card
 from ser_core.settings import ASSETS
 from ser_core.systems import mater
@@ -118,6 +118,19 @@ def corpus() -> tuple[list[np.ndarray], np.ndarray]:
 def fitted(corpus: tuple[list[np.ndarray], np.ndarray], tmp_path: Path, **options: object) -> Mater:
     values, targets = corpus
     return mater.fit(values[:60], targets[:60], Recipe(), ENCODER, tmp_path, lambda n, e: {}, **options)  # type: ignore[arg-type]
+
+
+def test_a_small_corpus_is_learnt_and_one_without_two_clips_of_any_emotion_refused(
+    corpus: tuple[list[np.ndarray], np.ndarray], tmp_path: Path
+) -> None:
+    values, targets = corpus
+    for count in (6, 3):
+        few = (values[:count], targets[:count], Recipe(), ENCODER, tmp_path, lambda n, e: {})
+        if count == 6:
+            assert mater.logits(mater.fit(*few), values[:3]).shape == (3, 3)
+        else:
+            with pytest.raises(CorpusError, match="two clips of some emotion"):
+                mater.fit(*few)
 
 
 def test_one_level_is_scikit_learns_logistic_regression(

@@ -210,6 +210,15 @@ def test_another_state_of_an_own_corpus_or_encoder_has_other_folds(iemocap, tmp_
     assert crossvalidation.run_folder(plan, table, tmp_path) != first
     known = bundled.PLANS["whisper-tiny-attentive"]
     assert crossvalidation.run_folder(known, table, tmp_path) == tmp_path
+    # Weights in place of the packaged ones.
+    monkeypatch.setenv("SERSCOPE_WEIGHTS", str(tmp_path / "weights"))
+    weights = tmp_path / "weights" / known.encoder / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    folders = set()
+    for content in (b"these", b"those"):
+        weights.write_bytes(content)
+        folders.add(crossvalidation.run_folder(known, table, tmp_path))
+    assert len(folders) == 2 and tmp_path not in folders
     found = set()
     for key in ("one", "two"):
         monkeypatch.setattr(crossvalidation, "frozen_encoder", lambda name, key=key: SimpleNamespace(key=key))

@@ -37,7 +37,7 @@ def test_every_setting_that_cannot_be_used_is_named_at_once_with_what_to_do(tmp_
             "SERSCOPE_HUB": "yes",
             "SERSCOPE_MAX_SECONDS": "inf",
             "SERSCOPE_IDLE_MINUTES": "half an hour",
-            "SERSCOPE_JOBS": "0",
+            "SERSCOPE_JOBS": "0064999",
             "SERSCOPE_UPLOADS_MB": "100",
             "SERSCOPE_STUDY_OWNERS": "*",
             "SERSCOPE_ALLOWED": "anna@clinic.example lab.example",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ser_core.errors import SerscopeError, SettingError
+from ser_core.errors import SettingError, command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,6 +245,7 @@ def sections_of(board: str, choices: dict[str, str]) -> "tuple[list[Section], se
     return list(held.values()), known
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report of some dashboards; returns the exit code."""
     from explain import study
@@ -260,18 +261,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     sections, known = [], set()
-    try:
-        choices = dict(each.partition("=")[::2] for each in options.set)
-        for board in options.boards:
-            found, fields = sections_of(board, choices)
-            sections, known = sections + found, known | fields
-            print(f"{BOARDS[board].title}: {len(found)} charts and tables", flush=True)
-        if strange := set(choices) - known:
-            raise SettingError(f"These pages have no field {', '.join(sorted(strange))}.")
-        write_bytes(options.pdf, pdf(sections))
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    choices = dict(each.partition("=")[::2] for each in options.set)
+    for board in options.boards:
+        found, fields = sections_of(board, choices)
+        sections, known = sections + found, known | fields
+        print(f"{BOARDS[board].title}: {len(found)} charts and tables", flush=True)
+    if strange := set(choices) - known:
+        raise SettingError(f"These pages have no field {', '.join(sorted(strange))}.")
+    write_bytes(options.pdf, pdf(sections))
     print(f"written: {options.pdf}")
     return 0
 

@@ -24,10 +24,10 @@ _ABOUT = About(
     language="en",
     note=(
         "Acted dialogues; the label is what most external evaluators heard, missing where they did not agree. An "
-        "evaluator may name several emotions: each counts as one vote. Ratings are on a scale from 1 to 5 "
-        "(the owners allowed 5.5)."
+        "evaluator may name several emotions: each counts as one vote. Ratings are on a scale from 1 to 5; "
+        "what the owners put at 5.5 counts as 5."
     ),
-    rating_range=(1.0, 5.5),
+    rating_range=(1.0, 5.0),
 )
 
 
@@ -37,7 +37,7 @@ def _turns(path: Path) -> list[dict[str, object]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         turn, evaluator = _TURN.match(line), _EVALUATOR.match(line)
         if turn:
-            valence, arousal, dominance = (float(value) for value in turn.group(3).split(","))
+            valence, arousal, dominance = (min(float(value), 5.0) for value in turn.group(3).split(","))
             turns.append(
                 {
                     "name": turn.group(1),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.corpora import Corpus, read_corpus
-from ser_core.errors import CorpusError, SerscopeError
+from ser_core.errors import CorpusError, command_line
 from ser_core.settings import settings
 
 LAYOUT = "audformat"
@@ -137,16 +137,13 @@ def _looking_in(repositories: Sequence[Any]) -> Iterator[None]:
         audb.config.REPOSITORIES = before
 
 
+@command_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Download an open corpus and say where it lies; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ser_core.corpora.open_corpora", description=main.__doc__)
     parser.add_argument("name", choices=list(OPEN_CORPORA))
     name = parser.parse_args(arguments).name
-    try:
-        corpus = fetch_open_corpus(name, cache_dir=settings().cache_dir)
-    except SerscopeError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+    corpus = fetch_open_corpus(name, cache_dir=settings().cache_dir)
     print(f"{OPEN_CORPORA[name].title}: {len(corpus.table)} clips in {corpus_folder(name, settings().cache_dir)}")
     return 0
 

@@ -147,10 +147,11 @@ def _voice_store(name: str, files: tuple[str, ...]) -> Path:
 
 
 def _converted_file(clip: str, file: str, source: Voice, target: Voice, backend: str) -> Path:
-    # Clips of two corpora may have one name, and clips and voices of one may change under theirs.
+    # Clips of two corpora may have one name, clips and voices of one may change under theirs, and a name may be a path.
     made_of = [state_of(file), asdict(source), asdict(target)]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]
-    return settings().cache_dir / "converted" / backend / f"{clip}-{key}--{target.speaker.rpartition('/')[2]}.flac"
+    name = f"{Path(clip).name}-{key}--{target.speaker.rpartition('/')[2]}.flac"
+    return settings().cache_dir / "converted" / backend / name
 
 
 def _waiting(words: str) -> float:

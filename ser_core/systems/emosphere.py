@@ -53,7 +53,7 @@ PAD = {
 emotions", Journal of Research in Personality 11, doi:10.1016/0092-6566(77)90037-X, mean ratings of angry, disgusted,
 fearful, happy, sad, bored and surprised. Neutral is not among their terms: it is set to the middle of the scales."""
 
-RATING_RANGES = {"emotale": (1.0, 5.0), "msp_improv": (1.0, 5.0), "msp_podcast": (1.0, 7.0), "iemocap": (1.0, 5.5)}
+RATING_RANGES = {"emotale": (1.0, 5.0), "msp_improv": (1.0, 5.0), "msp_podcast": (1.0, 7.0), "iemocap": (1.0, 5.0)}
 """Corpus → its scale of ratings, as its reader states it."""
 
 FRAME_S = 0.08

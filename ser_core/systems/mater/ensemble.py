@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ser_core.batches import over_table, table_of
 from ser_core.calibration import fit_temperature
-from ser_core.errors import SettingError
+from ser_core.errors import CorpusError, SettingError
 from ser_core.files import save_tensors
 from ser_core.regression import class_rows
 from ser_core.systems.mater.features import LEVELS, MODALITIES, slices
@@ -158,8 +158,11 @@ def _regression(
 
 def _level_temperature(scores: np.ndarray, classes: np.ndarray, count: int, level: str, seed: int) -> float:
     """Return the temperature that fits clips left out of the level's training."""
+    folds = min(FOLDS, int(np.bincount(classes).max()))
+    if folds < 2:
+        raise CorpusError("MATER sets clips aside to weigh its levels; it needs two clips of some emotion at least.")
     left_out = np.zeros((len(classes), count))
-    for training, testing in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(scores, classes):
+    for training, testing in StratifiedKFold(folds, shuffle=True, random_state=seed).split(scores, classes):
         weight, bias = _regression(scores[training], classes[training], count, level, seed)
         left_out[testing] = scores[testing] @ weight.T + bias
     return fit_temperature(left_out, classes)
