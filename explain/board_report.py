@@ -86,7 +86,10 @@ def section(
     same = {name: data[name].iloc[0] for name in data if len(data) > 1 and data[name].nunique(dropna=False) == 1}
     fixed = [(plain_name(str(name)), _cell(value)) for name, value in same.items() if _cell(value) != "–"]
     columns = _columns([str(name) for name in data if name not in same])
-    shown, rest = columns[:MOST_COLUMNS], columns[MOST_COLUMNS:]
+    decisive = [each for each in columns if each[0] == "finding" or each[1][0].endswith("p_holm")]
+    first = [each for each in columns if each not in decisive][: MOST_COLUMNS - len(decisive)]
+    shown = [each for each in columns if each in first or each in decisive]
+    rest = [each for each in columns if each not in shown]
     of_clips = "clip" in data
     records = data.head(0 if of_clips else MOST_ROWS).to_dict("records")
     rows = tuple(tuple(_joined(row, names) for _, names in shown) for row in records)
@@ -172,8 +175,12 @@ def _columns(names: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _joined(row: Mapping[Any, Any], names: Sequence[str]) -> str:
-    value, *ends = (_cell(row[name], exact=name == "p" or name.startswith("p_")) for name in names)
+    value, *ends = (_cell(row[name], exact=_is_p(name)) for name in names)
     return f"{value} [{ends[0]}, {ends[1]}]" if ends and "–" not in ends else value
+
+
+def _is_p(name: str) -> bool:
+    return name == "p" or name.startswith("p_") or name.endswith(("_p", "_p_holm"))
 
 
 def _cell(value: Any, *, exact: bool = False) -> str:

@@ -78,7 +78,8 @@ points = chart(
     rows[rows["kind"].isin(["clean", *kinds])],
     "robustness",
     title=f"{parts.MEASURES[measure]} on {clips} clips of {speakers} speakers of {corpus_title(corpus)}",
-    how="each small chart is one change, milder on the left, more severe on the right; a line that stays level means "
+    how="each small chart is one change, milder on the left, more severe on the right (spectral tilt and gain have "
+    "clean in the middle, between duller or quieter and sharper or louder); a line that stays level means "
     "that the model does not mind. Bars are 95 % intervals over speakers; the dashed line is chance. Click a point for "
     "its clips.",
     words=parts.in_words(rows, models, kinds, measure),

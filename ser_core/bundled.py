@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ser_core.errors import SettingError
 from ser_core.intended_use import FORBIDDEN
-from ser_core.tasks import TASKS, Task, task_of
+from ser_core.tasks import TASKS, Task, of_shares, task_of
 from ser_core.training import Recipe
 from ser_core.weights import WHISPER
 
@@ -522,6 +522,8 @@ def on_corpus(plan: Plan, corpus: "Corpus") -> Plan:
     if plan.system == "edge_fusion" and corpus.name == "ravdess":
         raise SettingError(f"The keyword network of {plan.title} has heard RAVDESS's speakers; choose another corpus.")
     task = task_of(corpus)
+    if plan.answer == "distribution":
+        task = of_shares(task, corpus)
     outside = tuple(each for each in plan.licences if not each.startswith("Training data"))
     return replace(
         plan,

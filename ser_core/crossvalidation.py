@@ -166,7 +166,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         system.save(network, temperature, out)
     if ship and fold == SHIPPED:
         seen = system.embeddings(network, pick(training))
-        codes = pd.factorize(table.loc[training, "emotion"])[0]
+        codes = pd.factorize(table.loc[training, "emotion"].fillna(""))[0]
         fit_neighbourhood(seen, codes, system.embeddings(network, pick(testing))).save(out)
         learnt = targets[training].argmax(1)
         # Without a clip of each class a small corpus gives a model that cannot be adapted.

@@ -1,6 +1,6 @@
 """What happens to a voice on its way to a model: noise, telephone, codec, clipping, room, filters, cuts.
 
-Every change is a kind at a level; each kind says in which unit, and lists its levels from mild to severe. Changes take
+Every change is a kind at a level; each kind says in which unit, and lists its levels. Changes take
 and give (samples,) at 16 kHz, are never clipped by themselves, and depend on the clip's name and the kind only: the
 same noise stands behind a clip at every level, and every clip is heard in the same rooms.
 
@@ -33,13 +33,26 @@ LONGEST_DELAY_S = 0.15
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of change: its name, the group it is shown in, the unit and the levels from mild to severe."""
+    """A kind of change: its name, the group it is shown in, the unit and the levels.
+
+    Levels go from mild to severe, or, where they lie on both sides of no change, from one end to the other.
+    """
 
     name: str
     family: str
     unit: str
     levels: tuple[float, ...]
     what: str
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether its levels lie on both sides of no change."""
+        return min(self.levels) < 0 < max(self.levels)
+
+    @property
+    def severest(self) -> float:
+        """The level that is farthest from no change; of two as far the lower."""
+        return max(self.levels, key=abs) if self.two_sided else self.levels[-1]
 
 
 KINDS = {

@@ -28,7 +28,7 @@ from ser_core.registry import load_model
 from ser_core.results import RESULTS, by_variant
 from ser_core.speaker_adaptation import adaptable, adapted_by
 from ser_core.speech import Segment, Utterance, utterances
-from ser_core.tasks import CREMA_D, with_folds
+from ser_core.tasks import CREMA_D, check_audio, with_folds
 from ser_core.voices import embeddings
 
 MODELS = ("whisper-tiny-statistics", "whisper-base-statistics")
@@ -89,6 +89,7 @@ def run(corpus: Path, models: Sequence[str] = (), seconds: float = SECONDS) -> s
         if not adaptable(model):
             raise ModelError(f"{model.card.title} cannot be adapted to a speaker; choose from {', '.join(MODELS)}.")
     heard = read_corpus(corpus)
+    check_audio(heard.table, heard.title)
     table = heard.table
     if heard.name == CREMA_D.name:
         table = with_folds(CREMA_D, table).query("fold == 0")

@@ -2,8 +2,8 @@
 
 A speaker's own figure comes from that speaker's clips alone, so its interval is over clips: Jeffreys' interval for a
 share (Brown, Cai & DasGupta 2001, "Interval estimation for a binomial proportion"), which keeps a width where a
-speaker's clips are all right or all wrong; for UAR the mean of one such draw for each emotion. Between speakers nothing
-follows from these; that is what the intervals over speakers are for.
+speaker's clips are all right or all wrong; for UAR those of its emotions together (Zou & Donner 2008). Between speakers
+nothing follows from these; that is what the intervals over speakers are for.
 
 Averages and ranking ask what ``audEERING/ser-tests`` asks under "correctness speaker average" and "speaker ranking":
 is the share of an emotion (or the mean of a dimension) among a speaker's clips as it should be, and do the speakers
@@ -42,14 +42,12 @@ def answers_of(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(names[rows[[f"p_{name}" for name in names]].to_numpy().argmax(axis=1)], rows.index)
 
 
-def by_speaker(rows: pd.DataFrame, measure: str, *, draws: int = 4000, seed: int = 0) -> pd.DataFrame:
+def by_speaker(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return each speaker's figure, the lowest first; for an error the largest first.
 
     Args:
         rows: predictions of one model, one row a clip.
         measure: of :func:`measures_of`.
-        draws: for the interval of UAR.
-        seed: of the draws.
 
     Returns:
         speaker, clips (that count for the measure), value, low, high: a 95 % interval over the own clips. Speakers
@@ -73,17 +71,16 @@ def by_speaker(rows: pd.DataFrame, measure: str, *, draws: int = 4000, seed: int
         place = [classes.index(measure.removeprefix("recall of "))]
         clips, right = clips[:, place], right[:, place]
     known = clips > 0
-    value = metrics.uar(tensors) if measure == "UAR" else np.where(known, right / np.maximum(clips, 1), np.nan)[:, 0]
-    if measure == "UAR":
-        random = np.random.default_rng(seed)
-        shape = (draws, *clips.shape)
-        drawn = np.where(known, random.beta(right + 0.5, clips - right + 0.5, shape), np.nan)
-        with np.errstate(invalid="ignore"):
-            low, high = np.nanpercentile(np.nanmean(drawn, axis=2), [100 * LOW, 100 * HIGH], axis=0)
-    else:
-        low, high = (stats.beta.ppf(q, right + 0.5, clips - right + 0.5)[:, 0] for q in (LOW, HIGH))
-        # Nothing lies below none right, nor above all right.
-        low, high = np.where(right[:, 0] == 0, 0.0, low), np.where(right[:, 0] == clips[:, 0], 1.0, high)
+    each = np.where(known, right / np.maximum(clips, 1), np.nan)
+    low, high = (stats.beta.ppf(q, right + 0.5, clips - right + 0.5) for q in (LOW, HIGH))
+    # Nothing lies below none right, nor above all right.
+    low, high = np.where(right == 0, 0.0, low), np.where(right == clips, 1.0, high)
+    value = metrics.uar(tensors) if measure == "UAR" else each[:, 0]
+    # Of a mean of independent recalls the limits lie as far away as their squares add up (Zou & Donner 2008,
+    # Statistics in Medicine 27, 1693-1702); of a single one these are its own.
+    count = np.maximum(known.sum(axis=1), 1)
+    low = value - np.sqrt(np.nansum(np.square(each - low), axis=1, where=known)) / count
+    high = value + np.sqrt(np.nansum(np.square(high - each), axis=1, where=known)) / count
     found = pd.DataFrame(
         {"speaker": sorted(set(speakers)), "clips": clips.sum(axis=1), "value": value, "low": low, "high": high}
     )

@@ -1,11 +1,11 @@
 """What the systems are trained and tested on: a corpus, its classes, and committed speaker-disjoint folds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ser_core.errors import CorpusError, SettingError
+from ser_core.errors import CorpusError, SettingError, short
 from ser_core.settings import ASSETS
 from ser_core.splits import speaker_folds, speaker_table
 
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from ser_core.corpora import Corpus
 
 
+SHARE = "share_"
+
+
 @dataclass(frozen=True)
 class Task:
     """A corpus with its classes and folds.
 
     name is that of the corpus's reader and of the committed table ``assets/folds/<name>.csv`` (clip, speaker, fold).
     balance: what is spread evenly over the folds, columns of the speaker table or "emotion", a speaker's commonest.
+    shares: whether the classes are the labels of listeners' shares (columns ``share_…``) rather than of the clips.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Task:
     emotions: tuple[str, ...]
     folds: int
     balance: tuple[str, ...] = ("sex",)
+    shares: bool = False
 
 
 CREMA_D = Task("crema_d", "CREMA-D", ("anger", "disgust", "fear", "happiness", "neutral", "sadness"), 5)
@@ -75,10 +80,20 @@ def check_folds(task: Task, folds: "Iterable[int]") -> None:
         )
 
 
+def check_audio(table: pd.DataFrame, title: str) -> None:
+    """Raise CorpusError where clips of a corpus table have no file."""
+    if silent := table.loc[table["file"].isna(), "name"].tolist():
+        raise CorpusError(
+            f"{len(silent)} of {len(table)} clips of {title} have no audio, first {short(silent[0])}; put the sound "
+            "beside the labels, or take these rows out."
+        )
+
+
 def fold_table(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     """Return clip, speaker and fold of every clip of a corpus table, speakers dealt to folds; what gets committed."""
     clips = _clips(task, table)
-    speakers = speaker_table(clips).assign(emotion=clips.groupby("speaker")["emotion"].agg(lambda e: e.mode().iloc[0]))
+    commonest = clips.groupby("speaker")["emotion"].agg(lambda emotions: next(iter(emotions.mode()), ""))
+    speakers = speaker_table(clips).assign(emotion=commonest)
     fold_of = speaker_folds(speakers, task.folds, balance=task.balance)
     return pd.DataFrame(
         {"clip": clips["clip"], "speaker": clips["speaker_id"], "fold": clips["speaker"].map(fold_of)}
@@ -94,6 +109,8 @@ def with_folds(task: Task, table: pd.DataFrame) -> pd.DataFrame:
         CorpusError: there is no fold table for the task, or clips of it are missing in the corpus.
     """
     path = ASSETS / "folds" / f"{task.name}.csv"
+    if "file" in table:
+        check_audio(table, task.title)
     if task.name not in TASKS:
         known = table.dropna(subset=["speaker"])
         fold_of = fold_table(task, known).set_index("clip")["fold"]
@@ -113,5 +130,17 @@ def with_folds(task: Task, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _clips(task: Task, table: pd.DataFrame) -> pd.DataFrame:
-    known = table[table["emotion"].isin(task.emotions)]
+    if task.shares:
+        known = table.dropna(subset=[f"{SHARE}{label}" for label in task.emotions])
+    else:
+        known = table[table["emotion"].isin(task.emotions)]
     return known.assign(clip=known["name"])
+
+
+def of_shares(task: Task, corpus: "Corpus") -> Task:
+    """Return a task whose classes are the labels that a corpus has listeners' shares of; as it is where it has none.
+
+    Every clip with shares belongs to it, also one whose shares name no single emotion.
+    """
+    labels = tuple(str(name).removeprefix(SHARE) for name in corpus.table if str(name).startswith(SHARE))
+    return replace(task, emotions=labels, shares=True) if labels and task.name not in TASKS else task

@@ -242,3 +242,47 @@ def test_too_few_speakers_are_refused_in_a_sentence(tmp_path, capsys) -> None:
         soundfile.write(tmp_path / f"{name}.wav", voice(1.0), SAMPLE_RATE)
     assert main(["train", "egemaps-logistic", "--corpus", str(tmp_path)]) == 2
     assert "needs three and two" in capsys.readouterr().err
+
+
+@pytest.fixture
+def em2ldl(tmp_path: Path) -> Path:
+    """EM2LDL's table with drawn shares of 12 speakers, without audio; every fourth clip has two first labels."""
+    folder, random = tmp_path / "EM2LDL", np.random.default_rng(0)
+    folder.mkdir()
+    labels = [
+        *("ecstacy", "joy", "serenity", "love", "admiration", "trust", "acceptance", "submission", "terror", "fear"),
+        *("apprehension", "awe", "amazement", "surprise", "distraction", "disapproval", "grief", "sadness"),
+        *("pensiveness", "remorse", "loathing", "disgust", "boredom", "contempt", "rage", "anger", "annoyance"),
+        *("aggresiveness", "vigilance", "anticipation", "interest", "optimism"),
+    ]
+    shares = random.dirichlet(np.full(32, 0.2), 192)
+    shares[::4] = 0.5 * np.eye(32)[0] + 0.5 * np.eye(32)[1]
+    table = pd.DataFrame(shares, columns=labels)
+    speakers = [f"speaker{k // 16}" for k in range(192)]
+    facts = {"speaker ID": speakers, "gender": "male", "age": "22岁", "ageClass": "Youth", "lang": "ce"}
+    table.insert(0, "AudioID", range(1, 193))
+    table.assign(**facts).to_csv(folder / "labels_distributions_Info.csv", index=False)
+    return folder
+
+
+def test_a_distribution_is_learnt_of_every_clip_and_label_that_listeners_gave(em2ldl, tmp_path, monkeypatch) -> None:
+    (em2ldl / "audio").mkdir()
+    random = np.random.default_rng(0)
+    for clip in range(1, 193):
+        soundfile.write(em2ldl / "audio" / f"{clip:04d}.wav", random.normal(0, 0.1, 4800), SAMPLE_RATE)
+    monkeypatch.setattr(crossvalidation, "ASSETS", tmp_path / "assets")
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    command = ["train", "label-distribution", "--corpus", str(em2ldl), "--runs", str(tmp_path / "runs")]
+    assert main(command) == 0
+    card = cards.read_card(tmp_path / "assets" / "models" / "label-distribution-em2ldl")
+    assert card.emotions[:3] == ("ecstasy", "joy", "serenity") and len(card.emotions) == 32
+    rows = pd.read_parquet(tmp_path / "assets" / "results" / "label-distribution-em2ldl.em2ldl.parquet")
+    assert len(rows) == 192 and rows["emotion"].isna().sum() == 48
+    both = rows.loc[rows["emotion"].isna(), ["t_ecstasy", "t_joy"]].to_numpy()
+    assert both == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_corpus_without_its_sound_is_refused_in_a_sentence(em2ldl, tmp_path, capsys) -> None:
+    for command in ("train label-distribution", "train egemaps-logistic", "speaker-adaptation", "session-adaptation"):
+        assert main([*command.split(), "--corpus", str(em2ldl)]) == 2
+        assert "192 of 192 clips of EM2LDL have no audio, first 0001" in capsys.readouterr().err

@@ -78,12 +78,16 @@ def figures_table(found: "pd.DataFrame") -> Rows:
 
 def in_words(found: "pd.DataFrame") -> str:
     """Return which dimension is heard best and where the answers are shifted."""
-    best, worst = found.loc[found["ccc"].idxmax()], found.loc[found["ccc"].idxmin()]
+    known = found.dropna(subset=["ccc"])
+    if known.empty:
+        names = " and ".join(found["dimension"])
+        return f"How well {names} is heard cannot be told: answers and ratings are one and the same value throughout."
+    best, worst = known.loc[known["ccc"].idxmax()], known.loc[known["ccc"].idxmin()]
     heard = (
         f"{best['dimension']} is heard best (CCC {unsigned(best['ccc'])}), "
         f"{worst['dimension']} worst ({unsigned(worst['ccc'])})"
     )
-    if len(found) == 1:
+    if len(known) == 1:
         low, high = unsigned(best["ccc_low"]), unsigned(best["ccc_high"])
         heard = f"{best['dimension']}: CCC {unsigned(best['ccc'])} [{low}, {high}]"
     shifted = [f"{row.dimension} {signed(row.bias)}" for row in found.itertuples() if row.shifted <= LEVEL]

@@ -395,7 +395,7 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
                 customdata=[[group, float(v)] for v in part["confidence"]],
                 text=[
                     f"{escape(group)}: stated {100 * r.confidence:.0f} %, right {100 * r.right:.0f} % "
-                    f"[{100 * r.low:.0f}, {100 * r.high:.0f}], {r.clips} clips"
+                    f"[{unsigned(100 * r.low, 0)}, {unsigned(100 * r.high, 0)}], {r.clips} clips"
                     for r in part.itertuples()
                 ],
                 hovertemplate="%{text}<extra></extra>",
@@ -404,7 +404,8 @@ def calibration(found: "Evidence", chosen: Chosen, group_of: "pd.Series", ece: "
     figure.update_xaxes(title="stated probability of the answer, per cent", range=[0, 101])
     figure.update_yaxes(title="answers that are right, per cent", range=[0, 101])
     said = "; ".join(
-        f"{row.group} {100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]" for row in ece.itertuples()
+        f"{row.group} {100 * row.value:.1f} % [{unsigned(100 * row.low, 1)}, {unsigned(100 * row.high, 1)}]"
+        for row in ece.itertuples()
     )
     points = chart(
         layout(figure, 420),

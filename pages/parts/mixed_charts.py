@@ -86,7 +86,8 @@ def figures_table(data: "pd.DataFrame") -> Rows:
         gained = f"<strong>{signed(row.gained, 3)}</strong> [{signed(row.gained_low, 3)}, {signed(row.gained_high, 3)}]"
         lines += (
             f'<tr><th scope="row">{measure(row.measure)} <small>({better})</small></th>'
-            f"<td><strong>{row.value:.3f}</strong> [{row.low:.3f}, {row.high:.3f}]</td><td>{row.constant:.3f}</td>"
+            f"<td><strong>{row.value:.3f}</strong> [{unsigned(row.low, 3)}, {unsigned(row.high, 3)}]</td>"
+            f"<td>{row.constant:.3f}</td>"
             f"<td>{row.uniform:.3f}</td><td>{'–' if math.isnan(row.gained) else gained}</td></tr>"
         )
     names = ("Measure", "Model [95 %]", "Constant", "Uniform", "Gained on the constant")
@@ -103,6 +104,8 @@ def figures_in_words(found: "dict[str, Interval]") -> str:
     low, high = (kl.low, kl.high) if kl.value > 0 else (-kl.high, -kl.low)
     verdict = "beats" if kl.low > 0 else "does worse than" if kl.high < 0 else "cannot be told from"
     rule = "leaves out 0" if kl.low > 0 or kl.high < 0 else "holds 0"
+    if math.isnan(kl.low):
+        rule = "does not follow from a single speaker"
     return (
         f"The model {verdict} the constant, which always answers with the average of all listeners: KL is "
         f"{abs(kl.value):.3f} nats {'lower' if kl.value > 0 else 'higher'} [{unsigned(low, 3)}, {unsigned(high, 3)}]. "
@@ -275,6 +278,8 @@ def ambiguity_map(rows: "pd.DataFrame", labels: int) -> "go.Figure":
 def ambiguity_in_words(rows: "pd.DataFrame", found: Interval) -> str:
     """Return whether the model knows where listeners disagree, in words."""
     verdict = "knows a little" if found.low > 0 and found.value < 0.3 else "knows" if found.low > 0 else "does not know"
+    if math.isnan(found.low):
+        verdict = "has been asked about too few speakers to tell whether it knows"
     return (
         f"The model {verdict} where listeners disagree: the correlation of ranks is {signed(found.value)} "
         f"[{signed(found.low)}, {signed(found.high)}] (the rule: its 95 % interval over speakers lies above 0, and "

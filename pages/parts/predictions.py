@@ -360,7 +360,7 @@ def _ask() -> Chosen | None:
         title = f"{title_of(model)} on {corpus.title}"
         lost = rows.attrs.get("left_out", [])
         key = f"{model}|{name}|asked {len(rows)} {len(lost)} {asked[-1]}"
-        done[asked] = Chosen(title, _in_common(_plain(rows)), key)
+        done[asked] = Chosen(title, _in_common(_plain(rows)).assign(model=model), key)
         while len(done) > KEPT:
             del done[next(iter(done))]
     _say(done[asked].rows, int(corpus.table["file"].notna().sum()))

@@ -57,7 +57,10 @@ def answers(model: str, corpus: str) -> "pd.DataFrame":
 
 
 def curves(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", measure: str) -> "go.Figure":
-    """Return a small chart for each kind of change, from clean on the left to severe, a line for each model."""
+    """Return a small chart for each kind of change, a line for each model.
+
+    From clean on the left to severe, or with clean between both sides.
+    """
     from plotly.subplots import make_subplots
 
     across = min(ACROSS, len(kinds))
@@ -135,7 +138,7 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
     import plotly.graph_objects as go
 
     worst = rows[
-        [row.kind in KINDS and round(row.level, 3) == round(KINDS[row.kind].levels[-1], 3) for row in rows.itertuples()]
+        [row.kind in KINDS and round(row.level, 3) == round(KINDS[row.kind].severest, 3) for row in rows.itertuples()]
     ]
     worst = worst[worst["kind"].isin(kinds)].dropna(subset=[measure])
     size, few = 0.94, len(kinds) <= 8
@@ -180,7 +183,7 @@ def overview(rows: "pd.DataFrame", models: "list[str]", kinds: "list[str]", meas
     figure.update_yaxes(range=[len(models) - 0.45, -0.55], visible=False)
     figure.update_xaxes(
         tickvals=list(range(len(kinds))),
-        ticktext=[f"{kind}, {level_words(kind, KINDS[kind].levels[-1])}" for kind in kinds],
+        ticktext=[f"{kind}, {level_words(kind, KINDS[kind].severest)}" for kind in kinds],
         range=[-0.5, len(kinds) - 0.5],
         side="top",
         tickangle=-90,
@@ -225,7 +228,7 @@ def severest_in_words(rows: "pd.DataFrame", models: "list[str]", kinds: "list[st
     """
     said = []
     for kind in kinds:
-        level = KINDS[kind].levels[-1]
+        level = KINDS[kind].severest
         part = rows[(rows["kind"] == kind) & (rows["level"].round(3) == round(level, 3)) & rows["model"].isin(models)]
         part = part.dropna(subset=[measure]).sort_values(measure, ascending=measure in ("flips", "shift"))
         if len(part):
@@ -368,14 +371,17 @@ def _after_the_change(part: "pd.DataFrame", model: str, corpus: str, kind: str, 
 
 
 def _in_order(own: "pd.DataFrame", kind: str, measure: str) -> "pd.DataFrame":
-    """Return a model's rows of one kind, clean first where the measure is known there, then as the kind's levels."""
+    """Return a model's rows of one kind as the kind's levels; clean, where the measure is known there, at its place."""
     import pandas as pd
 
     part = own[own["kind"] == kind].dropna(subset=[measure])
     order = {round(level, 3): place for place, level in enumerate(KINDS[kind].levels)}
     part = part.assign(_place=[order[round(level, 3)] for level in part["level"]]).sort_values("_place")
     clean = own[own["kind"] == "clean"].dropna(subset=[measure])
-    return pd.concat([clean, part]) if measure == "uar" and len(part) else part
+    if measure != "uar" or part.empty:
+        return part
+    before = KINDS[kind].two_sided * (part["level"] < 0)
+    return pd.concat([part[before == 1], clean, part[before == 0]])
 
 
 def _columns(measure: str) -> tuple[str, str, str]:

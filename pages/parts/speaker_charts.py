@@ -1,5 +1,6 @@
 """Speakers one by one: who is served worst, how the model errs on one of them, and that speaker's voice and clips."""
 
+import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def caterpillar(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, ove
         part = found[sexes == sex]
         told = [
             f"{escape(people.loc[row.speaker, 'name'])} ({escape(about(people.loc[row.speaker]))})<br>"
-            f"{scale * row.value:.3g} [{scale * row.low:.3g}, {scale * row.high:.3g}], {row.clips} clips"
+            f"{scale * row.value:.3g} {_limits(scale * row.low, scale * row.high)}, {row.clips} clips"
             for row in part.itertuples()
         ]
         figure.add_trace(
@@ -94,12 +95,15 @@ def in_words(found: "pd.DataFrame", people: "pd.DataFrame", measure: str, overal
         f"{said(overall['value'])}"
         + (
             f", by chance {said(overall['chance'])}. The whole interval of {below} speakers lies below what all have "
-            "together; one of forty does so by luck alone, and there "
-            "is no further test."
+            "together; some do so by luck alone, more where they have few clips, and there is no further test."
             if share
             else "."
         )
     )
+
+
+def _limits(low: float, high: float) -> str:
+    return "(no interval follows from so little)" if math.isnan(low) else f"[{low:.3g}, {high:.3g}]"
 
 
 def worst(found: "pd.DataFrame", people: "pd.DataFrame", rows: "pd.DataFrame") -> "pd.DataFrame":
