@@ -26,13 +26,14 @@ from torch import nn
 
 from ser_core import metrics
 from ser_core.bundled import PLANS, Plan
-from ser_core.corpora import read_corpus, speaker_emotion_confounding
+from ser_core.corpora import read_corpus
 from ser_core.corpora.confounding import CONFOUNDED
 from ser_core.crossvalidation import check_enough, prepared, state_of_corpus, system_of
 from ser_core.draws import draws, summed
 from ser_core.errors import CorpusError
 from ser_core.evaluation import OUT_OF_FOLD, Shared, check_lossless, shared_answers, with_speakers
 from ser_core.files import stored_table, write_table
+from ser_core.leaks import confounding, trips
 from ser_core.results import RESULTS, labels_of
 from ser_core.tasks import TASKS, task_of, with_folds
 
@@ -374,8 +375,8 @@ def run(
     write_table(stored(rows), out)
     confounded = []
     for part in parts:
-        found = speaker_emotion_confounding(part.table)
-        if found.one_emotion > found.speakers / 2:
+        found = confounding(part.table, "speaker")
+        if found is not None and trips(found):
             confounded.append(f"{part.name}: {found.sentence} A high figure on it may be speaker identification.")
     return markdown(summary(counted(rows)), confounded)
 

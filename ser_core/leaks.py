@@ -8,6 +8,7 @@ sentences with two clips or more: whoever is heard once has one emotion by arith
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +20,12 @@ import pandas as pd
 from ser_core.audio import read
 from ser_core.corpora import Confounding, Corpus, speaker_emotion_confounding
 from ser_core.errors import CorpusError
+from ser_core.numbers import rounded_percent
 from ser_core.tasks import TASKS, with_folds
 
 TRIPS = 0.5
-"""A corpus is called confounded where more than this share of its speakers is heard in one emotion only, or where
-knowing the speaker lifts the UAR this far from chance to all."""
+"""A corpus is called confounded where speakers of one emotion, or the UAR of knowing the speaker, lie farther than this on
+the way from what emotions dealt at random give to all."""
 
 Tell = Callable[[float, str], None]
 
@@ -91,9 +93,15 @@ class Leaks:
 
 
 def trips(found: Confounding) -> bool:
-    """Return whether speakers (or sentences) give so much of the emotions away that figures must say so."""
-    gain = (found.recall_from_speaker - found.chance) / (1 - found.chance) if found.chance < 1 else 0.0
-    return found.one_emotion > TRIPS * found.speakers or gain > TRIPS
+    """Return whether speakers (or sentences) give so much of the emotions away that figures must say so.
+
+    That is more than half of the way from what emotions dealt to the clips at random give to all.
+    """
+    ways = (
+        (found.one_emotion, found.dealt_one_emotion, found.speakers),
+        (found.recall_from_speaker, found.dealt_recall, 1.0),
+    )
+    return any(value - dealt > TRIPS * (most - dealt) + 1e-9 for value, dealt, most in ways)
 
 
 def find_leaks(table: pd.DataFrame, split: Sequence[str | None], hashes: Sequence[str | None] | None = None) -> Leaks:
@@ -131,7 +139,7 @@ def find_leaks(table: pd.DataFrame, split: Sequence[str | None], hashes: Sequenc
         values = tuple(sorted(map(str, one_each["name" if what == "recording" else "value"])))
         clips = tuple(both.loc[inside_test, "name"])
         shared.append(Shared(what, values, len(several), clips, len(known) / max(1, len(inside))))
-    return Leaks(tuple(shared), _confounding(table, "speaker"), _confounding(table, "text_id"))
+    return Leaks(tuple(shared), confounding(table, "speaker"), confounding(table, "text_id"))
 
 
 def audio_hashes(files: Sequence[str | None], tell: Tell | None = None) -> list[str | None]:
@@ -250,13 +258,20 @@ def confounding_words(found: Confounding, what: str = "speaker") -> str:
     """Return how far speakers, or sentences, give emotions away, in words."""
     return (
         f"{found.one_emotion} of {found.speakers} {what}s are heard in one emotion only; knowing the {what}, without "
-        f"listening, gives a UAR of {100 * found.recall_from_speaker:.1f} % (chance {100 * found.chance:.1f} %) and "
-        f"takes away {100 * found.explained:.0f} % of the uncertainty about the emotion ({what}s with one clip are not "
-        "judged)."
+        f"listening, gives a UAR of {rounded_percent(found.recall_from_speaker, 1)} (where emotions are dealt to the "
+        f"clips at random, {rounded_percent(found.dealt_recall, 1)}, and {found.dealt_one_emotion:.1f} in one emotion"
+        f"){_taken_away(found)} ({what}s with one clip are not judged)."
     )
 
 
-def _confounding(table: pd.DataFrame, column: str) -> Confounding | None:
+def _taken_away(found: Confounding) -> str:
+    if math.isnan(found.explained):
+        return ""
+    return f"; it takes away {rounded_percent(max(0.0, found.explained))} of the uncertainty about the emotion"
+
+
+def confounding(table: pd.DataFrame, column: str) -> Confounding | None:
+    """Return how far a column, such as "speaker", gives the emotion away; None where no value of it has two clips."""
     named = pd.DataFrame({"speaker": table[column], "emotion": table["emotion"]}).dropna()
     several = named[named.duplicated("speaker", keep=False)]
     return speaker_emotion_confounding(several) if len(several) else None

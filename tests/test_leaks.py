@@ -177,3 +177,18 @@ def test_a_recording_that_two_corpora_share_is_found_by_the_command(tmp_path: Pa
     assert main(["leaks", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     assert "No speaker is on both sides." in said and "1 of 7 recordings are on both sides" in said and "two-2" in said
+
+
+@pytest.mark.parametrize(("speakers", "clips", "emotions", "common"), [(100, 6, 3, 0.9), (200, 2, 4, 0.25)])
+def test_emotions_that_are_independent_of_speakers_with_few_clips_never_trip(speakers, clips, emotions, common) -> None:
+    shares = [common, *[(1 - common) / (emotions - 1)] * (emotions - 1)]
+    for seed in range(20):
+        drawn = np.random.default_rng(seed).choice([f"e{k}" for k in range(emotions)], speakers * clips, p=shares)
+        table = pd.DataFrame({"speaker": np.repeat(np.arange(speakers).astype(str), clips), "emotion": drawn})
+        found = leaks.confounding(table, "speaker")
+        assert found is not None and not leaks.trips(found)
+
+
+def test_a_corpus_of_one_emotion_is_not_confounded_and_says_nothing_that_is_no_number() -> None:
+    found = leaks.confounding(pd.DataFrame({"speaker": list("aabb"), "emotion": "anger"}), "speaker")
+    assert found is not None and not leaks.trips(found) and "nan" not in leaks.confounding_words(found)
