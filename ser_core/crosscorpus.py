@@ -58,7 +58,7 @@ ONE_ROW_A_CLIP = tuple(
 )
 """Those that read a clip as one row of features, which can be normalised for each speaker."""
 
-Read = Callable[[Plan, list[str]], list[np.ndarray]]
+Read = Callable[[Plan, pd.DataFrame], list[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -448,7 +448,7 @@ def _row_of_cells(
 
 
 def _read(plan: Plan, part: Part, normalised: bool, read: Read) -> list[np.ndarray]:
-    values = read(plan, part.table["file"].tolist())
+    values = read(plan, part.table)
     if not normalised:
         return values
     table = normalised_by_speaker(np.concatenate(values, axis=1).T, part.table["speaker"].tolist())

@@ -46,29 +46,37 @@ def system_of(plan: Plan) -> ModuleType:
     return importlib.import_module(f"ser_core.systems.{plan.system}")
 
 
-def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
+def prepared(plan: Plan, table: pd.DataFrame) -> list[np.ndarray]:
     """Return every clip's input to the system, extracted once and kept in the cache folder.
 
-    Where a file or an encoder's weights have changed, all are extracted anew.
+    Where a file, what was said in it or an encoder's weights have changed, all are extracted anew.
+
+    Args:
+        plan: the model.
+        table: with ``file`` and, for systems that read it, ``transcript`` and ``language``.
 
     Raises:
         CorpusError: a file is not there.
         AudioError: a file cannot be read.
     """
-    prepare = system_of(plan).prepare  # systems that read clips alike share what was read
+    system, files = system_of(plan), table["file"].tolist()
+    prepare = system.prepare  # systems that read clips alike share what was read
+    said = _said(table) if hasattr(system, "READS_TRANSCRIPTS") else [()] * len(files)
     try:
         states = [state_of(file) for file in files]
     except OSError as fault:
         raise CorpusError(f"{fault.filename} is not there; complete the corpus or take this clip out.") from fault
     # The folder may be shared by machines, and what bfloat16 gives is not what single precision gives.
     precision = computes_in_bfloat16(ranks.device().type)
-    made_of = [prepare.__module__, plan.encoder, _weights_of(plan), precision, states]
+    made_of = [prepare.__module__, plan.encoder, _weights_of(plan), precision, states, said]
+    if (own := settings().lexicon) is not None:
+        made_of.append(state_of(own))
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     store = settings().cache_dir / "features" / f"{prepare.__module__.rpartition('.')[2]}-{key[:12]}.npz"
     if not store.exists():
         arrays = []
         for place, file in enumerate(files):
-            arrays.append(prepare(file, plan.encoder))
+            arrays.append(prepare(file, plan.encoder, *said[place]))
             if place % 500 == 499:
                 print(f"{place + 1} of {len(files)} clips prepared", flush=True)
         store.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +85,12 @@ def prepared(plan: Plan, files: list[str]) -> list[np.ndarray]:
             np.savez(opened, values=np.concatenate(arrays, axis=-1), widths=widths)
     with np.load(store) as stored:
         return np.split(stored["values"], np.cumsum(stored["widths"])[:-1], axis=-1)
+
+
+def _said(table: pd.DataFrame) -> list[tuple[str | None, ...]]:
+    """Return the transcript and the language of each clip, None where the corpus does not know it."""
+    known = table.reindex(columns=["transcript", "language"]).astype(object)
+    return [tuple(row) for row in known.where(known.notna(), None).itertuples(index=False)]
 
 
 def run_folder(plan: Plan, table: pd.DataFrame, folder: Path) -> Path:
@@ -138,7 +152,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
         named=plan.answer == "emotion",
     )
     with ranks.first_then_others():
-        values = prepared(plan, table["file"].tolist())
+        values = prepared(plan, table)
     validating = ~training & ~testing
     targets = _targets(plan, table)
 
@@ -153,7 +167,7 @@ def run_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path, *, ship: 
     if plan.augmentation:
         more = _more_clips(plan, table, training)
         if len(more):  # of few clips none may be learnt with confidence
-            inputs += prepared(plan, more["file"].tolist())
+            inputs += prepared(plan, more)
             wanted = np.concatenate([wanted, _targets(plan, more)])
     network = system.fit(inputs, wanted, plan.recipe, plan.encoder, out, after_epoch, **plan.options)
     if ranks.rank() > 0:

@@ -338,7 +338,7 @@ def bundle(folder: Path) -> bytes:
 def _quantise_folds(plan: Plan, folder: Path, corpus: Path, runs: Path) -> str:
     task = TASKS[plan.task]
     table = with_folds(task, read_corpus(corpus, task.name).table)
-    values = prepared(plan, table["file"].tolist())
+    values = prepared(plan, table)
     folds = [fold for fold in range(task.folds) if (runs / f"fold-{fold}" / "weights.safetensors").is_file()]
     if not folds:
         raise ModelError(f"No fold of {plan.name} was trained in {runs}; name the folder that 'train' was given.")

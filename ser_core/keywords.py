@@ -76,7 +76,7 @@ def run(digits: Path, ravdess: Path, crema_d: Path | None, runs: Path) -> dict[s
     note = train_keywords(words, KEYWORDS, runs / "keywords")
     if crema_d is not None:
         clips = with_folds(CREMA_D, read_corpus(crema_d, CREMA_D.name).table)
-        values = prepared(PLANS["edge-fusion"], clips["file"].tolist())
+        values = prepared(PLANS["edge-fusion"], clips)
         note["crema_d"] = {f"{what} UAR": probe(values, clips, what) for what in ("text_id", "emotion")}
         _store(note, KEYWORDS)
     return note

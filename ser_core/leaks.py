@@ -24,8 +24,8 @@ from ser_core.numbers import rounded_percent
 from ser_core.tasks import TASKS, with_folds
 
 TRIPS = 0.5
-"""A corpus is called confounded where speakers of one emotion, or the UAR of knowing the speaker, lie farther than this on
-the way from what emotions dealt at random give to all."""
+"""A corpus is called confounded where speakers of one emotion, or the UAR of knowing the speaker, lie farther than this
+on the way from what emotions dealt at random give to all."""
 
 Tell = Callable[[float, str], None]
 

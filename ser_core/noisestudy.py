@@ -139,7 +139,7 @@ def run(corpus: Path, noise_folder: Path, others: Sequence[Path], runs: Path) ->
     chosen = noisy_clips(table)
     noisy = encoded(table, chosen, noise_folder, plan.encoder)
     elsewhere = [_other(folder, plan) for folder in others]
-    values = prepared(plan, table["file"].tolist())
+    values = prepared(plan, table)
     targets = (table["emotion"].to_numpy()[:, None] == np.array(plan.labels)).astype(np.float32)
     heard = [*noises, *table["file"]]
     found = []
@@ -228,7 +228,7 @@ def _other(folder: Path, plan: Plan) -> tuple[pd.DataFrame, list[np.ndarray]]:
         raise CorpusError(f"There are no folds for {corpus.name}; there are for {', '.join(TASKS)}.")
     table = with_folds(TASKS[corpus.name], corpus.table)
     table = table[table["emotion"].isin(plan.labels)].reset_index(drop=True)
-    return table, prepared(plan, table["file"].tolist())
+    return table, prepared(plan, table)
 
 
 def _answers(

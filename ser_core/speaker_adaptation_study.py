@@ -147,7 +147,7 @@ def _is_usual(table: pd.DataFrame, given: Given) -> bool:
 def _of_fold(plan: Plan, table: pd.DataFrame, fold: int, folder: Path) -> pd.DataFrame:
     """Return the answers of a trained fold for its test speakers, a row a clip × condition."""
     training, testing = fold_parts(table, fold)
-    values = prepared(plan, table["file"].tolist())
+    values = prepared(plan, table)
     system = system_of(plan)
     heads = cast(StatisticsHead, model_of_fold(plan, folder / f"fold-{fold}").network.heads)
     classes = table["emotion"].map(plan.labels.index).to_numpy()

@@ -134,7 +134,7 @@ def test_a_plan_with_augmentation_trains_on_originals_and_converted_clips_and_is
     table["fold"] = [int(name[1:]) % 5 for name in table["speaker"]]
     random = np.random.default_rng(0)
     column = {name: random.normal(size=(12, 1)) + np.eye(12)[:, [i % 6]] for i, name in enumerate(table["clip"])}
-    monkeypatch.setattr(crossvalidation, "prepared", lambda plan, files: [column[file] for file in files])
+    monkeypatch.setattr(crossvalidation, "prepared", lambda plan, asked: [column[file] for file in asked["file"]])
     given: dict[str, object] = {}
 
     def more(whole: pd.DataFrame, training: np.ndarray, option: str) -> pd.DataFrame:

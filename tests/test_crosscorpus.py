@@ -45,12 +45,12 @@ def part(name: str, seed: int, *, speakers: int = 6, clips: int = 12, shift: flo
     return Part(name, table)
 
 
-def read(plan, files):
+def read(plan, table):
     """Features in which the voice is louder than the emotion, which lies at the same places in every corpus."""
     width = WIDTH[plan.system]
     evidence = np.random.default_rng(0).normal(size=(3, width))
     found = []
-    for file in files:
+    for file in table["file"]:
         seed, shift, _, speaker, emotion, place = (float(word) for word in file.split())
         voice = 3 * np.random.default_rng([int(seed), int(speaker)]).normal(size=width)
         own = 0.5 * np.random.default_rng([int(seed), 7, int(place)]).normal(size=width)
@@ -87,7 +87,7 @@ def test_a_corpus_against_itself_is_out_of_fold(monkeypatch, tmp_path) -> None:
     one = part("one", 1)
     matrix([one, part("two", 2)], tmp_path, ["egemaps-logistic"], read=read)
     assert len(learnt) == 2 * 2 * 4  # as they are and normalised; each corpus: three folds, and the whole
-    first = np.array([value[0, 0] for value in read(PLANS["egemaps-logistic"], one.table["file"])]).round(4)
+    first = np.array([value[0, 0] for value in read(PLANS["egemaps-logistic"], one.table)]).round(4)
     for fold, seen in enumerate(learnt[:3]):
         tested = {float(v) for v in first[(one.table["fold"] == fold).to_numpy()]}
         assert len(tested & seen) <= 1  # two clips may agree in four digits of one functional

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ser_core.audio import SAMPLE_RATE, Recording, read
+from ser_core.bundled import PLANS
+from ser_core.crossvalidation import prepared
 from ser_core.domain import outside
 from ser_core.errors import CorpusError, SettingError
 from ser_core.models import Card
@@ -254,3 +257,21 @@ def test_a_clip_without_words_is_answered_by_the_other_levels(model: MaterModel,
     found = model.with_words(SpokenText((), "en", "made up")).evidence(clip, "anger")
     word = next(level for level in found.levels if level.level == "word")
     assert (word.acoustic, word.text, found.words) == (0.0, 0.0, ())
+
+
+def test_what_the_table_says_was_said_is_read_and_a_change_of_it_or_of_the_lexicon_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERSCOPE_CACHE", str(tmp_path / "cache"))
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(mater, "prepare", lambda *given: asked.append(given[1:]) or np.zeros((4, 1)))
+    monkeypatch.setattr(mater.prepare, "__module__", "ser_core.systems.mater.features", raising=False)
+    (tmp_path / "clip.wav").touch()
+    table = pd.DataFrame({"file": [str(tmp_path / "clip.wav")], "transcript": ["It is eleven."], "language": ["en"]})
+    for changed in (table, table, table.assign(transcript=None), table.drop(columns=["transcript", "language"])):
+        prepared(PLANS["mater"], changed)
+    assert [each[1:] for each in asked] == [("It is eleven.", "en"), (None, "en"), (None, None)]
+    (tmp_path / "words.csv").write_text("word,valence\neleven,1\n")
+    monkeypatch.setenv("SERSCOPE_LEXICON", str(tmp_path / "words.csv"))
+    prepared(PLANS["mater"], table)
+    assert len(asked) == 4

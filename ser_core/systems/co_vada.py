@@ -55,7 +55,7 @@ def more(table: pd.DataFrame, training: np.ndarray, backend: str) -> pd.DataFram
         Rows like those of the table; ``file`` is the converted clip and ``voice`` the speaker whose voice it has.
     """
     clips = table[training].reset_index(drop=True)
-    features = np.concatenate(prepared(PLANS[BIAS_PLAN], table["file"].tolist()), axis=1).T[training]
+    features = np.concatenate(prepared(PLANS[BIAS_PLAN], table), axis=1).T[training]
     classes, _ = pd.factorize(clips["emotion"], sort=True)
     guiding = bias_guiding(bias_probabilities(features, classes), classes)
     pairs = assigned(clips, guiding)

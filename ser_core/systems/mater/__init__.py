@@ -21,9 +21,9 @@ from ser_core.familiarity import load_neighbourhood
 from ser_core.models import Card
 from ser_core.systems.mater.ensemble import Mater, embeddings, fit, logits, save
 from ser_core.systems.mater.evidence import MaterModel
-from ser_core.systems.mater.features import LEVELS, encoder_mb, prepare
+from ser_core.systems.mater.features import LEVELS, READS_TRANSCRIPTS, encoder_mb, prepare
 
-__all__ = ["embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
+__all__ = ["READS_TRANSCRIPTS", "embeddings", "encoder_mb", "fit", "load", "logits", "prepare", "save"]
 
 
 def load(folder: Path, card: Card) -> MaterModel:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -13,8 +14,7 @@ from torch import Tensor
 from ser_core import sentences
 from ser_core.audio import read
 from ser_core.encoders import frozen_encoder
-from ser_core.errors import CorpusError
-from ser_core.files import whole
+from ser_core.files import state_of, whole
 from ser_core.frames import encoder_frames
 from ser_core.functionals import feature_names, file_functionals, functionals
 from ser_core.settings import settings
@@ -29,8 +29,11 @@ MODALITIES = ("acoustic", "text")
 FUNCTIONALS = "eGeMAPSv02"
 OWN_WORDS = " and its own transcript"
 """At the end of an encoder's name: the recogniser's transcript is used even where the corpus has one."""
+READS_TRANSCRIPTS = True
+"""``prepare`` takes what a corpus says was said, and in which language."""
 Block = tuple[str, str]
 """A level and a modality."""
+Said = tuple[str | None, str | None]
 
 
 def word_terms(words: Sequence[WordMeasures]) -> tuple[np.ndarray, np.ndarray]:
@@ -122,67 +125,43 @@ def _text(spoken: SpokenText, encoder: str) -> tuple[np.ndarray, np.ndarray]:
     return kept[encoder]
 
 
-def prepare(file: str, encoder: str) -> np.ndarray:
+def prepare(file: str, encoder: str, text: str | None = None, language: str | None = None) -> np.ndarray:
     """Return the network's input for a corpus's audio file as one column (features, 1), kept in the cache folder.
 
-    What was said is the corpus's transcript where it has one, else the recogniser's; times are the recogniser's.
+    Args:
+        file: the clip.
+        encoder: the recogniser's name, with ``OWN_WORDS`` where the corpus's words are not to be used.
+        text: what was said by the corpus; None: what the recogniser hears. Times are the recogniser's.
+        language: of the clip (ISO 639-1); None: what the recogniser takes it for.
     """
-    store = _store(file, encoder)
+    said = (text, language)
+    store = _store(file, encoder, said)
     if store.exists():
         return np.load(store)[:, None]
     log_mel = prepare_log_mel(file)
-    return _kept(file, encoder, encoder_frames([log_mel], recogniser_of(encoder))[0])[:, None]
+    return _kept(store, file, encoder, said, encoder_frames([log_mel], recogniser_of(encoder))[0])[:, None]
 
 
-def _kept(file: str, encoder: str, frames: np.ndarray) -> np.ndarray:
+def _kept(store: Path, file: str, encoder: str, said: Said, frames: np.ndarray) -> np.ndarray:
     """Return and store the input for a file whose encoder's frames (steps, states, hidden) are at hand."""
     samples = np.array(read(file).samples)
     recogniser = recogniser_of(encoder)
     states = [torch.from_numpy(np.asarray(frames[:, state], np.float32))[None] for state in range(frames.shape[1])]
-    text, language = corpus_text(file)
+    text, language = said
     if text is None or encoder.endswith(OWN_WORDS):
         spoken = recognised(samples, recogniser, language=language)
     else:
         spoken = aligned_text(samples, text, recogniser, language=language, frames=states[-1], confident=False)
     values = _joined(samples, spoken, states, file_functionals(file, FUNCTIONALS), encoder)
-    store = _store(file, encoder)
     store.parent.mkdir(parents=True, exist_ok=True)
     with whole(store) as partial, partial.open("wb") as opened:
         np.save(opened, values)
     return values
 
 
-def corpus_text(file: str) -> tuple[str | None, str | None]:
-    """Return the transcript of a corpus's file and its language (ISO 639-1), each None where the corpus has none."""
-    for folder in list(Path(file).resolve().parents)[:3]:
-        found = _corpus_texts(folder)
-        if found:
-            return found.get(str(Path(file).resolve()), (None, None))
-    return None, None
-
-
-@functools.lru_cache(maxsize=16)
-def _corpus_texts(folder: Path) -> dict[str, tuple[str | None, str | None]]:
-    from ser_core.corpora import read_corpus
-
-    try:
-        table = read_corpus(folder).table
-    except CorpusError:
-        return {}
-    known = table[["transcript", "language"]].astype(object).where(table[["transcript", "language"]].notna(), None)
-    return dict(
-        zip(
-            (str(Path(file).resolve()) for file in table["file"]),
-            known.itertuples(index=False, name=None),
-            strict=True,
-        )
-    )
-
-
-def _store(file: str, encoder: str) -> Path:
-    path = Path(file).resolve()
-    state = path.stat()
-    words = f"{encoder} {path} {state.st_size} {state.st_mtime_ns} {sum(map(len, block_names(encoder).values()))}"
+def _store(file: str, encoder: str, said: Said) -> Path:
+    own, width = settings().lexicon, sum(map(len, block_names(encoder).values()))
+    words = json.dumps([encoder, state_of(file), said, state_of(own) if own else "", width])
     return settings().cache_dir / "mater" / f"{hashlib.sha256(words.encode()).hexdigest()[:24]}.npy"
 
 
