@@ -277,25 +277,6 @@ def answers(rows: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(sorted(set(speakers))), tensors
 
 
-def gap_table(rows: pd.DataFrame, people: pd.DataFrame, *, replicates: int = 10_000) -> pd.DataFrame:
-    """Return every gap of one model: attribute, groups, too_small, measure, value, low, high, chance, p, p_holm.
-
-    Args:
-        rows: stored predictions "emotion".
-        people: of ``splits.speaker_table``.
-        replicates: of bootstrap and permutations.
-    """
-    speakers, tensors = answers(rows)
-    found = []
-    for groups in groupings(people, speakers):
-        for name, gap in gaps(tensors, groups, replicates=replicates).items():
-            interval = gap.interval
-            figures = {"value": interval.value, "low": interval.low, "high": interval.high, "chance": interval.chance}
-            found.append(_words(groups) | {"measure": name} | figures | {"p": gap.p})
-    table = pd.DataFrame(found)
-    return table.assign(p_holm=holm(table["p"].tolist())) if len(table) else table
-
-
 def change_table(
     before: pd.DataFrame, after: pd.DataFrame, people: pd.DataFrame, *, replicates: int = 10_000
 ) -> pd.DataFrame:

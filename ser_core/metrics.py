@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_core.draws import draws, orders, p_of_deals, summed
+from ser_core.draws import draws, summed
 from ser_core.errors import SettingError
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -39,23 +39,6 @@ class Interval:
     high: float
     baseline: float = float("nan")
     chance: float = float("nan")
-
-
-@dataclass(frozen=True)
-class GroupGap:
-    """A measure in two groups of speakers and their difference.
-
-    gap is ``first`` minus ``second``; p is two-sided, from dealing the groups to the speakers at random, and NaN where
-    nearly all deals leave a group without a value. Percentile intervals raise false alarms with few speakers, so p
-    decides.
-    """
-
-    first: float
-    second: float
-    gap: Interval
-    p: float
-    speakers_first: int
-    speakers_second: int
 
 
 def confusion(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> np.ndarray:
@@ -289,66 +272,6 @@ def mean_concordance(
 
     low, high = speaker_bootstrap(tensors, mean, replicates=replicates, seed=seed)
     return Interval(float(mean(tensors.sum(axis=0))), low, high, baseline=0.0, chance=0.0)
-
-
-def group_gap(
-    truth: Sequence[str],
-    predicted: Sequence[str],
-    speakers: Sequence[str],
-    groups: Sequence[str],
-    classes: Sequence[str],
-    *,
-    measure: Statistic = uar,
-    replicates: int = 10_000,
-    seed: int = 0,
-) -> GroupGap:
-    """Return a measure's difference between two groups of speakers, tested by permuting the groups over speakers.
-
-    Args:
-        truth: true class of each clip.
-        predicted: the model's answer for each clip.
-        speakers: speaker of each clip.
-        groups: group of each clip; exactly two, in sorted order first and second, and one a speaker.
-        classes: all class names.
-        measure: from confusion matrices to values, such as :func:`uar`.
-        replicates: resamples for the interval and permutations for p.
-        seed: of the draws.
-
-    Raises:
-        SettingError: not two groups, a speaker in both, fewer than two speakers in one, or as for :func:`evaluate`.
-    """
-    _same_length(truth=truth, groups=groups)
-    tensors = speaker_confusions(truth, predicted, speakers, classes)
-    names, which = _speaker_places(speakers)
-    labels = sorted({str(group) for group in groups})
-    if len(labels) != 2:
-        raise SettingError(f"A gap is between two groups; here are {len(labels)}: {', '.join(labels)}.")
-    in_first = np.zeros(len(names), dtype=bool)
-    in_second = np.zeros(len(names), dtype=bool)
-    for speaker, group in zip(which, groups, strict=True):
-        (in_first if str(group) == labels[0] else in_second)[speaker] = True
-    if (in_first & in_second).any():
-        both = names[int((in_first & in_second).argmax())]
-        raise SettingError(f"Speaker {both} is in both groups; give each speaker one.")
-    if min(in_first.sum(), in_second.sum()) < 2:
-        raise SettingError("Each group needs two or more speakers; nothing can be said about a gap otherwise.")
-    first, second = tensors[in_first], tensors[in_second]
-    values = [float(measure(part.sum(axis=0))) for part in (first, second)]
-    drawn = [
-        measure(summed(draws(len(part), replicates, [seed, side]), part)) for side, part in enumerate((first, second))
-    ]
-    low, high = _limits(drawn[0] - drawn[1])
-    dealt = in_first[orders(len(in_first), replicates, [seed, 2])[0]]
-    gap = values[0] - values[1]
-    permuted = measure(summed(dealt, tensors)) - measure(summed(~dealt, tensors))
-    return GroupGap(
-        first=values[0],
-        second=values[1],
-        gap=Interval(gap, low, high, baseline=0.0, chance=0.0),
-        p=p_of_deals(np.abs(permuted), abs(gap)),
-        speakers_first=len(first),
-        speakers_second=len(second),
-    )
 
 
 def _recall_of(place: int) -> Statistic:

@@ -56,19 +56,6 @@ def to_spherical(points: np.ndarray) -> Spherical:
     return Spherical(radius, np.arctan2(np.hypot(valence, arousal), dominance), np.arctan2(arousal, valence))
 
 
-def from_spherical(spherical: Spherical) -> np.ndarray:
-    """Return the points (clips, 3) of spherical coordinates."""
-    flat = spherical.radius * np.sin(spherical.polar)
-    return np.stack(
-        [
-            flat * np.cos(spherical.azimuth),
-            flat * np.sin(spherical.azimuth),
-            spherical.radius * np.cos(spherical.polar),
-        ],
-        axis=-1,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class Path:
     """A clip's way over time: points (windows, 3) of windows centred at times_s (windows,)."""

@@ -153,7 +153,7 @@ def test_p_of_a_change_finds_a_gap_that_was_closed() -> None:
 
 
 def test_small_groups_are_named_and_unknown_ones_left_out() -> None:
-    rows, group_of = made_up({"Asian": 7, "Black": 16, "White": 20, "odd": 1}, clips=6)
+    _, group_of = made_up({"Asian": 7, "Black": 16, "White": 20, "odd": 1}, clips=6)
     people = pd.DataFrame({"race": group_of}).replace({"race": {"odd": "Unknown"}})
     people = people.assign(sex="female", age=[29, 30] * (len(people) // 2), ethnicity=None, language="en")
     found = {g.attribute: g for g in fairness.groupings(people, sorted(people.index))}
@@ -161,9 +161,6 @@ def test_small_groups_are_named_and_unknown_ones_left_out() -> None:
     assert found["race"].names == ("Asian", "Black", "White") and found["race"].speakers == (7, 16, 20)
     assert found["race"].too_small == ("Asian",)
     assert found["race, groups of 15 or more"].names == ("Black", "White")
-    table = fairness.gap_table(rows, people, replicates=50)
-    assert set(table.loc[table["attribute"] == "race", "too_small"]) == {"Asian"}
-    assert table["groups"].iloc[-1] == "Black (16), White (20)"
 
 
 def test_before_and_after_must_be_of_the_same_speakers() -> None:

@@ -189,47 +189,6 @@ def test_ten_thousand_replicates_take_well_under_a_second():
     assert time.perf_counter() - began < 1
 
 
-def _gap_data(effect, seed, speakers=12):
-    rng = np.random.default_rng(seed)
-    truth, predicted, who, groups = [], [], [], []
-    for place in range(2 * speakers):
-        group = "female" if place % 2 else "male"
-        skill = np.clip(rng.normal(0.6 + (effect if group == "female" else 0), 0.1), 0, 1)
-        for label in rng.choice(CLASSES, 20):
-            truth.append(str(label))
-            predicted.append(str(label) if rng.random() < skill else str(rng.choice(CLASSES)))
-            who.append(f"s{place:02d}")
-            groups.append(group)
-    return truth, predicted, who, groups
-
-
-def test_planted_gap_between_groups_is_found_with_its_sign():
-    found = metrics.group_gap(*_gap_data(0.3, seed=0), CLASSES, replicates=2000)
-    assert found.p < 0.01
-    assert found.gap.value == pytest.approx(found.first - found.second) and found.gap.low > 0
-    assert (found.speakers_first, found.speakers_second) == (12, 12)
-
-
-def test_groups_alike_raise_false_alarms_about_as_often_as_promised():
-    alarms = sum(metrics.group_gap(*_gap_data(0, seed=seed), CLASSES, replicates=200).p <= 0.05 for seed in range(120))
-    # Binomial(120, 0.05) exceeds 14 less than once in 300 times.
-    assert alarms <= 14
-
-
-def test_permutation_p_equals_counting_every_split_of_the_speakers():
-    from itertools import combinations
-
-    truth, predicted, who, groups = _gap_data(0.2, seed=4, speakers=4)
-    tensors = metrics.speaker_confusions(truth, predicted, who, CLASSES)
-    found = metrics.group_gap(truth, predicted, who, groups, CLASSES, replicates=20_000)
-    gaps = []
-    for chosen in combinations(range(8), 4):
-        inside = np.isin(np.arange(8), chosen)
-        gaps.append(metrics.uar(tensors[inside].sum(axis=0)) - metrics.uar(tensors[~inside].sum(axis=0)))
-    exact = np.mean(np.abs(gaps) >= abs(found.gap.value) - 1e-12)
-    assert found.p == pytest.approx(exact, abs=0.012)
-
-
 def test_calibration_error_by_hand():
     # Bin (0.6, 0.7]: confidence 0.7 twice, one right → |0.5 − 0.7|; bin (0.9, 1]: confidence 1 once, right → 0.
     probabilities = np.array([[0.7, 0.3], [0.7, 0.3], [0.0, 1.0]])
@@ -289,19 +248,6 @@ def test_senseless_input_is_refused_in_a_sentence(change, message):
     given = {"truth": ["anger", "fear"], "predicted": ["anger", "fear"], "speakers": ["a", "b"], "classes": CLASSES}
     with pytest.raises(SettingError, match=message):
         metrics.evaluate(**given | change)
-
-
-@pytest.mark.parametrize(
-    ("groups", "message"),
-    [
-        (["x", "x", "x", "x"], "here are 1: x"),
-        (["x", "y", "x", "y"], "Speaker a is in both groups"),
-        (["x", "x", "y", "y"], "two or more speakers"),
-    ],
-)
-def test_senseless_groups_are_refused(groups, message):
-    with pytest.raises(SettingError, match=message):
-        metrics.group_gap(["anger"] * 4, ["anger"] * 4, ["a", "a", "b", "b"], groups, CLASSES, replicates=10)
 
 
 def test_logits_are_not_taken_for_probabilities():
