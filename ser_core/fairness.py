@@ -166,17 +166,6 @@ MEASURES: dict[str, Measure] = {
 """Gap measures by name; TPR, DP and FPR gaps are root mean squares over the emotions."""
 
 
-def group_values(
-    tensors: np.ndarray, groups: Grouping, measure: metrics.Statistic, *, replicates: int = 10_000, seed: int = 0
-) -> dict[str, Interval]:
-    """Return a measure such as ``metrics.uar`` in each group, with its interval over speakers."""
-    found = {}
-    for name, member in zip(groups.names, groups.member, strict=True):
-        low, high = metrics.speaker_bootstrap(tensors[member], measure, replicates=replicates, seed=seed)
-        found[name] = Interval(float(measure(tensors[member].sum(axis=0))), low, high)
-    return found
-
-
 def gaps(
     tensors: np.ndarray,
     groups: Grouping,
@@ -185,25 +174,26 @@ def gaps(
     replicates: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Gap]:
-    """Return the gap of each measure between groups.
+    """Return the gap of each measure between groups, beside what it is by chance.
+
+    It has no interval: resampled speakers lie apart where the groups do not, so that percentiles of a largest less a
+    smallest lie above the figure itself.
 
     Args:
         tensors: (speakers, classes, classes), as of ``metrics.speaker_confusions``.
         groups: of the same speakers.
         measures: by name; ``MEASURES`` if not given.
-        replicates: resamples for the interval and deals for chance and p.
+        replicates: deals for chance and p.
         seed: of the draws.
     """
     chosen = MEASURES if measures is None else measures
     placed = _placed(tensors, groups)
     known = groups.member.any(axis=0)
-    resampled = summed(draws(len(placed), replicates, seed), placed)
     deals = dealt(tensors[known], groups.member[:, known].argmax(axis=0), len(groups.names), replicates, seed)
     found = {}
     for name, measure in chosen.items():
         value, chance = float(measure(placed.sum(axis=0))), measure(deals)
-        low, high = _limits(measure(resampled))
-        interval = Interval(value, low, high, baseline=0.0, chance=mean_of_known(chance))
+        interval = Interval(value, float("nan"), float("nan"), baseline=0.0, chance=mean_of_known(chance))
         found[name] = Gap(interval, p_of_deals(chance, value))
     return found
 
@@ -282,8 +272,8 @@ def change_table(
 ) -> pd.DataFrame:
     """Return every gap before and after, and its change, with intervals over the same speakers.
 
-    Columns: attribute, groups, too_small, measure; before, before_low, before_high, before_chance, before_p; the same
-    for after; change, change_low, change_high, change_p, change_p_holm.
+    Columns: attribute, groups, too_small, measure; before, before_low, before_high (of measures that are no gap),
+    before_chance, before_p; the same for after; change, change_low, change_high, change_p, change_p_holm.
 
     Raises:
         SettingError: the two are not of the same speakers.

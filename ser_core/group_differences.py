@@ -298,8 +298,6 @@ def differences(
     base, rows = found.groups.index(reference), []
     wanted = [offered[name] for name in chosen]
     tensors = {id(m.tensors): m.tensors for m in wanted}
-    if spreads:
-        tensors[id(found.confusions)] = found.confusions
     sums = {key: summed(weights, each) for key, each in tensors.items()} if weights is not None else {}
     permuted = {
         place: _permuted([m.tensors for m in wanted], found, (place, base), replicates, [seed, 1, place])
@@ -325,7 +323,7 @@ def differences(
                 first, second = (measure.statistic(side) for side in permuted[place][id(measure.tensors)])
                 row["p"] = p_of_deals(np.abs(first - second), abs(apart))
             rows.append(row | {"too_small": found.too_small(group)})
-    rows += _spreads(found, spreads, sums.get(id(found.confusions)), replicates, seed)
+    rows += _spreads(found, spreads, replicates, seed)
     table = pd.DataFrame(rows)
     tested = table["p"].notna()
     table["p_holm"] = np.nan
@@ -395,19 +393,17 @@ def of_table(compared: Sequence[Grouping], *, replicates: int = 10_000) -> pd.Da
     return table[["by", "reference", *table.columns.drop(["by", "reference"])]]
 
 
-def _spreads(
-    found: Evidence, spreads: Sequence[str], resampled: np.ndarray | None, replicates: int, seed: int
-) -> list[dict[str, object]]:
+def _spreads(found: Evidence, spreads: Sequence[str], replicates: int, seed: int) -> list[dict[str, object]]:
+    """Return a row for each gap over all groups; without an interval, as ``fairness.gaps``."""
     if not spreads:
         return []
     matrices = _dealt_groups(found, replicates, seed)
     rows: list[dict[str, object]] = []
     for name in spreads:
         value = float(MEASURES[name](found.confusions.sum(axis=0)))
-        low, high = _limits(None if resampled is None else MEASURES[name](resampled))
         row: dict[str, object] = {"measure": name, "group": "all", "speakers": len(found.speakers)}
-        row |= {"clips": int(found.clips.sum()), "value": value, "low": low, "high": high}
-        row |= {"difference": value, "difference_low": low, "difference_high": high}
+        row |= {"clips": int(found.clips.sum()), "value": value, "low": np.nan, "high": np.nan}
+        row |= {"difference": value, "difference_low": np.nan, "difference_high": np.nan}
         small = [group for group in found.groups if found.too_small(group)]
         reason = f"{', '.join(small)}: fewer than {FEWEST_SPEAKERS} speakers" if small else ""
         by_chance = MEASURES[name](matrices)

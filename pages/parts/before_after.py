@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.parts import clips_behind
-from pages.parts.charts import COLOURS, Rows, bars, chart, layout, tabled
+from pages.parts.charts import COLOURS, Rows, chart, layout, tabled
 from pages.parts.predictions import kept, title_of
 from pages.parts.words import p_value, plain
 from ser_core.numbers import signed, unsigned
@@ -60,8 +60,8 @@ def show() -> None:
         "before-after",
         title=f"Gaps by {attribute}, before and after",
         how="each line is a gap over the groups; the open circle is the plain model, the full one the model that also "
-        "learnt from converted voices; bars are 95 % intervals over speakers. Left is fairer, but a gap is "
-        "never quite 0: the table says how large it is by chance. Click a circle for the clips that the two models "
+        "learnt from converted voices. Left is fairer, but a gap is never quite 0: the table says how large it is by "
+        "chance. Click a circle for the clips that the two models "
         "answer differently.",
         words=words,
         state=state,
@@ -76,8 +76,7 @@ def show() -> None:
     lines = ""
     for row in part.itertuples():
         cells = "".join(
-            f"<td>{100 * getattr(row, when):.1f} [{100 * getattr(row, when + '_low'):.1f}, "
-            f"{100 * getattr(row, when + '_high'):.1f}]<br><small>by chance "
+            f"<td>{100 * getattr(row, when):.1f}<br><small>by chance "
             f"{100 * getattr(row, when + '_chance'):.1f}</small></td>"
             for when in ("before", "after")
         )
@@ -86,10 +85,10 @@ def show() -> None:
             f"[{signed(100 * row.change_low, 1)}, {signed(100 * row.change_high, 1)}]</td>"
             f"<td>{p_value(row.change_p_holm)}</td></tr>"
         )
-    names = ("Gap, points [95 %]", "Before", "After", "Change", "p, corrected")
+    names = ("Gap, points", "Before", "After", "Change [95 %]", "p, corrected")
     tabled(
         Rows(names, lines),
-        part.drop(columns=["groups", "too_small"]),
+        part.drop(columns=["groups", "too_small"]).dropna(axis=1, how="all"),
         "before-after-figures",
         title=f"Gaps by {attribute}, before and after, points",
         how="a gap is never below 0, so what it is when the groups are dealt to the speakers at random stands below "
@@ -192,7 +191,7 @@ def _share(row: "pd.Series", name: str, plus: bool = False) -> str:
 
 
 def _changes_chart(part: "pd.DataFrame") -> "go.Figure":
-    """Return each gap before and after with intervals."""
+    """Return each gap before and after."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -204,7 +203,6 @@ def _changes_chart(part: "pd.DataFrame") -> "go.Figure":
             go.Scatter(
                 x=100 * part[when],
                 y=[place + shift for place in range(len(part))],
-                error_x=bars(part[when], part[f"{when}_low"], part[f"{when}_high"]),
                 mode="markers",
                 name=when,
                 marker={"size": 10, "symbol": symbol, "color": colour},

@@ -157,9 +157,7 @@ def differences_table(table: "pd.DataFrame", reference: str) -> Rows:
         if math.isfinite(row.p):
             figures = (row.difference, row.difference_low, row.difference_high)
             apart, low, high = (shown(row.measure, value, not spread) for value in figures)
-            apart += f" [{low}, {high}]"
-            if spread:
-                apart += f"<br><small>by chance {shown(row.measure, row.chance)}</small>"
+            apart += f"<br><small>by chance {shown(row.measure, row.chance)}</small>" if spread else f" [{low}, {high}]"
             p = p_value(row.p_holm)
         verdict = "reference" if row.group == reference else "–" if p == "–" else "no finding"
         verdict = "<strong>finding</strong>" if row.finding else verdict
