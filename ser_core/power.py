@@ -21,6 +21,8 @@ from ser_core.results import RESULTS
 TABLE = "power.csv"
 SIZES = ((5, 5), (9, 9), (45, 46), (61, 7))
 WANTED = 0.8
+DEALS = 10_000
+"""As ``group_differences.differences`` makes them."""
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
 
@@ -81,7 +83,8 @@ def powers(found: Evidence, measure: str, reference: str, tests: int) -> pd.Data
     Returns:
         group, speakers, reference_speakers, deviation (of the measure between the speakers of a group); detectable and
         power of a gap of 0.1 with this measure shown alone, and both as the first of all that is tested
-        (``detectable_among``, ``power_among``); p_least, the smallest that so many speakers can give.
+        (``detectable_among``, ``power_among``); p_least, the smallest that so many speakers can give. Where speakers
+        are in both groups (``shared`` of them) their own answers are exchanged, and none of this is worked out: NaN.
     """
     values = speaker_values(found, measures_of(found)[measure])
     base, rows = found.groups.index(reference), []
@@ -90,12 +93,14 @@ def powers(found: Evidence, measure: str, reference: str, tests: int) -> pd.Data
             continue
         alone = power_of_gap(values[base], values[place])
         among = power_of_gap(values[base], values[place], level=LEVEL / max(1, tests))
-        rows.append(
-            {"group": group, "speakers": alone.sizes[1], "reference_speakers": alone.sizes[0]}
-            | {"deviation": alone.deviation, "detectable": alone.smallest, "power": alone.of_ten_points}
-            | {"detectable_among": among.smallest, "power_among": among.of_ten_points}
-            | {"p_least": smallest_p(*alone.sizes) if min(alone.sizes) else float("nan")}
-        )
+        shared = int(((found.clips[:, base] > 0) & (found.clips[:, place] > 0)).sum())
+        told = {"deviation": alone.deviation, "detectable": alone.smallest, "power": alone.of_ten_points}
+        told |= {"detectable_among": among.smallest, "power_among": among.of_ten_points}
+        told |= {"p_least": smallest_p(*alone.sizes) if min(alone.sizes) else float("nan")}
+        if shared:
+            told = dict.fromkeys(told, float("nan"))
+        sizes = {"speakers": alone.sizes[1], "reference_speakers": alone.sizes[0], "shared": shared}
+        rows.append({"group": group} | sizes | told)
     return pd.DataFrame(rows)
 
 
@@ -119,9 +124,9 @@ def of_table(compared: Sequence[Grouping]) -> pd.DataFrame:
 
 
 def smallest_p(first: int, second: int) -> float:
-    """Return the smallest two-sided p that dealing two groups of these sizes can give."""
+    """Return the smallest two-sided p that ``DEALS`` deals of two groups of these sizes can give."""
     ways = comb(first + second, first)
-    return (2 if first == second else 1) / ways
+    return max((2 if first == second else 1) / ways, 1 / (DEALS + 1))
 
 
 def made_up(

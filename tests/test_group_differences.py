@@ -432,6 +432,18 @@ def test_the_table_of_powers_asks_more_of_one_comparison_among_many() -> None:
     assert row["power_among"] < row["power"] and row["p_least"] == 1 / 3003
 
 
+def test_no_power_is_stated_where_speakers_are_in_both_groups_or_no_deal_is_rare_enough() -> None:
+    rows = made_up({"a": 8, "b": 8})
+    rows["language"] = np.where(rows.index % 2, "x", "y")
+    found = room.evidence(rows, "language", rows["language"])
+    (row,) = power.powers(found, "UAR", "x", 10).to_dict("records")
+    assert row["shared"] == 16 and np.isnan([row["power"], row["detectable"], row["p_least"]]).all()
+    # Of 10,000 deals none is rarer than one in 10,001, however many speakers there are.
+    assert power.smallest_p(60, 60) == 1 / 10_001
+    many = power.power_of_gap(np.linspace(0, 0.1, 60), np.linspace(0.5, 0.6, 60), level=0.05 / 600)
+    assert many.of_ten_points == 0 and np.isnan(many.smallest)
+
+
 def test_calibration_errors_are_those_of_the_comparison_of_groups() -> None:
     rows = made_up({"a": 6, "b": 8, "c": 1})
     found = room.evidence(rows, "sex", rows["sex"])

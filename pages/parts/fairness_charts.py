@@ -266,13 +266,19 @@ def power(found: "Evidence", shown: "Sequence[str]", reference: str, tests: int,
     ten, lines, said = "10 points" if share else "0.1", "", []
     for row in data.itertuples():
         sizes = f"{row.speakers} v {row.reference_speakers}"
-        lines += (
-            f'<tr{" class=few" if found.too_small(row.group) else ""}><th scope="row">{escape(row.group)}</th>'
-            f"<td>{sizes}</td><td>{_gap(row.deviation, share)}</td><td>{_gap(row.detectable, share)}</td>"
-            f"<td>{percent(row.power)}</td><td>{_gap(row.detectable_among, share)}</td>"
-            f"<td>{percent(row.power_among)}</td><td>{p_value(row.p_least)}</td></tr>"
-        )
-        said.append(f"{row.group} ({sizes} speakers): {percent(row.power_among)}")
+        figures = [
+            _gap(row.deviation, share),
+            _gap(row.detectable, share),
+            percent(row.power),
+            _gap(row.detectable_among, share),
+            percent(row.power_among),
+            p_value(row.p_least),
+        ]
+        cells = "".join(f"<td>{'–' if row.shared else figure}</td>" for figure in figures)
+        css = " class=few" if found.too_small(row.group) else ""
+        lines += f'<tr{css}><th scope="row">{escape(row.group)}</th><td>{sizes}</td>{cells}</tr>'
+        told = f"not worked out, as {row.shared} are in both groups" if row.shared else percent(row.power_among)
+        said.append(f"{row.group} ({sizes} speakers): {told}")
     names = (
         "Group",
         "Speakers",
