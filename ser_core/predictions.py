@@ -215,6 +215,7 @@ def checked(table: pd.DataFrame) -> pd.DataFrame:
         rows[[f"p_{word}" for word in words]] = values
         shares = [str(column) for column in table if str(column).startswith("share_")]
         if shares:
+            _check_apart([column[6:] for column in shares], "shares")
             rows[[f"share_{word}" for word in output_words([column[6:] for column in shares])]] = _shares(
                 _numbers(table, shares), text["file"]
             )
@@ -264,13 +265,19 @@ def _csv(data: bytes) -> pd.DataFrame:
 def _named(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with known names for its columns; a name that is spelt out wins over an alias."""
     given = [str(column).strip() for column in table]
-    lower = [name if name.lower().startswith(("p_", "d_", "t_")) else name.lower() for name in given]
+    lower = [name if name.lower().startswith("p_") else name.lower() for name in given]
     lower = [f"{name[:2].lower()}{name[2:]}" if name[1:2] == "_" else name for name in lower]
     names = [ALIASES.get(name, name) if ALIASES.get(name) not in lower else name for name in lower]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise PredictionsError(f"Several columns mean {_some(twice)}; keep one of each.")
     return table.set_axis(names, axis=1)
+
+
+def _check_apart(labels: Sequence[str], what: str) -> None:
+    folded = [output_words([label])[0].casefold() for label in labels]
+    if same := sorted({word for word in folded if folded.count(word) > 1}):
+        raise PredictionsError(f"Several columns of {what} mean {_some(same)}; add them up.")
 
 
 def _outputs(table: pd.DataFrame) -> tuple[str, list[str]]:
@@ -283,10 +290,7 @@ def _outputs(table: pd.DataFrame) -> tuple[str, list[str]]:
             )
         if len(chances) < 2:
             raise PredictionsError(f"There is one column of probabilities, {_some(chances)}; two or more are needed.")
-        folded = [output_words([column[2:]])[0].casefold() for column in chances]
-        same = sorted({word for word in folded if folded.count(word) > 1})
-        if same:
-            raise PredictionsError(f"Several columns of probabilities mean {_some(same)}; add them up.")
+        _check_apart([column[2:] for column in chances], "probabilities")
         return "p", chances
     values = [f"d_{name}" for name in DIMENSIONS if f"d_{name}" in table]
     if values:

@@ -55,6 +55,10 @@ def test_a_corpus_that_the_app_has_never_seen_is_found_without_a_restart_and_ask
     shown = shown.run()
     assert box(shown, "Corpus").options == ["new one"]
     assert asked_and_drawn(shown)
+    # What was asked is compared on other pages, too.
+    asked = shown.session_state["asked"]
+    other = page("crosscorpus", **{"asked": asked, "cross-what": "Bundled models"})
+    assert "log-mel-resnet" in {str(each.rows["model"].iloc[0]) for each in asked.values()} and not other.exception
     labels = tmp_path / "new one" / "labels.csv"
     labels.write_text(labels.read_text().replace("s3", "s2"))
     shown = shown.run()

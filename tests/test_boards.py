@@ -202,6 +202,11 @@ def test_only_the_shared_way_draws_tables_of_figures_on_dashboards() -> None:
 
 def test_a_section_without_a_figure_is_printed() -> None:
     _, data = dots()
+    wide = pd.DataFrame({f"c{k}": [1, 2] for k in range(11)} | {"p": [0.0001, 0.2], "p_holm": [0.0004, 0.4]})
+    wide = wide.assign(chance=[0.1, 0.2], too_small=["", "few"], finding=[True, False])
+    printed = section("Board", "Findings", "how.", "w", None, wide, {}, "chance is 1/6.", "cmd")
+    assert printed.head[-2:] == ("p holm", "finding") and len(printed.head) == 9
+    assert printed.rows[0][-2:] == ("below 0.001", "yes") and "c10" in printed.left_out
     found = section("Board", "Only figures", "how.", "what it says.", None, data, {}, "chance is 1/6.", "cmd")
     assert found.svg == "" and len(found.rows) == 2
     text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf([found]))).pages)

@@ -242,6 +242,24 @@ def test_the_model_that_loses_most_is_not_called_the_least_affected_for_its_high
     assert of_drop.index("−20.2") < of_drop.index("−40.4")
 
 
+def test_the_severest_level_is_the_farthest_from_no_change_and_clean_stands_between_both_sides() -> None:
+    assert (KINDS["gain"].severest, KINDS["spectral tilt"].severest, KINDS["mp3"].severest) == (-30.0, -6.0, 16.0)
+    levels = [float("nan"), *KINDS["gain"].levels]
+    kinds = ["clean", *["gain"] * 4]
+    own = pd.DataFrame({"model": "m", "kind": kinds, "level": levels, "uar": [0.7, 0.4, 0.5, 0.6, 0.7]})
+    assert robustness_charts._in_order(own, "gain", "uar")["level"].tolist()[:3] == [-30.0, -20.0, -10.0]
+    assert robustness_charts._in_order(own, "gain", "uar")["kind"].tolist()[3] == "clean"
+    assert robustness_charts._in_order(own.assign(drop=0.1), "gain", "drop")["kind"].tolist() == ["gain"] * 4
+
+
+def test_what_never_changes_is_not_called_best_heard() -> None:
+    found = pd.DataFrame({"dimension": ["valence", "dominance"], "ccc": [0.5, np.nan]}).assign(
+        ccc_low=0.4, ccc_high=0.6, bias=0.0, shifted=1.0
+    )
+    assert "valence: CCC 0.50" in dimension_charts.in_words(found).replace("Valence", "valence")
+    assert "cannot be told" in dimension_charts.in_words(found.iloc[1:])
+
+
 def test_the_robustness_page_draws_a_study_and_changes_its_measure(measured: pd.DataFrame) -> None:
     app = drawn("robustness.py")
     assert app.multiselect(key="robustness-models-crema_d").value == ["edrl-mea", "log-mel-resnet"]

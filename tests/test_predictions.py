@@ -163,6 +163,11 @@ MALFORMED = {
         "mine.csv",
         "listeners' shares of 's0/0.wav' are",
     ),
+    "shares of one label twice": (
+        csv(changed(share_joy=0.2, share_happiness=0.6, share_anger=0.1, share_neutral=0.1)),
+        "mine.csv",
+        "Several columns of shares mean happiness",
+    ),
     "off the scale": (csv(good().iloc[:, :4].assign(d_valence=0.1, t_valence=4)), "mine.csv", "from −1 to 1"),
 }
 
@@ -175,7 +180,7 @@ def test_listeners_shares_are_read_in_the_models_words() -> None:
     )
     given = rows[["share_anger", "share_happiness", "share_neutral"]].to_numpy()
     assert given == pytest.approx(shares, abs=1e-9)
-    rated = good().iloc[:, :4].assign(d_valence=0.1, t_valence=0.2)
+    rated = good().iloc[:, :4].assign(D_Valence=0.1, t_Valence=0.2)
     assert read_predictions(csv(rated), "mine.csv")["emotion"].tolist()[:3] == ["anger", "joy", "Neutral"]
     assert read_predictions(csv(rated.drop(columns="label")), "mine.csv")["emotion"].isna().all()
 

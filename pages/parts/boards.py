@@ -82,7 +82,7 @@ BOARDS = {
             "speaker-voice": (
                 "python -m ser_core cues",
                 "The other speakers of the same corpus and sex; by chance a cue lies outside the middle eight of ten "
-                "of them one time in five.",
+                "of them one time in five, and more often where these are few.",
             ),
             "speaker-averages": (
                 "python -m ser_core evaluate",

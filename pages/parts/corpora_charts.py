@@ -223,6 +223,9 @@ def confusion(rows: "pd.DataFrame", name: str, called: "Mapping[str, str]") -> N
             f'<td style="background:rgba(11,107,117,{share / 2:.2f})">{100 * share:.0f}</td>' for share in row
         )
         lines += f'<tr><th scope="row">{escape(word)} ({int(sums)})</th>{cells}</tr>'
+    by_chance = counts.sum(axis=0) / max(counts.sum(), 1)
+    cells = "".join(f"<td>{100 * share:.0f}</td>" for share in by_chance)
+    lines += f'<tr class="few"><th scope="row">by chance</th>{cells}</tr>'
     told = [f"{word} {100 * row[place]:.0f} %" for place, (word, row) in enumerate(zip(emotions, shares, strict=True))]
     data = pd.DataFrame(counts.astype(int), columns=[f"answered {word}" for word in emotions])
     tabled(
@@ -231,7 +234,7 @@ def confusion(rows: "pd.DataFrame", name: str, called: "Mapping[str, str]") -> N
         "cross-confusion",
         title=f"{name}: per cent of each label (row) answered as",
         how="each row is a label with its number of clips, each column an answer; what is right lies on the diagonal. "
-        f"By chance a field has {100 / len(emotions):.0f} %.",
+        "The last row is what every label has where the same answers are dealt to the clips at random.",
         words=f"Found of each label: {', '.join(told)}.",
         state=f"{name}|{in_short(called)}",
     )

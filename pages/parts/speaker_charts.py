@@ -10,7 +10,7 @@ from pages.parts import clips_behind
 from pages.parts.charts import COLOURS, GREY, Rows, bars, chart, ink, layout, tabled
 from pages.parts.predictions import Chosen, kept
 from pages.parts.words import language, number, plain
-from ser_core.numbers import signed
+from ser_core.numbers import percent, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,6 +254,8 @@ def voice(chosen: Chosen, speaker: str, name: str) -> None:
             f"<td>{number(row.low)} … {number(row.high)}</td><td>{row.percentile:.0f}</td>"
             f'<td class="words">{place}</td></tr>'
         )
+    others = int(found["others"].iloc[0])
+    outside = 2 * math.ceil(0.1 * others) / (others + 1)
     names = ("Cue", "This speaker", "Middle of the others", "8 of 10 others", "Percentile", "")
     with st.expander("The voice, beside the other speakers"):
         tabled(
@@ -261,9 +263,10 @@ def voice(chosen: Chosen, speaker: str, name: str) -> None:
             data,
             "speaker-voice",
             title=f"Voice of speaker {name}, beside the others",
-            how=f"means over the speaker's clips, beside those of {int(found['others'].iloc[0])} other speakers of the "
+            how=f"means over the speaker's clips, beside those of {others} other speakers of the "
             "same corpus and sex, over all emotions (eGeMAPS, openSMILE). The percentile says how many of 100 others "
-            "lie below; by chance a speaker lies outside the middle eight of ten in one cue of five. An unusual voice "
+            "lie below; by chance, with so few others, a speaker lies outside the middle eight of ten in "
+            f"{percent(outside)} of cues. An unusual voice "
             "is one possible reason why a model fails a speaker, not proof of it.",
             words=f"Outside the middle eight of ten: {'; '.join(apart) or 'no cue'} (of {len(found)}).",
             state=f"{chosen.key}|{speaker}",
