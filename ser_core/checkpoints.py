@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ser_core import ranks
 from ser_core.errors import ModelError
 from ser_core.files import save_tensors
 
@@ -18,11 +19,13 @@ _SUM = "sha256"
 
 
 def keep(folder: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str]) -> None:
-    """Write a checkpoint; the one that was the latest stays beside it.
+    """Write a checkpoint; the one that was the latest stays beside it. Of several processes the first writes.
 
     Raises:
         StorageError: the disk is full or refuses; the one that was the latest is still there.
     """
+    if ranks.rank() > 0:
+        return
     kept = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     if (folder / LATEST).exists():
         (folder / LATEST).replace(folder / BEFORE)
@@ -40,6 +43,8 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         found = _read(path)
         if found is not None:
             return found
+        if ranks.rank() > 0:  # the first process may be about to replace it
+            continue
         path.unlink()
         print(f"{path} was damaged and is deleted; the run goes on from what was stored before it.", flush=True)
     return None
@@ -60,7 +65,9 @@ def of_recipe(folder: Path, recipe: str) -> tuple[dict[str, Tensor], dict[str, s
 
 
 def drop(folder: Path) -> None:
-    """Delete the checkpoints of a run that is finished, those of its parts as well."""
+    """Delete the checkpoints of a run that is finished, those of its parts as well; the first process does."""
+    if ranks.rank() > 0:
+        return
     for path in [path for name in (LATEST, BEFORE) for path in folder.rglob(name)]:
         path.unlink()
         if path.parent != folder and not any(path.parent.iterdir()):

@@ -106,3 +106,15 @@ def test_others_on_statistics_resume_as_well(name: str, tmp_path: Path, monkeypa
     again = run(tmp_path / "cut")
     for key, value in whole.state_dict().items():
         assert torch.allclose(value, again.state_dict()[key], atol=1e-6), key
+
+
+def test_of_several_processes_only_the_first_writes_and_deletes_checkpoints(tmp_path: Path, monkeypatch) -> None:
+    tensors = {"a": torch.arange(3)}
+    checkpoints.keep(tmp_path, tensors, {"epoch": "1"})
+    monkeypatch.setattr(checkpoints.ranks, "rank", lambda: 1)
+    before = (tmp_path / checkpoints.LATEST).read_bytes()
+    checkpoints.keep(tmp_path, {"a": torch.zeros(3)}, {"epoch": "2"})
+    checkpoints.drop(tmp_path)
+    assert (tmp_path / checkpoints.LATEST).read_bytes() == before and not (tmp_path / checkpoints.BEFORE).exists()
+    (tmp_path / checkpoints.LATEST).write_bytes(b"torn")
+    assert checkpoints.latest(tmp_path) is None and (tmp_path / checkpoints.LATEST).exists()
