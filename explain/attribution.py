@@ -148,9 +148,9 @@ _METHODS = {
         Method(
             "shapley_boxes",
             "Shapley values of boxes",
-            "What a box of some 0.3 s and a quarter of the bands adds to the logit, on average over what else is left "
-            "of the clip. As coarse as the boxes; estimated from some 200 variants of the clip, and the line above the "
-            "map says how closely.",
+            "What a box of some 0.3 s (in clips over 4.5 s a fifteenth of the clip) and a quarter of the bands adds to "
+            "the logit, on average over what else is left of the clip. As coarse as the boxes; estimated from 200 to "
+            "300 variants of the clip, and the line above the map says how closely.",
             "time_frequency",
         ),
         Method(

@@ -264,9 +264,9 @@ def _with_cues(explanation: Explanation) -> Explanation:
         cues = summarise(explanation.tracks, explanation.recording, explanation.regions, explanation.quality)
         # Experts speak of emotions; of dimensions nothing is expected.
         p = explanation.prediction
-        emotions = () if p.values is not None else (p.top, p.runner_up)
+        emotions = () if p.values is not None else (p.top, p.runner_up, explanation.target.emotion)
         sex = explanation.tracks.settings.sex
-        agreed = agreements(cues, emotions, sex)
+        agreed = agreements(cues, list(dict.fromkeys(emotions)), sex)
         target = explanation.target
         rivals = rivalry(cues, target.emotion, target.against, sex) if target.against is not None else None
     done = dataclasses.replace(explanation, cues=cues, agreements=agreed, seconds=seconds, rivalry=rivals)

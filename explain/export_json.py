@@ -67,7 +67,9 @@ def from_json(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         parts = None
     if not isinstance(parts, dict) or parts.get("schema") != SCHEMA:
-        raise ExplanationError("This is not an explanation written by SERscope; choose a JSON file exported by it.")
+        raise ExplanationError(
+            "This is not an explanation written by SERscope; choose a PDF report or a JSON file that it made."
+        )
     version = parts.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ExplanationError(

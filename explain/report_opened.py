@@ -14,6 +14,8 @@ from explain.trust import Trust
 
 _MARKS = {"holds": "✓ holds", "weak": "~ weak", "fails": "✗ fails", "cannot be decided": "– cannot be decided"}
 
+_DOTTED = "Dotted: where the answer becomes another. "
+
 
 def summary(e: Explanation, opened: Opened) -> list[str]:
     """Return what a reader in a hurry needs: the explanation in words, and the outcome of all that was opened."""
@@ -112,7 +114,7 @@ def _experiment(found: DoseResponse, place: int) -> dict[str, Any]:
                     for dose, share in zip(found.doses, found.followed, strict=True)
                 ),
                 "caption": f"Probability of each class at each dose; thick: {found.emotion}. Dashed: the untouched "
-                f"clip. Dotted: where the answer becomes another. {found.control_sentence}",
+                f"clip. {_DOTTED if found.turning_point is not None else ''}{found.control_sentence}",
             }
         ],
         "head": ["asked", "measured afterwards", f"probability of {found.emotion}", "answer"],

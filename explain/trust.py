@@ -87,6 +87,7 @@ class Trust:
     def sentence(self) -> str:
         """The verdict in words, with the test that decided it, and how far the tests are where more are to come."""
         verdict, test = self._decision()
+        rest = [each for each in self.tests if each.name not in QUICK]
         if test is not None and verdict == UNDECIDED:
             said = f"Whether this explanation holds cannot be decided: {test.words}"
         elif test is not None:
@@ -96,7 +97,9 @@ class Trust:
         else:
             others = {name: [each.name for each in self.tests if each.verdict == name] for name in (WEAK, UNDECIDED)}
             apart = [f"{name}: {', '.join(which)}" for name, which in others.items() if which]
-            said = f"Every test of faithfulness holds; {'; '.join(apart)}." if apart else "Every test holds."
+            quick = self.complete and not rest
+            all_hold = "Every test of faithfulness holds; no further one was asked." if quick else "Every test holds."
+            said = f"Every test of faithfulness holds; {'; '.join(apart)}." if apart else all_hold
         return said if self.complete else f"After {len(self.tests)} tests, with more to come: {said}"
 
     def _decision(self) -> tuple[str, Test | None]:

@@ -159,7 +159,7 @@ class Outside:
 
 
 def measured(recording: Recording, speech: Sequence[Segment]) -> dict[str, float]:
-    """Return the clip's value of each of ``MEASURES``; NaN where it cannot be measured.
+    """Return the clip's value of each of ``MEASURES``; NaN where it cannot be measured, as a voice without speech.
 
     Args:
         recording: the clip.
@@ -167,14 +167,15 @@ def measured(recording: Recording, speech: Sequence[Segment]) -> dict[str, float
     """
     samples = recording.samples
     times_s = np.arange(len(samples)) / SAMPLE_RATE
-    spoken = speech_mask(speech, times_s) if speech else np.ones(len(samples), bool)
-    pitch_hz, tract_cm = in_worker(pitch_and_tract, samples)
+    spoken = speech_mask(speech, times_s)
+    pitch_hz, tract_cm = in_worker(pitch_and_tract, samples) if speech else (math.nan, math.nan)
+    power = np.mean(np.square(samples[spoken], dtype=np.float64)) if speech else math.nan
     frames = np.lib.stride_tricks.sliding_window_view(samples, SAMPLE_RATE // 50)[:: SAMPLE_RATE // 100]
     levels = 10 * np.log10(np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-12)
     low, high = np.quantile(levels, (0.05, 0.95))
     return {
         "duration_s": recording.duration_s,
-        "level_dbfs": level_db(float(np.sqrt(np.mean(np.square(samples[spoken], dtype=np.float64))))),
+        "level_dbfs": level_db(float(np.sqrt(power))) if speech else math.nan,
         "snr_db": snr_db(samples, speech),
         "range_db": float(high - low),
         "bandwidth_hz": bandwidth_hz(samples, speech, min(recording.source.sample_rate, SAMPLE_RATE)),

@@ -300,3 +300,11 @@ def test_what_other_models_answered_or_other_noise_gave_is_not_taken_over(tmp_pa
     assert domain_study._state_of(tmp_path, models[:1]) == first != domain_study._state_of(tmp_path, models)
     (tmp_path / "cafe.wav").write_bytes(b"1")
     assert domain_study._state_of(tmp_path, models[:1]) != first
+
+
+def test_a_sound_without_speech_has_no_voice_to_be_high_or_small() -> None:
+    crackle = np.random.default_rng(0).normal(0, 0.02, 32_000).astype(np.float32)
+    crackle += 0.2 * np.sin(2 * np.pi * 500 * np.arange(32_000) / 16_000).astype(np.float32)
+    found = measured(from_samples(crackle, 16_000, "fire.wav"), ())
+    assert all(math.isnan(found[name]) for name in ("pitch_hz", "tract_cm", "level_dbfs"))
+    assert math.isfinite(found["bandwidth_hz"])

@@ -111,6 +111,10 @@ def hear(corpus: str, clip: str, model: str, key: str) -> None:
     left, right = st.columns([3, 1], vertical_alignment="center")
     with left:
         player(recording, f"{plain(clip)}, {plain(labelled(row['emotion'].iloc[0]))}")
+    st.caption(
+        "Explain asks the model as it ships, which may have learnt from this speaker. Answers here that are out of "
+        "fold come from training without the speaker, so that the two may differ."
+    )
     if right.button("Explain this clip", key=f"explain-{key}", type="primary", width="stretch"):
         judged = [name for name in row if str(name).startswith(("vote_", "share_"))]
         label = f"{corpus_title(corpus)}, {labelled(row['emotion'].iloc[0])}"

@@ -203,7 +203,7 @@ def draw(found: "Comparison") -> None:
     )
     st.caption(
         f"{strips.colours_in_words(found.sides, 'what is named above the map')}; outlined: salient regions. Each map "
-        "has a scale of its own, so colours tell where, not how much."
+        f"has a scale of its own, so colours tell where, not how much. {_made_by(found)}"
     )
     if found.pairs:
         st.html(f'<div class="ss">{pairs(found)}</div>')
@@ -237,8 +237,18 @@ def draw(found: "Comparison") -> None:
     _downloads(found)
 
 
+def _made_by(found: "Comparison") -> str:
+    from explain.attribution import method_label
+
+    names = list(dict.fromkeys(method_label(side.attribution.method) for side in found.sides))
+    if len(names) == 1:
+        return f"All are made by {names[0]}."
+    return f"They are made by different methods ({', '.join(names)}), which alone makes maps differ."
+
+
 def answers(found: "Comparison") -> str:
     """Return the table of answers: a row an emotion or dimension, a column a side; the strongest regions below."""
+    from explain.attribution import method_label
     from explain.expert import shared_name
 
     shown: list[dict[str, str]] = []
@@ -266,6 +276,8 @@ def answers(found: "Comparison") -> str:
         for side in found.sides
     )
     body += f'<tr><th scope="row">Explained, and its salient regions</th>{explained}</tr>'
+    methods = "".join(f'<td class="words">{escape(method_label(s.attribution.method))}</td>' for s in found.sides)
+    body += f'<tr><th scope="row">Map by</th>{methods}</tr>'
     return table("Answers side by side", _head(("", *found.titles)), body)
 
 

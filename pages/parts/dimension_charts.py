@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 SHOWN = 1_500
-SIGNS = ("circle", "diamond", "square", "cross", "x")
+SIGNS = ("circle", "diamond", "square", "cross", "circle-open", "diamond-open")
 """What Plotly can draw in space."""
 
 

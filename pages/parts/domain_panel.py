@@ -92,7 +92,7 @@ def heard(languages: dict[str, float]) -> str:
     """Return which language Whisper takes the clip for, as a line."""
     from ser_core.domain import language_name
 
-    told = ", ".join(f"{language_name(code)} {100 * share:.0f} %" for code, share in list(languages.items())[:2])
+    told = ", ".join(f"{language_name(code)} {percent(share)}" for code, share in list(languages.items())[:2])
     return _soft(f"Whisper base takes the language for: {told}. It is often wrong on a few seconds of speech.")
 
 

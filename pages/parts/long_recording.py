@@ -298,7 +298,7 @@ def _voices(found: "LongRecording") -> str:
         ("Stretches", ""),
         ("Speaks", ""),
         ("Of all speech", ""),
-        ("Most frequent answers", "words"),
+        ("Most frequent answers, or mean", "words"),
     )
     head = "".join(f'<th scope="col"{f" class={kind}" if kind else ""}>{name}</th>' for name, kind in heads)
     return f'<div class="ss">{table("Voices", head, rows)}</div>'

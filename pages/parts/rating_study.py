@@ -208,7 +208,7 @@ def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
     )
     if condition != "map":
         tables.show_magnitudes(found, None, None)
-        tables.show_contrasts(found, None, None)
+        tables.show_contrasts(found, None, None, selectable=False)
         if found.target.emotion != SIGNAL:
             tables.show_agreement(found)
     if condition == "map, cues and trust":

@@ -32,6 +32,7 @@ def ask() -> None:
         f"A report of SERscope (PDF or JSON, up to {MAX_BYTES // 10**6} MB)",
         type=["pdf", "json"],
         key=session.input_key("report"),
+        max_upload_size=MAX_BYTES // 10**6,
     )
     if file is None:
         return
@@ -71,13 +72,12 @@ def show(report: "Reopened") -> None:
     if e.outside:
         st.html(domain_panel.warnings(e.outside, e.outside[0].corpus))
     st.header(f"Why {plain(e.target.name)}")
-    st.html(f'<div class="ss"><p class="paragraph">{escape(e.paragraph)}</p></div>')
     st.caption(answer.method_line(e.attribution, method_label(e.attribution.method)))
     _figure(report)
     if e.attribution.axes == "features":
         answer.show_features(e.attribution)
     tables.show_magnitudes(e, None, None)
-    tables.show_contrasts(e, None, None)
+    tables.show_contrasts(e, None, None, selectable=False)
     tables.show_agreement(e)
     answer.show_quality(e.quality)
     if report.opened.trust is not None:

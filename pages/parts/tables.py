@@ -30,8 +30,10 @@ def show_magnitudes(shown: Explanation, selection: dict | None, own: CueSummary 
     st.html(f'<div class="ss">{magnitudes(shown.cues, picked, own)}</div>')
 
 
-def show_contrasts(shown: Explanation, selection: dict | None, own: CueSummary | None) -> None:
-    """Draw how one place differs from the rest of the speech."""
+def show_contrasts(
+    shown: Explanation, selection: dict | None, own: CueSummary | None, *, selectable: bool = True
+) -> None:
+    """Draw how one place differs from the rest of the speech; ``selectable``: whether a place can be chosen above."""
     st.header("Contrast: is the voice different there?")
     if own is None and not shown.regions:
         st.caption(
@@ -44,7 +46,7 @@ def show_contrasts(shown: Explanation, selection: dict | None, own: CueSummary |
         f"How to read: {place} against the rest of the speech in this clip; the effect (Cliff's delta, −1 … 1) counts "
         "only where it leaves the range that the same shape gives elsewhere in the speech. p is corrected over all "
         "cues of the place, by the same shifts (step-down minP)."
-        + ("" if selection else " Select one region in the view above to see it alone.")
+        + ("" if selection or not selectable else " Select one region in the view above to see it alone.")
     )
     found = tuple(c for c in (own or shown.cues).contrasts if c.scope == ("1" if own else scope))
     st.html(f'<div class="ss">{contrasts(found, place)}</div>')
@@ -76,7 +78,8 @@ def show_agreement(shown: Explanation) -> None:
 
 
 def _tab(shown: Explanation, emotion: str) -> str:
-    role = "answer" if emotion == shown.prediction.top else "runner-up"
+    roles = {shown.prediction.runner_up: "runner-up", shown.prediction.top: "answer"}
+    role = roles.get(emotion, "explained")
     return f"{emotion} ({role}, {percent(shown.prediction.probability(emotion))})"
 
 

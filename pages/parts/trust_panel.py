@@ -178,8 +178,8 @@ def axes(found: "Trust", agreements: "tuple[Agreement, ...]") -> str:
     told = f"; not every test of faithfulness holds ({place.short})" if place.short else ""
     words = (
         f"Faithful: taking the regions away or leaving them alone beats {percent(place.beaten)} of random "
-        f"places{told}. Plausible: {percent(up)} of the cues that could be judged move as experts expect of "
-        f"{found.target.emotion}."
+        f"places{told}. Plausible: {percent(up)} of the cues of the salient regions that could be judged move as "
+        f"experts expect of {found.target.emotion}."
     )
     labels = "".join(
         f'<text x="{85 + 130 * (number % 2)}" y="{14 if number < 2 else 218}" text-anchor="middle" '

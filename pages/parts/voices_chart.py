@@ -7,7 +7,7 @@ import numpy as np
 
 from pages.parts.charts import COLOURS, GREY
 from pages.parts.words import plain
-from ser_core.numbers import percent, signed
+from ser_core.numbers import percent, signed, unsigned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -142,7 +142,7 @@ def reading(found: "LongRecording", voice: int, outputs: list[str]) -> str:
         first = outputs[0][:1].upper() + outputs[0][1:]
         words = (
             f" {first} of {found.called(voice)} is highest around minute {line.times_s[top] / 60:.1f} "
-            f"({line.mean[top]:.2f}, interval {line.low[top]:.2f} to {line.high[top]:.2f})."
+            f"({unsigned(line.mean[top])}, interval {unsigned(line.low[top])} to {unsigned(line.high[top])})."
         )
     return plain(
         f"Each dot is one stretch of {found.called(voice)}. The line is their local mean (weighted by length and by a "
