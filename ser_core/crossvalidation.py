@@ -357,12 +357,10 @@ def _rows(plan: Plan, table: pd.DataFrame, targets: np.ndarray, logits: np.ndarr
 
 def _weights_of(plan: Plan) -> str:
     """Return what tells the weights of an encoder that somebody brings from others of its name; "" for all others."""
-    if not hasattr(system_of(plan), "encoder_mb"):
+    file = brought(plan.encoder) if plan.encoder in WHISPER else None
+    if (plan.encoder in WHISPER and file is None) or not hasattr(system_of(plan), "encoder_mb"):
         return ""
-    if plan.encoder not in WHISPER:
-        return frozen_encoder(plan.encoder).key
-    file = brought(plan.encoder)
-    return checksum(file)[:12] if file else ""
+    return checksum(file)[:12] if file else frozen_encoder(plan.encoder).key
 
 
 def _encoder_mb(plan: Plan) -> float:

@@ -58,7 +58,7 @@ def test_each_speaker_takes_part_in_one_session(corpus: pd.DataFrame) -> None:
 
 
 def test_the_study_answers_as_the_app_does(corpus: pd.DataFrame, tmp_path: Path, monkeypatch, capsys) -> None:
-    found = type("Corpus", (), {"table": corpus, "name": "made_up"})
+    found = type("Corpus", (), {"table": corpus, "name": "made_up", "title": "Made up"})
     monkeypatch.setattr(study, "read_corpus", lambda folder: found)
     monkeypatch.setattr(study, "RESULTS", tmp_path)
     monkeypatch.setattr(study, "by_variant", lambda rows: pd.DataFrame({"measure": ["UAR"], "value": [0.0]}))

@@ -67,8 +67,12 @@ def figure(path: Path, whole: np.ndarray, usual: np.ndarray, heard: np.ndarray |
                 line={"color": path.times_s, "colorscale": "Viridis", "width": 6},
                 marker={"color": path.times_s, "colorscale": "Viridis", "size": 4},
                 text=[f"{time:.2f} s" for time in path.times_s],
+                showlegend=False,
             )
         )
+        # A line of many colours has a black entry in the legend, which is not seen on dark: one of its middle instead.
+        middle = {"size": 6, "color": "#21918c"}
+        drawn.add_trace(_points(np.full((1, 3), np.nan), "over time", mode="markers", marker=middle))
     single = [("whole clip", whole, {"size": 9, "color": "#0b8a94"})]
     if usual.size:
         single.append(("average training clip", usual, {"size": 6, "color": "#8a97a0"}))

@@ -91,7 +91,8 @@ def _cells(labels: Sequence[str], shares: np.ndarray | None, most: float, scale_
     if shares is not None:
         look = {
             "color": 100 * shares,
-            "colorscale": "Teal",
+            # From nothing to a colour that stands out on both themes.
+            "colorscale": [[0, "rgba(128, 140, 150, 0.12)"], [1, "rgba(14, 160, 172, 1)"]],
             "cmin": 0.0,
             "cmax": 100 * most,
             "showscale": scale_at is not None,
