@@ -82,10 +82,11 @@ def check_folds(task: Task, folds: "Iterable[int]") -> None:
 
 def check_audio(table: pd.DataFrame, title: str) -> None:
     """Raise CorpusError where clips of a corpus table have no file."""
-    if silent := table.loc[table["file"].isna(), "name"].tolist():
+    silent = table[table["file"].isna()]
+    if len(silent):
         raise CorpusError(
-            f"{len(silent)} of {len(table)} clips of {title} have no audio, first {short(silent[0])}; put the sound "
-            "beside the labels, or take these rows out."
+            f"{len(silent)} of {len(table)} clips of {title} have no audio, first {short(silent['name'].iloc[0])}; put "
+            "the sound beside the labels, or take these rows out."
         )
 
 
