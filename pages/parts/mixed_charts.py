@@ -341,7 +341,8 @@ def wheel() -> None:
             "wheel",
             title="Share of the listeners' answers on Plutchik's wheel (EM2LDL)",
             how="opposite emotions lie opposite each other, stronger ones inside, mixtures of neighbours between the "
-            "petals, neutral in the middle. The darker, the more of the listeners' answers, averaged over clips.",
+            "petals, neutral in the middle. The stronger the colour, the more of the listeners' answers, averaged over "
+            "clips.",
             words=f"{'; '.join(said)}.",
             select=False,
             state=by or "everybody",
