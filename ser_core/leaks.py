@@ -258,9 +258,9 @@ def confounding_words(found: Confounding, what: str = "speaker") -> str:
     """Return how far speakers, or sentences, give emotions away, in words."""
     return (
         f"{found.one_emotion} of {found.speakers} {what}s are heard in one emotion only; knowing the {what}, without "
-        f"listening, gives a UAR of {rounded_percent(found.recall_from_speaker, 1)} (where emotions are dealt to the "
-        f"clips at random, {rounded_percent(found.dealt_recall, 1)}, and {found.dealt_one_emotion:.1f} in one emotion"
-        f"){_taken_away(found)} ({what}s with one clip are not judged)."
+        f"listening, gives a UAR of {rounded_percent(found.recall_from_speaker, 1)} (emotions dealt to the clips at "
+        f"random give {rounded_percent(found.dealt_recall, 1)}, with {found.dealt_one_emotion:.1f} {what}s in one "
+        f"emotion only){_taken_away(found)} ({what}s with one clip are not judged)."
     )
 
 

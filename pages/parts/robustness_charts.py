@@ -380,8 +380,8 @@ def _in_order(own: "pd.DataFrame", kind: str, measure: str) -> "pd.DataFrame":
     clean = own[own["kind"] == "clean"].dropna(subset=[measure])
     if measure != "uar" or part.empty:
         return part
-    before = KINDS[kind].two_sided * (part["level"] < 0)
-    return pd.concat([part[before == 1], clean, part[before == 0]])
+    before = (part["level"] < 0) & KINDS[kind].two_sided
+    return pd.concat([part[before], clean, part[~before]])
 
 
 def _columns(measure: str) -> tuple[str, str, str]:
