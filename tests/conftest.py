@@ -1,6 +1,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,20 @@ def browser() -> "Iterator[playwright.sync_api.Browser]":
         running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
         running.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add what the last opened page said to the report of a test that failed in a browser."""
+    report = (yield).get_result()
+    open_browser = getattr(item, "funcargs", {}).get("browser")
+    if report.when == "call" and report.failed and open_browser is not None:
+        from browsing import playwright
+
+        pages = [page for context in open_browser.contexts for page in context.pages]
+        with suppress(playwright.Error):
+            said = [page.locator("body").inner_text(timeout=5_000) for page in pages[-1:]]
+            report.sections.append(("the page", "\n".join(said)))
 
 
 @pytest.fixture

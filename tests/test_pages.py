@@ -17,6 +17,7 @@ from bad_inputs import BAD_INPUTS, voice, wav
 from explanations import HOSTILE_NAMES, example_explanation
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.testing.v1 import AppTest, app_test
 
 import explain.attribution
@@ -236,6 +237,45 @@ def test_a_good_upload_is_explained_and_its_bytes_leave_the_uploader(core, app):
     app.file_uploader[0].upload("mine.wav", wav(voice())).run()
     assert core.explained and "mine" in text_of(app)
     assert not [box for box in app.file_uploader if box.key.startswith("upload")]
+
+
+@pytest.fixture
+def interrupts(monkeypatch):
+    """What lets the reader do something while the next upload is read, which ends the run at its next use of it."""
+    from streamlit.proto.WidgetStates_pb2 import WidgetStates
+    from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+
+    from ser_core import audio
+
+    decode, waiting = audio.decode, []
+
+    def decoded(*given, **settings):
+        if waiting:
+            waiting.pop()
+            context = get_script_run_ctx()
+            inputs = WidgetStates(widgets=context.session_state.get_widget_states())
+            context.script_requests.request_rerun(
+                RerunData(widget_states=inputs, page_script_hash=context.page_script_hash)
+            )
+        return decode(*given, **settings)
+
+    monkeypatch.setattr(audio, "decode", decoded)
+    return waiting
+
+
+def test_a_clip_is_not_lost_by_what_the_reader_does_while_it_is_read(core, app, interrupts):
+    app.segmented_control(key="source").set_value("Upload").run()
+    interrupts.append("a click")
+    app.file_uploader[0].upload("mine.wav", wav(voice())).run()
+    assert not interrupts and core.explained and "mine" in text_of(app)
+
+
+def test_other_clips_are_not_lost_by_what_the_reader_does_while_they_are_read(core, app, interrupts):
+    with_sample(app)
+    interrupts.append("a click")
+    uploader = next(each for each in app.file_uploader if "other clips of the same person" in each.label)
+    uploader.upload("one.wav", wav(voice())).run()
+    assert not interrupts and [clip.name for clip in app.session_state["own_clips"]] == ["one.wav"]
 
 
 @pytest.mark.parametrize("full", [room.OF_ALL, room.OF_ONE])

@@ -148,16 +148,18 @@ def _upload(most: int) -> None:
         return
     from ser_core.audio import decode
 
-    read, faults = [], []
-    with st.spinner("Reading the clips"):
+    def keep() -> list[str]:
+        read, faults = [], []
         for file in files:
             try:
                 read.append(decode(room.content(file), file.name))
             except SerscopeError as fault:
                 faults.append(str(fault))
-            finally:
-                session.drop_upload(file)
-    session.keep_own_clips([*session.own_clips(), *read])
+        session.keep_own_clips([*session.own_clips(), *read])
+        return faults
+
+    with st.spinner("Reading the clips"):
+        faults = session.take(keep, *files)
     for fault in faults:
         st.error(plain(fault))
     if not faults:

@@ -49,11 +49,11 @@ def new() -> None:
     if sum(file.size for file in files) > MEGABYTES * 2**20:
         st.error(f"These are more than {MEGABYTES} MB together; take fewer, or use the command line.")
         return
-    try:
+
+    def keep() -> None:
         st.session_state["batch-clips"] = given([(file.name, room.content(file)) for file in files])
-    finally:
-        for file in files:
-            session.drop_upload(file)
+
+    session.take(keep, *files)
     st.rerun()
 
 

@@ -84,12 +84,9 @@ def current_clip(recording: "Recording") -> None:
 def _take(taking: Taking, file: "UploadedFile", name: str, origin: str) -> None:
     from ser_core.audio import decode
 
-    try:
-        with st.spinner("Reading the clip"):
-            clip = decode(room.content(file), name)
-    finally:
-        session.drop_upload(file)
-    taking.taken(clip, origin)
+    with st.spinner("Reading the clip"):
+        session.take(lambda: taking.use(decode(room.content(file), name), origin), file)
+    st.rerun()
 
 
 def _upload(taking: Taking) -> None:

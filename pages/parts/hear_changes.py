@@ -85,14 +85,15 @@ def _noise() -> "Recording | None":
     file = st.file_uploader("A recording of noise", type=kinds, key=f"hear-noise-{number}", max_upload_size=20)
     if file is not None:
         try:
-            st.session_state["own noise"] = decode(room.content(file), file.name)
-            st.session_state["noise round"] = number + 1
+            session.take(lambda: _keep(decode(room.content(file), file.name), number), file)
         except SerscopeError as fault:
             st.error(plain(str(fault)))
-        finally:
-            session.drop_upload(file)
     found: Recording | None = st.session_state.get("own noise")
     return found
+
+
+def _keep(noise: "Recording", number: int) -> None:
+    st.session_state["own noise"], st.session_state["noise round"] = noise, number + 1
 
 
 def _changed(clip: "Recording", kind: str, noise: "Recording | None") -> list[tuple[str, np.ndarray]]:

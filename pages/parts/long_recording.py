@@ -44,11 +44,12 @@ def new() -> None:
     )
     if file is None:
         return
-    try:
-        with st.spinner("Opening the recording"):
-            st.session_state["long-sound"] = long_sound(room.content(file), file.name)
-    finally:
-        session.drop_upload(file)
+
+    def keep() -> None:
+        st.session_state["long-sound"] = long_sound(room.content(file), file.name)
+
+    with st.spinner("Opening the recording"):
+        session.take(keep, file)
     st.rerun()
 
 

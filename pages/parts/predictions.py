@@ -276,18 +276,21 @@ def taken(place: str, reads: "Callable[[bytes, str], pd.DataFrame]", example: st
     file = left.file_uploader("Your predictions", type=kinds, key=key, max_upload_size=most)
     right.download_button("Example (CSV)", csv_file(example), "serscope-example.csv", "text/csv", on_click="ignore")
     if file is not None:
-        try:
-            data, name = room.content(file), file.name
-            with st.spinner("Reading your table"), room.ALONE:
-                rows = reads(data, name)
-            st.session_state[place] = Chosen(name, rows, hashlib.sha256(data).hexdigest()[:16])
+
+        def keep() -> None:
+            data = room.content(file)
+            with room.ALONE:
+                rows = reads(data, file.name)
+            st.session_state[place] = Chosen(file.name, rows, hashlib.sha256(data).hexdigest()[:16])
             st.session_state[rounds] = st.session_state.get(rounds, 0) + 1
             st.session_state.pop(CLICKED, None)
+
+        try:
+            with st.spinner("Reading your table"):
+                session.take(keep, file)
             st.rerun()
         except SerscopeError as fault:
             st.error(plain(str(fault)))
-        finally:
-            session.drop_upload(file)
     own: Chosen | None = st.session_state.get(place)
     if own is not None:
         left, right = st.columns([3, 1], vertical_alignment="center")

@@ -36,14 +36,17 @@ def ask() -> None:
     )
     if file is None:
         return
-    try:
-        with st.spinner("Reading the report"), room.ALONE:
+
+    def keep() -> None:
+        with room.ALONE:
             st.session_state[KEY] = reopen(room.content(file))
+
+    try:
+        with st.spinner("Reading the report"):
+            session.take(keep, file)
     except SerscopeError as fault:
         st.error(plain(str(fault)))
         return
-    finally:
-        session.drop_upload(file)
     st.rerun()
 
 
@@ -134,6 +137,7 @@ def _section(section: "Section") -> None:
 def _again(report: "Reopened") -> None:
     """Offer to make the figures anew, and show how they compare."""
     from explain.reopen import why_not_again
+    from ser_core.audio import decode
 
     e = report.explanation
     asked = (REMAKE, e.recording.sha256, id(report))
@@ -145,16 +149,25 @@ def _again(report: "Reopened") -> None:
         st.info(plain(missing))
         return
     with st.expander("Make the figures anew from the audio"):
-        recording = _audio()
-    if recording is not None:
-        if recording.sha256 != e.recording.sha256:
-            st.error(
-                "This is another recording than the one the report was made from (its SHA-256 differs); choose the "
-                "same file, unchanged."
-            )
-            return
-        background.start(asked, lambda job: _remade(report, recording, job))
+        file = st.file_uploader(choose.FORMATS, key=session.input_key("report-audio"))
+    if file is None:
+        return
+
+    def begun() -> bool:
+        recording = decode(room.content(file), file.name)
+        same = recording.sha256 == e.recording.sha256
+        if same:
+            background.start(asked, lambda job: _remade(report, recording, job))
+        return same
+
+    with st.spinner("Reading the clip"):
+        same = session.take(begun, file)
+    if same:
         st.rerun()
+    st.error(
+        "This is another recording than the one the report was made from (its SHA-256 differs); choose the same file, "
+        "unchanged."
+    )
 
 
 def _remade(report: "Reopened", recording: "Recording", job: background.Job) -> "Remade":
@@ -163,19 +176,6 @@ def _remade(report: "Reopened", recording: "Recording", job: background.Job) -> 
 
     job.tell(0.0, "Loading the model")
     return remake(report, recording, load_model(report.explanation.prediction.model), progress=job.tell)
-
-
-def _audio() -> "Recording | None":
-    from ser_core.audio import decode
-
-    file = st.file_uploader(choose.FORMATS, key=session.input_key("report-audio"))
-    if file is None:
-        return None
-    try:
-        with st.spinner("Reading the clip"):
-            return decode(room.content(file), file.name)
-    finally:
-        session.drop_upload(file)
 
 
 def _compared(made: "Remade") -> None:

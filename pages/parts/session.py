@@ -1,12 +1,13 @@
 """What one reader's session holds: the clip. Nothing here is shared or written to disk; the rest is in ``work``."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 from pages.parts import background
 from ser_core.settings import settings
@@ -39,6 +40,9 @@ GIVEN = (
 
 
 CHOICES = ("model", "batch-trust", "long-voices", "long-hear-first")
+
+
+T = TypeVar("T")
 
 
 def clip() -> "Recording | None":
@@ -132,11 +136,22 @@ def forget() -> None:
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 
 
-def drop_upload(file: "UploadedFile") -> None:
-    """Drop the bytes of an upload; Streamlit itself would keep them until the session ends."""
-    context, uploads = get_script_run_ctx(), _uploads()
-    if context is not None and uploads is not None:
-        uploads.remove_file(context.session_id, file.file_id)
+def take(keep: Callable[[], T], *files: "UploadedFile") -> T:
+    """Return what ``keep`` returns, which reads uploads and keeps what they hold; their bytes go, also where it fails.
+
+    Streamlit itself would keep the bytes until the session ends. It all happens in a thread beside the page's own,
+    which ends at its next use of the session when the reader does something else meanwhile: between the reading and the
+    keeping the upload would be lost. Not for a callback, during which Streamlit locks the session.
+    """
+    context = get_script_run_ctx()
+    with ThreadPoolExecutor(1, initializer=add_script_run_ctx, initargs=(None, context)) as beside:
+        try:
+            return beside.submit(keep).result()
+        finally:
+            uploads = _uploads()
+            if context is not None and uploads is not None:
+                for file in files:
+                    uploads.remove_file(context.session_id, file.file_id)
 
 
 def holds_data(state: "Mapping[Any, Any] | SessionState", session_id: str) -> bool:

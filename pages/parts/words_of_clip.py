@@ -113,11 +113,8 @@ def _correct(recording: "Recording", spoken: "SpokenText", recogniser: str) -> N
         again = back.form_submit_button("Let the recogniser listen again")
     kept = _kept()
     if pressed or again:
-        kept["asked"] = Asked(
-            None if again else text, LANGUAGES[language], None if grid is None else room.content(grid)
-        )
-        if grid is not None:
-            session.drop_upload(grid)
+        laid = None if grid is None else session.take(lambda: room.content(grid), grid)
+        kept["asked"] = Asked(None if again else text, LANGUAGES[language], laid)
     # Kept until it is done, as the reader may do something else meanwhile.
     asked: Asked | None = kept.get("asked")
     if asked is None:
