@@ -217,6 +217,13 @@ def text(app: AppTest) -> str:
     return " ".join(parts)
 
 
+def timed(app: AppTest) -> int | None:
+    """Return the number of the clip whose time runs, if any does."""
+    from pages.parts.rating_study import SINCE
+
+    return app.session_state[SINCE][0] if SINCE in app.session_state else None
+
+
 def test_the_command_prints_what_the_page_shows_and_writes_every_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,7 +264,10 @@ def test_a_rater_answers_one_clip_after_another(tmp_path: Path, monkeypatch: pyt
     assert "No ratings yet." in text(app)
     next(each for each in app.button if each.label == "Take part").click().run(timeout=180)
     for number in range(2):
-        assert not app.exception
+        # Nothing of the clip, and no clock, before the rater asks for it.
+        assert not app.exception and not app.radio and "dark places" not in text(app) and timed(app) != number
+        next(each for each in app.button if each.label == f"Show clip {number + 1}").click().run(timeout=180)
+        assert not app.exception and timed(app) == number
         # Of a listener "signal" is explained, whatever it answers.
         assert f"dark places speak for {SIGNAL}," in text(app)
         next(each for each in app.button if each.label == "Next").click().run(timeout=180)
@@ -284,7 +294,9 @@ def test_a_map_alone_tells_nobody_more_and_says_what_it_speaks_for(
     monkeypatch.setattr(rating, "plan", lambda rater, offered: ((dull, "map"),))
     app = AppTest.from_function(page).run(timeout=60)
     next(each for each in app.button if each.label == "Take part").click().run(timeout=180)
+    next(each for each in app.button if each.label == "Show clip 1").click().run(timeout=180)
     assert not app.exception
+    assert "This model answers “signal” where" in text(app)
     # The listener answers that there is no signal, and explained is what would speak for one.
     assert "The model’s answer: **no signal**" in text(app) and "dark places speak for signal, and" in text(app)
     (drawn,) = re.findall(r'<img alt="([^"]+)"', text(app))

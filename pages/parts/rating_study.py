@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from explain.rating import Stimulus
     from explain.trust import Trust
 
-RATER, TRIAL, SINCE, SHOWN = "rater", "rating-trial", "rating-since", "rating-shown"
+RATER, TRIAL, OPENED, SINCE, SHOWN = "rater", "rating-trial", "rating-opened", "rating-since", "rating-shown"
 
 
 def show() -> None:
@@ -45,7 +45,11 @@ def show() -> None:
         trials = plan(rater, _stimuli())
         number = st.session_state.get(TRIAL, 0)
         if number < len(trials):
-            _trial(folder, rater, number, len(trials), *trials[number])
+            st.progress(number / len(trials), f"Clip {number + 1} of {len(trials)}")
+            if st.session_state.get(OPENED) == number:
+                _trial(folder, rater, number, *trials[number])
+            else:
+                _before(number, trials[number][0])
         else:
             st.success(f"Thank you. Your answers are stored under the pseudonym {rater}.")
             st.button("Start as another rater", on_click=_forget)
@@ -86,7 +90,7 @@ def _who_sees() -> str:
 
 
 def _forget() -> None:
-    for key in (RATER, TRIAL, SINCE, SHOWN):
+    for key in (RATER, TRIAL, OPENED, SINCE, SHOWN):
         st.session_state.pop(key, None)
 
 
@@ -159,11 +163,21 @@ def _explained(clip: str, model_name: str, _tell: "Callable[[float, str], None]"
     return found, tested
 
 
-def _trial(folder: Path, rater: str, number: int, count: int, stimulus: "Stimulus", condition: str) -> None:
+def _before(number: int, stimulus: "Stimulus") -> None:
+    """Prepare a clip, and wait until the rater asks for it: so the page begins at its top, and breaks do not count."""
+    _shown(stimulus.clip, stimulus.model)
+    st.markdown("Your time counts from when the clip is shown until you press Next. Before it you can take a break.")
+    st.button(f"Show clip {number + 1}", type="primary", on_click=_open, args=(number,))
+
+
+def _open(number: int) -> None:
+    st.session_state[OPENED] = number
+
+
+def _trial(folder: Path, rater: str, number: int, stimulus: "Stimulus", condition: str) -> None:
     from explain.rating import ANSWERS, Rating, store
 
     found, trust = _shown(stimulus.clip, stimulus.model)
-    st.progress(number / count, f"Clip {number + 1} of {count}")
     player(found.recording, "The clip")
     _explanation(found, trust, condition)
     with st.form(f"answer-{rater}-{number}"):
@@ -191,11 +205,13 @@ def _trial(folder: Path, rater: str, number: int, count: int, stimulus: "Stimulu
 
 def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
     from explain import figures
-    from explain.listeners import SIGNAL
+    from explain.listeners import NONE, SIGNAL
     from pages.parts import tables, trust_panel
 
     p = found.prediction
     st.markdown(f"The model’s answer: **{p.top}**. Explained is what speaks for **{found.target.name}**.")
+    if found.target.emotion == SIGNAL:
+        st.caption(f"This model answers “{SIGNAL}” where it hears much of its one property, and “{NONE}” elsewhere.")
     drawn = b64encode(figures.linked(found, cues=False).encode()).decode()
     words = escape(figures.describe(found, cues=False), quote=True)
     st.html(
