@@ -1,7 +1,6 @@
 """The rating study: its welcome, one stimulus after another, and what came out so far."""
 
 import time
-from base64 import b64encode
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -204,20 +203,14 @@ def _trial(folder: Path, rater: str, number: int, stimulus: "Stimulus", conditio
 
 
 def _explanation(found: "Explanation", trust: "Trust", condition: str) -> None:
-    from explain import figures
     from explain.listeners import NONE, SIGNAL
-    from pages.parts import tables, trust_panel
+    from pages.parts import tables, trust_panel, viewer
 
     p = found.prediction
     st.markdown(f"The model’s answer: **{p.top}**. Explained is what speaks for **{found.target.name}**.")
     if found.target.emotion == SIGNAL:
         st.caption(f"This model answers “{SIGNAL}” where it hears much of its one property, and “{NONE}” elsewhere.")
-    drawn = b64encode(figures.linked(found, cues=False).encode()).decode()
-    words = escape(figures.describe(found, cues=False), quote=True)
-    st.html(
-        f'<div class="ss"><img alt="{words}" style="width:100%;max-width:56rem;background:white" '
-        f'src="data:image/svg+xml;base64,{drawn}"></div>'
-    )
+    st.html(viewer.still(found, cues=False))
     st.caption(
         "Above: the waveform and the spectrogram. Below: the map; dark places speak for "
         f"{plain(found.target.name)}, and the curve adds them up over frequency. Numbered boxes stand out most."

@@ -1,6 +1,5 @@
 """A report opened again: asked for, shown as it was stored, and made anew from its audio."""
 
-from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -102,14 +101,9 @@ def show(report: "Reopened") -> None:
 
 
 def _figure(report: "Reopened") -> None:
-    from explain import figures
+    from pages.parts import viewer
 
-    drawn = b64encode(figures.linked(report.explanation).encode()).decode()
-    words = escape(figures.describe(report.explanation), quote=True)
-    st.html(
-        f'<div class="ss"><img alt="{words}" style="width:100%;max-width:56rem;background:white" '
-        f'src="data:image/svg+xml;base64,{drawn}"></div>'
-    )
+    st.html(viewer.still(report.explanation))
     st.caption("Drawn from the stored figures; waveform and spectrogram are not stored, as speech can be rebuilt.")
 
 

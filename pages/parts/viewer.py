@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -196,3 +197,15 @@ def _formants(times_s: np.ndarray, tracks: dict[str, np.ndarray]) -> dict:
     every = max(1, len(times_s) // COLUMNS)
     values = [_track(tracks[name][::every]) for name in ("f1_hz", "f2_hz", "f3_hz") if name in tracks]
     return {"values": values, **_timing(times_s[::every])}
+
+
+def still(explanation: "Explanation", *, cues: bool = True) -> str:
+    """Return the linked view as a picture that scrolls sideways on a narrow screen, with what it shows in words."""
+    from explain import figures
+
+    drawn = base64.b64encode(figures.linked(explanation, cues=cues).encode()).decode()
+    words = escape(figures.describe(explanation, cues=cues), quote=True)
+    return (
+        '<div class="ss"><div class="scroll" tabindex="0" role="region" aria-label="Waveform, spectrogram and map">'
+        f'<img alt="{words}" src="data:image/svg+xml;base64,{drawn}"></div></div>'
+    )
