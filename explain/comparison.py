@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from explain.attribution import DIRECTIONS, Target, method_label, methods_for
+from explain.attribution import DIRECTIONS, Method, Target, method_label, methods_for
 from explain.change import Change, changes, repeated
 from explain.comparison_words import (
     WHY_RELATIVE,
@@ -24,6 +24,7 @@ from explain.cues import CueSettings
 from explain.expert import expert_emotion, shared_name, shared_names
 from explain.explanation import Explanation, explain
 from explain.map_pairs import MapPair, map_pair
+from explain.method_choice import best_first
 from explain.relative_cues import RelativeCue, relative_cues
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
@@ -86,7 +87,7 @@ def compare_models(
     """
     _count(models, "models")
     asked = emotion or _most_common([model.predict(recording) for model in models])
-    jobs = [(model, _method(model, method), target_of(model, recording, asked)) for model in models]
+    jobs = [(model, _method(method, methods_for(model)), target_of(model, recording, asked)) for model in models]
     if method is not None and all(used != method for _, used, _ in jobs):
         raise ExplanationError(f"None of these models can be explained by '{method}'; choose another method.")
     if emotion is not None and not any(target for _, _, target in jobs):
@@ -167,7 +168,7 @@ def compare_clips(
         second: the second clip; the one after.
         model: the model.
         same_speaker: whether one person speaks in both; only then are absolute figures compared.
-        method: the first with a time axis by default.
+        method: by default, of those with a time axis, the one that Explain offers first.
         emotion: explained in both clips; the answer to the first by default. A dimension is explained the way in which
             the first clip's value points.
         settings: of the acoustic measurement of the first clip.
@@ -177,7 +178,7 @@ def compare_clips(
     Raises:
         ExplanationError: the class or the method is not one of the model's, or a clip cannot be measured.
     """
-    chosen = _method(model, method)
+    chosen = _method(method, best_first(model.name, methods_for(model)))
     if method is not None and chosen != method:
         offered = ", ".join(each.name for each in methods_for(model))
         raise ExplanationError(f"'{method}' does not fit {model.name}; choose one of {offered}.")
@@ -219,8 +220,7 @@ def _count(things: Sequence, what: str) -> None:
         raise ExplanationError(f"{FEWEST} to {MOST} {what} can be compared, and {len(things)} were given.")
 
 
-def _method(model: SpeechModel, wanted: str | None) -> str:
-    offered = methods_for(model)
+def _method(wanted: str | None, offered: Sequence[Method]) -> str:
     if wanted in {method.name for method in offered}:
         return str(wanted)
     return next((method.name for method in offered if method.axes != "features"), offered[0].name)

@@ -16,7 +16,7 @@ from explanations import example_explanation
 from scipy.stats import norm, spearmanr
 
 from explain.__main__ import main
-from explain.attribution import Target
+from explain.attribution import Target, methods_for
 from explain.change import WITHIN, Change
 from explain.comparison import (
     Comparison,
@@ -33,6 +33,7 @@ from explain.comparison_words import (
 from explain.cues import CueSettings
 from explain.explanation import Explanation
 from explain.map_pairs import map_pair
+from explain.method_choice import best_first
 from explain.reference import load_reference
 from explain.relative_cues import RELATIVE, relative_cues, relative_level, relative_pitch
 from explain.samples import samples
@@ -255,6 +256,14 @@ def test_both_clips_are_asked_about_the_same_dimension():
 def test_a_class_or_method_that_the_model_has_not_is_refused_for_two_clips(given, words):
     with pytest.raises(ExplanationError, match=words):
         compare_clips(burst_clip(), burst_clip(), burst_model(), same_speaker=False, **given)
+
+
+def test_two_clips_are_explained_by_the_method_that_explain_offers_first(monkeypatch):
+    model = burst_model()
+    monkeypatch.setattr("explain.method_choice.default_method", lambda name, usual: METHOD)
+    first = best_first(model.name, methods_for(model))[0].name
+    found = compare_clips(burst_clip(), burst_clip(), model, same_speaker=False)
+    assert [side.attribution.method for side in found.sides] == [first, first] == [METHOD, METHOD]
 
 
 def test_contours_lie_around_the_speakers_own_middle():

@@ -39,3 +39,23 @@ def test_display_options_ask_explain_and_measure_nothing_again(
         app.selectbox(key=f"method-{EXAMPLE.card.name}").select(name).run()
     assert (asked["predict"], len(core.explained), len(core.remeasured)) == (1, 2, 0)
     assert not app.exception and not app.error
+
+
+def test_the_class_that_was_chosen_is_explained_until_the_clip_is_another(core: Core, app: AppTest) -> None:
+    def chosen() -> list[tuple[str, str]]:
+        return [(box.label, box.value) for box in app.selectbox if box.label in {"Explain the class", "rather than"}]
+
+    with_sample(app)
+    answer, other, third = EXAMPLE.prediction.top, *[e for e in EXAMPLE.card.emotions if e != EXAMPLE.prediction.top][:2]
+    assert chosen() == [("Explain the class", ""), ("rather than", "")]
+    next(box for box in app.selectbox if box.label == "Explain the class").select(other).run()
+    next(box for box in app.selectbox if box.label == "rather than").select(third).run()
+    wanted = [("Explain the class", other), ("rather than", third)]
+    assert chosen() == wanted
+    app.switch_page("pages/models.py").run()
+    app.switch_page("pages/explain.py").run()
+    assert chosen() == wanted and answer not in {other, third}
+    next(button for button in app.button if button.label == "Forget this clip").click().run()
+    with_sample(app)
+    assert chosen() == [("Explain the class", ""), ("rather than", "")]
+    assert not app.exception and not app.error

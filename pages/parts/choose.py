@@ -295,7 +295,8 @@ def target(model: "SpeechModel", prediction: "Prediction") -> "Target":
     )
     emotion = emotion or predicted
     others = [e for e in model.emotions if e != emotion]
-    against = right.selectbox("rather than", ["", *others], format_func=lambda e: e or "–", key=f"against-{emotion}")
+    against_key = f"against-{emotion}-{'-'.join(model.emotions)}"
+    against = right.selectbox("rather than", ["", *others], format_func=lambda e: e or "–", key=against_key)
     return Target(emotion, against or None)
 
 

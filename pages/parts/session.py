@@ -40,6 +40,7 @@ GIVEN = (
 
 
 CHOICES = ("model", "batch-trust", "long-voices", "long-hear-first")
+TARGETS = ("emotion-", "against-", "dimension-")
 
 
 T = TypeVar("T")
@@ -107,9 +108,9 @@ def keep_voice(of: str, heard: "AdaptedModel") -> None:
 
 
 def keep_choices() -> None:
-    """Bring back ``CHOICES`` and the methods that were chosen; Streamlit forgets them on a page without the box."""
-    kept: dict[str, str] = st.session_state.setdefault("choices", {})
-    names = [k for k in st.session_state if k in CHOICES or str(k).startswith("method-")]
+    """Bring back ``CHOICES``, methods and what is explained; Streamlit forgets them on a page without the box."""
+    kept: dict[str, Any] = st.session_state.setdefault("choices", {})
+    names = [k for k in st.session_state if k in CHOICES or str(k).startswith(("method-", *TARGETS))]
     kept |= {k: st.session_state[k] for k in names}
     for key, value in kept.items():
         st.session_state[key] = value
@@ -133,6 +134,10 @@ def forget() -> None:
     )
     for key in ("clip", "origin", "judged", "others", "own_clips", "voice", "second", "second-origin", *made):
         st.session_state.pop(key, None)
+    # What is explained was chosen for this clip.
+    for chosen in (st.session_state, st.session_state.get("choices", {})):
+        for key in [key for key in chosen if str(key).startswith(TARGETS)]:
+            del chosen[key]
     st.session_state["round"] = st.session_state.get("round", 0) + 1
 
 
