@@ -43,10 +43,10 @@ def figures(rows: "pd.DataFrame") -> "pd.DataFrame":
     speakers, found = rows["speaker"].tolist(), []
     for name in DIMENSIONS:
         rated, given = rows[f"t_{name}"].to_numpy(float), rows[f"d_{name}"].to_numpy(float)
-        ccc = concordance(rated, given, speakers, replicates=5_000)
-        bias = mean_over_speakers(given - rated, speakers, replicates=5_000)
+        ccc = concordance(rated, given, speakers)
+        bias = mean_over_speakers(given - rated, speakers)
         moments = speaker_moments(rated, given, speakers)
-        low, high = speaker_bootstrap(moments, correlation_of, replicates=5_000)
+        low, high = speaker_bootstrap(moments, correlation_of)
         found.append(
             {"dimension": name, "ccc": ccc.value, "ccc_low": ccc.low, "ccc_high": ccc.high}
             | {"correlation": float(correlation_of(moments.sum(0)))}

@@ -56,7 +56,7 @@ def figures(rows: "pd.DataFrame", labels: "list[str]") -> "dict[str, Interval]":
     from ser_core.distributions import evaluate_distributions
 
     heard, expected = both(rows, labels)
-    return evaluate_distributions(heard, expected, rows["speaker"].tolist(), replicates=2_000)
+    return evaluate_distributions(heard, expected, rows["speaker"].tolist())
 
 
 def compared(found: "dict[str, Interval]") -> "pd.DataFrame":
@@ -127,7 +127,7 @@ def agreement(rows: "pd.DataFrame", labels: "list[str]") -> "pd.DataFrame":
         for number in np.unique(bins):
             inside = bins == number
             speakers = rows.loc[inside, "speaker"].tolist()
-            mean = mean_over_speakers(expected[inside, place], speakers, replicates=1_000)
+            mean = mean_over_speakers(expected[inside, place], speakers)
             found.append(
                 {"emotion": label, "bin": int(number), "clips": int(inside.sum()), "heard": heard[inside, place].mean()}
                 | {"expected": mean.value, "low": mean.low, "high": mean.high}
@@ -223,7 +223,7 @@ def ambiguity(rows: "pd.DataFrame") -> Interval:
 
     ranks = [rankdata(rows[name]) / len(rows) for name in ("heard_bits", "expected_bits")]
     moments = speaker_moments(ranks[0], ranks[1], rows["speaker"].tolist())
-    low, high = speaker_bootstrap(moments, correlation_of, replicates=2_000)
+    low, high = speaker_bootstrap(moments, correlation_of)
     return Interval(float(correlation_of(moments.sum(0))), low, high)
 
 
