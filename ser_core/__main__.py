@@ -268,7 +268,7 @@ def _groups(options: argparse.Namespace) -> int:
         print(sentence)
     if options.power:
         print("\nWhat could have been found against the reference, alone and among all that is tested:")
-        print(powers_of_table(compared).round(3).to_string(index=False, na_rep="–"))
+        print(powers_of_table(compared, found).round(3).to_string(index=False, na_rep="–"))
     if options.out:
         write_table(found, options.out)
         print(f"written: {options.out}")

@@ -104,17 +104,18 @@ def powers(found: Evidence, measure: str, reference: str, tests: int) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def of_table(compared: Sequence[Grouping]) -> pd.DataFrame:
+def of_table(compared: Sequence[Grouping], tested: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`powers` of every grouping and measure, after ``by`` and ``measure``.
 
     Not of the calibration error (ECE), which says nothing of one speaker.
 
     Args:
         compared: of ``group_differences.groupings``.
+        tested: of ``group_differences.of_table``, for how many comparisons are corrected for.
     """
     tables = []
     for found, reference, shown in compared:
-        tests = len(shown) * (len(found.groups) - 1) + (len(SPREADS) if found.classes else 0)
+        tests = int(tested.loc[tested["by"] == found.attribute, "p"].notna().sum())
         for measure in (each for each in shown if each != "ECE"):
             table = powers(found, measure, reference, tests)
             table.insert(0, "measure", measure)

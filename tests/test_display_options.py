@@ -46,7 +46,8 @@ def test_the_class_that_was_chosen_is_explained_until_the_clip_is_another(core: 
         return [(box.label, box.value) for box in app.selectbox if box.label in {"Explain the class", "rather than"}]
 
     with_sample(app)
-    answer, other, third = EXAMPLE.prediction.top, *[e for e in EXAMPLE.card.emotions if e != EXAMPLE.prediction.top][:2]
+    answer = EXAMPLE.prediction.top
+    other, third = [emotion for emotion in EXAMPLE.card.emotions if emotion != answer][:2]
     assert chosen() == [("Explain the class", ""), ("rather than", "")]
     next(box for box in app.selectbox if box.label == "Explain the class").select(other).run()
     next(box for box in app.selectbox if box.label == "rather than").select(third).run()
@@ -54,7 +55,7 @@ def test_the_class_that_was_chosen_is_explained_until_the_clip_is_another(core: 
     assert chosen() == wanted
     app.switch_page("pages/models.py").run()
     app.switch_page("pages/explain.py").run()
-    assert chosen() == wanted and answer not in {other, third}
+    assert chosen() == wanted
     next(button for button in app.button if button.label == "Forget this clip").click().run()
     with_sample(app)
     assert chosen() == [("Explain the class", ""), ("rather than", "")]

@@ -432,6 +432,21 @@ def test_the_table_of_powers_asks_more_of_one_comparison_among_many() -> None:
     assert row["power_among"] < row["power"] and row["p_least"] == 1 / 3003
 
 
+def test_what_cannot_be_tested_is_not_corrected_for() -> None:
+    rows = made_up({"a": 8, "b": 8, "c": 8})
+    rows = rows[(rows["sex"] != "c") | (rows["emotion"] != "neutral")].reset_index(drop=True)
+    measure = "recall of neutral"
+    compared = room.groupings(rows, ["sex"], measures=[measure])
+    tested = room.of_table(compared, replicates=200)
+    possible = int(tested["p"].notna().sum())
+    assert possible == 1 + len(room.SPREADS)  # c has no neutral clip to be recalled
+    ((found, reference, _),) = compared
+    table = power.of_table(compared, tested).set_index("group")
+    expected = power.powers(found, measure, reference, possible).set_index("group")
+    assert table.loc["b", "power_among"] == expected.loc["b", "power_among"]
+    assert table.loc["b", "power_among"] > power.powers(found, measure, reference, possible + 1)["power_among"].iloc[0]
+
+
 def test_no_power_is_stated_where_speakers_are_in_both_groups_or_no_deal_is_rare_enough() -> None:
     rows = made_up({"a": 8, "b": 8})
     rows["language"] = np.where(rows.index % 2, "x", "y")

@@ -418,7 +418,7 @@ def test_explanations_in_the_further_tests() -> None:
         return f"{round(100 * rows['holds'].min())} to {round(100 * rows['holds'].max())} %"
 
     unheard = tiny[tiny["test"].isin(["sensitivity", "stability under a shift", "stability under re-encoding"])]
-    says(f"of Whisper tiny.en, frozen, {ends(unheard)} of maps stay alike under noise that nobody hears, a shift")
+    says(f"Of Whisper tiny.en, frozen, {ends(unheard)} of maps stay alike under noise that nobody hears, a shift")
     says(f"but {ends(tiny[tiny['test'] == 'infidelity'])} foretell what removals do (infidelity)")
     among = tiny["test"].isin([f"agreement with {method}" for method in ("GradientSHAP", "Input × Gradient")])
     occluded = tiny[tiny["test"] == "agreement with Occlusion"]
@@ -429,7 +429,7 @@ def test_explanations_in_the_further_tests() -> None:
     over_spectrogram = own[~own["model"].str.startswith(("egemaps", "compare", "mater"))]
     assert not set(over_spectrogram["method"]) & {"shapley_boxes", "occlusion"}
     says(
-        f"for {missing} of {shares['model'].nunique()} models, and for Shapley values and occlusion over the "
+        f"For {missing} of {shares['model'].nunique()} models, and for Shapley values and occlusion over the "
         "spectrogram, they have not been run yet"
     )
 
