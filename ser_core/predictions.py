@@ -130,6 +130,11 @@ def _conditions(data: bytes, name: str) -> pd.DataFrame:
         except PredictionsError as fault:
             raise PredictionsError(f"Condition {_quoted(condition)}: {fault}") from fault
     facts = ["speaker", "emotion"]
+    if any(str(column).startswith("p_") for column in parts[0]) and parts[0]["emotion"].nunique() < 2:
+        raise PredictionsError(
+            f'Every "{CLEAN}" clip is labelled {_quoted(parts[0]["emotion"].iloc[0])}: always answering so would make '
+            "no error under any condition. Give clips of two emotions or more."
+        )
     clean, known = pd.Index(parts[0]["clip"].astype(object)), parts[0][facts].fillna("").to_numpy()
     for part in parts[1:]:
         places = clean.get_indexer(part["clip"].astype(object))

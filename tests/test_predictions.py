@@ -260,6 +260,7 @@ def test_conditions_are_read_clean_first_and_set_against_the_same_clips() -> Non
         (worsened("street", "babble"), '"clean" and one or more others'),
         (worsened("clean"), '"clean" and one or more others'),
         (worsened("clean", ""), "20 rows have no condition"),
+        (worsened("clean", "street", table=good().assign(label="neutral")), "is labelled 'neutral': always answering"),
         (worsened("clean", "street").drop(index=0), "stand in no row that is \"clean\", first 's0/0.wav'"),
         (pd.concat([worsened("clean", "street")] * 2), "Condition 'clean': 20 files stand in the table more than once"),
         (worsened("clean", *(f"noise {n}" for n in range(100))), "101 conditions, more than 100"),

@@ -1,6 +1,5 @@
 """Robustness of the reader's own table: the same clips under conditions of their own."""
 
-import math
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -63,7 +62,7 @@ def show() -> None:
         "own-robustness",
         title=f"{own.title}: {MEASURES[measure]} by condition",
         how="each dot is one condition, the bar its 95 % interval over speakers"
-        + ("; the dashed line is chance" if measure == "uar" else "")
+        + ("; the thin line across is its chance" if measure == "uar" else "")
         + ". A condition may hold a part of the clips: the loss, not UAR, is measured on the same ones. Click a dot "
         "for its clips.",
         words=in_words(found, measure),
@@ -119,9 +118,17 @@ def conditions(found: "pd.DataFrame", measure: str) -> "go.Figure":
             hovertemplate="%{y}: %{x:.1f}<extra></extra>",
         )
     )
-    line = 100 * found["chance"].mean() if measure == "uar" else 0.0 if measure == "drop" else math.nan
-    if math.isfinite(line):
-        figure.add_vline(x=line, line_dash="dash" if measure == "uar" else "solid", line_width=1, line_color=GREY)
+    if measure == "uar":
+        # A condition may hold clips of other emotions, and so have another chance.
+        figure.add_scatter(
+            x=100 * rows["chance"],
+            y=[escape(name) for name in rows["condition"]],
+            mode="markers",
+            marker={"symbol": "line-ns-open", "size": 24, "color": GREY, "line_width": 1.5},
+            hovertemplate="chance %{x:.1f}<extra></extra>",
+        )
+    if measure == "drop":
+        figure.add_vline(x=0.0, line_width=1, line_color=GREY)
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title="points" if measure == "drop" else "per cent")
     return layout(figure, 130 + 36 * len(rows), showlegend=False)
