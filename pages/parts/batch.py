@@ -177,7 +177,7 @@ def draw(found: "tuple[Row, ...]", taken: "list[Clip]", card: "Card", key: tuple
         key=f"batch-table-{key}-{asked}",  # a table keeps the number of its chosen row, whatever stands there then
         placeholder="–",
         height=min(520, 38 + 35 * max(1, len(kept))),
-        alt="One row a clip: answer, probability, entropy, cues, experts, trust; choose a row to open it",
+        alt="One row a clip: answer, probability, entropy, trust, experts, cues; choose a row to open it",
         column_config={
             "clip": st.column_config.TextColumn(width="medium"),
             "p": st.column_config.ProgressColumn(
@@ -258,15 +258,14 @@ def rows(found: "list[Row]", card: "Card") -> "pd.DataFrame":
                 "entropy": None if row.error else row.entropy_bits,
             }
         one |= {
-            "salient cues": row.error or cues_in_words(row),
-            "experts": f"{row.agree} of {row.compared}" if row.compared else "",
             "trust": row.verdict,
+            "experts": f"{row.agree} of {row.compared}" if row.compared else "",
+            "salient cues": row.error or cues_in_words(row),
             "warnings": " ".join(row.warnings),
         }
-        if not row.verdict:
-            del one["trust"]
         shown.append(one)
-    return pd.DataFrame(shown)
+    tested = any(row.verdict for row in found)
+    return pd.DataFrame(shown).drop(columns=[] if tested else "trust", errors="ignore")
 
 
 def _one(row: "Row", taken: "list[Clip]") -> None:
