@@ -34,6 +34,9 @@ def in_a_cell(model: "Card | str") -> str:
     return f"{IN_A_CELL}; {model.title}: {trained_on(model)}"
 
 
-def intended_use(card: "Card") -> str:
-    """Return what the model's answers may be used for, and what they rest on."""
-    return f"{STATEMENT} {FORBIDDEN} {card.title}: {trained_on(card)}"
+def intended_use(*cards: "Card") -> str:
+    """Return what models' answers may be used for, and what they rest on; those trained alike are named together."""
+    titles: dict[str, dict[str, None]] = {}
+    for card in cards:
+        titles.setdefault(trained_on(card), {})[card.title] = None
+    return " ".join([STATEMENT, FORBIDDEN, *(f"{'; '.join(named)}: {said}" for said, named in titles.items())])

@@ -251,6 +251,14 @@ def test_the_intended_use_says_what_it_is_not_and_what_the_model_learnt_from():
     assert trained_on(replace(cards()[0], limits=(), corpora=())).startswith("What it was trained on is not stated")
 
 
+def test_models_that_were_trained_alike_are_named_together_and_what_none_is_for_is_said_once():
+    one = cards()[0]
+    same, other = replace(one, title="Twin"), replace(one, title="Other", limits=("Trained on birds.",))
+    words = intended_use(one, same, other, one)
+    assert words.count(STATEMENT) == words.count(FORBIDDEN) == words.count(trained_on(one)) == 1
+    assert f"{one.title}; Twin: {trained_on(one)}" in words and words.endswith("Other: Trained on birds.")
+
+
 def test_warnings_and_use_go_into_every_file_of_an_explanation():
     from explain.export import cue_csv, text_grid
     from explain.export_json import to_json

@@ -29,14 +29,13 @@ if TYPE_CHECKING:
 
 
 def show_use(*cards: "Card") -> None:
-    """Draw what answers of these models may be used for, and what each was trained on."""
+    """Draw what answers of these models may be used for, and what they were trained on."""
     st.html(use(*cards))
 
 
 def use(*cards: "Card") -> str:
-    """Return the intended use of each model's answers as a paragraph of its own."""
-    said = "".join(f"<p>{escape(words)}</p>" for words in dict.fromkeys(intended_use(card) for card in cards))
-    return f'<div class="ss use" role="note" aria-label="Intended use">{said}</div>'
+    """Return the intended use of these models' answers as a paragraph."""
+    return f'<div class="ss use" role="note" aria-label="Intended use"><p>{escape(intended_use(*cards))}</p></div>'
 
 
 def show(shown: "Explanation") -> "tuple[Explanation, Callable[[], None]]":

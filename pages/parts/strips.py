@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FOR, AGAINST = "#d9741f", "#2f77cf"
 SCALE = [[0.0, AGAINST], [0.5, "rgba(128,144,154,0)"], [1.0, FOR]]
 COLUMNS = 400
-STRIP_PX, TITLE_PX = 170, 34
+STRIP_PX, TITLE_PX = 186, 50
 TICKS_HZ = (250, 500, 1000, 2000, 4000)
 COLOURS = ("#0b8a96", "#d9741f")
 
@@ -36,9 +36,12 @@ def maps(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
     for row, (side, title) in enumerate(zip(sides, titles, strict=True), start=1):
         found = side.attribution
         axis = "" if row == 1 else str(row)
-        words = f"{title}: {'what speaks for' if found.signed else 'what matters for'} {side.target.name}"
+        words = f"{'what speaks for' if found.signed else 'what matters for'} {side.target.name}"
+        below = words if found.times_s is not None else "named features, which have no time axis"
+        # On two lines, as a phone has no room for both on one.
         figure.add_annotation(
-            text=escape(words if found.times_s is not None else f"{title}: named features, which have no time axis"),
+            text=f"{escape(title)}:<br>{escape(below)}",
+            align="left",
             xref="paper",
             yref=f"y{axis} domain",
             x=0,
@@ -100,7 +103,7 @@ def maps(sides: "Sequence[Explanation]", titles: Sequence[str]) -> "go.Figure":
     figure.update_xaxes(range=[0, longest], showgrid=False, zeroline=False)
     figure.update_xaxes(title="seconds", row=len(sides), col=1)
     figure.update_layout(
-        height=80 + height, margin={"l": 10, "r": 10, "t": 30, "b": 40}, showlegend=False, dragmode=False
+        height=96 + height, margin={"l": 10, "r": 10, "t": 46, "b": 40}, showlegend=False, dragmode=False
     )
     return figure
 
