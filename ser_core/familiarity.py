@@ -15,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 from ser_core.files import whole
 
 FILE = "familiarity.safetensors"
+UNUSUAL = 95.0
+"""Percentile from which a clip is called unusual for a model."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _sentence(percentile: float, corpus: str) -> str:
             f"This clip lies further from the training data than {share} unseen {corpus} clips: the model has not "
             "heard speech like this, so treat its answer with great caution."
         )
-    if percentile >= 95:
+    if percentile >= UNUSUAL:
         return (
             f"This clip is unusual for the model: it lies further from the training data than {percentile:.0f} % of "
             f"unseen {corpus} clips."

@@ -188,3 +188,17 @@ def test_no_name_on_the_picture_hides_another(page) -> None:
             or one["x"] + one["width"] <= other["x"]
             or other["x"] + other["width"] <= one["x"]
         )
+
+
+def test_a_region_has_the_same_ends_in_the_view_and_in_the_tables(page) -> None:
+    ends = [(0.025, 0.375), (0.125, 0.625), (0.335, 0.345), (0.875, 1.125)]
+    regions = tuple(
+        dataclasses.replace(EXPLANATION.regions[0], rank=rank, start_s=start, end_s=end)
+        for rank, (start, end) in enumerate(ends, start=1)
+    )
+    data = viewer.view_data(dataclasses.replace(EXPLANATION, regions=regions))
+    mount(page, files("viewer", "viewer"), data | {"id": "a", "clip": "c", "selection": None})
+    drawn = page.locator(".viewer .regions button").all_inner_texts()
+    assert len(drawn) == len(ends)
+    for words, (start, end) in zip(drawn, ends, strict=True):
+        assert f"{start:.2f}–{end:.2f} s" in words

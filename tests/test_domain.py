@@ -243,6 +243,16 @@ def test_the_stored_table_states_false_alarms_and_detections_of_the_stored_range
     assert (alarms["share"] < 0.05).all()
 
 
+def test_a_clip_that_is_unlike_the_training_is_not_called_like_it_in_one_breath():
+    from pages.parts import domain_panel
+
+    said = domain_panel.warnings((), "CREMA-D")
+    assert ">Length, level" in said and "not found" not in said
+    assert ">What makes it unlike them was not found: length, level" in domain_panel.warnings(
+        (), "CREMA-D", unusual=True
+    )
+
+
 def test_the_intended_use_says_what_it_is_not_and_what_the_model_learnt_from():
     for each in cards():
         words = intended_use(each)

@@ -35,7 +35,8 @@ const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const mel = (hz) => Math.log10(1 + hz / 700);
 const sorted = (a, b) => (a < b ? [a, b] : [b, a]);
 const hertz = (mel) => 700 * (10 ** mel - 1);
-const seconds = (s) => s.toFixed(2);
+// A tie goes to the even digit, as it does in the tables.
+const seconds = (s) => ((s * 8) % 1 === 0 && (s * 100) % 1 === 0.5 ? Math.round(s * 50) / 50 : s).toFixed(2);
 
 function oklch(lightness, chroma, hue) {
   // Björn Ottosson's OKLab: equal steps of lightness look equal.

@@ -46,6 +46,7 @@ def show(shown: "Explanation") -> "tuple[Explanation, Callable[[], None]]":
         the rest of the page stands: it has the language told, and draws it in its place.
     """
     from ser_core.domain import language_outside, reference
+    from ser_core.familiarity import UNUSUAL
 
     known = reference(shown.card)
     if known is None:
@@ -61,7 +62,8 @@ def show(shown: "Explanation") -> "tuple[Explanation, Callable[[], None]]":
         kept[asked] = told.result
     if asked in kept:
         shown = dataclasses.replace(shown, outside=(*shown.outside, *language_outside(shown.card, kept[asked])))
-    st.html(warnings(shown.outside, known.corpus))
+    near = shown.prediction.familiarity
+    st.html(warnings(shown.outside, known.corpus, unusual=near is not None and near.percentile >= UNUSUAL))
     place = st.container()
     if asked in kept:
         place.html(heard(kept[asked]))
@@ -99,20 +101,22 @@ def _soft(words: str) -> str:
     return f'<div class="ss"><p class="soft" role="status">{escape(words)}</p></div>'
 
 
-def warnings(outside: "Iterable[Outside]", corpus: str, whose: str = "") -> str:
+def warnings(outside: "Iterable[Outside]", corpus: str, whose: str = "", *, unusual: bool = False) -> str:
     """Return in what a clip lies outside a model's training clips, a note each, or that nothing was found.
 
     Args:
         outside: the warnings.
         corpus: the training clips'.
         whose: the clip or model that is meant, where there are several.
+        unusual: whether it was said that the clip lies far from them in the model's embedding.
     """
     notes = "".join(f'<p class="note">{escape(each.sentence)}{_small(each.cost)}</p>' for each in outside)
     if not notes:
+        even_so = "What makes it unlike them was not found: length" if unusual else "Length"
         return (
-            '<div class="ss"><p class="soft">Length, level, noise, bandwidth, ends, peaks, repeats, pitch and size of '
-            "the voice all lie within the range of the clips that the model was trained on "
-            f"({escape(corpus)}).</p></div>"
+            f'<div class="ss"><p class="soft">{even_so}, level, noise, bandwidth, ends, peaks, repeats, pitch and size '
+            f"of the voice all lie within the range of the clips that the model was trained on ({escape(corpus)}).</p>"
+            "</div>"
         )
     head = f"{whose}: outside" if whose else "Outside"
     return f'<div class="ss"><p class="title">{escape(head)} what the model was trained on</p>{notes}</div>'
