@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SettingError, command_line
-from ser_core.files import need_folders, write_bytes
+from ser_core.files import check_outputs, write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ def _explain(options: argparse.Namespace) -> int:
     from ser_core.registry import load_model, model_names
     from ser_core.speaker_adaptation import adapted
 
-    need_folders((options.pdf, options.json, options.csv, options.textgrid, options.bundle))
+    outputs = (options.pdf, options.json, options.csv, options.textgrid, options.bundle)
+    if options.listen is not None and options.listen.is_file():
+        raise SettingError(f"{options.listen} is a file; name a folder for the two sounds.")
+    check_outputs(outputs, [options.clip, *(options.baseline or ()), *(options.adapt or ())])
     recording = read(options.clip)
     model = load_model(options.model or model_names()[0])
     if options.stretch and not options.experiment:
@@ -104,6 +107,8 @@ def _explain(options: argparse.Namespace) -> int:
     print(f"{model.card.title}: {_answer(explanation.prediction)}")
     print(f"Explained: {explanation.target.name}, by {method_label(explanation.attribution.method)}")
     print(explanation.paragraph)
+    if explanation.prediction.familiarity is not None:
+        print(f"  {explanation.prediction.familiarity.sentence}")
     for warning in explanation.outside:
         print(f"  {warning.sentence}")
     if explanation.rivalry is not None:
@@ -227,9 +232,14 @@ def _tell(share: float, words: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from explain.cues import SEXES
     from explain.intervention import EXPERIMENTS
 
-    parser = argparse.ArgumentParser(prog="python -m explain", description="Explain a model's answer about one clip.")
+    parser = argparse.ArgumentParser(
+        prog="python -m explain",
+        description="Explain a model's answer about one clip.",
+        epilog=f"Instead of a clip, a further command, each with its own --help: {', '.join(COMMANDS)}.",
+    )
     parser.add_argument("clip", metavar="CLIP", help="WAV, FLAC, MP3, OGG, M4A/AAC or WebM")
     parser.add_argument("--model", help="a bundled model, a model folder, or a hub name (default: the first bundled)")
     parser.add_argument("--method", help="attribution method (default: the one the app offers first)")
@@ -242,11 +252,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="EMOTION",
         help="explain the target rather than this emotion, and say what separates the two (default: the runner-up)",
     )
-    parser.add_argument("--regions", choices=("connected", "windows"), default="connected")
-    parser.add_argument("--sex", choices=("female", "male", "child", "unknown"), default="unknown")
-    parser.add_argument("--pitch-floor", type=float, metavar="HZ")
-    parser.add_argument("--pitch-ceiling", type=float, metavar="HZ")
-    parser.add_argument("--formant-ceiling", type=float, metavar="HZ")
+    parser.add_argument(
+        "--regions", choices=("connected", "windows"), default="connected", help="how salient regions are found"
+    )
+    parser.add_argument("--sex", choices=SEXES, default="unknown", help="whose neutral speech is set beside it")
+    parser.add_argument(
+        "--pitch-floor", type=float, metavar="HZ", help="lowest pitch looked for (default: from the clip)"
+    )
+    parser.add_argument("--pitch-ceiling", type=float, metavar="HZ", help="highest pitch (default: from the clip)")
+    parser.add_argument("--formant-ceiling", type=float, metavar="HZ", help="of F1 to F5 (default: from the clip)")
     parser.add_argument("--trust", choices=("quick", "full"), help="test whether the explanation is true of the model")
     parser.add_argument(
         "--baseline", nargs="+", metavar="FILE", help="up to 20 other clips of the same person, to set the cues against"

@@ -22,6 +22,7 @@ from explain.text_files import utf8
 from explain.words import cue_name, one_way
 from ser_core.audio import MAX_BYTES, Recording, clean_name, decode, read
 from ser_core.errors import AudioError, SerscopeError, SettingError
+from ser_core.familiarity import UNUSUAL
 from ser_core.intended_use import COLUMN, in_a_cell
 
 if TYPE_CHECKING:
@@ -350,6 +351,8 @@ def row_of(
     first = made.regions[0] if made.regions else None
     places = {t.scope: t for t in tally(made.agreements) if t.emotion == asked.top}
     fit = places.get(CLIP) or places.get(SALIENT)
+    near = asked.familiarity
+    unusual = (near.sentence,) if near is not None and near.percentile >= UNUSUAL else ()
     return Row(
         number=number,
         file=name,
@@ -368,7 +371,7 @@ def row_of(
         compared=0 if fit is None else len(fit.agrees) + len(fit.disagrees),
         verdict="" if tested is None else tested.verdict,
         verdict_words="" if tested is None else tested.sentence,
-        warnings=(*made.quality.warnings, *(each.sentence for each in made.outside)),
+        warnings=(*made.quality.warnings, *unusual, *(each.sentence for each in made.outside)),
         cues={v.cue: v.value for v in made.cues.values if v.scope == CLIP and v.value is not None},
         extra=extra or {},
     )
@@ -376,9 +379,10 @@ def row_of(
 
 def _top_cues(made: Explanation) -> tuple[tuple[str, float, bool], ...]:
     found = [
-        (c.cue, c.effect, c.beyond_chance)
+        # A range has no effect: of one that is beyond chance the direction alone counts.
+        (c.cue, math.copysign(1.0, c.difference or 0.0) if c.effect is None else c.effect, c.beyond_chance)
         for c in made.cues.contrasts
-        if c.scope == ALL_REGIONS and c.effect is not None and one_way(c)
+        if c.scope == ALL_REGIONS and (c.effect is not None or c.beyond_chance) and one_way(c)
     ]
     return tuple(sorted(found, key=lambda c: (not c[2], -abs(c[1])))[:TOP_CUES])
 
@@ -418,8 +422,8 @@ def table(found: Sequence[Row], card: "Card") -> "pd.DataFrame":
                 "region_end_s": r.region_end_s,
                 "region_share": r.region_share,
                 "top_cues": cues_in_words(r),
-                "experts_agree": None if r.error else r.agree,
-                "experts_compared": None if r.error else r.compared,
+                "experts_agree": r.agree if r.compared else None,
+                "experts_compared": r.compared or None,
                 "trust": r.verdict or None,
                 "trust_words": r.verdict_words or None,
                 "warnings": " ".join(r.warnings),

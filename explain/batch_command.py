@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from explain.batch import Clip, Row, clips_of, row, table
+from explain.words import counted
 from ser_core.errors import SerscopeError, SettingError, command_line
-from ser_core.files import append_line, need_folders, write_bytes, write_table
+from ser_core.files import append_line, check_outputs, write_bytes, write_table
 from ser_core.numbers import signed
 
 
@@ -35,9 +36,7 @@ def _explain_all(options: argparse.Namespace) -> int:
 
     if options.out.suffix.lower() not in (".csv", ".parquet"):
         raise SettingError(f"'{options.out.name}' ends in neither .csv nor .parquet; choose one of the two.")
-    need_folders([options.out])
-    if options.out.resolve() == options.source.resolve():
-        raise SettingError(f"'{options.out.name}' is the list of the clips itself; choose another --out.")
+    check_outputs([options.out], [options.source])
     clips = clips_of(options.source)
     model = load_model(options.model or model_names()[0])
     fitting = [m.name for m in methods_for(model)]
@@ -69,9 +68,8 @@ def _explain_all(options: argparse.Namespace) -> int:
         write_table(table(found, model.card), options.out)
     store.unlink(missing_ok=True)
     failed = sum(1 for r in found if r.error)
-    print(
-        f"written: {options.out} ({len(found)} clips{f', {failed} of which could not be explained' if failed else ''})"
-    )
+    left_out = f", {failed} of which could not be explained" if failed else ""
+    print(f"written: {options.out} ({counted(len(found), 'clip')}{left_out})")
     return 0
 
 

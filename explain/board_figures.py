@@ -32,6 +32,7 @@ _SYMBOLS = {
     "star": "*",
     "hexagon": "h",
     "pentagon": "p",
+    "line-ns": "|",
 }
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (5, 3)), "dot": (0, (1, 2)), "dashdot": "-."}
 
@@ -158,14 +159,16 @@ def _scatter(axes: "Axes", trace: Mapping[str, Any], traces: Sequence[Mapping[st
         )
     if "markers" in mode and marker.get("opacity") != 0:
         size, colour = np.asarray(marker.get("size", 6), dtype=float), _colour(marker.get("color", line.get("color")))
-        hollow = str(marker.get("symbol", "")).endswith("-open")
+        # A stroke has no inside, and stands across the frame at its ends.
+        stroke, hollow = _symbol(marker) == "|", _hollow(marker)
+        look = {"facecolors": "none" if hollow else colour, "edgecolors": colour if hollow else "none"}
         axes.scatter(
             x,
             y,
             s=(0.62 * size) ** 2,
             marker=_symbol(marker),
-            facecolors="none" if hollow else colour,
-            edgecolors=colour if hollow else "none",
+            **({"color": colour} if stroke else look),
+            clip_on=not stroke,
             linewidths=1.1,
             alpha=marker.get("opacity", trace.get("opacity")),
             zorder=3,
@@ -218,10 +221,11 @@ def _space(axes: Any, traces: Sequence[Mapping[str, Any]], scene: Mapping[str, A
             axes.plot(x, y, z, color=colour, linewidth=0.25 * float(line.get("width") or 2), alpha=trace.get("opacity"))
         if "markers" in trace["mode"]:
             size = (0.9 * float(marker.get("size") or 6)) ** 2
-            look = {"marker": _symbol(marker), "alpha": marker.get("opacity"), "linewidths": 0}
             scaled = marker.get("colorscale") is not None
             colour = [_scaled(marker, k) for k in range(len(x))] if scaled else _colour(marker.get("color"))
-            axes.scatter(x, y, z, s=size, color=colour, depthshade=False, **look)
+            look = {"facecolors": "none", "edgecolors": colour} if _hollow(marker) else {"color": colour}
+            look |= {"marker": _symbol(marker), "alpha": marker.get("opacity"), "linewidths": 1.1 * _hollow(marker)}
+            axes.scatter(x, y, z, s=size, depthshade=False, **look)
         if "text" in trace["mode"]:
             for place, word in enumerate(trace["text"]):
                 style = {"ha": "center", "va": "center", "parse_math": False, **text_style(7)}
@@ -366,6 +370,11 @@ def _title(about: Mapping[str, Any]) -> str:
 
 def _symbol(marker: Mapping[str, Any]) -> str:
     return _SYMBOLS.get(str(marker.get("symbol") or "circle").removesuffix("-open"), "o")
+
+
+def _hollow(marker: Mapping[str, Any]) -> bool:
+    """Return whether a sign is drawn by its outline."""
+    return str(marker.get("symbol", "")).endswith("-open")
 
 
 def _plain(text: Any) -> str:

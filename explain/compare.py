@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.errors import SettingError, command_line
-from ser_core.files import need_folders, write_bytes
+from ser_core.files import check_outputs, write_bytes
 from ser_core.numbers import rounded_percent, signed
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from explain.text_files import csv_file
 
     options = _parser().parse_args(arguments)
-    need_folders((options.json, options.csv))
+    check_outputs((options.json, options.csv), options.clips)
     found = _compared(options)
     _print(found)
     if options.json is not None:
         write_bytes(options.json, to_json(found).encode())
+        print(f"written: {options.json}")
     if options.csv is not None:
         write_bytes(options.csv, csv_file(to_csv(found)))
+        print(f"written: {options.csv}")
     return 0
 
 
@@ -62,6 +64,8 @@ def _compared(options: argparse.Namespace) -> "Comparison":
     models = [load_model(name) for name in options.models or model_names()[:1]]
     if len(clips) > 2:
         raise SettingError(f"Two clips can be compared, and {len(clips)} were given; leave some out.")
+    if len(clips) == 1 and len(models) == 1 and not options.methods:
+        raise SettingError("Name what is compared: a second clip, several --models, or several --methods.")
     if len(clips) == 2:
         if len(models) > 1 or len(options.methods or ()) > 1:
             raise SettingError("Two clips are compared through one model by one method; name one of each.")

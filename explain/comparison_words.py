@@ -75,9 +75,9 @@ def maps_in_words(titles: Sequence[str], sides: "Sequence[Explanation]", pairs: 
     if not judged:
         return [*said, "Their maps cannot be compared: one has no time axis, or the clip is too short to turn a map."]
     alike = [pair for pair in judged if pair.alike]
-    judged.sort(key=lambda pair: pair.correlation or 0.0)
+    judged.sort(key=lambda pair: (bool(pair.alike), (pair.correlation or 0.0) - (pair.correlation_chance or 0.0)))
     if len(judged) == 1:
-        verdict = "alike beyond chance" if alike else "no more alike than chance"
+        verdict = "alike beyond chance" if alike else "by rank correlation no more alike than chance"
         (only,) = judged
         whose = "Their maps" if len(pairs) == 1 else f"The maps of {titles[only.one]} and {titles[only.other]}"
         apart = "" if len(pairs) == 1 else " No other two maps can be compared."
@@ -128,7 +128,7 @@ def changes_in_words(found: Sequence[Change]) -> list[str]:
         return [f"No cue of {len(judged)} has changed by more than the error of measuring it."]
     told = [
         f"{cue_name(row.cue)} {_three_digits(row.difference or 0.0)} {row.unit} (smallest detectable "
-        f"{row.smallest:.2g})"
+        f"{_three_digits(row.smallest or 0.0).lstrip('+')} {row.unit})"
         for row in changed[:_TOLD]
     ]
     more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
@@ -163,4 +163,4 @@ def relative_in_words(titles: Sequence[str], relative: "Sequence[RelativeCue]", 
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "−")
+    return f"{float(f'{value:.3g}'):+g}".replace("-", "−")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from explain.words import counted
 from ser_core.errors import AudioError, command_line
-from ser_core.files import need_folders, write_bytes
+from ser_core.files import check_outputs, write_bytes
 from ser_core.numbers import rounded_percent
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _follow(options: argparse.Namespace) -> int:
     from ser_core.speaker_adaptation import adaptable
 
     paths = (options.csv, options.parquet, options.json, options.textgrid)
-    need_folders(paths)
+    check_outputs(paths, [options.file])
     names: list[str] = []
     for voice, name in enumerate(options.names):
         names.append(voice_name(name, voice, names))
@@ -41,6 +42,7 @@ def _follow(options: argparse.Namespace) -> int:
     model = load_model(options.model or model_names()[0])
     settings = CueSettings(options.sex, options.pitch_floor, options.pitch_ceiling, options.formant_ceiling)
     check(settings)
+    hears = adaptable(model) and not options.alone
     found: list[Stretch] = []
     cut_short = ""
     try:
@@ -48,7 +50,8 @@ def _follow(options: argparse.Namespace) -> int:
             found.append(stretch)
             if not options.quiet:
                 answer = stretch.note if stretch.prediction is None else _answer(stretch)
-                print(f"{clock(stretch.start_s)}–{clock(stretch.end_s)} {answer}", flush=True)
+                alone = "" if stretch.prediction is None or not hears else ", before its voice is heard"
+                print(f"{clock(stretch.start_s)}–{clock(stretch.end_s)} {answer}{alone}", flush=True)
     except AudioError as fault:
         if not found:
             raise
@@ -63,13 +66,16 @@ def _follow(options: argparse.Namespace) -> int:
     unused = names[len(known.voices) :]
     if unused:
         print(f"Fewer voices were found than were named; not used: {', '.join(unused)}.")
-    if adaptable(model) and not options.alone:
-        alone, known = known, heard_first(known, model)
-        moved, asked = otherwise(alone, known)
+    if hears:
+        before, known = known, heard_first(known, model)
+        moved, asked = otherwise(before, known)
         if asked:
             print(_otherwise(moved, asked, any(paths)))
+    for stretch, voice in () if options.quiet else zip(known.stretches, known.voice_of, strict=True):
+        answer = stretch.note if stretch.prediction is None else _answer(stretch)
+        print(f"{clock(stretch.start_s)}–{clock(stretch.end_s)} {known.called(voice)}: {answer}")
     for voice in known.voices:
-        print(f"{known.called(voice)}: {len(known.of(voice))} stretches, {known.spoken_s(voice):.0f} s")
+        print(f"{known.called(voice)}: {counted(len(known.of(voice)), 'stretch', 'es')}, {known.spoken_s(voice):.0f} s")
     writers = (
         (options.csv, lambda: csv_file(files.to_csv(known))),
         (options.parquet, lambda: files.to_parquet(known)),

@@ -83,20 +83,23 @@ def _contrast(explanation: "Explanation") -> str:
     tested = [c for c in pooled if c.p_corrected is not None and c.difference is not None]
     if not tested:
         return "There is too little speech to tell whether the voice is different there."
+    # Not of the strongest region alone, which was named last.
+    where = "in it" if len(explanation.regions) == 1 else "in these regions together"
+    first = f"{where[0].upper()}{where[1:]}"
     beyond = [c for c in tested if c.beyond_chance]
     if not beyond:
-        return "No cue differs there from the rest of the speech by more than chance."
+        return f"No cue differs {where} from the rest of the speech by more than chance."
     clear = [c for c in beyond if one_way(c)]
     if not clear:
         names = [cue_name(c.cue) for c in beyond[:_MOST]]
         verb = "differs" if len(names) == 1 else "differ"
-        return f"There, {listed(names)} {verb} beyond chance from the rest of the speech, but not in one direction."
+        return f"{first}, {listed(names)} {verb} beyond chance from the rest of the speech, but not in one direction."
     clear.sort(key=lambda c: -abs(c.effect or 0.0))
     said = []
     for row in clear[:_MOST]:
         way = "higher" if (row.difference or 0) > 0 else "lower"
         said.append(f"{cue_name(row.cue)} is {way} by {abs(row.difference or 0):.3g} {row.unit}")
-    return f"There, against the rest of the speech in the clip and beyond chance, {listed(said)}."
+    return f"{first}, against the rest of the speech in the clip and beyond chance, {listed(said)}."
 
 
 def _experts(explanation: "Explanation") -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from explain.explanation import Explanation, explain, remeasure, with_language
 from explain.export_json import from_json
 from explain.intervention import DoseResponse, dose_response
 from explain.opened import NOTHING, Opened
+from explain.opened_sections import rivalry_section
 from explain.report import ATTACHMENT
 from explain.text_files import plain
 from explain.trust import QUICK, trust
@@ -235,8 +236,10 @@ def remake(
         opened = Opened(opened.trust, (*opened.experiments, made))
         checks += [_compared(f"experiment on {made.experiment.title.lower()}", _unheard(each), _unheard(made))]
     tell(1.0, "Done")
-    left = [section.title.lower() for section in was.sections]
-    left += ["what is set against the person's other clips"] if old.own_baseline is not None else []
+    compared = {rivalry_section(made.rivalry).title for made in (new,) if made.rivalry is not None}
+    left = [section.title.lower() for section in was.sections if section.title not in compared]
+    if old.own_baseline is not None and not any("other clips" in title for title in left):
+        left.append("what is set against the person's other clips")
     return Remade(new, Opened(opened.trust, opened.experiments, was.sections), tuple(checks), tuple(left))
 
 

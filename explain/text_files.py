@@ -40,7 +40,7 @@ def csv_text(table: "pd.DataFrame", digits: int | None = None) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([cell(str(name)) for name in table.columns])
-    for row in table.itertuples(index=False, name=None):
+    for row in table.astype(object).where(table.notna(), None).itertuples(index=False, name=None):
         given = ((float(f"{v:.{digits}g}") if digits and isinstance(v, float | np.floating) else v) for v in row)
         writer.writerow([cell(value) for value in given])
     return out.getvalue()

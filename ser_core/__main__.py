@@ -47,6 +47,8 @@ def _predict(options: argparse.Namespace) -> int:
         answered = True
         if options.json:
             told = {"file": clip, "model": model.name, "answer": prediction.answer} | _figures(prediction)
+            if prediction.familiarity is not None:
+                told["farther_than_percent_of_unseen"] = round(prediction.familiarity.percentile, 2)
             print(json.dumps(told | {"outside_training": [each.measure for each in outside], COLUMN: IN_A_CELL}))
             continue
         # A file system may know a name that is no text.
@@ -89,7 +91,8 @@ def _models(options: argparse.Namespace) -> int:
             measured = (
                 f"{first.measure} {first.value:.3f} [{first.low:.3f}, {first.high:.3f}], chance {first.chance:.3f}"
             )
-        print(f"{card.name}: {card.title}; {len(card.emotions)} emotions; {measured}; {card.size_mb:.1f} MB")
+        outputs = "dimensions" if card.answer == "dimensions" else "emotions"
+        print(f"{card.name}: {card.title}; {len(card.emotions)} {outputs}; {measured}; {card.size_mb:.1f} MB")
     return 0
 
 

@@ -91,15 +91,30 @@ def _swapped(one: Path, other: Path) -> bool:
     return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
-def need_folders(paths: Iterable[Path | None]) -> None:
-    """Look for the folders of files that are written after long work, which would else be lost; None is passed over.
+def check_outputs(paths: Iterable[Path | None], inputs: Iterable[Path | str] = ()) -> None:
+    """Look at where files are written after long work, which would else be lost; None is passed over.
+
+    Args:
+        paths: of the files that will be written.
+        inputs: files that are read, and that none of them may replace.
 
     Raises:
-        SettingError: one is not there.
+        SettingError: a folder is not there, a path is a folder or is named twice, or an input would be overwritten.
     """
+    read = {Path(path).resolve() for path in inputs}
+    named: set[Path] = set()
     for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
             raise SettingError(f"The folder of {path} does not exist; make it first.")
+        if path.is_dir():
+            raise SettingError(f"{path} is a folder; name a file in it.")
+        if path.resolve() in read:
+            raise SettingError(f"{path} is what is read, and would be overwritten; choose another name.")
+        if path.resolve() in named:
+            raise SettingError(f"{path} is named twice; give each output a name of its own.")
+        named.add(path.resolve())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -47,6 +48,8 @@ class _Process:
     def __init__(self, memory_bytes: int) -> None:
         from joblib.externals.loky import ProcessPoolExecutor
 
+        # loky replaces a process that has grown, and does the job again; a reader of sentences can do nothing about it.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         self._pool = ProcessPoolExecutor(
             1, timeout=IDLE_S, env=_ENVIRONMENT, initializer=_begin_as_one, initargs=(memory_bytes,)
         )

@@ -23,6 +23,7 @@ from explain.text_files import csv_text
 from explain.trust import trust
 from ser_core.audio import decode
 from ser_core.errors import AudioError, SettingError
+from ser_core.familiarity import Familiarity
 from ser_core.registry import load_model
 from tests.bad_inputs import BAD_INPUTS, voice, wav
 from tests.explanations import example_explanation
@@ -78,6 +79,31 @@ def test_top_cues_are_those_beyond_chance_then_the_largest() -> None:
     assert cues_in_words(found) == "higher pitch level*, lower harmonics-to-noise ratio"
 
 
+def test_a_range_beyond_chance_is_told_though_it_has_no_effect() -> None:
+    made = example_explanation()
+    pooled = [c for c in made.cues.contrasts if c.scope == "all regions"]
+    lower = dataclasses.replace(pooled[0], cue="f0_variability", effect=None, difference=-2.0, p_corrected=0.001)
+    within = dataclasses.replace(lower, cue="energy_range", p_corrected=0.5)
+    cues = dataclasses.replace(made.cues, contrasts=(within, lower))
+    found = row_of(0, "a.wav", dataclasses.replace(made, cues=cues))
+    assert cues_in_words(found) == "lower pitch range*"
+
+
+def test_a_clip_far_from_the_training_is_warned_of() -> None:
+    made = example_explanation()
+    for percentile, told in ((99.5, True), (50.0, False)):
+        near = Familiarity(3.0, percentile, "Far away.")
+        asked = dataclasses.replace(made.prediction, familiarity=near)
+        found = row_of(0, "a.wav", dataclasses.replace(made, prediction=asked))
+        assert ("Far away." in found.warnings) == told
+
+
+def test_what_was_not_counted_is_an_empty_cell() -> None:
+    bad, good = Row(0, "a", error="cannot be read"), Row(1, "b", agree=1, compared=3)
+    lines = csv_text(table([bad, good], example_explanation().card)[["experts_agree", "experts_compared"]])
+    assert lines.split() == ["experts_agree,experts_compared", ",", "1,3"]
+
+
 def test_a_cue_that_is_higher_by_one_measure_and_lower_by_another_is_called_neither() -> None:
     made = example_explanation()
     first, second, *rest = (c for c in made.cues.contrasts if c.scope == "all regions" and c.effect is not None)
@@ -107,7 +133,7 @@ def test_a_spreadsheet_or_a_broken_archive_beside_the_clips_costs_its_own_row_al
     assert "No audio file was found in 'labels.xlsx'" in found[1].error
     assert "no zip archive that can be read" in found[2].error
     counted = table(found, burst_model().card)["experts_compared"]
-    assert str(counted.dtype) == "Int64" and counted.isna().tolist() == [False, True, True, False]
+    assert str(counted.dtype) == "Int64" and counted.isna().all()  # no expert knows these classes
     with pytest.raises(SettingError, match="No audio file"):
         given(files[1:2])
 
@@ -348,7 +374,7 @@ def test_the_list_of_the_clips_is_never_written_over(tmp_path: Path, capsys: pyt
     listed = tmp_path / "clips.csv"
     listed.write_text("file,speaker\na.wav,s1\n")
     assert main(["batch", str(listed), "--out", str(tmp_path / "." / "clips.csv"), "--model", MODEL]) == 2
-    assert "choose another --out" in capsys.readouterr().err
+    assert "would be overwritten" in capsys.readouterr().err
     assert listed.read_text() == "file,speaker\na.wav,s1\n"
 
 

@@ -174,6 +174,29 @@ def test_a_wrong_option_gets_a_sentence(options: list[str], words: str, clip: st
     assert words in capsys.readouterr().err
 
 
+def test_no_file_that_is_read_or_was_named_before_is_overwritten(clip: str, tmp_path: Path, capsys) -> None:
+    mine = tmp_path / "mine.wav"
+    mine.write_bytes(Path(clip).read_bytes())
+    there = tmp_path / "x" / ".." / "mine.wav"
+    (tmp_path / "x").mkdir()
+    same = str(tmp_path / "same")
+    model = ["--model", "egemaps-logistic", "--quiet"]
+    for asked, words in (
+        ([str(mine), *model, "--csv", str(there)], "would be overwritten"),
+        ([clip, *model, "--baseline", str(mine), "--json", str(mine)], "would be overwritten"),
+        ([clip, *model, "--pdf", same, "--json", same], "named twice"),
+        ([clip, *model, "--pdf", str(tmp_path)], "is a folder"),
+        ([clip, *model, "--listen", str(mine)], "is a file"),
+        (["recording", str(mine), "--csv", str(mine)], "would be overwritten"),
+        (["recording", clip, "--csv", same, "--json", same], "named twice"),
+        (["compare", str(mine), clip, "--json", str(mine)], "would be overwritten"),
+        (["compare", clip], "Name what is compared"),
+    ):
+        assert explain_main(asked) == 2
+        assert words in capsys.readouterr().err
+    assert mine.read_bytes() == Path(clip).read_bytes() and not Path(same).exists()
+
+
 def test_nothing_to_hear_loses_no_file_that_was_asked_for(clip: str, tmp_path: Path, capsys) -> None:
     asked = [clip, "--model", "egemaps-logistic", "--method", "integrated_gradients", "--quiet"]
     assert explain_main([*asked, "--listen", str(tmp_path / "heard"), "--json", str(tmp_path / "a.json")]) == 2

@@ -32,7 +32,7 @@ from explain.comparison_words import (
 )
 from explain.cues import CueSettings
 from explain.explanation import Explanation
-from explain.map_pairs import map_pair
+from explain.map_pairs import MapPair, map_pair
 from explain.method_choice import best_first
 from explain.reference import load_reference
 from explain.relative_cues import RELATIVE, relative_cues, relative_level, relative_pitch
@@ -131,6 +131,16 @@ def test_two_maps_that_alone_can_be_compared_are_named():
     said = maps_in_words("ABCD", four, [map_pair(four, *each) for each in places])
     assert said[0] == "3 of 6 pairs of maps cannot be compared."
     assert said[1] == "3 of 3 pairs of maps are alike beyond chance."
+
+
+def test_the_pair_that_is_alike_beyond_chance_is_the_most_alike_whatever_the_others_correlate():
+    one = MapPair(0, 1, 0.26, 0.38, None, None, False)
+    other = MapPair(0, 2, 0.20, 0.10, None, None, False)
+    third = MapPair(1, 2, 0.10, 0.30, None, None, False)
+    said = maps_in_words("ABC", [example_explanation()] * 3, [one, other, third])
+    assert said[0].startswith("1 of 3 pairs")
+    assert said[1].startswith("Most alike: A and C; rank correlation +0.20")
+    assert said[2].startswith("Least alike: B and C")
 
 
 def test_the_voice_is_measured_once():
@@ -299,7 +309,7 @@ def test_changes_are_told_largest_first_with_what_could_be_detected():
     said = changes_in_words(rows)[0]
     assert said == (
         "2 of 3 cues have changed by more than the error of measuring them: pitch level +3 st (smallest detectable "
-        "0.3) and high-frequency energy −1 dB (smallest detectable 0.6)."
+        "0.3 st) and high-frequency energy −1 dB (smallest detectable 0.6 dB)."
     )
 
 
@@ -343,7 +353,7 @@ def test_the_command_compares_and_writes(tmp_path, capsys):
 def test_what_was_found_is_told_where_its_file_cannot_be_written(tmp_path, capsys):
     clip_of = str(next(sample for sample in samples() if sample.name == "neutral_man").path)
     asked = ["compare", clip_of, "--models", "egemaps-logistic", "egemaps-mlp", "--quiet"]
-    assert main([*asked, "--json", str(tmp_path)]) == 2
+    assert main([*asked, "--json", "/proc/no-such-file.json"]) == 2
     said = capsys.readouterr()
     assert "models answer" in said.out and "cannot be written" in said.err
 
@@ -351,7 +361,7 @@ def test_what_was_found_is_told_where_its_file_cannot_be_written(tmp_path, capsy
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "2 to 6 methods can be compared"),
+        ([], "Name what is compared"),
         (["--speakers", "two"], "needs two clips"),
         (["OTHER", "--other-sex", "male"], "add --speakers two"),
         (["OTHER", "OTHER"], "Two clips can be compared, and 3"),

@@ -248,6 +248,8 @@ def test_a_clip_that_is_unlike_the_training_is_not_called_like_it_in_one_breath(
 
     said = domain_panel.warnings((), "CREMA-D")
     assert ">Length, level" in said and "not found" not in said
+    without = domain_panel.warnings((), "CREMA-D", spoken=False)
+    assert ">Length, bandwidth, ends, peaks and repeats lie within" in without and "No speech was found" in without
     assert ">What makes it unlike them was not found: length, level" in domain_panel.warnings(
         (), "CREMA-D", unusual=True
     )

@@ -420,6 +420,11 @@ def test_the_command_lets_the_model_hear_each_voice_first(tmp_path: Path, capsys
     said = "Having heard all stretches of each voice, the model answers "
     assert main(["recording", str(path), "--model", ADAPTABLE, "--csv", str(out)]) == 0
     told = capsys.readouterr().out
+    # The answers at the end are those of the files, voice by voice.
+    table, last = pd.read_csv(out), told.partition(said)[2].splitlines()
+    for line, answer, whose in zip(last[1 : 1 + len(table)], table["answer"], table["voice"], strict=True):
+        assert f" {whose}: {answer} (" in line
+    assert ", before its voice is heard" in told.partition(said)[0]
     assert said in told and "than alone; the files hold those answers.\n" in told and pd.read_csv(out)["adapted"].all()
     assert main(["recording", str(path), "--model", ADAPTABLE, "--quiet"]) == 0
     assert "otherwise than alone.\n" in capsys.readouterr().out

@@ -31,7 +31,8 @@ def test_the_whole_paragraph_of_the_example():
         "(17 % by chance).",
         "Of the relevance that speaks for anger, 67 % lies in 3 salient regions; the strongest is 1.00 to 1.22 s, "
         "2000 to 3400 Hz.",
-        "There, against the rest of the speech in the clip and beyond chance, pitch level is higher by 0.994 st.",
+        "In these regions together, against the rest of the speech in the clip and beyond chance, pitch level is "
+        "higher by 0.994 st.",
         "Set against neutral speech of others, for anger 2 of 3 cues of the clip move as experts expect (1 more "
         "contested among experts): most clearly pitch level (percentile 91) and pitch slope (percentile 70), while "
         "pitch range (percentile 55) does not.",
@@ -115,13 +116,23 @@ def test_a_method_without_sign_speaks_for_nothing():
 
 @pytest.mark.parametrize(
     ("p_corrected", "words"),
-    [(0.2, "No cue differs there"), (None, "too little speech to tell"), (0.01, "beyond chance, pitch level")],
+    [
+        (0.2, "No cue differs in these regions together from"),
+        (None, "too little speech to tell"),
+        (0.01, "beyond chance, pitch level"),
+    ],
 )
 def test_a_contrast_is_told_only_beyond_chance(p_corrected, words):
     e = example_explanation()
     first = next(c for c in e.cues.contrasts if c.cue == "f0_mean" and c.scope == "all regions")
     cues = replace(e.cues, contrasts=(replace(first, p_corrected=p_corrected),))
     assert words in paragraph(replace(e, cues=cues))
+
+
+def test_of_one_region_nothing_is_told_together():
+    e = example_explanation()
+    text = paragraph(replace(e, regions=e.regions[:1]))
+    assert "lies in one salient region" in text and "In it, against the rest of the speech" in text
 
 
 def test_cues_that_fit_both_are_named_as_not_separating():

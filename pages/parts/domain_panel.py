@@ -63,7 +63,8 @@ def show(shown: "Explanation") -> "tuple[Explanation, Callable[[], None]]":
     if asked in kept:
         shown = dataclasses.replace(shown, outside=(*shown.outside, *language_outside(shown.card, kept[asked])))
     near = shown.prediction.familiarity
-    st.html(warnings(shown.outside, known.corpus, unusual=near is not None and near.percentile >= UNUSUAL))
+    unusual = near is not None and near.percentile >= UNUSUAL
+    st.html(warnings(shown.outside, known.corpus, unusual=unusual, spoken=bool(shown.speech)))
     place = st.container()
     if asked in kept:
         place.html(heard(kept[asked]))
@@ -101,7 +102,9 @@ def _soft(words: str) -> str:
     return f'<div class="ss"><p class="soft" role="status">{escape(words)}</p></div>'
 
 
-def warnings(outside: "Iterable[Outside]", corpus: str, whose: str = "", *, unusual: bool = False) -> str:
+def warnings(
+    outside: "Iterable[Outside]", corpus: str, whose: str = "", *, unusual: bool = False, spoken: bool = True
+) -> str:
     """Return in what a clip lies outside a model's training clips, a note each, or that nothing was found.
 
     Args:
@@ -109,14 +112,17 @@ def warnings(outside: "Iterable[Outside]", corpus: str, whose: str = "", *, unus
         corpus: the training clips'.
         whose: the clip or model that is meant, where there are several.
         unusual: whether it was said that the clip lies far from them in the model's embedding.
+        spoken: whether speech was found, of which level, noise and voice are measured.
     """
     notes = "".join(f'<p class="note">{escape(each.sentence)}{_small(each.cost)}</p>' for each in outside)
     if not notes:
         even_so = "What makes it unlike them was not found: length" if unusual else "Length"
+        of_speech = ", level, noise, bandwidth, ends, peaks, repeats, pitch and size of the voice all"
+        measured = of_speech if spoken else ", bandwidth, ends, peaks and repeats"
+        rest = "" if spoken else " No speech was found whose level, noise and voice could be compared."
         return (
-            f'<div class="ss"><p class="soft">{even_so}, level, noise, bandwidth, ends, peaks, repeats, pitch and size '
-            f"of the voice all lie within the range of the clips that the model was trained on ({escape(corpus)}).</p>"
-            "</div>"
+            f'<div class="ss"><p class="soft">{even_so}{measured} lie within the range of the clips that the model was '
+            f"trained on ({escape(corpus)}).{rest}</p></div>"
         )
     head = f"{whose}: outside" if whose else "Outside"
     return f'<div class="ss"><p class="title">{escape(head)} what the model was trained on</p>{notes}</div>'

@@ -54,17 +54,23 @@ class WhisperClassifier(LogMelModel):
     _frames = 3000
 
     def __init__(self, card: Card, classifier: nn.Module, bands: int) -> None:
-        super().__init__(card, nn.Sequential(_PadFrames(self._frames, _silence), _Logits(classifier)), bands=bands)
+        super().__init__(card, nn.Sequential(_PadFrames(self._frames, _last_cell), _Logits(classifier)), bands=bands)
 
     def inputs(self, samples: Tensor) -> Tensor:
-        """Return (batch, bands, frames) of (batch, samples).
+        """Return (batch, bands, frames) of (batch, samples), with the level of silence in the last cell.
 
         Raises:
             ModelError: the clip is longer than 30 s.
         """
         if samples.shape[-1] > self._frames * LogMel.hop_samples:
             raise ModelError(f"{self.name} takes at most 30 s of audio; cut the clip or choose another model.")
-        return super().inputs(samples)
+        log_mel = super().inputs(samples)
+        # Beyond the clip there is silence as Whisper's extractor scales it: eight decades below the loudest cell at
+        # most. One cell holds it, of 10 ms that reach beyond the clip, so that no part that is taken away moves it.
+        silence = (log_mel.amax(dim=(1, 2)) - 2.0).clamp(min=-1.5)
+        marked = log_mel.clone()
+        marked[:, -1, -1] = silence
+        return marked
 
 
 class FilterBankClassifier(SpeechModel):
@@ -118,9 +124,9 @@ class _PadFrames(nn.Module):
         return torch.cat([clip, self.fill(clip.detach()).expand(batch, bands, self.frames - frames)], dim=-1)
 
 
-def _silence(log_mel: Tensor) -> Tensor:
-    """Digital silence beside a clip as Whisper's extractor scales it: eight decades below the loudest cell at most."""
-    return (log_mel.amax(dim=(1, 2), keepdim=True) - 2.0).clamp(min=-1.5)
+def _last_cell(log_mel: Tensor) -> Tensor:
+    """The level of silence that ``WhisperClassifier.inputs`` has left in a spectrogram."""
+    return log_mel[:, -1:, -1:]
 
 
 def load_pretrained(name: str) -> SpeechModel:
