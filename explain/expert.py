@@ -276,6 +276,11 @@ def reference_words(rows: Sequence[Agreement], sex: str) -> str:
         return "There is no neutral reference for children, so no cue can be held against an expectation."
     whose = "; ".join(dict.fromkeys(row.reference for row in rows if row.reference))
     words = [f"Reference: {whose}."] if whose else []
+    if any(row.scope == SALIENT and row.value is not None for row in rows):
+        words.append(
+            "Of several salient regions the value here is the mean over them, since each is held against stretches of "
+            "its own length; among the magnitudes they are pooled, so that the two can differ."
+        )
     if sex == "unknown":
         words.append(
             "The speaker’s sex is not set, so both sexes’ neutral speech is used, in which pitch and formants of women "

@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--csv", type=Path, help="write the table here")
     options = parser.parse_args(arguments)
     table = _asked(options)
-    print(table.drop(columns=["chance"]).to_string(index=False, float_format="%.3f"))
+    print(table.drop(columns=["chance"]).to_string(index=False, float_format="%.3f", na_rep="–"))
     if options.csv is not None:
         from explain.text_files import csv_file, csv_text
         from ser_core.files import write_bytes
