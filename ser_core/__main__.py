@@ -494,7 +494,10 @@ def _parser() -> argparse.ArgumentParser:
     groups.add_argument("--by", nargs="+", default=[], metavar="GROUPING", help="sex, 'age group' … (default: all)")
     groups.add_argument("--reference", default="", help="group that the others are set against (default: the largest)")
     groups.add_argument(
-        "--measure", nargs="+", default=[], help="such as ECE or 'false alarms of anger' (default: UAR and recalls; gaps come too)"
+        "--measure",
+        nargs="+",
+        default=[],
+        help="such as ECE or 'false alarms of anger' (default: UAR and recalls); gaps over all groups are always told",
     )
     groups.add_argument("--power", action="store_true", help="say as well what so many speakers could have shown")
     groups.add_argument("--out", type=Path, metavar="FILE.parquet", help="write all figures here")
