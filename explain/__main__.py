@@ -199,7 +199,7 @@ def _experiments(
     tell = None if options.quiet else _tell
     return tuple(
         dose_response(model, recording, name, emotion=emotion, start_s=start_s, end_s=end_s, progress=tell)
-        for name in options.experiment
+        for name in dict.fromkeys(options.experiment)
     )
 
 

@@ -68,7 +68,8 @@ def from_json(text: str) -> dict[str, Any]:
         parts = None
     if not isinstance(parts, dict) or parts.get("schema") != SCHEMA:
         raise ExplanationError(
-            "This is not an explanation written by SERscope; choose a PDF report or a JSON file that it made."
+            "This is not an explanation written by SERscope; choose the PDF report or the JSON of an explanation. A "
+            "comparison or a recording cannot be opened again."
         )
     version = parts.get("schema_version")
     if version != SCHEMA_VERSION:
