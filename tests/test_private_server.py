@@ -164,7 +164,12 @@ def test_a_clip_is_explained_and_deleted_with_nothing_written_sent_or_told(serve
     upload(page, (NAME, wav(voice(1.5))))
     with page.expect_download(timeout=PATIENCE_MS):
         page.get_by_role("button", name="Report (PDF)").click()
-    held = served.held()
+    # While the page is drawn anew, as when the language was told, its files are on their way.
+    for _ in range(50):
+        held = served.held()
+        if held["media"]:
+            break
+        page.wait_for_timeout(200)
     assert held["clips"] > before["clips"] and held["media"] > 0
     assert watch.foreign == [] and watch.faults == []
 
