@@ -23,7 +23,7 @@ from explain.words import cue_name, listed
 from ser_core.audio import Recording
 from ser_core.errors import ExplanationError
 from ser_core.models import Prediction, SpeechModel
-from ser_core.numbers import rounded_percent, signed
+from ser_core.numbers import counted, rounded_percent, signed
 from ser_core.speaker_adaptation import adaptable, adapted
 from ser_core.speech import speech_segments
 
@@ -82,7 +82,7 @@ class OwnBaseline:
     def _found(self) -> str:
         # The median in Hz is the pitch level in semitones once more.
         judged = [row for row in self.cues if row.p is not None and row.cue != "f0_median"]
-        count = f"{len(self.clips)} other {'clip' if len(self.clips) == 1 else 'clips'} of the same person"
+        count = f"{counted(len(self.clips), 'other clip')} of the same person"
         if not judged:
             return f"Too few clips: {count} ({FEWEST} are needed in which a cue can be measured)."
         unusual = sorted((row for row in judged if row.unusual), key=lambda row: row.p or 0.0)
@@ -179,7 +179,7 @@ def against_clips(summary: CueSummary, others: Sequence[Sequence[CueValue]]) -> 
 def answer_sentence(others: int, beside: Prediction, alone: Prediction) -> str:
     """Return which answer a model gives when it has heard so many other clips of the person, and to the clip alone."""
     now, before = beside.top, alone.top
-    heard = f"Having heard {others} other {'clip' if others == 1 else 'clips'} of this person"
+    heard = f"Having heard {counted(others, 'other clip')} of this person"
     certain, was = rounded_percent(beside.probability(now)), rounded_percent(alone.probability(before))
     if now == before:
         return f"{heard}, the model still answers {now} ({certain}; alone {was})."

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from explain.batch import Clip, Row, clips_of, row, table
-from explain.words import counted
 from ser_core.errors import SerscopeError, SettingError, command_line
 from ser_core.files import append_line, check_outputs, write_bytes, write_table
-from ser_core.numbers import signed
+from ser_core.numbers import counted, signed
 
 
 @command_line

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explain.words import counted
 from ser_core.errors import AudioError, command_line
 from ser_core.files import check_outputs, write_bytes
-from ser_core.numbers import rounded_percent
+from ser_core.numbers import counted, rounded_percent
 
 if TYPE_CHECKING:
     from explain.long_recording import Stretch

@@ -236,7 +236,7 @@ def remake(
         opened = Opened(opened.trust, (*opened.experiments, made))
         checks += [_compared(f"experiment on {made.experiment.title.lower()}", _unheard(each), _unheard(made))]
     tell(1.0, "Done")
-    compared = {rivalry_section(made.rivalry).title for made in (new,) if made.rivalry is not None}
+    compared = set() if new.rivalry is None else {rivalry_section(new.rivalry).title}
     left = [section.title.lower() for section in was.sections if section.title not in compared]
     if old.own_baseline is not None and not any("other clips" in title for title in left):
         left.append("what is set against the person's other clips")

@@ -30,11 +30,6 @@ def one_way(row: Contrast) -> bool:
     return row.effect is None or row.effect * (row.difference or 0.0) > 0
 
 
-def counted(number: int, noun: str, plural: str = "s") -> str:
-    """Return a number with its noun: "1 clip", "2 clips"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
-
-
 def cue_name(name: str) -> str:
     """Return a cue's name inside a sentence: "pitch level", "F1", and for one not measured here "voice onset"."""
     title = cue(name).title.split(" (")[0] if name in _MEASURED else name.replace("_", " ")

@@ -42,3 +42,8 @@ def rounded_percent(value: float, decimals: int = 0, *, sign: bool = False) -> s
     if float(text) == 0:
         text = text.lstrip("+-")
     return f"{text} %".replace("-", "−")
+
+
+def counted(number: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun: "1 clip", "2,000 clips"."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}{plural}"

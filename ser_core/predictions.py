@@ -31,6 +31,7 @@ from ser_core import workers
 from ser_core.corpora.table import OLDEST, PEOPLE, UNKNOWN, first_line, separator, surplus_row
 from ser_core.corpora.vocabulary import EMOTIONS, output_words
 from ser_core.errors import SerscopeError, short
+from ser_core.numbers import counted
 from ser_core.parquet import LIMIT_S, read_parquet
 from ser_core.sphere import DIMENSIONS
 
@@ -141,7 +142,7 @@ def _conditions(data: bytes, name: str) -> pd.DataFrame:
         missing = part.loc[places < 0, "clip"]
         if len(missing):
             raise PredictionsError(
-                f"{_count(len(missing), 'clip')} of condition {_quoted(part['condition'].iloc[0])} stand in no row "
+                f"{counted(len(missing), 'clip')} of condition {_quoted(part['condition'].iloc[0])} stand in no row "
                 f'that is "{CLEAN}", first {_quoted(missing.iloc[0])}; add those rows.'
             )
         other = (part[facts].fillna("").to_numpy() != known[places]).any(axis=1)
@@ -357,7 +358,7 @@ def _probabilities(values: np.ndarray, files: pd.Series) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise PredictionsError(
-            f"The probabilities do not sum to 1 in {_count(int(wrong.sum()), 'row')}, first {sums[row]:.3g} for "
+            f"The probabilities do not sum to 1 in {counted(int(wrong.sum()), 'row')}, first {sums[row]:.3g} for "
             f"{_quoted(files.iloc[row])}; give a probability for every emotion the model can answer."
         )
     values /= sums[:, None]
@@ -454,10 +455,6 @@ def _quoted(text: object) -> str:
 
 def _rows(count: int) -> str:
     return "1 row has" if count == 1 else f"{count:,} rows have"
-
-
-def _count(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _some(names: Sequence[str], write: Callable[[object], str] = short) -> str:

@@ -13,7 +13,7 @@ from pages.parts.cards import table
 from pages.parts.tables import cue_title
 from pages.parts.words import number, p_value, plain
 from ser_core.errors import SerscopeError
-from ser_core.numbers import percent, signed, unsigned
+from ser_core.numbers import counted, percent, signed, unsigned
 from ser_core.speaker_adaptation import adaptable, adapted
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _beside(recording: "Recording", model: "SpeechModel") -> "SpeechModel":
     clips = session.own_clips()
     if not clips or not adaptable(model):
         return model
-    count = f"{len(clips)} other {'clip' if len(clips) == 1 else 'clips'}"
+    count = f"{counted(len(clips), 'other clip')}"
     if not st.toggle(f"{HEAR_FIRST} ({count} of the person)", key=session.input_key("beside"), help=_HEAR_HELP):
         return model
     asked = _asked(recording, model, clips)
@@ -96,7 +96,7 @@ def show(shown: "Explanation", model: "SpeechModel") -> "Explanation":
     clips = session.own_clips()
     if not clips:
         return shown
-    count = f"{len(clips)} {'clip' if len(clips) == 1 else 'clips'} taken"
+    count = f"{counted(len(clips), 'clip')} taken"
     left, right = st.columns([4, 1], vertical_alignment="center")
     left.caption(f"{count}: {plain(', '.join(clip.name for clip in clips[:4]))}{' …' if len(clips) > 4 else ''}")
     right.button("Drop these clips", on_click=session.keep_own_clips, args=([],), width="stretch")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.parts import background, room, session
 from pages.parts.words import plain
-from ser_core.numbers import percent
+from ser_core.numbers import counted, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +60,8 @@ def new() -> None:
 def current(taken: "list[Clip]") -> None:
     """Show how many clips there are, and let the reader drop them."""
     left, right = st.columns([4, 1], vertical_alignment="center")
-    left.markdown(f"**{_count(taken)}**")
+    left.markdown(f"**{counted(len(taken), 'clip')}**")
     right.button("Forget these clips", on_click=forget, width="stretch")
-
-
-def _count(taken: "list[Clip]") -> str:
-    return f"{len(taken)} {'clip' if len(taken) == 1 else 'clips'}"
 
 
 def forget() -> None:
@@ -94,9 +90,9 @@ def show(taken: "list[Clip]", model: "SpeechModel", method: str) -> None:
     before = started.known or () if started is not None and _stopped(started) else ()
     with right:
         if started is None:
-            pressed = st.button(f"Explain {_count(taken)}", type="primary", width="stretch")
+            pressed = st.button(f"Explain {counted(len(taken), 'clip')}", type="primary", width="stretch")
         else:
-            left_over = f"Go on, {_count(taken[len(before) :])} left"
+            left_over = f"Go on, {counted(len(taken) - len(before), 'clip')} left"
             pressed = _stopped(started) and st.button(left_over, type="primary", width="stretch")
     if pressed:
         _stop_others()

@@ -11,6 +11,7 @@ from pages.parts import session
 from pages.parts.predictions import corpus_title, row_of_clip
 from pages.parts.sound import player
 from pages.parts.words import plain
+from ser_core.numbers import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def show(rows: "pd.DataFrame", what: str, key: str) -> None:
     listed, order = clips(rows), order_of(rows)
     st.html('<div class="ss"><p class="title">Clips behind the point</p></div>')
     st.caption(
-        f"{plain(what)}: {len(listed)} {'clip' if len(listed) == 1 else 'clips'}"
+        f"{plain(what)}: {counted(len(listed), 'clip')}"
         + (f", of which the first {MOST} are listed" if len(listed) > MOST else "")
         + f". {f'{order} come first. ' if order else ''}Select one to hear it."
     )
